@@ -1,1 +1,30 @@
-//! placeholder
+//! The vocabulary every Tallygate crate shares: ids, money, usage classes, time and the names of the dialects.
+//!
+//! This crate does no I/O, reads no clock but through [`Clock`], and holds no policy. A charge, for example, is nothing
+//! but an exact sum of products:
+//!
+//! ```
+//! use tallygate_types::{Pico, UnitPrice, Usage, UsageClass};
+//!
+//! let price = UnitPrice::parse_per_million("3.00").unwrap(); // three dollars a million tokens
+//! let mut usage = Usage::default();
+//! usage.set(UsageClass::InputUncached, 1_200);
+//! let charge = price.checked_mul(usage.get(UsageClass::InputUncached)).unwrap();
+//! assert_eq!(charge, Pico::new(3_600_000_000)); // 0.0036 dollars
+//! assert_eq!(charge.to_string(), "0.0036");
+//! ```
+
+mod dialect;
+mod id;
+mod money;
+mod time;
+mod usage;
+
+pub use dialect::{Dialect, ParseDialectError};
+pub use id::{
+    ApiKeyId, AuditEventId, CredentialId, IdError, ModelId, PriceVersionId, ProjectId, RequestId, SessionId, TargetId, TenantId,
+    UpstreamId, UserId,
+};
+pub use money::{Currency, MoneyError, Pico, UnitPrice};
+pub use time::{Clock, ManualClock, SystemClock, Timestamp};
+pub use usage::{Usage, UsageClass};

@@ -1,0 +1,132 @@
+//! One type per kind of id, so that a key id can never be passed where a tenant id is meant.
+//!
+//! An id is a UUIDv7: sortable by creation. Its text is a short prefix and 32 hex digits (`ten_0192…`), which the API, the
+//! logs and the command line use; the databases store the bare UUID.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use uuid::Uuid;
+
+/// The text is not an id of the wanted kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a {kind} id; expected `{prefix}_` and 32 hex digits")]
+pub struct IdError {
+    kind: &'static str,
+    prefix: &'static str,
+    text: String,
+}
+
+macro_rules! ids {
+    ($($(#[$doc:meta])* $name:ident = $prefix:literal, $kind:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(Uuid);
+
+        impl $name {
+            pub const PREFIX: &'static str = $prefix;
+
+            /// A new id, later than any made before it by this process.
+            pub fn generate() -> Self {
+                Self(Uuid::now_v7())
+            }
+
+            pub const fn from_uuid(uuid: Uuid) -> Self {
+                Self(uuid)
+            }
+
+            pub const fn uuid(self) -> Uuid {
+                self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, concat!($prefix, "_{}"), self.0.as_simple())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = IdError;
+
+            fn from_str(text: &str) -> Result<Self, IdError> {
+                let error = || IdError { kind: $kind, prefix: $prefix, text: text.to_owned() };
+                let hex = text.strip_prefix(concat!($prefix, "_")).filter(|hex| hex.len() == 32).ok_or_else(error)?;
+                Uuid::try_parse(hex).map(Self).map_err(|_| error())
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+            }
+        }
+    )*};
+}
+
+ids! {
+    /// A customer of the installation: owns projects, keys, limits, budgets and bills.
+    TenantId = "ten", "tenant";
+    /// A cost centre inside a tenant.
+    ProjectId = "prj", "project";
+    /// A key issued to a tenant.
+    ApiKeyId = "key", "API key";
+    /// A person who signs in to the dashboard.
+    UserId = "usr", "user";
+    /// A dashboard session.
+    SessionId = "ses", "session";
+    /// A provider endpoint requests are sent to.
+    UpstreamId = "ups", "upstream";
+    /// One secret of an upstream.
+    CredentialId = "crd", "credential";
+    /// A model as tenants name it.
+    ModelId = "mod", "model";
+    /// One place a model is served from: an upstream and the name the model has there.
+    TargetId = "tgt", "target";
+    /// One dated price of a model.
+    PriceVersionId = "prc", "price version";
+    /// One client call.
+    RequestId = "req", "request";
+    /// One row of the audit trail.
+    AuditEventId = "aud", "audit event";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_reads_back_from_its_text() {
+        let id = TenantId::generate();
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(serde_json::from_str::<TenantId>(&serde_json::to_string(&id).unwrap()).unwrap(), id);
+    }
+
+    #[test]
+    fn an_id_of_another_kind_is_refused_and_the_error_says_what_was_expected() {
+        let text = ApiKeyId::generate().to_string();
+        let error = text.parse::<TenantId>().unwrap_err();
+        assert_eq!(error.to_string(), format!("`{text}` is not a tenant id; expected `ten_` and 32 hex digits"));
+        assert!("ten_12".parse::<TenantId>().is_err());
+    }
+
+    #[test]
+    fn later_ids_sort_after_earlier_ones_also_as_text() {
+        let ids: Vec<_> = (0..100).map(|_| RequestId::generate()).collect();
+        assert!(ids.is_sorted());
+        assert!(ids.iter().map(ToString::to_string).is_sorted());
+    }
+}
