@@ -1,1 +1,3 @@
+#[allow(dead_code, unused_imports)]
+mod config;
 fn main() {}

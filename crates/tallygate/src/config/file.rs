@@ -1,0 +1,285 @@
+//! The shape of `tallygate.toml`. The documentation comments here are the text of `config schema`.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::secret::SecretRef;
+
+/// The whole file. Every section may be left out.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    pub server: Server,
+    pub store: Store,
+    pub secrets: Installation,
+    pub journal: Journal,
+    pub limits: SharedLimits,
+    pub log: Log,
+    pub upstreams: Vec<Upstream>,
+    pub models: Vec<Model>,
+    pub tenants: Vec<Tenant>,
+}
+
+/// Listeners and the bounds of a request.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// Data plane: what tenants call.
+    pub listen: SocketAddr,
+    /// Admin API and dashboard. Loopback unless changed.
+    pub admin_listen: SocketAddr,
+    /// `/metrics`, `/healthz`, `/readyz`. Loopback unless changed.
+    pub metrics_listen: SocketAddr,
+    /// The dashboard's address as browsers see it (`https://gate.example.com`); derived from `admin_listen` if left out.
+    pub public_url: Option<String>,
+    /// Largest request body.
+    pub max_body_bytes: u64,
+    /// After SIGTERM: how long open requests may take to finish.
+    pub drain_timeout_seconds: u64,
+    /// How long an upstream may take to connect.
+    pub connect_timeout_ms: u64,
+    /// How long an upstream may take to send its first byte.
+    pub first_byte_timeout_ms: u64,
+    /// How long an upstream may pause inside a stream.
+    pub idle_timeout_ms: u64,
+    /// Requests in flight over all tenants; more are answered 503.
+    pub max_in_flight: u32,
+}
+
+/// The database: `sqlite:path` (nothing to install, one process) or `postgres://user@host/db` (teams, replicas).
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Store {
+    pub url: String,
+}
+
+/// Secrets of the installation. With SQLite they are made at first start and kept in a file of mode 0600 beside the
+/// database; with PostgreSQL they must be given here.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Installation {
+    /// 32 bytes as 64 hex digits: keys the digests of issued API keys.
+    pub key_pepper: Option<SecretRef>,
+    /// 32 bytes as 64 hex digits: seals upstream credentials.
+    pub sealing_key: Option<SecretRef>,
+}
+
+/// The usage journal on the local disk, which must outlive the process.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Journal {
+    /// Left out: `journal` beside the SQLite database, or `data/journal`.
+    pub dir: Option<PathBuf>,
+}
+
+/// Where rate limits are kept.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SharedLimits {
+    /// `memory`: this process alone.
+    pub shared: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// `json`, `text`, or `auto`: text on a terminal, JSON elsewhere.
+    pub format: LogFormat,
+    /// `error`, `warn`, `info`, `debug`, `trace`, or per module (`info,tallygate_gateway=debug`).
+    pub level: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    #[default]
+    Auto,
+    Json,
+    Text,
+}
+
+/// A provider endpoint.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Upstream {
+    pub name: String,
+    /// `openai-chat`, `openai-responses`, `anthropic` or `gemini`.
+    #[schemars(with = "String")]
+    pub dialect: tallygate_types::Dialect,
+    /// With or without the version path.
+    pub base_url: String,
+    #[serde(default)]
+    pub credentials: Vec<Credential>,
+    /// Outbound proxy for every credential: `http://host:port`, `socks5://host:port`.
+    #[serde(default)]
+    pub proxy: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Credential {
+    pub name: String,
+    pub secret: SecretRef,
+    /// Outbound proxy for this credential alone.
+    #[serde(default)]
+    pub proxy: Option<String>,
+}
+
+/// A model as tenants ask for it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Model {
+    pub name: String,
+    pub targets: Vec<Target>,
+    /// Refuse what a translation would lose instead of reporting it.
+    #[serde(default)]
+    pub strict: bool,
+    /// What cannot be priced cannot be sold; left out, the seeded catalogue is asked.
+    #[serde(default)]
+    pub price: Option<Price>,
+}
+
+/// One place a model is served from. Lower priorities are tried first; weights share the load inside a priority.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    pub upstream: String,
+    /// The model's name there.
+    pub model: String,
+    #[serde(default = "one")]
+    pub weight: u32,
+    #[serde(default = "one")]
+    pub priority: u32,
+}
+
+/// Money per million tokens as decimal text.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Price {
+    pub currency: String,
+    pub input: String,
+    pub output: String,
+    pub cache_read: Option<String>,
+    pub cache_write_5m: Option<String>,
+    pub cache_write_1h: Option<String>,
+    pub reasoning: Option<String>,
+    pub input_audio: Option<String>,
+    pub input_image: Option<String>,
+    pub output_audio: Option<String>,
+    pub output_image: Option<String>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tenant {
+    pub name: String,
+    #[serde(default)]
+    pub limits: Limits,
+    #[serde(default)]
+    pub budget: Option<Budget>,
+    /// Models the tenant may use; left out: all.
+    #[serde(default)]
+    pub models: Option<Vec<String>>,
+    /// IANA zone of the tenant's billing month.
+    #[serde(default = "utc")]
+    pub time_zone: String,
+    #[serde(default)]
+    pub keys: Vec<Key>,
+}
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    pub requests_per_minute: Option<u32>,
+    pub tokens_per_minute: Option<u64>,
+    pub concurrency: Option<u32>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Budget {
+    /// Decimal text in major units.
+    pub amount: String,
+    pub currency: String,
+    /// `month`.
+    pub period: String,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Key {
+    pub name: String,
+    /// Any string of 24 characters or more, so that keys can move here; left out: minted and printed once.
+    #[serde(default)]
+    pub secret: Option<SecretRef>,
+    #[serde(default)]
+    pub limits: Limits,
+    #[serde(default)]
+    pub models: Option<Vec<String>>,
+}
+
+const DEFAULT_DATA_PORT: u16 = 8080;
+const DEFAULT_ADMIN_PORT: u16 = 8081;
+const DEFAULT_METRICS_PORT: u16 = 9090;
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_DATA_PORT)),
+            admin_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_ADMIN_PORT)),
+            metrics_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_METRICS_PORT)),
+            public_url: None,
+            max_body_bytes: 32 * 1024 * 1024,
+            drain_timeout_seconds: 120,
+            connect_timeout_ms: 3_000,
+            first_byte_timeout_ms: 60_000,
+            idle_timeout_ms: 120_000,
+            max_in_flight: 2_000,
+        }
+    }
+}
+
+impl Default for Store {
+    fn default() -> Self {
+        Self { url: "sqlite:data/tallygate.db".to_owned() }
+    }
+}
+
+impl Config {
+    /// The directory of the usage journal.
+    pub fn journal_dir(&self) -> PathBuf {
+        let beside_database = || self.store.sqlite_path().and_then(Path::parent).map(|dir| dir.join("journal"));
+        self.journal.dir.clone().or_else(beside_database).unwrap_or_else(|| PathBuf::from("data/journal"))
+    }
+}
+
+impl Store {
+    /// The database file, if the engine is SQLite.
+    pub fn sqlite_path(&self) -> Option<&Path> {
+        let rest = self.url.strip_prefix("sqlite:")?;
+        Some(Path::new(rest.strip_prefix("//").unwrap_or(rest)))
+    }
+}
+
+impl Default for SharedLimits {
+    fn default() -> Self {
+        Self { shared: "memory".to_owned() }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { format: LogFormat::Auto, level: "info".to_owned() }
+    }
+}
+
+const fn one() -> u32 {
+    1
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}

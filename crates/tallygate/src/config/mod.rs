@@ -1,0 +1,156 @@
+//! Configuration: one TOML file, the environment over it, secrets by reference.
+//!
+//! Reading happens in three steps, each with its own errors: [`file`] types the file (unknown keys are errors that name
+//! file, line and the nearest known key), [`env`] lays `TALLYGATE__SECTION__KEY` variables over it, and the accessors of
+//! [`SecretRef`] fetch what the file only points at.
+
+mod env;
+mod error;
+mod file;
+mod secret;
+mod validate;
+
+use std::path::{Path, PathBuf};
+
+pub use error::ConfigError;
+pub use file::{
+    Budget, Config, Credential, Installation, Journal, Key, Limits, Log, LogFormat, Model, Price, Server, SharedLimits, Store,
+    Target, Tenant, Upstream,
+};
+pub use secret::SecretRef;
+
+/// The file `serve` reads when none is named and it exists in the working directory.
+pub const DEFAULT_FILE: &str = "tallygate.toml";
+
+/// Where a configuration came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    File(PathBuf),
+    /// No file: defaults and the environment only.
+    Defaults,
+}
+
+/// Reads `path`, or [`DEFAULT_FILE`] if it exists, or nothing; then lays the environment over it and checks references.
+pub fn load(path: Option<&Path>) -> Result<(Config, Origin), ConfigError> {
+    let path = match path {
+        Some(path) => Some(path.to_owned()),
+        None => Some(PathBuf::from(DEFAULT_FILE)).filter(|default| default.exists()),
+    };
+    let (text, origin) = match path {
+        Some(path) => {
+            let text = std::fs::read_to_string(&path).map_err(|source| ConfigError::Unreadable { path: path.clone(), source })?;
+            (text, Origin::File(path))
+        }
+        None => (String::new(), Origin::Defaults),
+    };
+    let name = match &origin {
+        Origin::File(path) => path.display().to_string(),
+        Origin::Defaults => "defaults".to_owned(),
+    };
+    let config = parse(&text, &name, std::env::vars())?;
+    Ok((config, origin))
+}
+
+fn parse(text: &str, name: &str, vars: impl Iterator<Item = (String, String)>) -> Result<Config, ConfigError> {
+    let typed: Config = toml::from_str(text).map_err(|error| error::located(name, text, &error))?;
+    let config = env::overlay(typed, text, vars)?;
+    validate::references(&config)?;
+    Ok(config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = r#"
+[server]
+listen = "127.0.0.1:8080"
+
+[store]
+url = "sqlite:data/tallygate.db"
+
+[[upstreams]]
+name = "anthropic-main"
+dialect = "anthropic"
+base_url = "https://api.anthropic.com"
+credentials = [{ name = "a1", secret = "env:ANTHROPIC_API_KEY" }]
+
+[[models]]
+name = "smart"
+targets = [{ upstream = "anthropic-main", model = "claude-sonnet-5-5", weight = 9, priority = 1 }]
+[models.price]
+currency = "USD"
+input = "3.00"
+cache_read = "0.30"
+output = "15.00"
+
+[[tenants]]
+name = "acme"
+limits = { requests_per_minute = 600, tokens_per_minute = 200000, concurrency = 50 }
+budget = { amount = "100.00", currency = "USD", period = "month" }
+keys = [{ name = "ci", secret = "env:ACME_KEY" }]
+"#;
+
+    fn with_env(text: &str, vars: &[(&str, &str)]) -> Result<Config, String> {
+        let vars = vars.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        parse(text, "tallygate.toml", vars).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_documented_example_reads_and_omitted_keys_take_their_documented_defaults() {
+        let config = with_env(EXAMPLE, &[]).unwrap();
+        assert_eq!(config.upstreams[0].credentials[0].secret.to_string(), "env:ANTHROPIC_API_KEY");
+        assert_eq!(config.models[0].targets[0].weight, 9);
+        assert_eq!(config.tenants[0].limits.requests_per_minute, Some(600));
+        assert_eq!(config.server.admin_listen.to_string(), "127.0.0.1:8081");
+        let defaults = with_env("", &[]).unwrap();
+        assert_eq!(defaults.server.listen.to_string(), "0.0.0.0:8080");
+        assert_eq!(defaults.server.metrics_listen.to_string(), "127.0.0.1:9090");
+        assert_eq!(defaults.store.url, "sqlite:data/tallygate.db");
+    }
+
+    #[test]
+    fn an_unknown_key_names_file_line_and_the_nearest_known_key() {
+        let error = with_env("[server]\nlisten = \"127.0.0.1:1\"\nadmin_lisen = \"127.0.0.1:2\"\n", &[]).unwrap_err();
+        assert_eq!(error, "tallygate.toml:3:1: unknown key `admin_lisen`; did you mean `admin_listen`?");
+        let error = with_env("[[upstreams]]\nnam = \"x\"\n", &[]).unwrap_err();
+        assert_eq!(error, "tallygate.toml:2:1: unknown key `nam`; did you mean `name`?");
+        let error = with_env("[sever]\n", &[]).unwrap_err();
+        assert_eq!(error, "tallygate.toml:1:2: unknown key `sever`; did you mean `server`?");
+    }
+
+    #[test]
+    fn a_wrong_value_names_file_line_and_what_was_expected() {
+        let error = with_env("[server]\nlisten = \"nowhere\"\n", &[]).unwrap_err();
+        assert!(error.starts_with("tallygate.toml:2:10: "), "{error}");
+        let error = with_env("[server\n", &[]).unwrap_err();
+        assert!(error.starts_with("tallygate.toml:1:"), "{error}");
+    }
+
+    #[test]
+    fn the_environment_lies_over_the_file_and_its_mistakes_name_the_variable() {
+        let vars =
+            [("TALLYGATE__SERVER__LISTEN", "127.0.0.1:9"), ("TALLYGATE__SERVER__DRAIN_TIMEOUT_SECONDS", "7"), ("PATH", "x")];
+        let config = with_env(EXAMPLE, &vars).unwrap();
+        assert_eq!(config.server.listen.to_string(), "127.0.0.1:9");
+        assert_eq!(config.server.drain_timeout_seconds, 7);
+        let error = with_env("", &[("TALLYGATE__SERVER__LISTN", "127.0.0.1:9")]).unwrap_err();
+        assert_eq!(error, "environment variable TALLYGATE__SERVER__LISTN: unknown key `listn`; did you mean `listen`?");
+    }
+
+    #[test]
+    fn a_target_of_an_unknown_upstream_is_refused_with_the_nearest_name() {
+        let text = EXAMPLE.replace("upstream = \"anthropic-main\"", "upstream = \"anthropic-man\"");
+        let error = with_env(&text, &[]).unwrap_err();
+        assert_eq!(
+            error,
+            "model `smart` has a target on upstream `anthropic-man`, which is not declared; did you mean `anthropic-main`?"
+        );
+    }
+
+    #[test]
+    fn a_name_declared_twice_is_refused() {
+        let text = format!("{EXAMPLE}\n[[tenants]]\nname = \"acme\"\n");
+        assert_eq!(with_env(&text, &[]).unwrap_err(), "two tenants are named `acme`; names must be unique");
+    }
+}
