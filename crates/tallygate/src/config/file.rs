@@ -49,7 +49,8 @@ pub struct Server {
     pub max_in_flight: u32,
 }
 
-/// The database: `sqlite:path` (nothing to install, one process) or `postgres://user@host/db` (teams, replicas).
+/// The database: `sqlite:path` (nothing to install, one process) or `postgres://user@host/db` (teams, replicas). A URL
+/// that carries a password can stand elsewhere: `env:NAME` or `file:/path`.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Store {

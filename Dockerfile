@@ -1,0 +1,35 @@
+# syntax=docker/dockerfile:1
+# Three stages: the dashboard, the binary with the dashboard inside, and an image that holds nothing else.
+
+FROM node:20-bookworm-slim AS web
+WORKDIR /src/web
+COPY web/package.json web/package-lock.json web/.npmrc ./
+RUN npm ci --no-audit --no-fund
+COPY web/ ./
+RUN npm run build
+
+FROM rust:1.95-slim-bookworm AS build
+RUN apt-get update && apt-get install -y --no-install-recommends build-essential && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
+COPY crates/ crates/
+COPY migrations/ migrations/
+COPY --from=web /src/web/dist web/dist
+COPY web/openapi.json web/openapi.json
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    cargo build --release --locked --bin tallygate && cp target/release/tallygate /tallygate \
+    && mkdir -p /data/journal
+
+FROM gcr.io/distroless/cc-debian12:nonroot
+COPY --from=build /tallygate /usr/bin/tallygate
+# The journal must outlive the container: mount a volume here.
+COPY --from=build --chown=nonroot:nonroot /data /data
+VOLUME /data
+WORKDIR /
+ENV TALLYGATE__SERVER__LISTEN=0.0.0.0:8080 \
+    TALLYGATE__SERVER__ADMIN_LISTEN=0.0.0.0:8081 \
+    TALLYGATE__SERVER__METRICS_LISTEN=0.0.0.0:9090
+EXPOSE 8080 8081 9090
+HEALTHCHECK --interval=10s --timeout=3s --start-period=20s CMD ["/usr/bin/tallygate", "healthcheck"]
+ENTRYPOINT ["/usr/bin/tallygate"]
+CMD ["serve"]

@@ -1,0 +1,40 @@
+# Two commands: `make demo` runs the product, `make test` proves it.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+CARGO_TARGET_DIR ?= target
+BINARY := $(CARGO_TARGET_DIR)/debug/tallygate
+
+.PHONY: demo build web test fmt lint clean
+
+demo: build
+	@exec "$(BINARY)" demo $(ARGS)
+
+build: web
+	@echo "building the gateway (the first build compiles every dependency once and takes some minutes)"
+	@cargo build --locked --bin tallygate
+
+# The dashboard is built only when its sources changed.
+web: web/dist/index.html
+
+WEB_SOURCES := $(shell find web -type f -not -path 'web/node_modules/*' -not -path 'web/dist/*' 2>/dev/null)
+
+web/dist/index.html: web/node_modules/.package-lock.json $(WEB_SOURCES)
+	@echo "building the dashboard"
+	@cd web && npm run --silent build
+	@touch $@
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json
+	@echo "installing the dashboard's packages"
+	@cd web && npm ci --no-audit --no-fund --silent
+	@touch $@
+
+test:
+	@tests/run.sh
+
+fmt:
+	@cargo fmt --all
+	@cd web && npx biome format --write .
+
+lint:
+	@cargo clippy --workspace --all-targets --locked -- -D warnings
