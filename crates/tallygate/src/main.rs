@@ -1,3 +1,7 @@
-#[allow(dead_code, unused_imports)]
+#![allow(dead_code, unused_imports)]
 mod config;
+mod cli;
+mod ops;
+mod secrets;
+mod telemetry;
 fn main() {}

@@ -1,0 +1,165 @@
+//! The command line. Every command takes `--json` and then prints one JSON document on standard output.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The gateway between applications and LLM providers that many tenants share.
+#[derive(Debug, Parser)]
+#[command(name = "tallygate", version, disable_help_subcommand = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// Print JSON instead of text.
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway. Without a configuration file, provider keys in the environment (OPENAI_API_KEY,
+    /// ANTHROPIC_API_KEY, GEMINI_API_KEY) become upstreams and a key is printed.
+    Serve(ConfigArg),
+    /// Run with simulated providers, seeded tenants and a day of usage; needs no provider key and no network.
+    Demo(Demo),
+    /// Bring the database's schema up to date and exit.
+    Migrate(ConfigArg),
+    /// Look at the configuration.
+    #[command(subcommand)]
+    Config(ConfigCommand),
+    /// Issue, list and revoke tenants' keys.
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Look at upstreams.
+    #[command(subcommand)]
+    Upstream(UpstreamCommand),
+    /// Export usage records.
+    #[command(subcommand)]
+    Usage(UsageCommand),
+    /// Export bills.
+    #[command(subcommand)]
+    Bill(BillCommand),
+    /// Run simulated providers in all four dialects, or serve recorded traffic.
+    Sim(Sim),
+    /// Check what a start would need: configuration, secrets, database, journal, ports.
+    Doctor(ConfigArg),
+    /// Ask the running gateway whether it is ready; exit code 0 if so. For containers.
+    Healthcheck(ConfigArg),
+    /// Print the version.
+    Version,
+}
+
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArg {
+    /// The configuration file [default: tallygate.toml, if it exists]
+    #[arg(long, short, env = "TALLYGATE_CONFIG")]
+    pub config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Address of the data plane; admin and metrics listen on the next two ports.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    pub listen: SocketAddr,
+    /// Where the demo keeps its database and journal [default: a temporary folder, removed at the end]
+    #[arg(long)]
+    pub data_dir: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Read the configuration and say what is wrong with it.
+    Check(ConfigArg),
+    /// Print the configuration in force, secrets masked.
+    Show(ConfigArg),
+    /// Print the JSON Schema of the configuration file.
+    Schema,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Issue a key to a tenant and print it; it is shown this once.
+    Create {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// The tenant's name; made if it does not exist.
+        #[arg(long)]
+        tenant: String,
+        #[arg(long, default_value = "default")]
+        name: String,
+    },
+    /// Revoke a key by its id (`key_…`).
+    Revoke {
+        #[command(flatten)]
+        config: ConfigArg,
+        id: String,
+    },
+    /// List keys.
+    List {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Only this tenant's.
+        #[arg(long)]
+        tenant: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UpstreamCommand {
+    /// Connect to an upstream step by step and say where it fails.
+    Test {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// The upstream's name.
+        name: String,
+        /// Also ask this model for one short answer.
+        #[arg(long)]
+        model: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum UsageCommand {
+    /// Write usage records as CSV (or JSON lines with --json), oldest first.
+    Export {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// RFC 3339; requests accepted at or after.
+        #[arg(long)]
+        from: Option<String>,
+        /// RFC 3339; requests accepted before.
+        #[arg(long)]
+        to: Option<String>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum BillCommand {
+    /// Write a tenant's monthly bill as CSV (or JSON with --json).
+    Export {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// The tenant's name or id.
+        #[arg(long)]
+        tenant: String,
+        /// The month, such as 2026-11.
+        #[arg(long)]
+        period: String,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Sim {
+    #[arg(long, default_value = "127.0.0.1:9999")]
+    pub listen: SocketAddr,
+    /// Serve recorded cases from this folder: a request for model `<provider>/<id>` gets that case's answer.
+    #[arg(long)]
+    pub replay: Option<PathBuf>,
+    /// Pause between stream chunks.
+    #[arg(long, default_value_t = 0)]
+    pub chunk_delay_ms: u64,
+    /// Append every exchange as a JSON line to this file.
+    #[arg(long)]
+    pub ledger: Option<PathBuf>,
+}
