@@ -218,7 +218,8 @@ mod tests {
     fn a_class_without_a_price_costs_as_the_class_that_stands_in_for_it_and_is_never_free() {
         let two = prices(&[(C::InputUncached, "2"), (C::OutputText, "8")]);
         for class in C::ALL {
-            let expected = if class < C::OutputText { (C::InputUncached, per_million("2")) } else { (C::OutputText, per_million("8")) };
+            let expected =
+                if class < C::OutputText { (C::InputUncached, per_million("2")) } else { (C::OutputText, per_million("8")) };
             assert_eq!(two.effective(class), Some(expected), "{class}");
         }
         let write = two.with(C::InputCacheWrite5m, per_million("2.5"));
@@ -246,12 +247,8 @@ mod tests {
 
     #[test]
     fn a_reservation_takes_the_dearest_price_that_can_apply() {
-        let prices = prices(&[
-            (C::InputUncached, "3"),
-            (C::InputCacheWrite5m, "3.75"),
-            (C::OutputText, "15"),
-            (C::OutputReasoning, "20"),
-        ]);
+        let prices =
+            prices(&[(C::InputUncached, "3"), (C::InputCacheWrite5m, "3.75"), (C::OutputText, "15"), (C::OutputReasoning, "20")]);
         assert_eq!(prices.reservation(100, 10).unwrap(), Pico::new(100 * 3_750_000 + 10 * 20_000_000));
         let embedding = ClassPrices::default().with(C::InputUncached, per_million("0.02"));
         assert_eq!(embedding.reservation(1_000, 0).unwrap(), Pico::new(20_000_000));

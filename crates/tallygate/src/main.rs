@@ -1,7 +1,9 @@
 #![allow(dead_code, unused_imports)]
-mod config;
+mod banner;
 mod cli;
+mod config;
 mod ops;
+mod providers;
 mod secrets;
 mod telemetry;
 fn main() {}

@@ -8,8 +8,8 @@ use crate::config::{ConfigError, Log, LogFormat};
 
 /// Installs the subscriber. Logs go to standard error, so that standard output stays what a command prints.
 pub fn install(log: &Log) -> Result<(), ConfigError> {
-    let filter = EnvFilter::try_new(&log.level)
-        .map_err(|error| ConfigError::Invalid(format!("log.level `{}`: {error}", log.level)))?;
+    let filter =
+        EnvFilter::try_new(&log.level).map_err(|error| ConfigError::Invalid(format!("log.level `{}`: {error}", log.level)))?;
     let as_text = match log.format {
         LogFormat::Text => true,
         LogFormat::Json => false,
