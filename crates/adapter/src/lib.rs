@@ -1,1 +1,82 @@
-//! placeholder
+//! Translation between the protocols of LLM providers: requests, answers, streams, errors and usage.
+//!
+//! This crate is pure. It knows no tenant, no money, no clock and no HTTP client: bytes go in, bytes come out.
+//!
+//! - Same dialect on both sides: the body is forwarded byte for byte, but for the model's name and, on chat streams, the
+//!   usage report that is asked for in any case. Usage is read by a tap that parses only the events that carry it.
+//! - Different dialects: what the client said is decoded into one form between ([`ir`]) and encoded from it. What cannot be
+//!   said is never dropped in silence: the [`LossReport`] names it.
+//!
+//! A gateway peeks, prepares, sends, and feeds what comes back through the [`Session`]:
+//!
+//! ```
+//! use bytes::Bytes;
+//! use tallygate_adapter::{Call, join_url, peek, prepare};
+//! use tallygate_types::{Dialect, Timestamp};
+//!
+//! let body = Bytes::from_static(br#"{"model":"smart","messages":[{"role":"user","content":"Hi"}],"user":"u1"}"#);
+//! let seen = peek(Dialect::OpenaiChat, &body)?;
+//! assert_eq!(seen.model.as_deref(), Some("smart"));
+//!
+//! let call = Call {
+//!     client: Dialect::OpenaiChat,
+//!     upstream: Dialect::OpenaiChat,
+//!     client_model: "smart",
+//!     upstream_model: "gpt-x",
+//!     stream: seen.stream,
+//!     peek: &seen,
+//!     strict: false,
+//!     response_id: "0192",
+//!     created_at: Timestamp::UNIX_EPOCH,
+//!     client_query: "",
+//! };
+//! let outgoing = prepare(&call, &body, &[])?;
+//! assert_eq!(join_url("https://api.example.com/v1", call.upstream, &outgoing.path), "https://api.example.com/v1/chat/completions");
+//! assert_eq!(outgoing.body, &br#"{"model":"gpt-x","messages":[{"role":"user","content":"Hi"}],"user":"u1"}"#[..]);
+//! # Ok::<(), tallygate_adapter::BadRequest>(())
+//! ```
+//!
+//! Each dialect is a folder with the same inner names (`wire`, `decode`, `encode`, `stream`, `error`, `usage`), reached
+//! through one table in `dispatch`. A fifth dialect is a fifth folder and one arm there.
+
+mod answer;
+mod call;
+mod context;
+mod dispatch;
+mod failure;
+pub mod ir;
+mod json_array;
+mod loss;
+pub mod models;
+mod names;
+mod peek;
+pub mod sse;
+mod tap;
+mod url;
+
+mod anthropic;
+mod gemini;
+mod openai_chat;
+mod openai_responses;
+
+use tallygate_types::Dialect;
+
+pub use answer::{Answer, Meter, Progress, ResponseStream, Session};
+pub use call::{Call, Outgoing, prepare, prepare_embeddings};
+pub use context::ResponseContext;
+pub use failure::{
+    BadRequest, EncodedError, ErrorDetails, ErrorKind, ErrorReply, FailureClass, InvalidAnswer, StreamFailure, UpstreamFailure,
+};
+pub use loss::{Loss, LossReport, Verdict};
+pub use peek::{Peek, peek};
+pub use url::join_url;
+
+/// An error of ours as an answer in a dialect.
+pub fn encode_error(dialect: Dialect, error: &ErrorReply) -> EncodedError {
+    (dispatch::codec(dialect).encode_error)(error)
+}
+
+/// An upstream's answer whose status is not 200, understood. Any bytes will do.
+pub fn decode_error(dialect: Dialect, status: u16, body: &[u8]) -> UpstreamFailure {
+    (dispatch::codec(dialect).decode_error)(status, body)
+}

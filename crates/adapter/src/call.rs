@@ -1,0 +1,197 @@
+//! One call, from the client's request to the upstream's.
+
+use bytes::Bytes;
+use tallygate_types::{Dialect, Timestamp};
+
+use crate::answer::Session;
+use crate::context::ResponseContext;
+use crate::dispatch::codec;
+use crate::failure::BadRequest;
+use crate::ir::Object;
+use crate::loss::LossReport;
+use crate::names::Restore;
+use crate::peek::{Peek, splice};
+
+/// Everything the translation of one attempt depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct Call<'a> {
+    pub client: Dialect,
+    pub upstream: Dialect,
+    /// The name the client asked for; translated answers carry it.
+    pub client_model: &'a str,
+    pub upstream_model: &'a str,
+    pub stream: bool,
+    pub peek: &'a Peek,
+    /// Refuse with 400 what could not be said exactly.
+    pub strict: bool,
+    /// Our request id, the source of every id that must be minted.
+    pub response_id: &'a str,
+    pub created_at: Timestamp,
+    /// The client's query without the `?` (Gemini: `alt=sse` decides the shape of the stream); empty if there was none.
+    pub client_query: &'a str,
+}
+
+/// What goes to the upstream. Credentials are the caller's to add.
+#[derive(Debug)]
+pub struct Outgoing {
+    /// Path and query, with its version: see [`crate::join_url`].
+    pub path: String,
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Bytes,
+    pub loss: LossReport,
+    pub session: Session,
+}
+
+/// Makes the upstream's request out of the client's.
+///
+/// Where both speak the same dialect the body passes byte for byte, but for `model` and, on chat streams, the usage report
+/// that is asked for in any case. Otherwise it is decoded and encoded, and `loss` says what did not come through.
+/// `client_headers` have lower-case names.
+pub fn prepare(call: &Call<'_>, body: &Bytes, client_headers: &[(String, String)]) -> Result<Outgoing, BadRequest> {
+    let wants_array = call.client == Dialect::Gemini && call.stream && !query_has(call.client_query, "alt", "sse");
+    let mut context = ResponseContext {
+        response_id: call.response_id.to_owned(),
+        client_model: call.client_model.to_owned(),
+        created_at: call.created_at,
+        include_usage: call.peek.include_usage,
+        legacy_functions: false,
+        expose_reasoning: true,
+        json_array: wants_array,
+        echo: Object::new(),
+    };
+    if call.client == call.upstream { pass(call, context, body, client_headers) } else { translate(call, &mut context, body) }
+}
+
+/// OpenAI embeddings to an OpenAI upstream: the body passes but for `model`.
+pub fn prepare_embeddings(upstream_model: &str, peek: &Peek, body: &Bytes) -> Result<Outgoing, BadRequest> {
+    let context = ResponseContext {
+        response_id: String::new(),
+        client_model: String::new(),
+        created_at: Timestamp::UNIX_EPOCH,
+        include_usage: false,
+        legacy_functions: false,
+        expose_reasoning: false,
+        json_array: false,
+        echo: Object::new(),
+    };
+    Ok(Outgoing {
+        path: "/v1/embeddings".into(),
+        headers: Vec::new(),
+        body: spliced(body, model_edit(upstream_model, peek).into_iter().collect()),
+        loss: LossReport::default(),
+        session: Session::passing(Dialect::OpenaiChat, context, false),
+    })
+}
+
+type Edit = (std::ops::Range<usize>, Vec<u8>);
+
+fn pass(
+    call: &Call<'_>,
+    context: ResponseContext,
+    body: &Bytes,
+    client_headers: &[(String, String)],
+) -> Result<Outgoing, BadRequest> {
+    let codec = codec(call.upstream);
+    let mut edits: Vec<Edit> = model_edit(call.upstream_model, call.peek).into_iter().collect();
+    let force_usage = call.client == Dialect::OpenaiChat && call.stream && !call.peek.include_usage;
+    if force_usage {
+        edits.push(usage_edit(call.peek, body)?);
+    }
+    let mut headers = (codec.headers)();
+    for name in codec.forwarded_headers {
+        // A header may stand on several lines; one comma-joined line says the same.
+        let values: Vec<&str> = client_headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect();
+        if !values.is_empty() {
+            headers.retain(|(known, _)| known != name);
+            headers.push((name, values.join(",")));
+        }
+    }
+    let mut path = (codec.path)(call.upstream_model, call.stream);
+    if call.upstream == Dialect::Gemini {
+        path = with_query_of_client(path, call.client_query);
+    }
+    Ok(Outgoing {
+        path,
+        headers,
+        body: spliced(body, edits),
+        loss: LossReport::default(),
+        session: Session::passing(call.upstream, context, force_usage),
+    })
+}
+
+fn translate(call: &Call<'_>, context: &mut ResponseContext, body: &Bytes) -> Result<Outgoing, BadRequest> {
+    let (client, upstream) = (codec(call.client), codec(call.upstream));
+    let mut loss = LossReport::default();
+    let mut request = (client.decode_request)(body, &mut loss)?;
+    call.upstream_model.clone_into(&mut request.model);
+    request.stream = call.stream;
+    let restore = Restore::prepare(&mut request, upstream.names);
+    let body = (upstream.encode_request)(&request, &mut loss)?;
+    if call.strict
+        && let Some(item) = loss.items.first()
+    {
+        return Err(BadRequest::unsupported(
+            item.field.clone(),
+            format!(
+                "`{}` cannot be carried exactly to the upstream of this model ({}: {}), and the model is set to strict.",
+                item.field,
+                item.verdict.as_str(),
+                item.detail
+            ),
+        ));
+    }
+    context.legacy_functions = request.legacy_functions;
+    context.echo = std::mem::take(&mut request.echo);
+    Ok(Outgoing {
+        path: (upstream.path)(call.upstream_model, call.stream),
+        headers: (upstream.headers)(),
+        body: body.into(),
+        loss: loss.clone(),
+        session: Session::translating(call.client, call.upstream, context.clone(), restore, loss),
+    })
+}
+
+fn spliced(body: &Bytes, edits: Vec<Edit>) -> Bytes {
+    if edits.is_empty() { body.clone() } else { splice(body, edits).into() }
+}
+
+/// Nothing to do where the client already wrote the upstream's name, or where the model stands in the path.
+fn model_edit(upstream_model: &str, peek: &Peek) -> Option<Edit> {
+    let span = peek.model_span.clone()?;
+    (peek.model.as_deref() != Some(upstream_model))
+        .then(|| (span, serde_json::Value::from(upstream_model).to_string().into_bytes()))
+}
+
+/// Asks for usage in a chat stream.
+fn usage_edit(peek: &Peek, body: &[u8]) -> Result<Edit, BadRequest> {
+    const ASK: &[u8] = br#""include_usage":true"#;
+    if let Some(span) = &peek.stream_options_span {
+        let mut options: Option<Object> = serde_json::from_slice(&body[span.clone()])
+            .map_err(|_| BadRequest::invalid("stream_options", "The field `stream_options` must be an object."))?;
+        let options = options.get_or_insert_default();
+        options.insert("include_usage".into(), true.into());
+        return Ok((span.clone(), serde_json::to_vec(options).unwrap_or_default()));
+    }
+    // Streams have `"stream":true`, so the object is not empty and a member may be put first.
+    let open = body
+        .iter()
+        .position(|byte| *byte == b'{')
+        .ok_or_else(|| BadRequest::malformed("The request body is not a JSON object."))?;
+    let mut text = b"\"stream_options\":{".to_vec();
+    text.extend_from_slice(ASK);
+    text.extend_from_slice(b"},");
+    Ok((open + 1..open + 1, text))
+}
+
+/// The client's own query decides the shape of its stream. A key in it is ours, not the upstream's.
+fn with_query_of_client(path: String, query: &str) -> String {
+    let base = path.split('?').next().unwrap_or_default().to_owned();
+    let kept: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && pair.split('=').next() != Some("key")).collect();
+    if kept.is_empty() { base } else { format!("{base}?{}", kept.join("&")) }
+}
+
+fn query_has(query: &str, name: &str, value: &str) -> bool {
+    query.split('&').any(|pair| {
+        pair.split_once('=').is_some_and(|(n, v)| n.trim_start_matches("%24").trim_start_matches('$') == name && v == value)
+    })
+}

@@ -1,0 +1,25 @@
+//! What an answer needs to know of the request it answers.
+
+use tallygate_types::Timestamp;
+
+use crate::ir::Object;
+
+/// Handed to the encoders of answers.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ResponseContext {
+    /// Our request id: the source of every id we must mint, so that the same request always gets the same ids.
+    pub response_id: String,
+    /// The name the client asked for; answers carry it instead of the upstream's.
+    pub client_model: String,
+    pub created_at: Timestamp,
+    /// Chat streams: send the usage chunk.
+    pub include_usage: bool,
+    /// Chat: answer in the old `function_call` shape.
+    pub legacy_functions: bool,
+    /// The client can receive reasoning text.
+    pub expose_reasoning: bool,
+    /// Gemini without `alt=sse`: the stream is one JSON array.
+    pub json_array: bool,
+    /// What the dialect repeats of the request ([`ir::Request::echo`](crate::ir::Request::echo)).
+    pub echo: Object,
+}

@@ -1,0 +1,96 @@
+//! The one place that knows which folder speaks which dialect.
+//!
+//! A fifth dialect is a fifth folder with the same inner names, and one arm of [`codec`].
+
+use tallygate_types::Dialect;
+
+use crate::context::ResponseContext;
+use crate::failure::{BadRequest, EncodedError, ErrorReply, InvalidAnswer, StreamFailure, UpstreamFailure};
+use crate::ir;
+use crate::loss::LossReport;
+use crate::peek::PeekFields;
+use crate::sse::Event;
+use crate::tap::Tap;
+
+/// What a dialect's folder offers.
+pub(crate) struct Codec {
+    /// Which fields of a request body routing needs (`wire::PEEK`).
+    pub peek: PeekFields,
+    /// Path and query of a call, with its version prefix (`encode::path`).
+    pub path: fn(model: &str, stream: bool) -> String,
+    /// Headers a translated request needs (`encode::headers`).
+    pub headers: fn() -> Vec<(&'static str, String)>,
+    /// Headers of the client that pass to an upstream of the same dialect, lower case (`wire::FORWARDED_HEADERS`).
+    pub forwarded_headers: &'static [&'static str],
+    /// What the dialect takes as the name of a tool and the id of a call (`wire::NAMES`).
+    pub names: NameRules,
+    /// A request body (of the client's dialect); `model` and `stream` may be overwritten by the caller after.
+    pub decode_request: fn(&[u8], &mut LossReport) -> Result<ir::Request, BadRequest>,
+    pub encode_request: fn(&ir::Request, &mut LossReport) -> Result<Vec<u8>, BadRequest>,
+    pub decode_response: fn(&[u8]) -> Result<ir::Response, InvalidAnswer>,
+    pub encode_response: fn(&ir::Response, &ResponseContext) -> Vec<u8>,
+    pub decoder: fn() -> Box<dyn Decode>,
+    pub encoder: fn(ResponseContext) -> Box<dyn Encode>,
+    /// Reads what the meter needs from one event that passes through untouched (`stream::tap`).
+    pub tap_event: fn(Event<'_>, &mut Tap) -> Result<(), StreamFailure>,
+    /// The same for a whole answer (`usage::tap`).
+    pub tap_answer: fn(&[u8], &mut Tap) -> Result<(), InvalidAnswer>,
+    pub encode_error: fn(&ErrorReply) -> EncodedError,
+    pub decode_error: fn(status: u16, body: &[u8]) -> UpstreamFailure,
+}
+
+/// Limits on names a dialect's server enforces. All dialects take `[A-Za-z0-9_-]`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct NameRules {
+    pub tool_name_chars: usize,
+    pub call_id_chars: usize,
+    /// The dialect lets `.` and `:` stand in tool names.
+    pub dots_allowed: bool,
+}
+
+/// Reads an upstream's stream.
+pub(crate) trait Decode: Send {
+    fn event(&mut self, event: Event<'_>, out: &mut Vec<ir::StreamEvent>) -> Result<(), StreamFailure>;
+    /// The upstream closed: gives what is still owed (`Finish`, `End`) or says that the stream was cut.
+    fn finish(&mut self, out: &mut Vec<ir::StreamEvent>) -> Result<(), StreamFailure>;
+}
+
+/// Writes a client's stream, framing included.
+pub(crate) trait Encode: Send {
+    fn event(&mut self, event: &ir::StreamEvent, out: &mut Vec<u8>);
+    /// Says an error inside the stream, correct for the state it is in. Nothing is written after.
+    fn fail(&mut self, error: &ErrorReply, out: &mut Vec<u8>);
+}
+
+macro_rules! folder {
+    ($folder:ident) => {
+        &const {
+            Codec {
+                peek: crate::$folder::wire::PEEK,
+                path: crate::$folder::encode::path,
+                headers: crate::$folder::encode::headers,
+                forwarded_headers: crate::$folder::wire::FORWARDED_HEADERS,
+                names: crate::$folder::wire::NAMES,
+                decode_request: crate::$folder::decode::request,
+                encode_request: crate::$folder::encode::request,
+                decode_response: crate::$folder::decode::response,
+                encode_response: crate::$folder::encode::response,
+                decoder: || Box::new(crate::$folder::stream::Decoder::new()),
+                encoder: |context| Box::new(crate::$folder::stream::Encoder::new(context)),
+                tap_event: crate::$folder::stream::tap,
+                tap_answer: crate::$folder::usage::tap,
+                encode_error: crate::$folder::error::encode,
+                decode_error: crate::$folder::error::decode,
+            }
+        }
+    };
+}
+
+pub(crate) fn codec(dialect: Dialect) -> &'static Codec {
+    match dialect {
+        Dialect::OpenaiChat => folder!(openai_chat),
+        Dialect::OpenaiResponses => folder!(openai_responses),
+        Dialect::Anthropic => folder!(anthropic),
+        Dialect::Gemini => folder!(gemini),
+    }
+}

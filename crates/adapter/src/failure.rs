@@ -1,0 +1,171 @@
+//! What can go wrong, as types. Each dialect's words for it are in its `error.rs`.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tallygate_types::Timestamp;
+
+/// The client's request cannot be read or cannot be said to the upstream. Answer 400.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct BadRequest {
+    /// Says what to do, in the client's words.
+    pub message: String,
+    /// Dotted path of the field in the client's body.
+    pub param: Option<String>,
+    /// OpenAI's code for it (`unsupported_parameter`, `unsupported_value`, `invalid_type`, …).
+    pub code: &'static str,
+}
+
+/// The upstream's 200 body is not an answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the upstream's answer cannot be read: {0}")]
+pub struct InvalidAnswer(pub String);
+
+/// Why a stream did not end well.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StreamFailure {
+    /// An error event inside a 200 stream.
+    #[error("the upstream reported an error in the stream: {}", .0.message)]
+    Upstream(UpstreamFailure),
+    /// The upstream closed before its terminal event.
+    #[error("the upstream's stream ended before its terminal event")]
+    Truncated,
+    #[error("the upstream's stream cannot be read: {0}")]
+    Invalid(String),
+    /// A line or event above the bounds of [`crate::sse`].
+    #[error("the upstream sent a stream event of more than {} bytes", crate::sse::MAX_EVENT_BYTES)]
+    TooLong,
+}
+
+/// An upstream's error answer, understood.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UpstreamFailure {
+    pub class: FailureClass,
+    /// The HTTP status, or for an error event in a 200 stream the status its type stands for.
+    pub status: u16,
+    /// The vendor's text. It may name the operator's account: see the class before it is shown to a tenant.
+    pub message: String,
+    pub code: Option<String>,
+    pub param: Option<String>,
+    /// A wait said in the body (headers are the caller's to read).
+    pub retry_after: Option<Duration>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FailureClass {
+    /// The client's request is at fault: no other upstream of this kind would take it.
+    BadRequest,
+    ContextTooLong,
+    /// The model or path is unknown to this upstream.
+    NotFound,
+    /// The upstream refuses our credential.
+    Auth,
+    /// Our credential may not do this.
+    Permission,
+    RateLimited,
+    /// Money or quota of our account is spent: waiting does not help.
+    QuotaExhausted,
+    Overloaded,
+    Timeout,
+    Server,
+}
+
+/// An error of ours, to be said in the client's dialect by [`crate::encode_error`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ErrorReply {
+    pub kind: ErrorKind,
+    /// OpenAI's `code`; empty: null.
+    pub code: &'static str,
+    pub message: String,
+    pub param: Option<String>,
+    pub request_id: String,
+    pub retry_after: Option<Duration>,
+    pub should_retry: Option<bool>,
+    pub details: Option<ErrorDetails>,
+}
+
+/// The `error.tallygate` object.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ErrorDetails {
+    pub reason: String,
+    pub scope: Option<String>,
+    pub limit: Option<String>,
+    pub used: Option<String>,
+    pub resets_at: Option<Timestamp>,
+    pub attempts: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum ErrorKind {
+    InvalidRequest,
+    Authentication,
+    Permission,
+    NotFound,
+    MethodNotAllowed,
+    TooLarge,
+    UnsupportedMediaType,
+    RateLimited,
+    QuotaExceeded,
+    UpstreamUnavailable,
+    UpstreamTimeout,
+    UpstreamInvalid,
+    Internal,
+}
+
+/// An error answer, ready to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EncodedError {
+    pub status: u16,
+    /// Lower-case names; `content-type` included.
+    pub headers: Vec<(&'static str, String)>,
+    pub body: Bytes,
+}
+
+impl BadRequest {
+    /// The body is not what the endpoint takes.
+    pub fn malformed(message: impl Into<String>) -> Self {
+        Self { message: message.into(), param: None, code: "invalid_request_body" }
+    }
+
+    /// A field has a value that cannot be right.
+    pub fn invalid(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { message: message.into(), param: Some(param.into()), code: "invalid_value" }
+    }
+
+    /// The upstream's protocol has no such field, and losing it in silence would be wrong.
+    pub fn unsupported(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { message: message.into(), param: Some(param.into()), code: "unsupported_parameter" }
+    }
+
+    /// The field is known, its value cannot be carried.
+    pub fn unsupported_value(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { message: message.into(), param: Some(param.into()), code: "unsupported_value" }
+    }
+}
+
+impl ErrorReply {
+    pub fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>, request_id: impl Into<String>) -> Self {
+        Self {
+            kind,
+            code,
+            message: message.into(),
+            param: None,
+            request_id: request_id.into(),
+            retry_after: None,
+            should_retry: None,
+            details: None,
+        }
+    }
+
+    /// The message with the request id in its tail, where every SDK shows it.
+    pub fn text(&self) -> String {
+        format!("{} (request id: {})", self.message, self.request_id)
+    }
+}
+
+impl From<InvalidAnswer> for StreamFailure {
+    fn from(error: InvalidAnswer) -> Self {
+        Self::Invalid(error.0)
+    }
+}

@@ -1,0 +1,171 @@
+//! Names of tools and ids of calls, bent to what the upstream takes and straightened again in its answer.
+//!
+//! The mapping is a pure function of the name, so that the same history always gives the same bytes: prompt caches and
+//! signed reasoning depend on it.
+
+use std::collections::HashMap;
+
+use crate::dispatch::NameRules;
+use crate::ir::{Delta, Part, PartKind, PartStart, Request, Response, StreamEvent, Tool, ToolChoice, ToolKind};
+
+/// Hex digits of the hash that keeps bent names apart.
+const HASH_HEX: usize = 8;
+
+/// Undoes in the answer what was done to the request.
+#[derive(Debug, Default)]
+pub(crate) struct Restore {
+    /// Sent name → the client's.
+    names: HashMap<String, String>,
+    /// Names, as sent, of tools that are free text to the client.
+    custom: Vec<String>,
+    /// Free-text calls in work: their JSON must be whole before its text can be taken out.
+    open: HashMap<(u32, u32), String>,
+}
+
+impl Restore {
+    /// Bends the request's names in place.
+    pub fn prepare(request: &mut Request, rules: NameRules) -> Self {
+        let mut restore = Self::default();
+        let mut bend = |name: &mut String| {
+            let sent = bent(name, rules.tool_name_chars, rules.dots_allowed);
+            if sent != *name {
+                restore.names.insert(sent.clone(), std::mem::replace(name, sent));
+            }
+        };
+        for tool in &mut request.tools {
+            match tool {
+                Tool::Function(function) => bend(&mut function.name),
+                Tool::Custom { name, .. } => bend(name),
+                Tool::Builtin { .. } => {}
+            }
+        }
+        match &mut request.tool_choice {
+            Some(ToolChoice::Named(name)) => bend(name),
+            Some(ToolChoice::Allowed { names, .. }) => names.iter_mut().for_each(&mut bend),
+            _ => {}
+        }
+        for part in request.turns.iter_mut().flat_map(|turn| &mut turn.parts) {
+            match &mut part.kind {
+                PartKind::ToolCall(call) => {
+                    bend(&mut call.name);
+                    call.id = bent(&call.id, rules.call_id_chars, false);
+                }
+                PartKind::ToolResult(result) => {
+                    if let Some(name) = &mut result.name {
+                        bend(name);
+                    }
+                    result.call_id = bent(&result.call_id, rules.call_id_chars, false);
+                }
+                _ => {}
+            }
+        }
+        restore.custom = request
+            .tools
+            .iter()
+            .filter_map(|tool| if let Tool::Custom { name, .. } = tool { Some(name.clone()) } else { None })
+            .collect();
+        restore
+    }
+
+    pub fn response(&self, response: &mut Response) {
+        for part in response.candidates.iter_mut().flat_map(|candidate| &mut candidate.parts) {
+            self.part(part);
+        }
+    }
+
+    /// Passes one event on, with the client's names.
+    pub fn event(&mut self, mut event: StreamEvent, out: &mut Vec<StreamEvent>) {
+        match &mut event {
+            StreamEvent::PartStart { candidate, part, start: PartStart::ToolCall { name, kind, .. } } => {
+                if *kind == ToolKind::Function && self.custom.contains(name) {
+                    *kind = ToolKind::Custom;
+                    self.open.insert((*candidate, *part), String::new());
+                }
+                self.straighten(name);
+            }
+            StreamEvent::PartStart { start: PartStart::Whole(part), .. } => self.part(part),
+            StreamEvent::PartDelta { candidate, part, delta: Delta::Arguments(fragment) } => {
+                if let Some(buffer) = self.open.get_mut(&(*candidate, *part)) {
+                    buffer.push_str(fragment);
+                    return;
+                }
+            }
+            StreamEvent::PartEnd { candidate, part } => {
+                if let Some(json) = self.open.remove(&(*candidate, *part)) {
+                    let delta = Delta::Arguments(free_text(&json));
+                    out.push(StreamEvent::PartDelta { candidate: *candidate, part: *part, delta });
+                }
+            }
+            _ => {}
+        }
+        out.push(event);
+    }
+
+    fn part(&self, part: &mut Part) {
+        if let PartKind::ToolCall(call) = &mut part.kind {
+            if call.kind == ToolKind::Function && self.custom.contains(&call.name) {
+                call.kind = ToolKind::Custom;
+                call.arguments = free_text(&call.arguments);
+            }
+            self.straighten(&mut call.name);
+        }
+    }
+
+    fn straighten(&self, name: &mut String) {
+        if let Some(original) = self.names.get(name) {
+            name.clone_from(original);
+        }
+    }
+}
+
+/// What a free-text tool is called with when the upstream knows functions only.
+pub(crate) const FREE_TEXT_FIELD: &str = "input";
+
+fn free_text(json: &str) -> String {
+    match serde_json::from_str::<serde_json::Value>(json) {
+        Ok(serde_json::Value::Object(mut object)) => match object.remove(FREE_TEXT_FIELD) {
+            Some(serde_json::Value::String(text)) => text,
+            _ => json.to_owned(),
+        },
+        _ => json.to_owned(),
+    }
+}
+
+/// `name` itself if it fits; otherwise its foreign characters become `_`, it is cut, and a hash of the whole follows.
+fn bent(name: &str, max_chars: usize, dots_allowed: bool) -> String {
+    let fits = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-' || (dots_allowed && (c == '.' || c == ':'));
+    if !name.is_empty() && name.len() <= max_chars && name.chars().all(fits) {
+        return name.to_owned();
+    }
+    let head: String = name.chars().map(|c| if fits(c) { c } else { '_' }).take(max_chars - HASH_HEX - 1).collect();
+    format!("{head}_{:08x}", hash(name))
+}
+
+/// FNV-1a, folded to 32 bits: stable over versions of Rust, which the standard hasher is not.
+pub(crate) fn hash(text: &str) -> u32 {
+    const OFFSET: u64 = 0xcbf2_9ce4_8422_2325;
+    const PRIME: u64 = 0x0100_0000_01b3;
+    let hash = text.bytes().fold(OFFSET, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(PRIME));
+    (hash ^ (hash >> 32)) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fitting_names_stay_and_others_are_bent_apart() {
+        assert_eq!(bent("get_weather", 64, false), "get_weather");
+        assert_eq!(bent("functions.Bash:0", 64, true), "functions.Bash:0");
+        let (a, b) = (bent("functions.Bash:0", 64, false), bent("functions.Bash.0", 64, false));
+        assert!(a.starts_with("functions_Bash_0_") && b.starts_with("functions_Bash_0_") && a != b);
+        assert_eq!(bent(&"x".repeat(90), 64, false).len(), 64);
+        assert_eq!(bent("", 64, false), format!("_{:08x}", hash("")));
+    }
+
+    #[test]
+    fn free_text_is_taken_out_of_its_object() {
+        assert_eq!(free_text(r#"{"input":"ls -l"}"#), "ls -l");
+        assert_eq!(free_text("{\"inp"), "{\"inp");
+    }
+}

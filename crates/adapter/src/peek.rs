@@ -1,0 +1,253 @@
+//! What routing needs to know of a request body, read without building a tree of it.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::Range;
+
+use serde::Deserialize;
+use serde::de::{Deserializer as _, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use tallygate_types::Dialect;
+
+use crate::dispatch::codec;
+use crate::failure::BadRequest;
+
+/// The few fields that routing, limits and metering look at.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Peek {
+    /// As the client wrote it; `None` for Gemini, where it stands in the path.
+    pub model: Option<String>,
+    /// Where the JSON string of `model` stands in the body, quotes included.
+    pub model_span: Option<Range<usize>>,
+    pub stream: bool,
+    pub max_output_tokens: Option<u64>,
+    /// How many answers are asked for; 1 unless said.
+    pub candidates: u32,
+    /// The client asked for usage in a chat stream.
+    pub include_usage: bool,
+    /// The client's name for its end user.
+    pub user: Option<String>,
+    /// Where the value of chat's `stream_options` stands in the body.
+    pub(crate) stream_options_span: Option<Range<usize>>,
+}
+
+/// Which fields say it, in one dialect. A dot enters an object (`generationConfig.maxOutputTokens`); of several the first
+/// that is there wins.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PeekFields {
+    /// `model` and `stream` stand in the body, not in the path.
+    pub in_body: bool,
+    pub max_output_tokens: &'static [&'static str],
+    pub candidates: &'static [&'static str],
+    pub user: &'static [&'static str],
+}
+
+/// Reads the body's top level once. Refuses what is not a JSON object, and bodies that name `model` or `stream` twice:
+/// we would route by one and the upstream obey the other.
+pub fn peek(dialect: Dialect, body: &[u8]) -> Result<Peek, BadRequest> {
+    let fields = &codec(dialect).peek;
+    let top = Top::read(body)?;
+    let mut peek = Peek { candidates: 1, ..Peek::default() };
+    if fields.in_body {
+        peek.model = top.get("model").map(string_of("model")).transpose()?.flatten();
+        if peek.model.is_some() {
+            peek.model_span = top.get("model").map(|raw| span_in(body, raw));
+        }
+        peek.stream = top.get("stream").map(value_of("stream", "true or false")).transpose()?.flatten().unwrap_or(false);
+        if let Some(raw) = top.get("stream_options") {
+            let options: Option<StreamOptions> = value_of("stream_options", "an object")(raw)?;
+            peek.include_usage = options.and_then(|options| options.include_usage).unwrap_or(false);
+            peek.stream_options_span = Some(span_in(body, raw));
+        }
+    }
+    peek.max_output_tokens = first(&top, fields.max_output_tokens, "a whole number")?;
+    peek.candidates = first(&top, fields.candidates, "a whole number")?.unwrap_or(1);
+    // An end user of another type is for the upstream to refuse.
+    peek.user = first(&top, fields.user, "a string").unwrap_or(None);
+    Ok(peek)
+}
+
+/// Replaces `model` in the body by range; the rest stays byte for byte.
+pub(crate) fn splice(body: &[u8], mut edits: Vec<(Range<usize>, Vec<u8>)>) -> Vec<u8> {
+    edits.sort_by_key(|(range, _)| range.start);
+    let mut spliced = Vec::with_capacity(body.len() + edits.iter().map(|(_, text)| text.len()).sum::<usize>());
+    let mut at = 0;
+    for (range, text) in edits {
+        spliced.extend_from_slice(&body[at..range.start]);
+        spliced.extend_from_slice(&text);
+        at = range.end;
+    }
+    spliced.extend_from_slice(&body[at..]);
+    spliced
+}
+
+#[derive(Deserialize)]
+struct StreamOptions {
+    include_usage: Option<bool>,
+}
+
+/// The members of one JSON object, values unread.
+struct Top<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+
+impl<'a> Top<'a> {
+    fn read(body: &'a [u8]) -> Result<Self, BadRequest> {
+        let mut deserializer = serde_json::Deserializer::from_slice(body);
+        let top = deserializer
+            .deserialize_map(Members)
+            .and_then(|top| deserializer.end().map(|()| top))
+            .map_err(|error| BadRequest::malformed(format!("The request body is not a JSON object: {error}.")))?;
+        for field in ["model", "stream"] {
+            if top.0.iter().filter(|(name, _)| name == field).count() > 1 {
+                return Err(BadRequest::invalid(field, format!("The field `{field}` is given twice. Send it once.")));
+            }
+        }
+        Ok(top)
+    }
+
+    fn get(&self, field: &str) -> Option<&'a RawValue> {
+        self.0.iter().rev().find(|(name, _)| name == field).map(|(_, raw)| *raw)
+    }
+}
+
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Top<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Top<'de>, A::Error> {
+        let mut members = Vec::with_capacity(16);
+        while let Some(Key(key)) = map.next_key()? {
+            members.push((key, map.next_value()?));
+        }
+        Ok(Top(members))
+    }
+}
+
+/// A key, borrowed unless it has escapes. A plain `Cow<str>` field would always be owned.
+struct Key<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Key<'de>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Borrowed(text)))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
+                Ok(Key(Cow::Owned(text.to_owned())))
+            }
+        }
+        deserializer.deserialize_str(KeyVisitor)
+    }
+}
+
+fn span_in(body: &[u8], raw: &RawValue) -> Range<usize> {
+    let start = raw.get().as_ptr() as usize - body.as_ptr() as usize;
+    start..start + raw.get().len()
+}
+
+fn value_of<'a, T: Deserialize<'a>>(
+    field: &'static str,
+    expected: &'static str,
+) -> impl Fn(&'a RawValue) -> Result<Option<T>, BadRequest> {
+    move |raw| {
+        serde_json::from_str::<Option<T>>(raw.get())
+            .map_err(|_| BadRequest::invalid(field, format!("The field `{field}` must be {expected}.")))
+    }
+}
+
+fn string_of<'a>(field: &'static str) -> impl Fn(&'a RawValue) -> Result<Option<String>, BadRequest> {
+    value_of(field, "a string")
+}
+
+/// The first of `paths` that is there and not null.
+fn first<T: for<'a> Deserialize<'a>>(
+    top: &Top<'_>,
+    paths: &'static [&'static str],
+    expected: &'static str,
+) -> Result<Option<T>, BadRequest> {
+    for path in paths {
+        let (head, tail) = path.split_once('.').map_or((*path, None), |(head, tail)| (head, Some(tail)));
+        let Some(mut raw) = top.get(head) else { continue };
+        if let Some(tail) = tail {
+            if !raw.get().starts_with('{') {
+                continue;
+            }
+            let Some(inner) = Top::read(raw.get().as_bytes())?.get(tail) else { continue };
+            raw = inner;
+        }
+        if let Some(value) = value_of(path, expected)(raw)? {
+            return Ok(Some(value));
+        }
+    }
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chat_body_is_read_and_its_model_found_by_range() {
+        let body = br#" {"messages":[{"role":"user","content":"{\"model\":1}"}], "mod\u0065l" : "gpt-\u0034", "stream":true,
+            "stream_options":{"include_usage":true}, "max_tokens":5, "max_completion_tokens":9, "n":3, "user":"u"} "#;
+        let peek = peek(Dialect::OpenaiChat, body).unwrap();
+        let span = peek.model_span.clone().unwrap();
+        assert_eq!(&body[span], br#""gpt-\u0034""#);
+        assert_eq!(
+            (
+                peek.model.as_deref(),
+                peek.stream,
+                peek.include_usage,
+                peek.max_output_tokens,
+                peek.candidates,
+                peek.user.as_deref()
+            ),
+            (Some("gpt-4"), true, true, Some(9), 3, Some("u"))
+        );
+    }
+
+    #[test]
+    fn gemini_reads_the_body_in_either_case_and_no_model() {
+        for body in [
+            &br#"{"model":"ignored","contents":[],"generationConfig":{"maxOutputTokens":7,"candidateCount":2}}"#[..],
+            br#"{"contents":[],"generation_config":{"max_output_tokens":7,"candidate_count":2}}"#,
+        ] {
+            let peek = peek(Dialect::Gemini, body).unwrap();
+            assert_eq!((peek.model, peek.max_output_tokens, peek.candidates), (None, Some(7), 2));
+        }
+    }
+
+    #[test]
+    fn ambiguous_and_broken_bodies_are_refused_with_a_reason() {
+        let twice = peek(Dialect::OpenaiChat, br#"{"model":"a","mod\u0065l":"b"}"#).unwrap_err();
+        assert_eq!(
+            (twice.param.as_deref(), twice.message.as_str()),
+            (Some("model"), "The field `model` is given twice. Send it once.")
+        );
+        assert_eq!(peek(Dialect::Anthropic, br#"{"stream":true,"stream":false}"#).unwrap_err().param.as_deref(), Some("stream"));
+        assert_eq!(peek(Dialect::OpenaiChat, br#"{"model":5}"#).unwrap_err().message, "The field `model` must be a string.");
+        for body in [&b""[..], b"[]", b"{", b"{\"model\":\"x\"} x", b"{\"model\":\"\xff\"}"] {
+            assert_eq!(peek(Dialect::OpenaiChat, body).unwrap_err().code, "invalid_request_body");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_skipped_without_recursion() {
+        let deep = format!("{{\"x\":{}{},\"model\":\"m\"}}", "[".repeat(200_000), "]".repeat(200_000));
+        assert_eq!(peek(Dialect::OpenaiChat, deep.as_bytes()).unwrap().model.as_deref(), Some("m"));
+    }
+
+    #[test]
+    fn splicing_changes_nothing_but_the_ranges() {
+        assert_eq!(splice(b"{\"a\":1,\"b\":2}", vec![(11..12, b"22".to_vec()), (5..6, Vec::new())]), b"{\"a\":,\"b\":22}");
+    }
+}

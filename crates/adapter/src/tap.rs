@@ -1,0 +1,74 @@
+//! What is read from an answer that passes through untouched.
+
+use std::ops::Range;
+
+use memchr::memmem;
+
+use crate::ir::UsageReport;
+
+/// Filled by the `tap` functions of a dialect's folder. Each event overwrites what it says; nothing is summed.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Tap {
+    pub usage: Option<UsageReport>,
+    pub finish_reason: Option<String>,
+    pub id: Option<String>,
+    pub model: Option<String>,
+    /// Bytes of text and arguments seen so far.
+    pub output_bytes: u64,
+    /// Content was seen: the commit gate.
+    pub content: bool,
+    /// The terminal event was seen.
+    pub done: bool,
+    /// This event only reports usage (chat's last chunk): dropped when the client did not ask for it. The caller resets it.
+    pub only_usage: bool,
+}
+
+impl Tap {
+    /// Counts the JSON strings that follow `key` (given with quotes and colon, `"text":`) as output, and opens the commit
+    /// gate at the first that is not empty. An estimate: escapes count as they stand.
+    pub fn count_strings(&mut self, data: &[u8], key: &[u8]) {
+        for start in memmem::find_iter(data, key) {
+            if let Some(text) = string_at(data, start + key.len()) {
+                self.output_bytes += text.len() as u64;
+                self.content |= !text.is_empty();
+            }
+        }
+    }
+}
+
+/// The inside of the JSON string that starts at `from` (white space allowed before it).
+pub(crate) fn string_at(data: &[u8], from: usize) -> Option<Range<usize>> {
+    let start = from + data.get(from..)?.iter().position(|byte| !byte.is_ascii_whitespace())?;
+    if data[start] != b'"' {
+        return None;
+    }
+    let mut at = start + 1;
+    loop {
+        at += memchr::memchr2(b'"', b'\\', data.get(at..)?)?;
+        if data[at] == b'"' {
+            return Some(start + 1..at);
+        }
+        at += 2;
+    }
+}
+
+pub(crate) fn contains(data: &[u8], needle: &[u8]) -> bool {
+    memmem::find(data, needle).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_after_a_key_are_counted_and_open_the_gate() {
+        let mut tap = Tap::default();
+        tap.count_strings(br#"{"content":"","x":{"content": null}}"#, b"\"content\":");
+        assert_eq!((tap.output_bytes, tap.content), (0, false));
+        tap.count_strings(br#"{"content": "a\"b"}"#, b"\"content\":");
+        assert_eq!((tap.output_bytes, tap.content), (4, true));
+        tap.count_strings(br#"{"content":"cut"#, b"\"content\":");
+        tap.count_strings(br#"{"content":"cut\"#, b"\"content\":");
+        assert_eq!(tap.output_bytes, 4);
+    }
+}
