@@ -1,1 +1,135 @@
-//! placeholder
+//! Simulated LLM providers: one listener that speaks OpenAI Chat Completions, OpenAI Responses, Anthropic Messages and
+//! Gemini, with scripted faults and books of its own. The demo, the tests and the benches put it where a vendor would be.
+//!
+//! It knows nothing of the gateway and shares no code with it, so that each can be the other's check: it is written from
+//! the vendors' documents, refuses what they refuse (a tool result without its call, a missing `max_tokens`), and its
+//! ledger tells what really arrived, what it cost and how it ended. It never calls anything, and serves no real model.
+//!
+//! ```
+//! # tokio::runtime::Runtime::new().unwrap().block_on(async {
+//! use tallygate_sim::{SimConfig, start};
+//!
+//! let sim = start(SimConfig::default()).await?;
+//! println!("base URL of every dialect: http://{}", sim.addr);
+//! assert!(sim.ledger().is_empty());
+//! sim.shutdown().await;
+//! # Ok::<(), tallygate_sim::SimError>(()) }).unwrap();
+//! ```
+//!
+//! # What it answers
+//!
+//! Any model name is served, at the vendor's own paths (whatever stands before them): `/v1/chat/completions`,
+//! `/v1/responses`, `/v1/messages`, `/v1beta/models/{model}:generateContent` and `:streamGenerateContent` (server-sent
+//! events with `alt=sse`, else one JSON array), `/v1/embeddings` (numbers or base64), the token counters and the model
+//! lists. A credential must stand in the dialect's own header; which one is free.
+//!
+//! | the request | the answer |
+//! |---|---|
+//! | text | quotes the last user message, with characters of more than one byte |
+//! | `words=N` in the text | N words, 20,000 at most; the caller's token cap is kept and ends it with `length` |
+//! | tools, and the word `tool` in the text or a forced choice | a call of the first tool (with `parallel`: of two), arguments from its schema |
+//! | a tool result at the end | quotes the result |
+//! | images | their media types and lengths in bytes |
+//! | a JSON schema for the answer | JSON that follows it |
+//! | a model named `…think…` or `…reason…`, or reasoning asked for | reasoning, and tokens for it |
+//!
+//! Usage follows from the request: a token is four bytes of text (rounded up), an image 85 tokens; of a prompt of 32
+//! tokens or more one in four was read from the cache, and with a `cache_control` marker one in eight is written to it.
+//!
+//! # Faults
+//!
+//! By the model's name, as `sim-<fault>` or `<any name>:<fault>`:
+//!
+//! | fault | what happens |
+//! |---|---|
+//! | `429`, `quota`, `401`, `404`, `500`, `503`, `529` | that error in the vendor's words, headers and hints |
+//! | `hang`, `hang-midstream` | no answer at all; half an answer and then silence |
+//! | `slow` | the first byte and each chunk come after `slow_delay_ms` |
+//! | `cut` | the connection is closed in the middle of the body |
+//! | `garbage`, `garbage-json` | status 200 with an HTML page, with broken JSON |
+//! | `midstream-error` | an error event after half the stream; without a stream an error body with status 200 |
+//! | `no-usage` | a good answer that does not tell its usage |
+//! | `refuse` | the connection is closed without an answer |
+//! | `sim-fail-first-<N>` (whole name) | the first N requests get 500, later ones are served |
+//!
+//! By a word of the credential (`sk-bad-1`): `bad` is not known to the provider, `limited` gets 429, `quota` has no
+//! money left, `down` gets 503, `hanging` no answer, `refused` a closed connection.
+//!
+//! # Books
+//!
+//! `GET /_sim/ledger` (`?since=<seq>`) gives `{"entries": [LedgerEntry…]}`, `DELETE /_sim/ledger` forgets them and the
+//! counters of faults. `GET /_sim/last-request` gives the latest 64 requests as they arrived, newest first, credentials
+//! masked. With [`SimConfig::ledger`] each finished entry is also a line of JSON in that file.
+//!
+//! # Replay
+//!
+//! With [`SimConfig::replay`] it serves recorded exchanges instead, one folder a provider and one file a case: a request
+//! for the model `<provider>/<id>` gets that case's status, headers and body, whatever else it asks. See
+//! [`REPLAY_CHUNK_SIZES`] for how streams are cut.
+
+mod answer;
+mod conversation;
+mod dialect;
+mod exchange;
+mod faults;
+mod ledger;
+mod provider;
+mod recent;
+mod replay;
+mod route;
+mod schema;
+mod server;
+mod usage;
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+pub use dialect::Dialect;
+pub use ledger::{Ended, LedgerEntry};
+pub use replay::CHUNK_SIZES as REPLAY_CHUNK_SIZES;
+pub use server::{SimHandle, start};
+pub use usage::Usage;
+
+/// Pause between the chunks of a stream, unless configured: about the pace of a quick model.
+const DEFAULT_CHUNK_DELAY_MS: u64 = 10;
+/// How late the `slow` fault is, unless configured.
+const DEFAULT_SLOW_DELAY_MS: u64 = 2_000;
+
+/// How a simulator is set up.
+#[derive(Clone, Debug)]
+pub struct SimConfig {
+    /// Where to listen; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// A folder of recorded cases to serve instead of simulated answers.
+    pub replay: Option<PathBuf>,
+    /// Pause between the chunks of a stream, in milliseconds; 0 sends them as fast as the client takes them.
+    pub chunk_delay_ms: u64,
+    /// How late the `slow` fault is, in milliseconds.
+    pub slow_delay_ms: u64,
+    /// A file to which each finished entry of the ledger is appended as a line of JSON.
+    pub ledger: Option<PathBuf>,
+}
+
+impl Default for SimConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            replay: None,
+            chunk_delay_ms: DEFAULT_CHUNK_DELAY_MS,
+            slow_delay_ms: DEFAULT_SLOW_DELAY_MS,
+            ledger: None,
+        }
+    }
+}
+
+/// Why a simulator could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SimError {
+    #[error("cannot listen on {addr}: {source}; choose another address or port 0")]
+    Listen { addr: SocketAddr, source: io::Error },
+    #[error("cannot load recorded cases from {path}: {source}", path = path.display())]
+    Replay { path: PathBuf, source: io::Error },
+    #[error("cannot append to the ledger file {path}: {source}", path = path.display())]
+    Ledger { path: PathBuf, source: io::Error },
+}
