@@ -88,6 +88,8 @@ ids! {
     UserId = "usr", "user";
     /// A dashboard session.
     SessionId = "ses", "session";
+    /// A token of the admin API.
+    AdminTokenId = "adm", "admin token";
     /// A provider endpoint requests are sent to.
     UpstreamId = "ups", "upstream";
     /// One secret of an upstream.

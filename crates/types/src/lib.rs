@@ -22,8 +22,8 @@ mod usage;
 
 pub use dialect::{Dialect, ParseDialectError};
 pub use id::{
-    ApiKeyId, AuditEventId, CredentialId, IdError, ModelId, PriceVersionId, ProjectId, RequestId, SessionId, TargetId, TenantId,
-    UpstreamId, UserId,
+    AdminTokenId, ApiKeyId, AuditEventId, CredentialId, IdError, ModelId, PriceVersionId, ProjectId, RequestId, SessionId,
+    TargetId, TenantId, UpstreamId, UserId,
 };
 pub use money::{Currency, MoneyError, Pico, UnitPrice};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

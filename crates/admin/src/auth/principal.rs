@@ -1,0 +1,39 @@
+//! The authenticated caller.
+
+use axum::extract::FromRequestParts;
+use http::request::Parts;
+use tallygate_types::{SessionId, UserId};
+
+use super::{Permission, Role};
+use crate::problem::Problem;
+
+/// Who calls. Only the authentication layer makes one.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    pub kind: PrincipalKind,
+    /// What people call them: an e-mail address, or a token's name.
+    pub name: String,
+    pub role: Role,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PrincipalKind {
+    /// A person with a session in the dashboard.
+    User { user: UserId, session: SessionId },
+    /// A program with an admin token.
+    Token { id: String },
+}
+
+impl Principal {
+    pub const fn may(&self, permission: Permission) -> bool {
+        permission.is_granted_to(self.role)
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Principal {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts.extensions.get::<Self>().cloned().ok_or_else(Problem::unauthenticated)
+    }
+}

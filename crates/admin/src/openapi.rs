@@ -1,0 +1,74 @@
+//! The OpenAPI document, made from the route table.
+
+use utoipa::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+
+use crate::problem::Problem;
+use crate::resources;
+use crate::routes::Routes;
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Tallygate admin API",
+        description = "The control plane of Tallygate. The dashboard uses nothing else.\n\n\
+            Lists come in pages: `limit` (50, at most 200) and `after`. Unknown query parameters are errors. PATCH takes a JSON merge \
+            patch: absent leaves, null clears. PATCH and DELETE need `If-Match` with the ETag read before. Every change takes an \
+            `X-Tallygate-Reason`, which the audit trail keeps. Failures are `application/problem+json`.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
+    ),
+    components(schemas(Problem))
+)]
+struct Document;
+
+/// All routes, in the order the document lists their tags.
+pub fn routes() -> Routes {
+    let mut document = Document::openapi();
+    let components = document.components.get_or_insert_default();
+    components.add_security_scheme(
+        "session",
+        SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
+            crate::SESSION_COOKIE,
+            "Set by POST /admin/v1/session. Writes must come from the dashboard's own origin.",
+        ))),
+    );
+    components.add_security_scheme(
+        "admin_token",
+        SecurityScheme::Http(
+            HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .bearer_format("tgadm1_…")
+                .description(Some("For programs."))
+                .build(),
+        ),
+    );
+    [
+        resources::setup::add,
+        resources::session::add,
+        resources::overview::add,
+        resources::tenants::add,
+        resources::api_keys::add,
+        resources::upstreams::add,
+        resources::credentials::add,
+        resources::models::add,
+        resources::prices::add,
+        resources::catalogue::add,
+        resources::requests::add,
+        resources::usage::add,
+        resources::bills::add,
+        resources::audit_events::add,
+        resources::users::add,
+        resources::admin_tokens::add,
+        resources::version::add,
+    ]
+    .into_iter()
+    .fold(Routes::new(document), |routes, add| add(routes))
+}
+
+/// The document as it is committed (`web/openapi.json`): pretty JSON with a newline at the end.
+pub fn openapi_json() -> String {
+    let (_, document, _) = routes().into_parts();
+    let mut json = document.to_pretty_json().unwrap_or_default();
+    json.push('\n');
+    json
+}

@@ -1,0 +1,98 @@
+//! `/audit-events`: who changed what, when, from where and why.
+
+use axum::extract::State;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tallygate_types::{AuditEventId, TenantId, Timestamp};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::routes;
+
+use crate::AppState;
+use crate::auth::Permission;
+use crate::http_form::{Page, Params};
+use crate::problem::{Problem, Result};
+use crate::routes::{Access, Routes};
+
+pub fn add(routes: Routes) -> Routes {
+    routes.add(Access::Needs(Permission::AuditRead), routes!(list_audit_events))
+}
+
+/// Who acted.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct Actor {
+    /// `user`, `admin_token` or `system`.
+    #[schema(example = "user")]
+    pub kind: String,
+    #[schema(required = true)]
+    pub id: Option<String>,
+    #[schema(required = true)]
+    pub name: Option<String>,
+    /// The role at that time.
+    #[schema(required = true)]
+    pub role: Option<String>,
+}
+
+/// One change, or one act worth remembering.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct AuditEvent {
+    #[schema(value_type = String)]
+    pub id: AuditEventId,
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    pub actor: Actor,
+    #[schema(example = "tenant.updated")]
+    pub action: String,
+    #[schema(example = "tenant")]
+    pub target_kind: String,
+    #[schema(required = true)]
+    pub target_id: Option<String>,
+    #[schema(value_type = Option<String>, required = true)]
+    pub tenant_id: Option<TenantId>,
+    /// The resource before; secrets are never in it.
+    #[schema(value_type = Option<Object>, required = true)]
+    pub before: Option<Value>,
+    /// The resource after.
+    #[schema(value_type = Option<Object>, required = true)]
+    pub after: Option<Value>,
+    #[schema(required = true)]
+    pub request_id: Option<String>,
+    #[schema(required = true)]
+    pub ip: Option<String>,
+    /// What the caller gave as `X-Tallygate-Reason`.
+    #[schema(required = true)]
+    pub reason: Option<String>,
+}
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct ListAuditEvents {
+    actor_id: Option<String>,
+    action: Option<String>,
+    target_kind: Option<String>,
+    target_id: Option<String>,
+    #[param(value_type = Option<String>)]
+    tenant_id: Option<TenantId>,
+    /// At or after.
+    #[param(value_type = Option<String>, format = DateTime)]
+    from: Option<Timestamp>,
+    /// Before.
+    #[param(value_type = Option<String>, format = DateTime)]
+    to: Option<Timestamp>,
+    /// Items of the page, 1 to 200.
+    #[param(default = 50, minimum = 1, maximum = 200)]
+    limit: Option<u32>,
+    /// The `next_cursor` of the page before.
+    after: Option<String>,
+}
+
+/// Lists audit events, newest first.
+#[utoipa::path(get, path = "/admin/v1/audit-events", tag = "audit", params(ListAuditEvents),
+    responses((status = 200, body = Page<AuditEvent>)))]
+async fn list_audit_events(
+    State(state): State<AppState>,
+    Params(query): Params<ListAuditEvents>,
+) -> Result<axum::Json<Page<AuditEvent>>> {
+    let _ = (state, query);
+    Err(Problem::not_found("audit event"))
+}

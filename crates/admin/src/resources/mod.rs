@@ -1,0 +1,22 @@
+//! One file a resource: its routes, its requests and its answers.
+
+// The expansion of `utoipa::path` qualifies more than it must.
+#![allow(unused_qualifications)]
+
+pub mod admin_tokens;
+pub mod api_keys;
+pub mod audit_events;
+pub mod bills;
+pub mod catalogue;
+pub mod credentials;
+pub mod models;
+pub mod overview;
+pub mod prices;
+pub mod requests;
+pub mod session;
+pub mod setup;
+pub mod tenants;
+pub mod upstreams;
+pub mod usage;
+pub mod users;
+pub mod version;
