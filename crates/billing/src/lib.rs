@@ -21,10 +21,14 @@
 //! ```
 
 pub mod estimate;
+pub mod journal;
 mod price;
 mod price_book;
 mod record;
+#[cfg(test)]
+mod testing;
 
+pub use journal::{Journal, JournalConfig, JournalError, Recovery};
 pub use price::{Charge, ChargeLine, ClassPrices, PriceVersion, Unpriced, fallbacks};
 pub use price_book::PriceBook;
 pub use record::{AttemptRecord, BeginRecord, Endpoint, Outcome, UnknownName, UsageRecord, UsageSource};

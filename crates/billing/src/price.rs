@@ -20,6 +20,9 @@ pub struct PriceVersion {
     pub currency: Currency,
     pub valid_from: Timestamp,
     pub prices: ClassPrices,
+    /// Where the figures come from, if they were not typed in (`catalogue …`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<String>,
     pub created_at: Timestamp,
     /// Who set it, as the audit trail names them.
     pub created_by: String,

@@ -53,6 +53,7 @@ mod tests {
             currency: Currency::USD,
             valid_from: Timestamp::from_micros(valid_from),
             prices: ClassPrices::default(),
+            source: None,
             created_at: Timestamp::from_micros(created_at),
             created_by: "test".into(),
         }

@@ -1,0 +1,91 @@
+//! Reading the journal back while it is being written: for the shipper, and for budgets at start.
+
+use super::frame::{self, Kind, Scan};
+use super::{Journal, JournalError, Position, segment};
+use crate::record::UsageRecord;
+use std::sync::atomic::Ordering;
+
+/// Read from disk at a time; any record fits.
+const CHUNK_BYTES: u64 = 4 << 20;
+const _: () = assert!(CHUNK_BYTES > (frame::HEADER_BYTES + frame::MAX_PAYLOAD_BYTES) as u64);
+
+/// Finished calls in the order they were written.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub records: Vec<UsageRecord>,
+    /// Where to read on.
+    pub next: Position,
+}
+
+impl Journal {
+    /// At most `limit` finished calls from `from` on; none if there are none yet. Blocks on the disk.
+    pub fn read(&self, from: Position, limit: usize) -> Result<Batch, JournalError> {
+        let dir = &self.shared.dir;
+        // Beyond this a record may be half written.
+        let tail = self.shared.writer().tail();
+        let mut batch = Batch { records: Vec::new(), next: from };
+        let segments = segment::list(dir)?;
+        for &sequence in segments.iter().filter(|&&sequence| sequence >= from.segment && sequence <= tail.segment) {
+            if sequence > batch.next.segment {
+                batch.next = Position { segment: sequence, offset: 0 };
+            }
+            let end = if sequence == tail.segment { tail.offset } else { segment::length(dir, sequence)? };
+            while batch.next.offset < end {
+                let wanted = CHUNK_BYTES.min(end - batch.next.offset);
+                let bytes = segment::read(dir, sequence, batch.next.offset, wanted)?;
+                let read = take(&bytes, batch.next.offset + bytes.len() as u64 >= end, limit, &mut batch.records);
+                if read.skipped > 0 {
+                    tracing::warn!(segment = sequence, bytes = read.skipped, "skipped damaged bytes of the usage journal");
+                }
+                batch.next.offset += read.bytes as u64;
+                if batch.records.len() >= limit {
+                    return Ok(batch);
+                }
+                if read.bytes == 0 {
+                    break;
+                }
+            }
+        }
+        Ok(batch)
+    }
+
+    /// Takes note that everything up to `position`, `count` finished calls since the last time, is in the database, and
+    /// removes the segments no longer needed.
+    pub(crate) fn shipped(&self, position: Position, count: u64) -> Result<(), JournalError> {
+        // Saturating: a wrong gauge must not wrap into an alarm.
+        let _ = self.shared.pending.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |p| Some(p.saturating_sub(count)));
+        let free = self.shared.writer().shipped(position);
+        free.into_iter().try_for_each(|sequence| segment::remove(&self.shared.dir, sequence))
+    }
+}
+
+struct Read {
+    bytes: usize,
+    skipped: usize,
+}
+
+fn take(bytes: &[u8], is_all: bool, limit: usize, records: &mut Vec<UsageRecord>) -> Read {
+    let mut read = Read { bytes: 0, skipped: 0 };
+    while records.len() < limit {
+        match frame::scan(bytes, read.bytes) {
+            Scan::Frame { kind, payload, next } => {
+                if kind == Kind::End {
+                    match serde_json::from_slice(payload) {
+                        Ok(record) => records.push(record),
+                        Err(_) => read.skipped += next - read.bytes,
+                    }
+                }
+                read.bytes = next;
+            }
+            Scan::End => break,
+            Scan::Partial if !is_all => break,
+            Scan::Bad | Scan::Partial | Scan::Unknown { .. } => {
+                // Recovery has set a copy aside.
+                let next = frame::resync(bytes, read.bytes).unwrap_or(bytes.len());
+                read.skipped += next - read.bytes;
+                read.bytes = next;
+            }
+        }
+    }
+    read
+}

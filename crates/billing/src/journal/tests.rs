@@ -1,0 +1,303 @@
+use std::fs::{self, OpenOptions};
+
+use tallygate_types::{Pico, Usage, UsageClass};
+
+use super::*;
+use crate::record::{Outcome, UsageSource};
+use crate::testing;
+
+/// No sync of its own within a test.
+fn config() -> JournalConfig {
+    JournalConfig::default()
+}
+
+fn segments(dir: &Path) -> Vec<u64> {
+    segment::list(dir).unwrap()
+}
+
+fn all(journal: &Journal) -> Vec<UsageRecord> {
+    journal.read(Position::default(), usize::MAX).unwrap().records
+}
+
+#[test]
+fn what_was_written_is_read_back_in_order_by_this_process_and_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let records: Vec<_> = (0..5).map(testing::record).collect();
+    let (journal, recovery) = Journal::open(dir.path(), config()).unwrap();
+    assert_eq!((recovery.segments, recovery.finished), (0, 0));
+    for record in &records {
+        journal.begin(&testing::begin_of(record)).unwrap();
+        journal.end(record).unwrap();
+    }
+    assert_eq!((all(&journal), journal.pending(), journal.open_calls()), (records.clone(), 5, 0));
+    let node = journal.node().to_owned();
+    drop(journal);
+    let (journal, recovery) = Journal::open(dir.path(), config()).unwrap();
+    assert_eq!((recovery.segments, recovery.finished, recovery.settled.len()), (1, 5, 0));
+    assert_eq!((all(&journal), journal.pending()), (records, 5));
+    assert_eq!(journal.node(), node);
+}
+
+#[test]
+fn a_directory_belongs_to_one_process() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_journal, _) = Journal::open(dir.path(), config()).unwrap();
+    assert!(matches!(Journal::open(dir.path(), config()), Err(JournalError::Locked { .. })));
+}
+
+#[test]
+fn a_call_in_flight_is_settled_from_its_last_checkpoint_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let begin = testing::begin(1, 1_000, Pico::new(10_000_000_000));
+    {
+        let (journal, _) = Journal::open(dir.path(), config()).unwrap();
+        journal.begin(&begin).unwrap();
+        journal.checkpoint(begin.request_id, 10);
+        journal.checkpoint(begin.request_id, 40);
+    }
+    let (journal, recovery) = Journal::open(dir.path(), config()).unwrap();
+    let [settled] = recovery.settled.as_slice() else { panic!("{recovery:?}") };
+    assert_eq!(settled.request_id, begin.request_id);
+    assert_eq!((settled.outcome, settled.usage_source), (Outcome::Crash, UsageSource::Crash));
+    assert_eq!(settled.usage, Usage::default().with(UsageClass::InputUncached, 1_000).with(UsageClass::OutputText, 40));
+    assert_eq!(settled.charge, Pico::new(1_000 * testing::INPUT_PICO + 40 * testing::OUTPUT_PICO));
+    assert_eq!(all(&journal), recovery.settled);
+    drop(journal);
+    let (journal, recovery) = Journal::open(dir.path(), config()).unwrap();
+    assert_eq!((recovery.finished, recovery.settled.len(), journal.pending()), (1, 0, 1));
+}
+
+#[test]
+fn a_crash_never_charges_above_the_reservation() {
+    let reserved = Pico::new(1_000 * testing::INPUT_PICO + 3 * testing::OUTPUT_PICO);
+    let settled = testing::begin(1, 1_000, reserved).settle_crash(500, Timestamp::UNIX_EPOCH);
+    assert_eq!(settled.charge, reserved);
+    assert_eq!(settled.usage.get(UsageClass::OutputText), 3);
+}
+
+#[test]
+fn cut_anywhere_the_journal_opens_with_every_record_before_the_cut() {
+    let dir = tempfile::tempdir().unwrap();
+    let records: Vec<_> = (0..3).map(testing::record).collect();
+    let mut ends = vec![0];
+    {
+        let (journal, _) = Journal::open(dir.path(), config()).unwrap();
+        for record in &records {
+            journal.end(record).unwrap();
+            ends.push(journal.bytes() as usize);
+        }
+    }
+    let whole = fs::read(segment::path(dir.path(), 1)).unwrap();
+    // Every header byte of the last record and a sample of the rest: each cut costs a sync. The frame's own test cuts at all.
+    let last = ends[2]..ends[2] + frame::HEADER_BYTES + 2;
+    for cut in (0..=whole.len()).step_by(29).chain(last).chain(ends.clone()).chain([whole.len() - 1]) {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(segment::path(dir.path(), 1), &whole[..cut]).unwrap();
+        let recovery = recovery::recover(dir.path(), &[1]).unwrap();
+        let expected = ends.iter().filter(|&&end| end > 0 && end <= cut).count();
+        let boundary = ends[expected];
+        assert_eq!(recovery.finished, expected as u64, "cut {cut}");
+        assert_eq!(recovery.torn.map(|torn| torn.bytes), (cut > boundary).then_some((cut - boundary) as u64), "cut {cut}");
+        assert_eq!(segment::length(dir.path(), 1).unwrap(), boundary as u64, "cut {cut}");
+        assert!(recovery.quarantined.is_empty(), "cut {cut}");
+    }
+}
+
+#[test]
+fn damage_in_the_middle_costs_one_record_and_is_kept_for_inspection() {
+    let dir = tempfile::tempdir().unwrap();
+    let records: Vec<_> = (0..3).map(testing::record).collect();
+    let mut ends = vec![0];
+    {
+        let (journal, _) = Journal::open(dir.path(), config()).unwrap();
+        for record in &records {
+            journal.end(record).unwrap();
+            ends.push(journal.bytes() as usize);
+        }
+    }
+    let whole = fs::read(segment::path(dir.path(), 1)).unwrap();
+    // Every seventh byte is coprime to the header's layout and keeps the test short.
+    for at in (ends[1]..ends[2]).step_by(7) {
+        let dir = tempfile::tempdir().unwrap();
+        let mut damaged = whole.clone();
+        damaged[at] ^= 0x10;
+        fs::write(segment::path(dir.path(), 1), &damaged).unwrap();
+        let (journal, recovery) = Journal::open(dir.path(), config()).unwrap();
+        assert_eq!(all(&journal), [records[0].clone(), records[2].clone()], "byte {at}");
+        let [damage] = recovery.quarantined.as_slice() else { panic!("byte {at}: {recovery:?}") };
+        assert_eq!((damage.offset, damage.bytes), (ends[1] as u64, (ends[2] - ends[1]) as u64));
+        assert_eq!(fs::read(damage.copy.as_ref().unwrap()).unwrap(), damaged[ends[1]..ends[2]]);
+    }
+}
+
+#[test]
+fn segments_are_bounded_and_go_when_all_of_them_is_shipped() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(dir.path(), JournalConfig { segment_bytes: 4_096, ..config() }).unwrap();
+    let records: Vec<_> = (0..20).map(testing::record).collect();
+    for record in &records {
+        journal.begin(&testing::begin_of(record)).unwrap();
+        journal.end(record).unwrap();
+    }
+    let before = segments(dir.path());
+    assert!(before.len() > 5, "{before:?}");
+    for sequence in &before {
+        assert!(segment::length(dir.path(), *sequence).unwrap() <= 4_096);
+    }
+    let first = journal.read(Position::default(), 10).unwrap();
+    assert_eq!(first.records, records[..10]);
+    journal.shipped(first.next, 10).unwrap();
+    assert_eq!(journal.pending(), 10);
+    assert!(segments(dir.path()).len() < before.len());
+    let second = journal.read(first.next, 100).unwrap();
+    assert_eq!(second.records, records[10..]);
+    journal.shipped(second.next, 10).unwrap();
+    assert_eq!((segments(dir.path()).len(), journal.pending()), (1, 0));
+}
+
+#[test]
+fn a_call_begun_in_a_segment_keeps_it_until_its_end_is_shipped() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(dir.path(), JournalConfig { segment_bytes: 1, ..config() }).unwrap();
+    let long = testing::record(0);
+    journal.begin(&testing::begin_of(&long)).unwrap();
+    journal.end(&testing::record(1)).unwrap();
+    journal.checkpoint(long.request_id, 1);
+    let position = journal.read(Position::default(), 10).unwrap().next;
+    journal.shipped(position, 1).unwrap();
+    assert_eq!(segments(dir.path()), [1, 2, 3]);
+    journal.end(&long).unwrap();
+    journal.shipped(position, 0).unwrap();
+    assert_eq!(segments(dir.path()), [1, 2, 3, 4]);
+    let position = journal.read(position, 10).unwrap().next;
+    journal.shipped(position, 1).unwrap();
+    assert_eq!(segments(dir.path()), [4]);
+}
+
+#[test]
+fn one_long_stream_does_not_keep_every_later_segment() {
+    let dir = tempfile::tempdir().unwrap();
+    let long = testing::begin(100, 7, Pico::new(1_000_000_000_000));
+    {
+        let (journal, _) = Journal::open(dir.path(), JournalConfig { segment_bytes: 1, ..config() }).unwrap();
+        journal.begin(&long).unwrap();
+        journal.checkpoint(long.request_id, 3);
+        let mut position = Position::default();
+        for n in 0..10 {
+            journal.end(&testing::record(n)).unwrap();
+            position = journal.read(position, 10).unwrap().next;
+            journal.shipped(position, 1).unwrap();
+        }
+        assert!(segments(dir.path()).len() <= 7, "{:?}", segments(dir.path()));
+        assert!(!segments(dir.path()).contains(&1));
+        assert_eq!(journal.open_calls(), 1);
+    }
+    let (_, recovery) = Journal::open(dir.path(), config()).unwrap();
+    assert_eq!(recovery.settled.iter().map(|r| r.request_id).collect::<Vec<_>>(), [long.request_id]);
+    // The checkpoint was carried along.
+    assert_eq!(recovery.settled[0].usage.get(UsageClass::OutputText), 3);
+}
+
+#[test]
+fn a_full_disk_refuses_new_calls_and_keeps_the_ends_of_running_ones() {
+    let dir = tempfile::tempdir().unwrap();
+    let Ok(full) = OpenOptions::new().write(true).open("/dev/full") else {
+        println!("skipped: this machine has no /dev/full");
+        return;
+    };
+    let shared;
+    let (first, second) = (testing::record(0), testing::record(1));
+    {
+        let (journal, _) = Journal::open(dir.path(), config()).unwrap();
+        journal.begin(&testing::begin_of(&first)).unwrap();
+        let mut writer = journal.shared.writer();
+        // Under the lock, so that the sync thread does not write it out before the test has looked.
+        writer.replace_file(full);
+        let frame = frame::encode(Kind::Begin, &testing::begin_of(&second)).unwrap();
+        assert!(matches!(writer.append(&frame), Err(JournalError::DiskFull)));
+        writer.append_or_park(first.request_id, frame::encode(Kind::End, &first).unwrap()).unwrap();
+        shared = writer.parked();
+        // The spoiled file was left behind and the END went into a fresh segment.
+        assert_eq!(shared, 0);
+        assert_eq!(writer.tail().segment, 2);
+        drop(writer);
+    }
+    let (journal, recovery) = Journal::open(dir.path(), config()).unwrap();
+    assert_eq!(recovery.settled, []);
+    assert_eq!(all(&journal), [first]);
+}
+
+#[test]
+fn an_end_that_finds_no_room_waits_in_memory_and_calls_are_refused_meanwhile() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(dir.path(), config()).unwrap();
+    let record = testing::record(0);
+    let mut writer = journal.shared.writer();
+    // A read-only handle refuses every write, and the next segment's name is taken.
+    writer.replace_file(File::open(segment::path(dir.path(), 1)).unwrap());
+    fs::write(segment::path(dir.path(), 2), b"").unwrap();
+    writer.append_or_park(record.request_id, frame::encode(Kind::End, &record).unwrap()).unwrap();
+    assert_eq!(writer.parked(), 1);
+    assert!(matches!(writer.accepts_calls(), Err(JournalError::DiskFull)));
+    assert_eq!(writer.write_parked(), 0);
+    fs::remove_file(segment::path(dir.path(), 2)).unwrap();
+    assert_eq!(writer.write_parked(), 1);
+    assert!(writer.accepts_calls().is_ok());
+    drop(writer);
+    assert_eq!(all(&journal), [record]);
+}
+
+#[test]
+fn the_journal_is_bounded_in_all() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(dir.path(), JournalConfig { max_bytes: 1, ..config() }).unwrap();
+    let begin = testing::begin(1, 1, Pico::ZERO);
+    journal.begin(&begin).unwrap();
+    assert!(matches!(journal.begin(&begin), Err(JournalError::Full { limit: 1, .. })));
+    // What is under way may end.
+    journal.end(&testing::record(2)).unwrap();
+}
+
+#[test]
+fn a_record_above_the_bound_loses_its_bulk_and_not_its_charge() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(dir.path(), config()).unwrap();
+    let record = UsageRecord { raw_usage: Some("x".repeat(frame::MAX_PAYLOAD_BYTES)), ..testing::record(0) };
+    journal.end(&record).unwrap();
+    assert_eq!(all(&journal), [UsageRecord { raw_usage: None, end_user: None, attempts: Vec::new(), ..record }]);
+}
+
+#[test]
+fn records_of_a_newer_version_are_not_touched() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut frame = frame::encode(Kind::End, &1).unwrap();
+    frame[2] = 2;
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&frame[2..8]), &frame[frame::HEADER_BYTES..]);
+    frame[8..12].copy_from_slice(&crc.to_le_bytes());
+    fs::write(segment::path(dir.path(), 1), &frame).unwrap();
+    assert!(matches!(Journal::open(dir.path(), config()), Err(JournalError::Newer { version: 2, kind: 3, .. })));
+    assert_eq!(fs::read(segment::path(dir.path(), 1)).unwrap(), frame);
+}
+
+#[test]
+fn writers_in_parallel_lose_nothing() {
+    const WRITERS: u32 = 8;
+    const RECORDS: u32 = 50;
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(dir.path(), JournalConfig { segment_bytes: 20_000, ..config() }).unwrap();
+    std::thread::scope(|scope| {
+        for writer in 0..WRITERS {
+            let journal = &journal;
+            scope.spawn(move || {
+                for n in 0..RECORDS {
+                    let record = testing::record(writer * RECORDS + n);
+                    journal.begin(&testing::begin_of(&record)).unwrap();
+                    journal.end(&record).unwrap();
+                }
+            });
+        }
+    });
+    let mut ids: Vec<_> = all(&journal).into_iter().map(|record| record.request_id).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, (0..WRITERS * RECORDS).map(|n| testing::record(n).request_id).collect::<Vec<_>>());
+}
