@@ -1,1 +1,64 @@
-//! placeholder
+//! The database of Tallygate: one set of queries over PostgreSQL and SQLite.
+//!
+//! It keeps tenants, issued keys, upstreams with their sealed secrets, models, users and sessions, and it hands the data
+//! plane a [`Snapshot`] of the configuration whenever it changes. Prices, usage and the audit trail belong to the billing
+//! crate, which reaches its own tables through [`Db`], [`Tx`] and [`query!`].
+//!
+//! A module a resource. Reading takes a [`Source`] (`&Store`, `&Db` or `&mut Tx`); writing takes `&mut Tx`, so that a change
+//! and its audit row commit together. Every write of configuration bumps the version the change feed carries; an update
+//! names the version it was made from, and fails with [`StoreError::VersionMismatch`] if that is no longer the one stored.
+//!
+//! What this crate never does: hand out a secret it was given (only a fingerprint), price anything, speak HTTP.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use tallygate_store::{Secrets, Store, StoreError, TenantScope, tenants::{self, TenantSettings}};
+//! # use tallygate_types::SystemClock;
+//! # async fn example(folder: &std::path::Path) -> Result<(), StoreError> {
+//! let url = format!("sqlite:{}", folder.join("tallygate.db").display());
+//! let store = Store::open(&url, Secrets::generate()?, Arc::new(SystemClock)).await?;
+//! store.migrate().await?;
+//!
+//! let mut tx = store.begin().await?;
+//! let acme = tenants::create(&mut tx, &TenantSettings::named("acme")).await?;
+//! let version = tx.commit().await?; // the data plane hears of it
+//!
+//! assert_eq!(tenants::get(&store, TenantScope::All, acme.id).await?, acme);
+//! assert_eq!(store.snapshot().await?.version, version);
+//! # Ok(())
+//! # }
+//! # let folder = tempfile::tempdir().unwrap();
+//! # tokio::runtime::Runtime::new().unwrap().block_on(example(folder.path())).unwrap();
+//! ```
+
+mod check;
+pub mod credentials;
+mod db;
+mod error;
+mod feed;
+mod key_format;
+pub mod keys;
+mod limits;
+mod migrate;
+pub mod models;
+mod page;
+mod proxies;
+pub mod retention;
+mod secrets;
+pub mod snapshot;
+mod store;
+pub mod tenants;
+mod tx;
+pub mod upstreams;
+mod value;
+
+pub use db::{Conn, Db, Engine, Held, Source};
+pub use error::StoreError;
+pub use key_format::{KEY_PREFIX, KeyShape, MAX_KEY_CHARS, MIN_DECLARED_KEY_CHARS, key_shape};
+pub use limits::{Budget, BudgetPeriod, Limits, ManagedBy, TenantScope};
+pub use page::{Cursor, DEFAULT_PAGE_ROWS, MAX_PAGE_ROWS, Page, PageRequest};
+pub use secrets::{KeyDigest, KeyDigester, SecretBytes32, Secrets};
+pub use snapshot::{CredentialEntry, KeyEntry, ModelEntry, Snapshot, TargetEntry, TenantEntry, UpstreamEntry};
+pub use store::{Store, sqlite_path};
+pub use tx::Tx;
+pub use value::{DbTime, SplitAmount};

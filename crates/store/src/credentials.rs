@@ -1,0 +1,313 @@
+//! Credentials: the secrets of upstreams. Written, never read back: only the snapshot of the data plane opens them.
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use tallygate_types::{CredentialId, Timestamp, UpstreamId};
+use uuid::Uuid;
+
+use crate::upstreams::Status;
+use crate::{DbTime, ManagedBy, Source, Store, StoreError, Tx, check, key_format, proxies, query};
+
+const KIND: &str = "credential";
+const TABLE: &str = "credentials";
+/// The column of a proxy is sealed under another name than the secret's, so that the two cannot be swapped.
+const PROXY: &str = "credentials.proxy";
+/// Credentials of one upstream at most.
+const MAX_PER_UPSTREAM: i64 = 1_000;
+/// Bytes of a secret at most: a service account file of Google has 2.3 kB.
+const MAX_SECRET_BYTES: usize = 16_384;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Credential {
+    pub id: CredentialId,
+    pub upstream_id: UpstreamId,
+    pub name: String,
+    /// Eight hex digits that tell two secrets apart.
+    pub fingerprint: String,
+    pub last4: String,
+    /// In place of the upstream's, its password masked.
+    pub proxy: Option<String>,
+    pub status: Status,
+    pub managed_by: ManagedBy,
+    pub version: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// What of a credential can be set, but for its secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CredentialSettings {
+    pub name: String,
+    /// The masked text of the stored proxy keeps it.
+    pub proxy: Option<String>,
+    pub status: Status,
+}
+
+/// A credential to be made.
+#[derive(Debug, Clone)]
+pub struct NewCredential {
+    pub upstream_id: UpstreamId,
+    pub settings: CredentialSettings,
+    pub secret: SecretString,
+}
+
+macro_rules! columns {
+    () => {
+        "id, upstream_id, name, fingerprint, last4, proxy, status, managed_by, version, created_at, updated_at"
+    };
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    upstream_id: Uuid,
+    name: String,
+    fingerprint: String,
+    last4: String,
+    proxy: Option<String>,
+    status: String,
+    managed_by: String,
+    version: i64,
+    created_at: DbTime,
+    updated_at: DbTime,
+}
+
+impl CredentialSettings {
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), proxy: None, status: Status::Active }
+    }
+}
+
+impl Credential {
+    /// What can be set of it, to change some and pass to [`update`].
+    pub fn settings(&self) -> CredentialSettings {
+        CredentialSettings { name: self.name.clone(), proxy: self.proxy.clone(), status: self.status }
+    }
+}
+
+impl TryFrom<Row> for Credential {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: CredentialId::from_uuid(row.id),
+            upstream_id: UpstreamId::from_uuid(row.upstream_id),
+            name: row.name,
+            fingerprint: row.fingerprint,
+            last4: row.last4,
+            proxy: proxies::shown(row.proxy),
+            status: Status::read(&row.status)?,
+            managed_by: ManagedBy::read(&row.managed_by)?,
+            version: row.version,
+            created_at: row.created_at.into(),
+            updated_at: row.updated_at.into(),
+        })
+    }
+}
+
+/// Adds a credential to an upstream; its secret is sealed at once.
+pub async fn create(tx: &mut Tx, new: &NewCredential) -> Result<Credential, StoreError> {
+    insert(tx, new, ManagedBy::Api).await
+}
+
+pub(crate) async fn insert(tx: &mut Tx, new: &NewCredential, managed_by: ManagedBy) -> Result<Credential, StoreError> {
+    check::name("name", &new.settings.name)?;
+    check_secret(&new.secret)?;
+    crate::upstreams::get(&mut *tx, new.upstream_id).await?;
+    let count: i64 = query!(&mut *tx, |conn| {
+        sqlx::query_scalar("SELECT count(*) FROM credentials WHERE upstream_id = $1")
+            .bind(new.upstream_id.uuid())
+            .fetch_one(conn)
+            .await
+    })??;
+    if count >= MAX_PER_UPSTREAM {
+        return Err(StoreError::invalid("upstream_id", format!("has {MAX_PER_UPSTREAM} credentials already")));
+    }
+    let (id, now) = (CredentialId::generate().uuid(), tx.db_now());
+    let secret = new.secret.expose_secret();
+    let sealed = tx.seal(TABLE, id, secret)?;
+    let proxy = proxies::column(tx, PROXY, id, new.settings.proxy.as_deref(), None)?;
+    let fingerprint = tx.fingerprint(secret);
+    let row: Result<Row, sqlx::Error> = query!(&mut *tx, |conn| {
+        sqlx::query_as(concat!(
+            "INSERT INTO credentials (sealed_secret, ",
+            columns!(),
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, $10, $10) RETURNING ",
+            columns!()
+        ))
+        .bind(&sealed)
+        .bind(id)
+        .bind(new.upstream_id.uuid())
+        .bind(&new.settings.name)
+        .bind(&fingerprint)
+        .bind(key_format::last4(secret))
+        .bind(&proxy)
+        .bind(new.settings.status.as_str())
+        .bind(managed_by.as_str())
+        .bind(now)
+        .fetch_one(conn)
+        .await
+    })?;
+    tx.touch_config();
+    row.map_err(|e| StoreError::unique(e, KIND, &[("name", "name", &new.settings.name)]))?.try_into()
+}
+
+pub async fn get<'a>(source: impl Source<'a>, id: CredentialId) -> Result<Credential, StoreError> {
+    read(source, id).await?.try_into()
+}
+
+async fn read<'a>(source: impl Source<'a>, id: CredentialId) -> Result<Row, StoreError> {
+    let row: Option<Row> = query!(source, |conn| {
+        sqlx::query_as(concat!("SELECT ", columns!(), " FROM credentials WHERE id = $1"))
+            .bind(id.uuid())
+            .fetch_optional(conn)
+            .await
+    })??;
+    row.ok_or_else(|| StoreError::not_found(KIND, id))
+}
+
+/// All credentials of an upstream, by name.
+pub async fn list<'a>(source: impl Source<'a>, upstream: UpstreamId) -> Result<Vec<Credential>, StoreError> {
+    let rows: Vec<Row> = query!(source, |conn| {
+        sqlx::query_as(concat!("SELECT ", columns!(), " FROM credentials WHERE upstream_id = $1 ORDER BY name"))
+            .bind(upstream.uuid())
+            .fetch_all(conn)
+            .await
+    })??;
+    rows.into_iter().map(Credential::try_from).collect()
+}
+
+/// Sets everything but the secret anew, if the credential still has the version the caller read.
+pub async fn update(
+    tx: &mut Tx,
+    id: CredentialId,
+    expected_version: i64,
+    settings: &CredentialSettings,
+) -> Result<Credential, StoreError> {
+    check::name("name", &settings.name)?;
+    let now = tx.db_now();
+    let stored = read(&mut *tx, id).await?;
+    let proxy = proxies::column(tx, PROXY, id.uuid(), settings.proxy.as_deref(), stored.proxy.as_deref())?;
+    let row: Result<Option<Row>, sqlx::Error> = query!(&mut *tx, |conn| {
+        sqlx::query_as(concat!(
+            "UPDATE credentials SET name = $3, proxy = $4, status = $5, version = version + 1, updated_at = $6
+             WHERE id = $1 AND version = $2 RETURNING ",
+            columns!()
+        ))
+        .bind(id.uuid())
+        .bind(expected_version)
+        .bind(&settings.name)
+        .bind(&proxy)
+        .bind(settings.status.as_str())
+        .bind(now)
+        .fetch_optional(conn)
+        .await
+    })?;
+    match row.map_err(|e| StoreError::unique(e, KIND, &[("name", "name", &settings.name)]))? {
+        Some(row) => {
+            tx.touch_config();
+            row.try_into()
+        }
+        None => Err(stale(tx, id).await),
+    }
+}
+
+/// Puts a new secret in the place of the old one.
+pub async fn replace_secret(
+    tx: &mut Tx,
+    id: CredentialId,
+    expected_version: i64,
+    secret: &SecretString,
+) -> Result<Credential, StoreError> {
+    check_secret(secret)?;
+    let (sealed, now) = (tx.seal(TABLE, id.uuid(), secret.expose_secret())?, tx.db_now());
+    let fingerprint = tx.fingerprint(secret.expose_secret());
+    let row: Option<Row> = query!(&mut *tx, |conn| {
+        sqlx::query_as(concat!(
+            "UPDATE credentials SET sealed_secret = $3, fingerprint = $4, last4 = $5, version = version + 1, updated_at = $6
+             WHERE id = $1 AND version = $2 RETURNING ",
+            columns!()
+        ))
+        .bind(id.uuid())
+        .bind(expected_version)
+        .bind(&sealed)
+        .bind(&fingerprint)
+        .bind(key_format::last4(secret.expose_secret()))
+        .bind(now)
+        .fetch_optional(conn)
+        .await
+    })??;
+    match row {
+        Some(row) => {
+            tx.touch_config();
+            row.try_into()
+        }
+        None => Err(stale(tx, id).await),
+    }
+}
+
+pub async fn delete(tx: &mut Tx, id: CredentialId, expected_version: i64) -> Result<(), StoreError> {
+    let deleted: u64 = query!(&mut *tx, |conn| {
+        sqlx::query("DELETE FROM credentials WHERE id = $1 AND version = $2")
+            .bind(id.uuid())
+            .bind(expected_version)
+            .execute(conn)
+            .await
+            .map(|done| done.rows_affected())
+    })??;
+    if deleted == 0 {
+        return Err(stale(tx, id).await);
+    }
+    tx.touch_config();
+    Ok(())
+}
+
+/// Opens one secret, to try it against its upstream. Never for an answer of the API.
+pub async fn open_secret(store: &Store, id: CredentialId) -> Result<SecretString, StoreError> {
+    let mut tx = store.begin_reading().await?;
+    let sealed: Option<Vec<u8>> = query!(&mut tx, |conn| {
+        sqlx::query_scalar("SELECT sealed_secret FROM credentials WHERE id = $1").bind(id.uuid()).fetch_optional(conn).await
+    })??;
+    tx.open(TABLE, id.uuid(), &sealed.ok_or_else(|| StoreError::not_found(KIND, id))?)
+}
+
+/// The proxy of the snapshot's entry, with its password.
+pub(crate) fn open_proxy(tx: &Tx, row: Uuid, column: Option<String>) -> Result<Option<String>, StoreError> {
+    proxies::open(tx, PROXY, row, column)
+}
+
+pub(crate) async fn has_proxy(tx: &mut Tx, id: CredentialId, wanted: Option<&str>) -> Result<bool, StoreError> {
+    let stored = read(&mut *tx, id).await?.proxy;
+    Ok(open_proxy(tx, id.uuid(), stored)?.as_deref() == wanted)
+}
+
+pub(crate) async fn mark_managed_by_file(tx: &mut Tx, id: CredentialId) -> Result<(), StoreError> {
+    query!(&mut *tx, |conn| {
+        sqlx::query("UPDATE credentials SET managed_by = 'file' WHERE id = $1").bind(id.uuid()).execute(conn).await.map(|_| ())
+    })??;
+    Ok(())
+}
+
+fn check_secret(secret: &SecretString) -> Result<(), StoreError> {
+    let text = secret.expose_secret();
+    if text.is_empty() || text.trim() != text {
+        return Err(StoreError::invalid("secret", "must not be empty nor begin or end with space"));
+    }
+    if text.len() > MAX_SECRET_BYTES {
+        return Err(StoreError::invalid("secret", format!("must have at most {MAX_SECRET_BYTES} bytes")));
+    }
+    // It travels in a header.
+    if text.chars().any(|c| c.is_control()) {
+        return Err(StoreError::invalid("secret", "must not contain control characters"));
+    }
+    Ok(())
+}
+
+/// Why a conditional write met no row.
+async fn stale(tx: &mut Tx, id: CredentialId) -> StoreError {
+    match get(tx, id).await {
+        Ok(credential) => StoreError::VersionMismatch { kind: KIND, current: credential.version },
+        Err(error) => error,
+    }
+}

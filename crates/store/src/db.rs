@@ -1,0 +1,146 @@
+//! Two engines behind one enum, and the macro that writes a query once for both.
+
+use std::ops::{Deref, DerefMut};
+
+use sqlx::pool::PoolConnection;
+use sqlx::{Database, PgPool, Postgres, Sqlite, SqlitePool};
+
+use crate::{Store, StoreError, Tx};
+
+/// The pools of the engine in use.
+#[derive(Debug, Clone)]
+pub enum Db {
+    Pg(PgPool),
+    /// `write` has exactly one connection: SQLite has one writer, and a queue in front of it is better than `SQLITE_BUSY`.
+    Lite {
+        write: SqlitePool,
+        read: SqlitePool,
+    },
+}
+
+/// Which database it is, for the few places where the engines differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Engine {
+    Postgres,
+    Sqlite,
+}
+
+/// A connection to run a query on: one of a pool, or the one of a transaction.
+#[derive(Debug)]
+pub enum Conn<'a> {
+    Pg(Held<'a, Postgres>),
+    Lite(Held<'a, Sqlite>),
+}
+
+/// A connection on loan.
+#[derive(Debug)]
+pub enum Held<'a, DB: Database> {
+    Pooled(PoolConnection<DB>),
+    Borrowed(&'a mut DB::Connection),
+}
+
+/// What a query can be run on: `&Db` or `&Store` (reading, outside any transaction) or `&mut Tx`.
+pub trait Source<'a>: Send {
+    fn connection(self) -> impl Future<Output = Result<Conn<'a>, StoreError>> + Send;
+}
+
+impl Db {
+    pub const fn engine(&self) -> Engine {
+        match self {
+            Self::Pg(_) => Engine::Postgres,
+            Self::Lite { .. } => Engine::Sqlite,
+        }
+    }
+
+    /// Closes the pools; waits for connections on loan.
+    pub(crate) async fn close(&self) {
+        match self {
+            Self::Pg(pool) => pool.close().await,
+            Self::Lite { write, read } => {
+                read.close().await;
+                write.close().await;
+            }
+        }
+    }
+}
+
+impl<'a> Source<'a> for &'a Db {
+    async fn connection(self) -> Result<Conn<'a>, StoreError> {
+        Ok(match self {
+            Db::Pg(pool) => Conn::Pg(Held::Pooled(pool.acquire().await?)),
+            Db::Lite { read, .. } => Conn::Lite(Held::Pooled(read.acquire().await?)),
+        })
+    }
+}
+
+impl<'a> Source<'a> for &'a Store {
+    async fn connection(self) -> Result<Conn<'a>, StoreError> {
+        self.db().connection().await
+    }
+}
+
+impl<'a> Source<'a> for &'a std::sync::Arc<Store> {
+    async fn connection(self) -> Result<Conn<'a>, StoreError> {
+        self.db().connection().await
+    }
+}
+
+impl<'a> Source<'a> for &'a mut Tx {
+    async fn connection(self) -> Result<Conn<'a>, StoreError> {
+        Ok(self.conn())
+    }
+}
+
+impl<DB: Database> Deref for Held<'_, DB> {
+    type Target = DB::Connection;
+
+    fn deref(&self) -> &DB::Connection {
+        match self {
+            Self::Pooled(connection) => connection,
+            Self::Borrowed(connection) => connection,
+        }
+    }
+}
+
+impl<DB: Database> DerefMut for Held<'_, DB> {
+    fn deref_mut(&mut self) -> &mut DB::Connection {
+        match self {
+            Self::Pooled(connection) => connection,
+            Self::Borrowed(connection) => connection,
+        }
+    }
+}
+
+/// Runs one query text on whichever engine is behind a [`Source`].
+///
+/// The body is compiled once for each engine with the name bound to `&mut PgConnection` or `&mut SqliteConnection`; it must
+/// be an expression of the same type for both, and may `.await`. The macro's value is the body's, inside
+/// `Result<_, StoreError>` for the failure to get a connection:
+///
+/// ```
+/// # use tallygate_store::{Source, StoreError, query};
+/// async fn tenants_by_status<'a>(source: impl Source<'a>, status: &str) -> Result<i64, StoreError> {
+///     let count: i64 = query!(source, |conn| {
+///         sqlx::query_scalar("SELECT count(*) FROM tenants WHERE status = $1").bind(status).fetch_one(conn).await
+///     })??;
+///     Ok(count)
+/// }
+/// ```
+///
+/// Kept to the subset both engines run: `$1` placeholders, `ON CONFLICT`, `RETURNING`, `CAST(SUM(x) AS bigint)`.
+#[macro_export]
+macro_rules! query {
+    ($source:expr, |$conn:ident| $body:expr) => {
+        match $crate::Source::connection($source).await {
+            Ok($crate::Conn::Pg(mut held)) => {
+                let $conn = &mut *held;
+                Ok($body)
+            }
+            Ok($crate::Conn::Lite(mut held)) => {
+                let $conn = &mut *held;
+                Ok($body)
+            }
+            Err(error) => Err::<_, $crate::StoreError>(error),
+        }
+    };
+}

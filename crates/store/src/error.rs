@@ -1,0 +1,91 @@
+//! What can go wrong between a caller and the database, said so that the caller can act on it.
+
+use std::path::PathBuf;
+
+/// A failed operation of the store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// No such row, or one the caller's [`TenantScope`](crate::TenantScope) does not reach: the two look the same on purpose.
+    #[error("there is no {kind} `{id}`")]
+    NotFound { kind: &'static str, id: String },
+    #[error("a {kind} with this {field} exists already: `{value}`")]
+    AlreadyExists { kind: &'static str, field: &'static str, value: String },
+    /// The row changed since the caller read it; `current` is its version now.
+    #[error("the {kind} was changed by someone else; its version is now {current}")]
+    VersionMismatch { kind: &'static str, current: i64 },
+    /// `by` names what still uses it: `"2 models (smart, fast)"`.
+    #[error("the {kind} is in use by {by}")]
+    InUse { kind: &'static str, by: String },
+    #[error("{field}: {reason}")]
+    Invalid { field: &'static str, reason: String },
+    #[error("the setup token is unknown, used or older than {minutes} minutes; make a new one with `tallygate setup-token`")]
+    SetupToken { minutes: u64 },
+    /// The database cannot be reached or did not answer in time. The caller may try again.
+    #[error("the database is not available: {0}")]
+    Unavailable(String),
+    #[error("`{}` is in use by another process, which holds the lock file `{}`; stop it, or give this one another database", database.display(), lock.display())]
+    Locked { database: PathBuf, lock: PathBuf },
+    #[error("store.url: {0}")]
+    Url(String),
+    #[error("secrets of the installation: {0}")]
+    Secrets(String),
+    /// The schema is not the one this build was made for; it refuses to work on it.
+    #[error("database schema: {0}")]
+    Schema(String),
+    /// A stored value that no version of this crate writes.
+    #[error("{table}: {reason}")]
+    Corrupt { table: &'static str, reason: String },
+    #[error("database: {0}")]
+    Database(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl StoreError {
+    /// Whether the same call may succeed later without any change.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Self::Unavailable(_))
+    }
+
+    pub(crate) fn not_found(kind: &'static str, id: impl ToString) -> Self {
+        Self::NotFound { kind, id: id.to_string() }
+    }
+
+    pub(crate) fn invalid(field: &'static str, reason: impl Into<String>) -> Self {
+        Self::Invalid { field, reason: reason.into() }
+    }
+
+    pub(crate) fn corrupt(table: &'static str, reason: impl ToString) -> Self {
+        Self::Corrupt { table, reason: reason.to_string() }
+    }
+
+    /// Names the field of a unique-index violation; the needle is part of the index's or the column's name.
+    pub(crate) fn unique(error: sqlx::Error, kind: &'static str, fields: &[(&'static str, &'static str, &str)]) -> Self {
+        if let sqlx::Error::Database(database) = &error
+            && database.is_unique_violation()
+        {
+            // PostgreSQL names the index, SQLite the columns.
+            let said = database.constraint().map_or_else(|| database.message().to_owned(), str::to_owned);
+            if let Some((_, field, value)) = fields.iter().find(|(needle, ..)| said.contains(needle)) {
+                return Self::AlreadyExists { kind, field, value: (*value).to_owned() };
+            }
+        }
+        error.into()
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        /// SQLSTATE classes 08 (connection), 53 (resources), 57 (intervention: shutdown, cancelled by a timeout) and SQLite's BUSY.
+        fn passes(code: &str) -> bool {
+            code.starts_with("08") || code.starts_with("53") || code.starts_with("57") || code == "5" || code == "40001"
+        }
+        match &error {
+            sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => {
+                Self::Unavailable(error.to_string())
+            }
+            sqlx::Error::Database(database) if database.code().is_some_and(|code| passes(&code)) => {
+                Self::Unavailable(error.to_string())
+            }
+            _ => Self::Database(Box::new(error)),
+        }
+    }
+}

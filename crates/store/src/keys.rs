@@ -1,0 +1,384 @@
+//! API keys issued to tenants.
+
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
+use tallygate_types::{ApiKeyId, TenantId, Timestamp};
+use uuid::Uuid;
+
+use crate::key_format::{self, KEY_PREFIX, KeyShape, MAX_KEY_CHARS, MIN_DECLARED_KEY_CHARS, key_shape};
+use crate::limits::LimitColumns;
+use crate::page::contains_pattern;
+use crate::value::text_enum;
+use crate::{DbTime, Limits, ManagedBy, Page, PageRequest, Source, StoreError, TenantScope, Tx, check, query};
+
+const KIND: &str = "API key";
+
+text_enum! {
+    pub enum KeyStatus("api_keys") {
+        Active = "active",
+        /// For good; its name is free again.
+        Revoked = "revoked",
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ApiKey {
+    pub id: ApiKeyId,
+    pub tenant_id: TenantId,
+    pub name: String,
+    /// `sk-tg1_` and the public id; of a declared key the first four characters.
+    pub prefix: String,
+    pub last4: String,
+    pub status: KeyStatus,
+    pub expires_at: Option<Timestamp>,
+    pub limits: Limits,
+    /// Public model names; `None` allows what the tenant allows.
+    pub allowed_models: Option<Vec<String>>,
+    pub last_used_at: Option<Timestamp>,
+    pub managed_by: ManagedBy,
+    pub version: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+/// What of a key can be set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KeySettings {
+    pub name: String,
+    pub expires_at: Option<Timestamp>,
+    #[serde(default)]
+    pub limits: Limits,
+    pub allowed_models: Option<Vec<String>>,
+}
+
+/// A key to be made.
+#[derive(Debug, Clone)]
+pub struct NewKey {
+    pub tenant_id: TenantId,
+    pub settings: KeySettings,
+    /// The key's own text, of 24 characters or more, so that keys of another gateway can move here; `None` mints one.
+    pub declared: Option<SecretString>,
+}
+
+/// Which keys a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct KeyFilter {
+    pub tenant_id: Option<TenantId>,
+    pub status: Option<KeyStatus>,
+    /// Part of the name or of the prefix, whatever its case.
+    pub search: Option<String>,
+}
+
+macro_rules! columns {
+    () => {
+        "id, tenant_id, name, prefix, last4, status, expires_at, requests_per_minute, tokens_per_minute, concurrency,
+         allowed_models, last_used_at, managed_by, version, created_at, updated_at"
+    };
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    tenant_id: Uuid,
+    name: String,
+    prefix: String,
+    last4: String,
+    status: String,
+    expires_at: Option<DbTime>,
+    #[sqlx(flatten)]
+    limits: LimitColumns,
+    allowed_models: Option<Json<Vec<String>>>,
+    last_used_at: Option<DbTime>,
+    managed_by: String,
+    version: i64,
+    created_at: DbTime,
+    updated_at: DbTime,
+}
+
+impl KeySettings {
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: name.into(), expires_at: None, limits: Limits::default(), allowed_models: None }
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        check::name("name", &self.name)?;
+        check::allowed_models(self.allowed_models.as_deref())
+    }
+}
+
+impl ApiKey {
+    /// What can be set of it, to change some and pass to [`update`].
+    pub fn settings(&self) -> KeySettings {
+        KeySettings {
+            name: self.name.clone(),
+            expires_at: self.expires_at,
+            limits: self.limits,
+            allowed_models: self.allowed_models.clone(),
+        }
+    }
+}
+
+impl TryFrom<Row> for ApiKey {
+    type Error = StoreError;
+
+    fn try_from(row: Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: ApiKeyId::from_uuid(row.id),
+            tenant_id: TenantId::from_uuid(row.tenant_id),
+            name: row.name,
+            prefix: row.prefix,
+            last4: row.last4,
+            status: KeyStatus::read(&row.status)?,
+            expires_at: row.expires_at.map(Timestamp::from),
+            limits: Limits::read(row.limits, "api_keys")?,
+            allowed_models: row.allowed_models.map(|Json(models)| models),
+            last_used_at: row.last_used_at.map(Timestamp::from),
+            managed_by: ManagedBy::read(&row.managed_by)?,
+            version: row.version,
+            created_at: row.created_at.into(),
+            updated_at: row.updated_at.into(),
+        })
+    }
+}
+
+/// Makes a key. The secret is returned this once and cannot be had again.
+pub async fn create(tx: &mut Tx, new: &NewKey) -> Result<(ApiKey, SecretString), StoreError> {
+    insert(tx, new, ManagedBy::Api).await
+}
+
+pub(crate) async fn insert(tx: &mut Tx, new: &NewKey, managed_by: ManagedBy) -> Result<(ApiKey, SecretString), StoreError> {
+    new.settings.check()?;
+    let secret = match &new.declared {
+        Some(declared) => {
+            check_declared(declared.expose_secret())?;
+            declared.clone()
+        }
+        None => SecretString::from(key_format::mint()?.as_str()),
+    };
+    // A foreign key's failure would say little: name what is missing.
+    crate::tenants::get(&mut *tx, TenantScope::All, new.tenant_id).await?;
+    let (limits, now) = (new.settings.limits.columns()?, tx.db_now());
+    let digest = tx.digest_key(secret.expose_secret());
+    let row: Result<Row, sqlx::Error> = query!(&mut *tx, |conn| {
+        sqlx::query_as(concat!(
+            "INSERT INTO api_keys (digest, ",
+            columns!(),
+            ") VALUES ($1, $2, $3, $4, $5, $6, 'active', $7, $8, $9, $10, $11, NULL, $12, 1, $13, $13) RETURNING ",
+            columns!()
+        ))
+        .bind(digest.as_bytes().as_slice())
+        .bind(ApiKeyId::generate().uuid())
+        .bind(new.tenant_id.uuid())
+        .bind(&new.settings.name)
+        .bind(key_format::shown_prefix(secret.expose_secret()))
+        .bind(key_format::last4(secret.expose_secret()))
+        .bind(new.settings.expires_at.map(DbTime))
+        .bind(limits.requests_per_minute)
+        .bind(limits.tokens_per_minute)
+        .bind(limits.concurrency)
+        .bind(new.settings.allowed_models.as_ref().map(Json))
+        .bind(managed_by.as_str())
+        .bind(now)
+        .fetch_one(conn)
+        .await
+    })?;
+    let key = ApiKey::try_from(row.map_err(|e| taken(e, &new.settings.name))?)?;
+    tx.touch_config();
+    Ok((key, secret))
+}
+
+pub async fn get<'a>(source: impl Source<'a>, scope: TenantScope, id: ApiKeyId) -> Result<ApiKey, StoreError> {
+    let row: Option<Row> = query!(source, |conn| {
+        sqlx::query_as(concat!("SELECT ", columns!(), " FROM api_keys WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2)"))
+            .bind(id.uuid())
+            .bind(scope.tenant())
+            .fetch_optional(conn)
+            .await
+    })??;
+    row.ok_or_else(|| StoreError::not_found(KIND, id))?.try_into()
+}
+
+/// The active key of that name.
+pub async fn find_by_name<'a>(source: impl Source<'a>, tenant: TenantId, name: &str) -> Result<Option<ApiKey>, StoreError> {
+    let row: Option<Row> = query!(source, |conn| {
+        sqlx::query_as(concat!("SELECT ", columns!(), " FROM api_keys WHERE tenant_id = $1 AND name = $2 AND status = 'active'"))
+            .bind(tenant.uuid())
+            .bind(name)
+            .fetch_optional(conn)
+            .await
+    })??;
+    row.map(ApiKey::try_from).transpose()
+}
+
+pub async fn list<'a>(
+    source: impl Source<'a>,
+    scope: TenantScope,
+    filter: &KeyFilter,
+    page: &PageRequest,
+) -> Result<Page<ApiKey>, StoreError> {
+    let before = page.before()?;
+    let Some(scope) = scope.narrowed(filter.tenant_id) else { return Ok(Page { data: Vec::new(), next: None }) };
+    let rows: Vec<Row> = query!(source, |conn| {
+        sqlx::query_as(concat!(
+            "SELECT ",
+            columns!(),
+            r" FROM api_keys WHERE id < $1 AND ($2 IS NULL OR tenant_id = $2) AND ($3 IS NULL OR status = $3)
+             AND ($4 IS NULL OR lower(name) LIKE $4 ESCAPE '\' OR lower(prefix) LIKE $4 ESCAPE '\')
+             ORDER BY id DESC LIMIT $5"
+        ))
+        .bind(before)
+        .bind(scope.tenant())
+        .bind(filter.status.map(KeyStatus::as_str))
+        .bind(filter.search.as_deref().map(contains_pattern))
+        .bind(page.fetch_rows())
+        .fetch_all(conn)
+        .await
+    })??;
+    let keys = rows.into_iter().map(ApiKey::try_from).collect::<Result<Vec<_>, _>>()?;
+    Ok(Page::by_id(keys, page, |key| key.id.uuid()))
+}
+
+/// Sets everything anew, if the key still has the version the caller read. A revoked key does not change any more.
+pub async fn update(
+    tx: &mut Tx,
+    scope: TenantScope,
+    id: ApiKeyId,
+    expected_version: i64,
+    settings: &KeySettings,
+) -> Result<ApiKey, StoreError> {
+    settings.check()?;
+    let (limits, now) = (settings.limits.columns()?, tx.db_now());
+    let row: Result<Option<Row>, sqlx::Error> = query!(&mut *tx, |conn| {
+        sqlx::query_as(concat!(
+            "UPDATE api_keys SET name = $4, expires_at = $5, requests_per_minute = $6, tokens_per_minute = $7,
+             concurrency = $8, allowed_models = $9, version = version + 1, updated_at = $10
+             WHERE id = $1 AND version = $2 AND ($3 IS NULL OR tenant_id = $3) AND status = 'active' RETURNING ",
+            columns!()
+        ))
+        .bind(id.uuid())
+        .bind(expected_version)
+        .bind(scope.tenant())
+        .bind(&settings.name)
+        .bind(settings.expires_at.map(DbTime))
+        .bind(limits.requests_per_minute)
+        .bind(limits.tokens_per_minute)
+        .bind(limits.concurrency)
+        .bind(settings.allowed_models.as_ref().map(Json))
+        .bind(now)
+        .fetch_optional(conn)
+        .await
+    })?;
+    match row.map_err(|e| taken(e, &settings.name))? {
+        Some(row) => {
+            tx.touch_config();
+            row.try_into()
+        }
+        None => Err(stale(tx, scope, id).await),
+    }
+}
+
+/// Ends a key for good; one that is revoked already stays as it is.
+pub async fn revoke(tx: &mut Tx, scope: TenantScope, id: ApiKeyId) -> Result<ApiKey, StoreError> {
+    let now = tx.db_now();
+    let row: Option<Row> = query!(&mut *tx, |conn| {
+        sqlx::query_as(concat!(
+            "UPDATE api_keys SET status = 'revoked', version = version + 1, updated_at = $3
+             WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2) AND status = 'active' RETURNING ",
+            columns!()
+        ))
+        .bind(id.uuid())
+        .bind(scope.tenant())
+        .bind(now)
+        .fetch_optional(conn)
+        .await
+    })??;
+    match row {
+        Some(row) => {
+            tx.touch_config();
+            row.try_into()
+        }
+        None => get(tx, scope, id).await,
+    }
+}
+
+/// Gives a declared key another text and settings; for the configuration file.
+pub(crate) async fn redeclare(tx: &mut Tx, id: ApiKeyId, secret: Option<&SecretString>) -> Result<(ApiKey, bool), StoreError> {
+    let now = tx.db_now();
+    let stored: Vec<u8> = query!(&mut *tx, |conn| {
+        sqlx::query_scalar("SELECT digest FROM api_keys WHERE id = $1").bind(id.uuid()).fetch_one(conn).await
+    })??;
+    let key = get(&mut *tx, TenantScope::All, id).await?;
+    let digest = secret.map(|secret| tx.digest_key(secret.expose_secret()));
+    let same_secret = digest.is_none_or(|digest| digest.as_bytes().as_slice() == stored.as_slice());
+    if same_secret && key.managed_by == ManagedBy::File {
+        return Ok((key, false));
+    }
+    let (prefix, last4) = match secret {
+        Some(secret) => {
+            check_declared(secret.expose_secret())?;
+            (key_format::shown_prefix(secret.expose_secret()), key_format::last4(secret.expose_secret()))
+        }
+        None => (key.prefix.clone(), key.last4.clone()),
+    };
+    let row: Result<Row, sqlx::Error> = query!(&mut *tx, |conn| {
+        sqlx::query_as(concat!(
+            "UPDATE api_keys SET digest = $2, prefix = $3, last4 = $4, managed_by = 'file', version = version + 1,
+             updated_at = $5 WHERE id = $1 RETURNING ",
+            columns!()
+        ))
+        .bind(id.uuid())
+        .bind(digest.map_or(stored, |digest| digest.as_bytes().to_vec()))
+        .bind(prefix)
+        .bind(last4)
+        .bind(now)
+        .fetch_one(conn)
+        .await
+    })?;
+    tx.touch_config();
+    Ok((row.map_err(|e| taken(e, &key.name))?.try_into()?, true))
+}
+
+/// Notes when keys were last used. Not configuration: nobody is signalled.
+pub async fn note_used(tx: &mut Tx, used: &[(ApiKeyId, Timestamp)]) -> Result<(), StoreError> {
+    for (id, at) in used {
+        query!(&mut *tx, |conn| {
+            sqlx::query("UPDATE api_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)")
+                .bind(id.uuid())
+                .bind(DbTime(*at))
+                .execute(conn)
+                .await
+                .map(|_| ())
+        })??;
+    }
+    Ok(())
+}
+
+fn check_declared(key: &str) -> Result<(), StoreError> {
+    if key_shape(key) == KeyShape::Junk {
+        let reason = if key.starts_with(KEY_PREFIX) {
+            format!("begins with `{KEY_PREFIX}` but is not a key this program issued; its checksum is wrong")
+        } else {
+            format!("must have between {MIN_DECLARED_KEY_CHARS} and {MAX_KEY_CHARS} characters")
+        };
+        return Err(StoreError::invalid("secret", reason));
+    }
+    if key.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(StoreError::invalid("secret", "must not contain space or control characters"));
+    }
+    Ok(())
+}
+
+fn taken(error: sqlx::Error, name: &str) -> StoreError {
+    StoreError::unique(error, KIND, &[("digest", "secret", "***"), ("name", "name", name)])
+}
+
+/// Why a conditional write met no row.
+async fn stale(tx: &mut Tx, scope: TenantScope, id: ApiKeyId) -> StoreError {
+    match get(tx, scope, id).await {
+        Ok(key) if key.status == KeyStatus::Revoked => StoreError::invalid("status", "a revoked key does not change any more"),
+        Ok(key) => StoreError::VersionMismatch { kind: KIND, current: key.version },
+        Err(error) => error,
+    }
+}

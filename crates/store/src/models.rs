@@ -1,0 +1,398 @@
+//! Models as tenants name them, and the targets they are served from.
+
+use std::collections::{HashMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+use tallygate_types::{ModelId, TargetId, Timestamp, UpstreamId};
+use uuid::Uuid;
+
+use crate::page::contains_pattern;
+use crate::upstreams::Status;
+use crate::{DbTime, ManagedBy, Page, PageRequest, Source, StoreError, Tx, check, query};
+
+const KIND: &str = "model";
+/// Targets of one model at most.
+const MAX_TARGETS: usize = 100;
+/// A weight is at most this, so that a sum of weights stays far from overflow.
+const MAX_WEIGHT: u32 = 1_000_000;
+const MAX_PRIORITY: u32 = 1_000;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Model {
+    pub id: ModelId,
+    pub name: String,
+    pub status: Status,
+    /// Refuse what a translation cannot carry, instead of reporting it.
+    pub strict: bool,
+    pub targets: Vec<Target>,
+    pub managed_by: ManagedBy,
+    pub version: i64,
+    pub created_at: Timestamp,
+    pub updated_at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Target {
+    pub id: TargetId,
+    pub upstream_id: UpstreamId,
+    /// The name the model has there.
+    pub upstream_model: String,
+    /// Share among targets of the same priority; 0 takes none.
+    pub weight: u32,
+    /// 1 is tried first.
+    pub priority: u32,
+}
+
+/// What of a model can be set; targets are replaced as a whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelSettings {
+    pub name: String,
+    pub status: Status,
+    pub strict: bool,
+    pub targets: Vec<TargetSettings>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TargetSettings {
+    pub upstream_id: UpstreamId,
+    pub upstream_model: String,
+    pub weight: u32,
+    pub priority: u32,
+}
+
+/// Which models a list shows.
+#[derive(Debug, Clone, Default)]
+pub struct ModelFilter {
+    pub status: Option<Status>,
+    /// Part of the name, whatever its case.
+    pub search: Option<String>,
+}
+
+macro_rules! columns {
+    () => {
+        "id, name, status, strict, managed_by, version, created_at, updated_at"
+    };
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: Uuid,
+    name: String,
+    status: String,
+    strict: bool,
+    managed_by: String,
+    version: i64,
+    created_at: DbTime,
+    updated_at: DbTime,
+}
+
+#[derive(sqlx::FromRow)]
+struct TargetRow {
+    id: Uuid,
+    model_id: Uuid,
+    upstream_id: Uuid,
+    upstream_model: String,
+    weight: i64,
+    priority: i64,
+}
+
+impl ModelSettings {
+    /// An active model that is served from these targets.
+    pub fn named(name: impl Into<String>, targets: Vec<TargetSettings>) -> Self {
+        Self { name: name.into(), status: Status::Active, strict: false, targets }
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        check::name("name", &self.name)?;
+        if self.targets.len() > MAX_TARGETS {
+            return Err(StoreError::invalid("targets", format!("must be at most {MAX_TARGETS}")));
+        }
+        let mut places = HashSet::new();
+        for target in &self.targets {
+            check::name("targets.upstream_model", &target.upstream_model)?;
+            if target.weight > MAX_WEIGHT {
+                return Err(StoreError::invalid("targets.weight", format!("must be at most {MAX_WEIGHT}")));
+            }
+            if !(1..=MAX_PRIORITY).contains(&target.priority) {
+                return Err(StoreError::invalid("targets.priority", format!("must be between 1 and {MAX_PRIORITY}")));
+            }
+            if !places.insert((target.upstream_id, target.upstream_model.as_str())) {
+                return Err(StoreError::invalid(
+                    "targets",
+                    format!("`{}` stands twice at the same upstream", target.upstream_model),
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl TargetSettings {
+    /// A target of weight 1 and priority 1.
+    pub fn at(upstream_id: UpstreamId, upstream_model: impl Into<String>) -> Self {
+        Self { upstream_id, upstream_model: upstream_model.into(), weight: 1, priority: 1 }
+    }
+}
+
+impl Model {
+    /// What can be set of it, to change some and pass to [`update`].
+    pub fn settings(&self) -> ModelSettings {
+        ModelSettings {
+            name: self.name.clone(),
+            status: self.status,
+            strict: self.strict,
+            targets: self.targets.iter().map(Target::settings).collect(),
+        }
+    }
+
+    fn read(row: Row, targets: Vec<Target>) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: ModelId::from_uuid(row.id),
+            name: row.name,
+            status: Status::read(&row.status)?,
+            strict: row.strict,
+            targets,
+            managed_by: ManagedBy::read(&row.managed_by)?,
+            version: row.version,
+            created_at: row.created_at.into(),
+            updated_at: row.updated_at.into(),
+        })
+    }
+}
+
+impl Target {
+    pub fn settings(&self) -> TargetSettings {
+        TargetSettings {
+            upstream_id: self.upstream_id,
+            upstream_model: self.upstream_model.clone(),
+            weight: self.weight,
+            priority: self.priority,
+        }
+    }
+}
+
+impl TryFrom<TargetRow> for Target {
+    type Error = StoreError;
+
+    fn try_from(row: TargetRow) -> Result<Self, StoreError> {
+        Ok(Self {
+            id: TargetId::from_uuid(row.id),
+            upstream_id: UpstreamId::from_uuid(row.upstream_id),
+            upstream_model: row.upstream_model,
+            weight: u32::try_from(row.weight).map_err(|e| StoreError::corrupt("targets", e))?,
+            priority: u32::try_from(row.priority).map_err(|e| StoreError::corrupt("targets", e))?,
+        })
+    }
+}
+
+pub async fn create(tx: &mut Tx, settings: &ModelSettings) -> Result<Model, StoreError> {
+    insert(tx, settings, ManagedBy::Api).await
+}
+
+pub(crate) async fn insert(tx: &mut Tx, settings: &ModelSettings, managed_by: ManagedBy) -> Result<Model, StoreError> {
+    settings.check()?;
+    let (id, now) = (ModelId::generate(), tx.db_now());
+    let row: Result<Row, sqlx::Error> = query!(&mut *tx, |conn| {
+        sqlx::query_as(concat!(
+            "INSERT INTO models (",
+            columns!(),
+            ") VALUES ($1, $2, $3, $4, $5, 1, $6, $6) RETURNING ",
+            columns!()
+        ))
+        .bind(id.uuid())
+        .bind(&settings.name)
+        .bind(settings.status.as_str())
+        .bind(settings.strict)
+        .bind(managed_by.as_str())
+        .bind(now)
+        .fetch_one(conn)
+        .await
+    })?;
+    let row = row.map_err(|e| StoreError::unique(e, KIND, &[("name", "name", &settings.name)]))?;
+    let targets = replace_targets(tx, id, &settings.targets).await?;
+    tx.touch_config();
+    Model::read(row, targets)
+}
+
+pub async fn get<'a>(source: impl Source<'a>, id: ModelId) -> Result<Model, StoreError> {
+    read_one(source, Some(id.uuid()), None).await?.ok_or_else(|| StoreError::not_found(KIND, id))
+}
+
+pub async fn find_by_name<'a>(source: impl Source<'a>, name: &str) -> Result<Option<Model>, StoreError> {
+    read_one(source, None, Some(name)).await
+}
+
+async fn read_one<'a>(source: impl Source<'a>, id: Option<Uuid>, name: Option<&str>) -> Result<Option<Model>, StoreError> {
+    let (row, targets): (Option<Row>, Vec<TargetRow>) = query!(source, |conn| {
+        async {
+            let row: Option<Row> = sqlx::query_as(concat!(
+                "SELECT ",
+                columns!(),
+                " FROM models WHERE ($1 IS NULL OR id = $1) AND ($2 IS NULL OR name = $2)"
+            ))
+            .bind(id)
+            .bind(name)
+            .fetch_optional(&mut *conn)
+            .await?;
+            let targets = sqlx::query_as(
+                "SELECT id, model_id, upstream_id, upstream_model, weight, priority FROM targets WHERE model_id = $1
+                 ORDER BY priority, position",
+            )
+            .bind(row.as_ref().map(|row| row.id))
+            .fetch_all(&mut *conn)
+            .await?;
+            Ok::<_, sqlx::Error>((row, targets))
+        }
+        .await
+    })??;
+    let Some(row) = row else { return Ok(None) };
+    let targets = targets.into_iter().map(Target::try_from).collect::<Result<Vec<_>, _>>()?;
+    Model::read(row, targets).map(Some)
+}
+
+pub async fn list<'a>(source: impl Source<'a>, filter: &ModelFilter, page: &PageRequest) -> Result<Page<Model>, StoreError> {
+    let before = page.before()?;
+    let (rows, targets): (Vec<Row>, Vec<TargetRow>) = query!(source, |conn| {
+        async {
+            let rows: Vec<Row> = sqlx::query_as(concat!(
+                "SELECT ",
+                columns!(),
+                r" FROM models WHERE id < $1 AND ($2 IS NULL OR status = $2)
+                 AND ($3 IS NULL OR lower(name) LIKE $3 ESCAPE '\') ORDER BY id DESC LIMIT $4"
+            ))
+            .bind(before)
+            .bind(filter.status.map(Status::as_str))
+            .bind(filter.search.as_deref().map(contains_pattern))
+            .bind(page.fetch_rows())
+            .fetch_all(&mut *conn)
+            .await?;
+            // All targets between the first and the last id of the page; of models the filter left out, a few too many.
+            let targets = sqlx::query_as(
+                "SELECT id, model_id, upstream_id, upstream_model, weight, priority FROM targets
+                 WHERE model_id <= $1 AND model_id >= $2 ORDER BY priority, position",
+            )
+            .bind(rows.first().map(|row| row.id))
+            .bind(rows.last().map(|row| row.id))
+            .fetch_all(&mut *conn)
+            .await?;
+            Ok::<_, sqlx::Error>((rows, targets))
+        }
+        .await
+    })??;
+    let mut of_model: HashMap<Uuid, Vec<Target>> = HashMap::new();
+    for row in targets {
+        of_model.entry(row.model_id).or_default().push(row.try_into()?);
+    }
+    let models = rows.into_iter().map(|row| {
+        let targets = of_model.remove(&row.id).unwrap_or_default();
+        Model::read(row, targets)
+    });
+    Ok(Page::by_id(models.collect::<Result<Vec<_>, _>>()?, page, |model| model.id.uuid()))
+}
+
+/// Sets everything anew, targets as a whole, if the model still has the version the caller read. A target that stays where it
+/// was keeps its id.
+pub async fn update(tx: &mut Tx, id: ModelId, expected_version: i64, settings: &ModelSettings) -> Result<Model, StoreError> {
+    replace(tx, id, expected_version, settings, None).await
+}
+
+pub(crate) async fn replace(
+    tx: &mut Tx,
+    id: ModelId,
+    expected_version: i64,
+    settings: &ModelSettings,
+    managed_by: Option<ManagedBy>,
+) -> Result<Model, StoreError> {
+    settings.check()?;
+    let now = tx.db_now();
+    let row: Result<Option<Row>, sqlx::Error> = query!(&mut *tx, |conn| {
+        sqlx::query_as(concat!(
+            "UPDATE models SET name = $3, status = $4, strict = $5, managed_by = COALESCE($6, managed_by),
+             version = version + 1, updated_at = $7 WHERE id = $1 AND version = $2 RETURNING ",
+            columns!()
+        ))
+        .bind(id.uuid())
+        .bind(expected_version)
+        .bind(&settings.name)
+        .bind(settings.status.as_str())
+        .bind(settings.strict)
+        .bind(managed_by.map(ManagedBy::as_str))
+        .bind(now)
+        .fetch_optional(conn)
+        .await
+    })?;
+    match row.map_err(|e| StoreError::unique(e, KIND, &[("name", "name", &settings.name)]))? {
+        Some(row) => {
+            let targets = replace_targets(tx, id, &settings.targets).await?;
+            tx.touch_config();
+            Model::read(row, targets)
+        }
+        None => Err(stale(tx, id).await),
+    }
+}
+
+/// Deletes a model with its targets. Its prices and what was charged for it stay: they are history.
+pub async fn delete(tx: &mut Tx, id: ModelId, expected_version: i64) -> Result<(), StoreError> {
+    let deleted: u64 = query!(&mut *tx, |conn| {
+        sqlx::query("DELETE FROM models WHERE id = $1 AND version = $2")
+            .bind(id.uuid())
+            .bind(expected_version)
+            .execute(conn)
+            .await
+            .map(|done| done.rows_affected())
+    })??;
+    if deleted == 0 {
+        return Err(stale(tx, id).await);
+    }
+    tx.touch_config();
+    Ok(())
+}
+
+async fn replace_targets(tx: &mut Tx, model: ModelId, wanted: &[TargetSettings]) -> Result<Vec<Target>, StoreError> {
+    let stored: Vec<TargetRow> = query!(&mut *tx, |conn| {
+        sqlx::query_as("SELECT id, model_id, upstream_id, upstream_model, weight, priority FROM targets WHERE model_id = $1")
+            .bind(model.uuid())
+            .fetch_all(conn)
+            .await
+    })??;
+    let ids: HashMap<_, _> = stored.into_iter().map(|row| ((row.upstream_id, row.upstream_model), row.id)).collect();
+    query!(&mut *tx, |conn| {
+        sqlx::query("DELETE FROM targets WHERE model_id = $1").bind(model.uuid()).execute(conn).await.map(|_| ())
+    })??;
+    let mut targets = Vec::with_capacity(wanted.len());
+    for (position, target) in wanted.iter().enumerate() {
+        crate::upstreams::get(&mut *tx, target.upstream_id).await?;
+        let known = ids.get(&(target.upstream_id.uuid(), target.upstream_model.clone()));
+        let id = known.map_or_else(TargetId::generate, |id| TargetId::from_uuid(*id));
+        query!(&mut *tx, |conn| {
+            sqlx::query(
+                "INSERT INTO targets (id, model_id, upstream_id, upstream_model, weight, priority, position)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            )
+            .bind(id.uuid())
+            .bind(model.uuid())
+            .bind(target.upstream_id.uuid())
+            .bind(&target.upstream_model)
+            .bind(i64::from(target.weight))
+            .bind(i64::from(target.priority))
+            .bind(position as i64)
+            .execute(conn)
+            .await
+            .map(|_| ())
+        })??;
+        let TargetSettings { upstream_id, upstream_model, weight, priority } = target.clone();
+        targets.push(Target { id, upstream_id, upstream_model, weight, priority });
+    }
+    targets.sort_by_key(|target| target.priority);
+    Ok(targets)
+}
+
+/// Why a conditional write met no row.
+async fn stale(tx: &mut Tx, id: ModelId) -> StoreError {
+    match get(tx, id).await {
+        Ok(model) => StoreError::VersionMismatch { kind: KIND, current: model.version },
+        Err(error) => error,
+    }
+}
