@@ -50,8 +50,9 @@ impl Role {
     }
 }
 
+// `$name` is a `tt`, not a `literal`: the latter reaches the schema's derive as a group, in which it finds no name.
 macro_rules! permissions {
-    ($($(#[$doc:meta])* $variant:ident = $name:literal: $($role:ident)|+;)*) => {
+    ($($(#[$doc:meta])* $variant:ident = $name:tt: $($role:ident)|+;)*) => {
         /// One right. The name is `<resource>.<deed>`.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
         pub enum Permission {
