@@ -20,6 +20,7 @@
 //! assert_eq!(prices.charge(&usage).unwrap().total.to_string(), "0.006");
 //! ```
 
+pub mod catalogue;
 pub mod estimate;
 pub mod journal;
 mod price;
