@@ -1,0 +1,25 @@
+import audit from "./audit.json";
+import auth from "./auth.json";
+import bills from "./bills.json";
+import common from "./common.json";
+import errors from "./errors.json";
+import keys from "./keys.json";
+import models from "./models.json";
+import overview from "./overview.json";
+import requests from "./requests.json";
+import tenants from "./tenants.json";
+import upstreams from "./upstreams.json";
+
+export default {
+  audit,
+  auth,
+  bills,
+  common,
+  errors,
+  keys,
+  models,
+  overview,
+  requests,
+  tenants,
+  upstreams,
+};

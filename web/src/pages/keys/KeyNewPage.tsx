@@ -1,0 +1,3 @@
+export function KeyNewPage() {
+  return null;
+}

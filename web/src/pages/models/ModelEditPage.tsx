@@ -1,0 +1,3 @@
+export function ModelEditPage() {
+  return null;
+}

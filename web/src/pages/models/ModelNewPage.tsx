@@ -1,0 +1,3 @@
+export function ModelNewPage() {
+  return null;
+}

@@ -1,0 +1,136 @@
+import { Group, Skeleton, Stack } from "@mantine/core";
+import { IconPencil } from "@tabler/icons-react";
+import { useTranslation } from "react-i18next";
+import { api } from "@/api/client";
+import { useMay } from "@/api/session";
+import type { Tenant } from "@/api/types";
+import { DetailDrawer, DrawerSection, Facts } from "@/components/DetailDrawer";
+import { ErrorState } from "@/components/ErrorState";
+import { CountText, TimeText } from "@/components/Figures";
+import { Id } from "@/components/Id";
+import { AnchorLink, ButtonLink } from "@/components/links";
+import { Note } from "@/components/Meaning";
+import { State } from "@/components/State";
+import { BudgetBar } from "./BudgetBar";
+import type { MonthSpend } from "./useMonthSpend";
+
+export function TenantDrawer({
+  id,
+  spend,
+  onClose,
+}: {
+  id: string | undefined;
+  spend: MonthSpend;
+  onClose: () => void;
+}) {
+  const { t } = useTranslation();
+  const may = useMay();
+  const tenant = api.useQuery(
+    "get",
+    "/admin/v1/tenants/{id}",
+    { params: { path: { id: id ?? "" } } },
+    { enabled: id !== undefined },
+  );
+  const shown = tenant.data;
+  return (
+    <DetailDrawer
+      opened={id !== undefined}
+      onClose={onClose}
+      title={shown?.name ?? ""}
+      subtitle={id ? <Id value={id} full /> : null}
+      actions={
+        shown && may("tenants.write") ? (
+          <ButtonLink
+            to="/tenants/$id"
+            params={{ id: shown.id }}
+            variant="default"
+            size="xs"
+            leftSection={<IconPencil size={14} />}
+          >
+            {t("edit")}
+          </ButtonLink>
+        ) : null
+      }
+    >
+      {tenant.error ? (
+        <ErrorState error={tenant.error} onRetry={() => void tenant.refetch()} />
+      ) : null}
+      {shown ? <TenantDetail tenant={shown} spend={spend} /> : <DrawerSkeleton />}
+    </DetailDrawer>
+  );
+}
+
+function TenantDetail({ tenant, spend }: { tenant: Tenant; spend: MonthSpend }) {
+  const { t } = useTranslation(["tenants", "common"]);
+  const may = useMay();
+  const unlimited = t("common:unlimited");
+  const count = (value: number | null | undefined) =>
+    value ? <CountText value={value} /> : unlimited;
+  return (
+    <>
+      {tenant.status === "suspended" ? (
+        <Note tone="warning" title={t("suspendedTitle")}>
+          {tenant.suspended_message ?? t("suspendedDefault")}
+        </Note>
+      ) : null}
+      <DrawerSection title={t("about")}>
+        <Facts
+          rows={[
+            [t("common:status"), <State key="status" value={tenant.status} />],
+            [t("timeZone"), tenant.time_zone],
+            [
+              t("models"),
+              tenant.allowed_models
+                ? tenant.allowed_models.join(", ") || t("common:none")
+                : t("allModels"),
+            ],
+            [t("common:created"), <TimeText key="created" at={tenant.created_at} exactly />],
+            [t("common:updated"), <TimeText key="updated" at={tenant.updated_at} exactly />],
+          ]}
+        />
+      </DrawerSection>
+      <DrawerSection title={t("money")}>
+        <Facts
+          rows={[
+            [t("monthlyBudget"), <BudgetBar key="b" tenant={tenant} spent={spend(tenant.id)} />],
+          ]}
+        />
+      </DrawerSection>
+      <DrawerSection title={t("common:limits.title")}>
+        <Facts
+          rows={[
+            [t("common:limits.requests_per_minute"), count(tenant.limits.requests_per_minute)],
+            [t("common:limits.tokens_per_minute"), count(tenant.limits.tokens_per_minute)],
+            [t("common:limits.concurrency"), count(tenant.limits.concurrency)],
+          ]}
+        />
+      </DrawerSection>
+      <DrawerSection title={t("more")}>
+        <Group gap="md">
+          <AnchorLink to="/keys" search={{ tenant: tenant.id }}>
+            {t("seeKeys")}
+          </AnchorLink>
+          <AnchorLink to="/requests" search={{ tenant: tenant.id }}>
+            {t("seeRequests")}
+          </AnchorLink>
+          {may("bills.read") ? (
+            <AnchorLink to="/bills" search={{ tenant: tenant.id }}>
+              {t("seeBills")}
+            </AnchorLink>
+          ) : null}
+        </Group>
+      </DrawerSection>
+    </>
+  );
+}
+
+export function DrawerSkeleton() {
+  return (
+    <Stack gap="md" pt="md" aria-busy="true">
+      <Skeleton height={12} width="40%" />
+      <Skeleton height={10} />
+      <Skeleton height={10} width="80%" />
+      <Skeleton height={10} width="60%" />
+    </Stack>
+  );
+}

@@ -1,0 +1,3 @@
+export function UpstreamEditPage() {
+  return null;
+}

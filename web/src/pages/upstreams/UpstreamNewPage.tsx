@@ -1,0 +1,3 @@
+export function UpstreamNewPage() {
+  return null;
+}

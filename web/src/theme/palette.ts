@@ -1,0 +1,33 @@
+import { categorical } from "./tokens";
+
+/** FNV-1a, 32 bits: small, and the same on every page and in every session. */
+function hash(name: string): number {
+  let value = 0x811c9dc5;
+  for (let i = 0; i < name.length; i += 1) {
+    value ^= name.charCodeAt(i);
+    value = Math.imul(value, 0x01000193);
+  }
+  return value >>> 0;
+}
+
+const assigned = new Map<string, string>();
+
+/**
+ * The colour of a model, tenant or upstream. The hash decides first, so that a name keeps its
+ * colour wherever it appears; a neighbour is taken only while another name holds the first choice.
+ */
+export function colorOf(name: string): string {
+  const known = assigned.get(name);
+  if (known) return known;
+  const taken = new Set(assigned.values());
+  const start = hash(name) % categorical.length;
+  for (let step = 0; step < categorical.length; step += 1) {
+    const candidate = categorical[(start + step) % categorical.length] as string;
+    if (!taken.has(candidate) || step === categorical.length - 1) {
+      const color = taken.has(candidate) ? (categorical[start] as string) : candidate;
+      assigned.set(name, color);
+      return color;
+    }
+  }
+  return categorical[0];
+}

@@ -1,0 +1,127 @@
+import {
+  ActionIcon,
+  Badge,
+  Button,
+  type CSSVariablesResolver,
+  createTheme,
+  Drawer,
+  Input,
+  Menu,
+  Modal,
+  Paper,
+  SegmentedControl,
+  Select,
+  Table,
+  Tooltip,
+} from "@mantine/core";
+import { accent, dark, fontSizes, fonts, gray, motion, spacing } from "./tokens";
+
+const calm = { duration: motion.calm };
+
+export const theme = createTheme({
+  primaryColor: "accent",
+  primaryShade: { light: 7, dark: 6 },
+  colors: { accent, gray, dark },
+  white: "#ffffff",
+  black: gray[9],
+  fontFamily: fonts.text,
+  fontFamilyMonospace: fonts.mono,
+  fontSizes,
+  spacing,
+  defaultRadius: "6px",
+  radius: { xs: "3px", sm: "4px", md: "6px", lg: "6px", xl: "6px" },
+  lineHeights: { xs: "1.4", sm: "1.45", md: "1.5", lg: "1.4", xl: "1.3" },
+  fontWeights: { regular: "400", medium: "600", bold: "600" },
+  shadows: {
+    xs: "none",
+    sm: "none",
+    md: "0 4px 16px rgb(8 20 19 / 12%)",
+    lg: "0 8px 28px rgb(8 20 19 / 16%)",
+    xl: "0 12px 40px rgb(8 20 19 / 20%)",
+  },
+  headings: {
+    fontWeight: "600",
+    sizes: {
+      h1: { fontSize: fontSizes.xl, lineHeight: "1.3" },
+      h2: { fontSize: fontSizes.lg, lineHeight: "1.4" },
+      h3: { fontSize: fontSizes.md, lineHeight: "1.5" },
+    },
+  },
+  respectReducedMotion: true,
+  cursorType: "pointer",
+  components: {
+    Button: Button.extend({ defaultProps: { size: "sm" } }),
+    ActionIcon: ActionIcon.extend({ defaultProps: { variant: "subtle", color: "gray" } }),
+    Badge: Badge.extend({ defaultProps: { variant: "light", radius: "sm", tt: "none" } }),
+    Paper: Paper.extend({ defaultProps: { withBorder: true, p: "md" } }),
+    Input: Input.extend({ defaultProps: { size: "sm" } }),
+    Select: Select.extend({
+      defaultProps: { size: "sm", checkIconPosition: "right", comboboxProps: { shadow: "md" } },
+    }),
+    SegmentedControl: SegmentedControl.extend({ defaultProps: { size: "xs" } }),
+    Table: Table.extend({
+      defaultProps: { fz: "sm", verticalSpacing: 0, horizontalSpacing: "sm" },
+    }),
+    Tooltip: Tooltip.extend({ defaultProps: { openDelay: 250, withArrow: false, fz: "xs" } }),
+    Menu: Menu.extend({
+      defaultProps: { shadow: "md", transitionProps: { duration: motion.quick } },
+    }),
+    Modal: Modal.extend({
+      defaultProps: { shadow: "xl", transitionProps: calm, centered: true, size: "lg" },
+    }),
+    Drawer: Drawer.extend({
+      defaultProps: { shadow: "xl", transitionProps: calm, position: "right" },
+    }),
+  },
+});
+
+/** Surfaces in three steps, hairlines, and the four meanings, designed once per theme. */
+export const cssVariables: CSSVariablesResolver = () => ({
+  variables: {
+    "--tg-row": "36px",
+    "--tg-row-compact": "28px",
+  },
+  light: {
+    "--mantine-color-body": "#ffffff",
+    "--mantine-color-dimmed": "#566463",
+    "--mantine-color-placeholder": "#74817f",
+    "--tg-ground": gray[0],
+    "--tg-panel": "#ffffff",
+    "--tg-inset": gray[1],
+    "--tg-hairline": gray[2],
+    "--tg-line-strong": gray[4],
+    "--tg-hover": "#f2f6f5",
+    "--tg-selected": "#e7f4f2",
+    "--tg-good": "#1f7a3d",
+    "--tg-good-wash": "#e8f5ec",
+    "--tg-warning": "#8a5a00",
+    "--tg-warning-wash": "#fdf3dc",
+    "--tg-bad": "#b3261e",
+    "--tg-bad-wash": "#fcebea",
+    "--tg-info": "#1a5fa8",
+    "--tg-info-wash": "#e8f1fb",
+    "--tg-grid": gray[2],
+  },
+  dark: {
+    "--mantine-color-body": dark[6],
+    "--mantine-color-dimmed": "#98a6a5",
+    "--mantine-color-placeholder": "#82908f",
+    "--mantine-color-default-border": dark[4],
+    "--tg-ground": dark[7],
+    "--tg-panel": "#172021",
+    "--tg-inset": "#1f2a2b",
+    "--tg-hairline": dark[5],
+    "--tg-line-strong": dark[4],
+    "--tg-hover": "#1d2829",
+    "--tg-selected": "#16312f",
+    "--tg-good": "#6cc98a",
+    "--tg-good-wash": "#17301f",
+    "--tg-warning": "#e2b04a",
+    "--tg-warning-wash": "#33280f",
+    "--tg-bad": "#f08a82",
+    "--tg-bad-wash": "#3a1c1a",
+    "--tg-info": "#7fb4ee",
+    "--tg-info-wash": "#172a40",
+    "--tg-grid": dark[5],
+  },
+});
