@@ -1,6 +1,6 @@
 -- Rows that are history carry no foreign key: they outlive the configuration they name, and taking them in must never fail.
 
--- A dated price of a model: per usage class, whole pico-units of the currency a token. Never changed, only followed by a
+-- A dated price of a model: per usage class, money per million tokens as decimal text. Never changed, only followed by a
 -- later one.
 CREATE TABLE price_versions (
     id          BLOB PRIMARY KEY,
@@ -56,6 +56,7 @@ CREATE TABLE usage_records (
     output_audio          INTEGER NOT NULL DEFAULT 0,
     output_image          INTEGER NOT NULL DEFAULT 0,
     usage_source          TEXT NOT NULL,
+    estimator             TEXT,
     raw_usage             TEXT,
     price_version_id      BLOB,
     prices                TEXT,

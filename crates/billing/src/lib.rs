@@ -20,16 +20,23 @@
 //! assert_eq!(prices.charge(&usage).unwrap().total.to_string(), "0.006");
 //! ```
 
+mod budget;
 pub mod catalogue;
 pub mod estimate;
 pub mod journal;
+pub mod period;
 mod price;
 mod price_book;
 mod record;
+mod redact;
+mod span;
 #[cfg(test)]
 mod testing;
 
+pub use budget::{Account, BudgetExceeded, BudgetReason, BudgetState, Budgets, ReloadError, Reservation};
 pub use journal::{Journal, JournalConfig, JournalError, Recovery};
+pub use period::{Period, PeriodError};
 pub use price::{Charge, ChargeLine, ClassPrices, PriceVersion, Unpriced, fallbacks};
 pub use price_book::PriceBook;
 pub use record::{AttemptRecord, BeginRecord, Endpoint, Outcome, UnknownName, UsageRecord, UsageSource};
+pub use redact::{REDACTED, redact};

@@ -1,0 +1,387 @@
+//! Monthly budgets: reserved before dispatch, settled once after.
+//!
+//! One process keeps the accounts in memory. Over replicas a process will hold leases of a budget; what a request sees
+//! stays the same, because it talks to an [`Account`] only.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use arc_swap::ArcSwap;
+use tallygate_store::{Budget, StoreError, TenantEntry};
+use tallygate_types::{Currency, Pico, TenantId, Timestamp};
+
+use crate::period::Period;
+
+/// Where a reservation goes back to.
+pub trait Account: Send + Sync + fmt::Debug {
+    /// Ends a reservation of `reserved` made in the period that began at `period`; `spent` of it was really spent, and
+    /// may be more.
+    fn close(&self, period: Timestamp, reserved: Pico, spent: Pico);
+}
+
+/// Why a budget does not admit a request.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct BudgetExceeded {
+    pub reason: BudgetReason,
+    pub limit: Pico,
+    /// Spent and reserved so far.
+    pub used: Pico,
+    pub currency: Currency,
+    pub resets_at: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum BudgetReason {
+    #[error("the monthly budget does not cover this request")]
+    Exceeded,
+    #[error("the model is priced in {0}, which the tenant's budget does not cover")]
+    OtherCurrency(Currency),
+}
+
+/// What of a month's money is gone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BudgetState {
+    pub spent: Pico,
+    pub reserved: Pico,
+    pub period: Period,
+}
+
+/// Money set aside for one request. Dropped unsettled, it is released.
+#[derive(Debug)]
+#[must_use = "a reservation dropped is a reservation released"]
+pub struct Reservation {
+    account: Arc<dyn Account>,
+    period: Timestamp,
+    amount: Pico,
+    is_open: bool,
+}
+
+/// The accounts of all tenants, one for each currency a tenant spends.
+#[derive(Debug, Default)]
+pub struct Budgets {
+    accounts: ArcSwap<HashMap<(TenantId, Currency), Arc<MemoryAccount>>>,
+    /// Serialises the making of accounts.
+    growing: Mutex<()>,
+}
+
+/// A lock and not two atomics: the amounts are 128 bits wide and turn over together with the period. It is held for a few
+/// additions.
+#[derive(Debug)]
+struct MemoryAccount(Mutex<State>);
+
+#[derive(Debug)]
+struct State {
+    period: Period,
+    zone: String,
+    spent: i128,
+    reserved: i128,
+}
+
+impl Reservation {
+    pub fn new(account: Arc<dyn Account>, period: Timestamp, amount: Pico) -> Self {
+        Self { account, period, amount, is_open: true }
+    }
+
+    pub const fn amount(&self) -> Pico {
+        self.amount
+    }
+
+    /// Ends it with what was really spent. More than the reservation is booked too: the tokens are gone.
+    pub fn settle(mut self, actual: Pico) {
+        self.close(actual);
+    }
+
+    fn close(&mut self, spent: Pico) {
+        if std::mem::replace(&mut self.is_open, false) {
+            self.account.close(self.period, self.amount, spent);
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        self.close(Pico::ZERO);
+    }
+}
+
+impl Account for MemoryAccount {
+    fn close(&self, period: Timestamp, reserved: Pico, spent: Pico) {
+        let mut state = self.state();
+        // What was accepted in an earlier month is that month's spending.
+        if state.period.start == period {
+            state.reserved = state.reserved.saturating_sub(reserved.get());
+            state.spent = state.spent.saturating_add(spent.get());
+        }
+    }
+}
+
+impl MemoryAccount {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn new(now: Timestamp, zone: &str) -> Self {
+        Self { period: month(now, zone), zone: zone.to_owned(), spent: 0, reserved: 0 }
+    }
+
+    fn turn(&mut self, now: Timestamp, zone: &str) {
+        if now >= self.period.end {
+            *self = Self::new(now, zone);
+        } else if self.zone != zone {
+            // The tenant moved: the month's end moves, what was spent in it stays. Its start stays the mark of the
+            // reservations under way.
+            self.period.end = month(now, zone).end;
+            zone.clone_into(&mut self.zone);
+        }
+    }
+}
+
+/// Zones are checked when a tenant is saved; one this build does not know counts as UTC, so that money is still bounded.
+fn month(now: Timestamp, zone: &str) -> Period {
+    Period::month_of(now, zone)
+        .or_else(|_| Period::month_of(now, "UTC"))
+        .unwrap_or(Period { start: Timestamp::UNIX_EPOCH, end: Timestamp::from_micros(i64::MAX) })
+}
+
+impl Budgets {
+    /// Sets `amount` aside in the tenant's account, if its budget covers it; without a budget, always.
+    pub fn reserve(
+        &self,
+        tenant: &TenantEntry,
+        amount: Pico,
+        currency: Currency,
+        now: Timestamp,
+    ) -> Result<Reservation, BudgetExceeded> {
+        self.reserve_for(tenant.id, &tenant.time_zone, tenant.budget.as_ref(), amount, currency, now)
+    }
+
+    /// [`Self::reserve`] from the parts of a tenant.
+    pub fn reserve_for(
+        &self,
+        tenant: TenantId,
+        zone: &str,
+        budget: Option<&Budget>,
+        amount: Pico,
+        currency: Currency,
+        now: Timestamp,
+    ) -> Result<Reservation, BudgetExceeded> {
+        let account = self.account(tenant, currency, zone, now);
+        let mut state = account.state();
+        state.turn(now, zone);
+        if let Some(budget) = budget {
+            let used = state.spent.saturating_add(state.reserved);
+            let refuse = |reason, used| BudgetExceeded {
+                reason,
+                limit: budget.amount,
+                used: Pico::new(used),
+                currency: budget.currency,
+                resets_at: state.period.end,
+            };
+            if budget.currency != currency {
+                return Err(refuse(BudgetReason::OtherCurrency(currency), 0));
+            }
+            if used.checked_add(amount.get()).is_none_or(|sum| sum > budget.amount.get()) {
+                return Err(refuse(BudgetReason::Exceeded, used));
+            }
+        }
+        state.reserved = state.reserved.saturating_add(amount.get());
+        let period = state.period.start;
+        drop(state);
+        Ok(Reservation::new(account, period, amount))
+    }
+
+    /// See [`Reservation::settle`].
+    pub fn settle(&self, reservation: Reservation, actual: Pico) {
+        reservation.settle(actual);
+    }
+
+    /// What a tenant has spent of the month; `None` if nothing yet, nor reserved.
+    pub fn state(&self, tenant: TenantId, currency: Currency, now: Timestamp) -> Option<BudgetState> {
+        let accounts = self.accounts.load();
+        let state = accounts.get(&(tenant, currency))?.state();
+        state.period.contains(now).then(|| BudgetState {
+            spent: Pico::new(state.spent),
+            reserved: Pico::new(state.reserved),
+            period: state.period,
+        })
+    }
+
+    fn account(&self, tenant: TenantId, currency: Currency, zone: &str, now: Timestamp) -> Arc<MemoryAccount> {
+        if let Some(account) = self.accounts.load().get(&(tenant, currency)) {
+            return Arc::clone(account);
+        }
+        let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut accounts = HashMap::clone(&self.accounts.load());
+        let fresh = || Arc::new(MemoryAccount(Mutex::new(State::new(now, zone))));
+        let account = Arc::clone(accounts.entry((tenant, currency)).or_insert_with(fresh));
+        self.accounts.store(Arc::new(accounts));
+        account
+    }
+
+    /// Takes the spending of the current month as given, for all accounts at once. For the start, before any request.
+    pub(crate) fn load(&self, spent: impl IntoIterator<Item = Spending>, now: Timestamp) {
+        let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut accounts = HashMap::clone(&self.accounts.load());
+        for spending in spent {
+            let fresh = || Arc::new(MemoryAccount(Mutex::new(State::new(now, &spending.zone))));
+            let account = accounts.entry((spending.tenant, spending.currency)).or_insert_with(fresh);
+            let mut state = account.state();
+            state.turn(now, &spending.zone);
+            state.spent = spending.amount.get();
+        }
+        self.accounts.store(Arc::new(accounts));
+    }
+}
+
+/// What a tenant spent of a currency in its current month.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spending {
+    pub tenant: TenantId,
+    pub zone: String,
+    pub currency: Currency,
+    pub amount: Pico,
+}
+
+/// The spending of the current month could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReloadError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Journal(#[from] crate::JournalError),
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+    use tallygate_store::BudgetPeriod;
+
+    use super::*;
+    use crate::testing::{NOON, tenant};
+
+    fn budget(amount: i128) -> Budget {
+        Budget { amount: Pico::new(amount), currency: Currency::USD, period: BudgetPeriod::Month }
+    }
+
+    fn reserve(budgets: &Budgets, limit: i128, amount: i128, now: Timestamp) -> Result<Reservation, BudgetExceeded> {
+        budgets.reserve_for(tenant(), "Europe/Berlin", Some(&budget(limit)), Pico::new(amount), Currency::USD, now)
+    }
+
+    fn state(budgets: &Budgets, now: Timestamp) -> (i128, i128) {
+        let state = budgets.state(tenant(), Currency::USD, now).unwrap();
+        (state.spent.get(), state.reserved.get())
+    }
+
+    #[test]
+    fn a_reservation_counts_until_it_is_settled_or_dropped_once() {
+        let budgets = Budgets::default();
+        let first = reserve(&budgets, 100, 60, NOON).unwrap();
+        let second = reserve(&budgets, 100, 40, NOON).unwrap();
+        assert_eq!(state(&budgets, NOON), (0, 100));
+        let refused = reserve(&budgets, 100, 1, NOON).unwrap_err();
+        assert_eq!((refused.limit, refused.used), (Pico::new(100), Pico::new(100)));
+        assert_eq!(refused.resets_at.to_string(), "2026-11-30T23:00:00.000000Z");
+        budgets.settle(first, Pico::new(5));
+        assert_eq!(state(&budgets, NOON), (5, 40));
+        drop(second);
+        assert_eq!(state(&budgets, NOON), (5, 0));
+        drop(reserve(&budgets, 100, 95, NOON).unwrap());
+    }
+
+    #[test]
+    fn a_settlement_above_the_reservation_is_booked_whole() {
+        let budgets = Budgets::default();
+        reserve(&budgets, 100, 10, NOON).unwrap().settle(Pico::new(150));
+        assert_eq!(state(&budgets, NOON), (150, 0));
+        assert_eq!(reserve(&budgets, 100, 0, NOON).unwrap_err().used, Pico::new(150));
+    }
+
+    #[test]
+    fn a_new_month_begins_at_zero_and_what_ends_late_belongs_to_the_old_one() {
+        let budgets = Budgets::default();
+        let late = reserve(&budgets, 100, 80, NOON).unwrap();
+        let december = Timestamp::parse("2026-11-30T23:00:00Z").unwrap();
+        assert!(reserve(&budgets, 100, 21, Timestamp::from_micros(december.micros() - 1)).is_err());
+        let open = reserve(&budgets, 100, 100, december).unwrap();
+        late.settle(Pico::new(80));
+        assert_eq!(state(&budgets, december), (0, 100));
+        drop(open);
+    }
+
+    #[test]
+    fn without_a_budget_spending_is_kept_all_the_same() {
+        let budgets = Budgets::default();
+        let reserved = budgets.reserve_for(tenant(), "UTC", None, Pico::new(7), Currency::USD, NOON).unwrap();
+        reserved.settle(Pico::new(6));
+        assert_eq!(state(&budgets, NOON), (6, 0));
+        assert!(reserve(&budgets, 10, 5, NOON.saturating_add(Duration::from_secs(1))).is_err());
+    }
+
+    #[test]
+    fn a_budget_does_not_cover_another_currency() {
+        let budgets = Budgets::default();
+        let euro = "EUR".parse().unwrap();
+        let refused = budgets.reserve_for(tenant(), "UTC", Some(&budget(10)), Pico::new(1), euro, NOON).unwrap_err();
+        assert_eq!(refused.reason, BudgetReason::OtherCurrency(euro));
+    }
+
+    #[test]
+    fn threads_together_admit_exactly_what_the_budget_covers() {
+        const LIMIT: i128 = 1_000;
+        let budgets = Budgets::default();
+        let admitted = std::thread::scope(|scope| {
+            let work = || (0..500).filter(|_| reserve(&budgets, LIMIT, 1, NOON).map(|r| r.settle(Pico::new(1))).is_ok()).count();
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(work)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum::<usize>()
+        });
+        assert_eq!(admitted as i128, LIMIT);
+        assert_eq!(state(&budgets, NOON), (LIMIT, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_order_nothing_is_lost_and_the_limit_holds_at_admission(
+            steps in proptest::collection::vec((0..3_u8, 0..50_i128, any::<prop::sample::Index>()), 1..200),
+        ) {
+            const LIMIT: i128 = 300;
+            let budgets = Budgets::default();
+            let (mut open, mut spent) = (Vec::<Reservation>::new(), 0);
+            for (step, amount, which) in steps {
+                match step {
+                    0 => {
+                        let held: i128 = open.iter().map(|r| r.amount().get()).sum();
+                        match reserve(&budgets, LIMIT, amount, NOON) {
+                            Ok(reservation) => {
+                                prop_assert!(spent + held + amount <= LIMIT);
+                                open.push(reservation);
+                            }
+                            Err(refused) => {
+                                prop_assert!(spent + held + amount > LIMIT);
+                                prop_assert_eq!(refused.used.get(), spent + held);
+                            }
+                        }
+                    }
+                    1 if !open.is_empty() => {
+                        // Up to the reservation, as a cap on output makes sure of.
+                        let reservation = open.swap_remove(which.index(open.len()));
+                        let actual = amount.min(reservation.amount().get());
+                        spent += actual;
+                        budgets.settle(reservation, Pico::new(actual));
+                    }
+                    2 if !open.is_empty() => drop(open.swap_remove(which.index(open.len()))),
+                    _ => {}
+                }
+                let held: i128 = open.iter().map(|r| r.amount().get()).sum();
+                if let Some(state) = budgets.state(tenant(), Currency::USD, NOON) {
+                    prop_assert_eq!((state.spent.get(), state.reserved.get()), (spent, held));
+                }
+            }
+        }
+    }
+}
