@@ -34,6 +34,7 @@
 mod check;
 pub mod credentials;
 mod db;
+pub mod declared;
 mod error;
 mod feed;
 mod key_format;
@@ -45,11 +46,17 @@ mod page;
 mod proxies;
 pub mod retention;
 mod secrets;
+pub mod sessions;
+pub mod setup;
 pub mod snapshot;
 mod store;
 pub mod tenants;
+#[cfg(feature = "test-support")]
+pub mod testing;
+pub mod throttle;
 mod tx;
 pub mod upstreams;
+pub mod users;
 mod value;
 
 pub use db::{Conn, Db, Engine, Held, Source};

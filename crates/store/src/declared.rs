@@ -1,0 +1,214 @@
+//! Resources the configuration file declares: found by name, made or brought to what the file says, and left alone, without
+//! a new version, when they already are so. What they touch is marked `managed_by = "file"`.
+
+use secrecy::{ExposeSecret as _, SecretString};
+use tallygate_types::{Dialect, TenantId};
+
+use crate::credentials::{self, CredentialSettings, NewCredential};
+use crate::keys::{self, ApiKey, KeySettings, NewKey};
+use crate::models::{self, Model, ModelSettings, TargetSettings};
+use crate::tenants::{self, Tenant, TenantSettings};
+use crate::upstreams::{self, Status, Timeouts, Upstream, UpstreamSettings};
+use crate::{Budget, Limits, ManagedBy, StoreError, Tx};
+
+/// What a declaration did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Applied {
+    Created,
+    Updated,
+    Unchanged,
+}
+
+/// `[[upstreams]]`
+#[derive(Debug, Clone)]
+pub struct DeclaredUpstream {
+    pub name: String,
+    pub dialect: Dialect,
+    pub base_url: String,
+    pub proxy: Option<String>,
+    pub timeouts: Timeouts,
+    pub credentials: Vec<DeclaredCredential>,
+}
+
+#[derive(Debug, Clone)]
+pub struct DeclaredCredential {
+    pub name: String,
+    pub secret: SecretString,
+    pub proxy: Option<String>,
+}
+
+/// `[[models]]`, but for its price, which is billing's.
+#[derive(Debug, Clone)]
+pub struct DeclaredModel {
+    pub name: String,
+    pub strict: bool,
+    pub targets: Vec<DeclaredTarget>,
+}
+
+#[derive(Debug, Clone)]
+pub struct DeclaredTarget {
+    /// The upstream's name.
+    pub upstream: String,
+    pub model: String,
+    pub weight: u32,
+    pub priority: u32,
+}
+
+/// `[[tenants]]`, but for its keys.
+#[derive(Debug, Clone)]
+pub struct DeclaredTenant {
+    pub name: String,
+    pub time_zone: String,
+    pub limits: Limits,
+    pub budget: Option<Budget>,
+    pub allowed_models: Option<Vec<String>>,
+}
+
+/// An upstream with its credentials. Credentials an earlier file declared and this one does not are deleted; those made
+/// through the API stay. An upstream that was disabled through the API stays disabled.
+pub async fn upstream(tx: &mut Tx, declared: &DeclaredUpstream) -> Result<(Upstream, Applied), StoreError> {
+    let mut settings = UpstreamSettings {
+        name: declared.name.clone(),
+        dialect: declared.dialect,
+        base_url: declared.base_url.clone(),
+        proxy: declared.proxy.clone(),
+        status: Status::Active,
+        timeouts: declared.timeouts,
+    };
+    let (stored, mut applied) = match upstreams::find_by_name(&mut *tx, &declared.name).await? {
+        None => (upstreams::insert(tx, &settings, ManagedBy::File).await?, Applied::Created),
+        Some(stored) => {
+            settings.status = stored.status;
+            let same_proxy = upstreams::has_proxy(tx, stored.id, declared.proxy.as_deref()).await?;
+            // What is stored shows a masked proxy: compare everything else.
+            let same =
+                UpstreamSettings { proxy: None, ..stored.settings() } == UpstreamSettings { proxy: None, ..settings.clone() };
+            if same && same_proxy && stored.managed_by == ManagedBy::File {
+                (stored, Applied::Unchanged)
+            } else {
+                let updated = upstreams::replace(tx, stored.id, stored.version, &settings, Some(ManagedBy::File)).await?;
+                (updated, Applied::Updated)
+            }
+        }
+    };
+    let existing = credentials::list(&mut *tx, stored.id).await?;
+    for wanted in &declared.credentials {
+        let changed = match existing.iter().find(|credential| credential.name == wanted.name) {
+            None => {
+                let settings =
+                    CredentialSettings { name: wanted.name.clone(), proxy: wanted.proxy.clone(), status: Status::Active };
+                let new = NewCredential { upstream_id: stored.id, settings, secret: wanted.secret.clone() };
+                credentials::insert(tx, &new, ManagedBy::File).await?;
+                true
+            }
+            Some(credential) => update_credential(tx, credential, wanted).await?,
+        };
+        if changed && applied == Applied::Unchanged {
+            applied = Applied::Updated;
+        }
+    }
+    for credential in existing {
+        let declared = declared.credentials.iter().any(|wanted| wanted.name == credential.name);
+        if credential.managed_by == ManagedBy::File && !declared {
+            credentials::delete(tx, credential.id, credential.version).await?;
+            if applied == Applied::Unchanged {
+                applied = Applied::Updated;
+            }
+        }
+    }
+    Ok((stored, applied))
+}
+
+async fn update_credential(
+    tx: &mut Tx,
+    stored: &credentials::Credential,
+    wanted: &DeclaredCredential,
+) -> Result<bool, StoreError> {
+    let (mut version, mut changed) = (stored.version, false);
+    if tx.fingerprint(wanted.secret.expose_secret()) != stored.fingerprint {
+        version = credentials::replace_secret(tx, stored.id, version, &wanted.secret).await?.version;
+        changed = true;
+    }
+    if !credentials::has_proxy(tx, stored.id, wanted.proxy.as_deref()).await? {
+        let settings = CredentialSettings { proxy: wanted.proxy.clone(), ..stored.settings() };
+        credentials::update(tx, stored.id, version, &settings).await?;
+        changed = true;
+    }
+    if stored.managed_by != ManagedBy::File {
+        credentials::mark_managed_by_file(tx, stored.id).await?;
+        changed = true;
+    }
+    Ok(changed)
+}
+
+/// A model and its targets; the upstreams they name must exist. One disabled through the API stays disabled.
+pub async fn model(tx: &mut Tx, declared: &DeclaredModel) -> Result<(Model, Applied), StoreError> {
+    let mut targets = Vec::with_capacity(declared.targets.len());
+    for target in &declared.targets {
+        let upstream = upstreams::find_by_name(&mut *tx, &target.upstream).await?;
+        let upstream = upstream.ok_or_else(|| StoreError::not_found("upstream", &target.upstream))?;
+        targets.push(TargetSettings {
+            upstream_id: upstream.id,
+            upstream_model: target.model.clone(),
+            weight: target.weight,
+            priority: target.priority,
+        });
+    }
+    // As they are read back.
+    targets.sort_by_key(|target| target.priority);
+    let mut settings = ModelSettings { name: declared.name.clone(), status: Status::Active, strict: declared.strict, targets };
+    match models::find_by_name(&mut *tx, &declared.name).await? {
+        None => Ok((models::insert(tx, &settings, ManagedBy::File).await?, Applied::Created)),
+        Some(stored) => {
+            settings.status = stored.status;
+            if stored.managed_by == ManagedBy::File && stored.settings() == settings {
+                return Ok((stored, Applied::Unchanged));
+            }
+            let updated = models::replace(tx, stored.id, stored.version, &settings, Some(ManagedBy::File)).await?;
+            Ok((updated, Applied::Updated))
+        }
+    }
+}
+
+/// A tenant. One suspended through the API stays suspended.
+pub async fn tenant(tx: &mut Tx, declared: &DeclaredTenant) -> Result<(Tenant, Applied), StoreError> {
+    let mut settings = TenantSettings {
+        time_zone: declared.time_zone.clone(),
+        limits: declared.limits,
+        budget: declared.budget,
+        allowed_models: declared.allowed_models.clone(),
+        ..TenantSettings::named(&declared.name)
+    };
+    match tenants::find_by_name(&mut *tx, &declared.name).await? {
+        None => Ok((tenants::insert(tx, &settings, ManagedBy::File).await?, Applied::Created)),
+        Some(stored) => {
+            settings.status = stored.status;
+            settings.suspended_message.clone_from(&stored.suspended_message);
+            if stored.managed_by == ManagedBy::File && stored.settings() == settings {
+                return Ok((stored, Applied::Unchanged));
+            }
+            let updated = tenants::replace(tx, stored.id, stored.version, &settings, ManagedBy::File).await?;
+            Ok((updated, Applied::Updated))
+        }
+    }
+}
+
+/// A key of a tenant. Without a secret one is minted when the key is first made, and returned that once.
+pub async fn key(
+    tx: &mut Tx,
+    tenant_id: TenantId,
+    name: &str,
+    secret: Option<&SecretString>,
+) -> Result<(ApiKey, Option<SecretString>, Applied), StoreError> {
+    match keys::find_by_name(&mut *tx, tenant_id, name).await? {
+        None => {
+            let new = NewKey { tenant_id, settings: KeySettings::named(name), declared: secret.cloned() };
+            let (key, shown) = keys::insert(tx, &new, ManagedBy::File).await?;
+            Ok((key, secret.is_none().then_some(shown), Applied::Created))
+        }
+        Some(stored) => {
+            let (key, changed) = keys::redeclare(tx, stored.id, secret).await?;
+            Ok((key, None, if changed { Applied::Updated } else { Applied::Unchanged }))
+        }
+    }
+}
