@@ -20,6 +20,7 @@
 //! assert_eq!(prices.charge(&usage).unwrap().total.to_string(), "0.006");
 //! ```
 
+pub mod audit;
 mod budget;
 pub mod catalogue;
 pub mod estimate;
@@ -27,9 +28,11 @@ pub mod journal;
 pub mod period;
 mod price;
 mod price_book;
+pub mod prices;
 mod record;
 mod redact;
 mod span;
+mod sql;
 #[cfg(test)]
 mod testing;
 
