@@ -1,0 +1,128 @@
+"""Recorded traffic through the gateway: each case once in its vendor's own dialect and once in each other.
+
+The simulator replays the vendor's answer. In the same dialect the client must get it byte for byte, and the recorded request
+must reach the upstream byte for byte but for the model's name. In another dialect the answer must be valid by that
+dialect's schema and say the same: text, tool calls, usage by class. A failure that is not named in known_failures.txt
+fails the test; a named one that passes fails too, so that the list stays true.
+"""
+
+import json
+
+import pytest
+
+import harness
+import schemas
+import wire
+from replay import cases
+
+CASES = cases.all_cases()
+KNOWN = cases.known_failures()
+
+if not CASES:
+    print("skipped: no folder shared/traffic beside the project, so recorded traffic is not replayed")
+
+
+def _pairs():
+    if not CASES:
+        reason = "no folder shared/traffic beside the project"
+        return [pytest.param(None, None, id="none", marks=pytest.mark.skip(reason=reason))]
+    pairs = []
+    for case in CASES:
+        for dialect in wire.DIALECTS:
+            name = f"{case.name} -> {dialect}"
+            marks = [pytest.mark.xfail(reason=KNOWN[name], strict=True)] if name in KNOWN else []
+            pairs.append(pytest.param(case, dialect, id=name, marks=marks))
+    return pairs
+
+
+@pytest.fixture(scope="module")
+def replay(session_folder):
+    running = harness.Sim(session_folder, "--replay", schemas.shared() / "traffic")
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="module")
+def replay_gate(session_folder, replay):
+    folder = session_folder / "replay"
+    folder.mkdir()
+    models = [harness.model(case.model, case.dialect, case.name) for case in CASES]
+    running = harness.Gateway(folder, {"upstreams": harness.upstreams(replay.url), "models": models})
+    yield running
+    running.stop()
+
+
+def direct(replay, case, body: bytes) -> bytes:
+    """What the vendor answered."""
+    reply = replay.post(
+        wire.path(case.dialect, case.name, case.stream), content=body,
+        headers={**wire.auth(case.dialect, "sk-x"), "content-type": "application/json"})
+    assert reply.status_code == 200, reply.text
+    return reply.content
+
+
+def own_request(case) -> dict:
+    """The recorded request, or a plain one where it was not kept."""
+    recorded = case.load()["request"].get("body")
+    body = dict(recorded) if recorded else wire.request(case.dialect, case.model, "hello", stream=case.stream)
+    if case.dialect == "gemini":
+        body.pop("model", None)
+    else:
+        body["model"] = case.model
+    if case.dialect == "openai-chat" and case.stream:
+        # Else the gateway asks for usage on the client's behalf, which is a test of its own.
+        body["stream_options"] = {**(body.get("stream_options") or {}), "include_usage": True}
+    return body
+
+
+def check_same_dialect(replay, gate, case):
+    sent = json.dumps(own_request(case), ensure_ascii=False, separators=(",", ":")).encode()
+    path = wire.path(case.dialect, case.model, case.stream)
+    headers = {**wire.auth(case.dialect, harness.TENANT_KEY), "content-type": "application/json"}
+    reply = gate.http.post(path, content=sent, headers=headers)
+    assert reply.status_code == 200, reply.text[:2000]
+    arrived = replay.last_request()
+    expected = sent.decode().replace(f'"model":"{case.model}"', f'"model":"{case.name}"', 1)
+    if arrived["body_bytes"] <= 1 << 20:
+        assert arrived["body"] == expected, "the request did not arrive as it was sent"
+    assert reply.content == direct(replay, case, sent), "the answer is not the vendor's, byte for byte"
+    assert not reply.headers.get("x-tallygate-loss")
+
+
+def check_translated(replay, gate, case, dialect):
+    vendor = wire.read(case.dialect, direct(replay, case, json.dumps(own_request(case)).encode()), case.stream)
+    reply = gate.ask(dialect, case.model, "hello", stream=case.stream)
+    if vendor.error and not vendor.text and not vendor.calls:
+        # The vendor answered 200 with an error: the client must see an error, in its own dialect.
+        told = wire.read(dialect, reply.content, case.stream and reply.status_code == 200)
+        assert told.error, reply.text[:1000]
+        return
+    assert reply.status_code == 200, reply.text[:2000]
+    answer = wire.read(dialect, reply.content, case.stream)
+    found = [
+        f"event {index}: {problem}"
+        for index, event in enumerate(answer.events)
+        for problem in schemas.problems(dialect, event, stream_event=case.stream)
+    ]
+    assert found == [], "not valid by the strict schema"
+    if vendor.error:
+        assert answer.error, "the stream broke at the vendor and ended well for the client"
+        return
+    # A refusal has a field of its own in one dialect only; elsewhere it is text.
+    assert answer.text + answer.refusal == vendor.text + vendor.refusal, "the text differs"
+    assert answer.calls == vendor.calls, "the tool calls differ"
+    assert answer.usage == vendor.usage, "the usage differs"
+
+
+@pytest.mark.parametrize(("case", "dialect"), _pairs())
+def test_recorded_answer(request, case, dialect):
+    replay, gate = request.getfixturevalue("replay"), request.getfixturevalue("replay_gate")
+    if case.dialect == dialect:
+        check_same_dialect(replay, gate, case)
+    else:
+        check_translated(replay, gate, case, dialect)
+
+
+def test_known_failures_name_real_cases():
+    names = {f"{case.name} -> {dialect}" for case in CASES for dialect in wire.DIALECTS}
+    assert not CASES or set(KNOWN) <= names
