@@ -31,6 +31,7 @@
 //! # tokio::runtime::Runtime::new().unwrap().block_on(example(folder.path())).unwrap();
 //! ```
 
+pub mod admin_tokens;
 mod check;
 pub mod credentials;
 mod db;

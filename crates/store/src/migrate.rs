@@ -27,6 +27,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = migrations! {
     3 "0003_users_and_sessions";
     4 "0004_prices_and_usage";
     5 "0005_audit";
+    6 "0006_admin_tokens";
 };
 
 /// How long a start waits for another process that is migrating, and for its own migrations.

@@ -20,7 +20,9 @@ text_enum! {
         Admin = "admin",
         Finance = "finance",
         /// Operations: sees everything but money and secrets.
-        Viewer = "viewer",
+        Ops = "ops",
+        /// Reads everything, changes nothing.
+        Auditor = "auditor",
         /// Manages one tenant.
         TenantAdmin = "tenant_admin",
         /// Uses one tenant.
