@@ -31,6 +31,7 @@ mod price_book;
 pub mod prices;
 mod record;
 mod redact;
+mod shipper;
 mod span;
 mod sql;
 #[cfg(test)]
@@ -43,3 +44,4 @@ pub use price::{Charge, ChargeLine, ClassPrices, PriceVersion, Unpriced, fallbac
 pub use price_book::PriceBook;
 pub use record::{AttemptRecord, BeginRecord, Endpoint, Outcome, UnknownName, UsageRecord, UsageSource};
 pub use redact::{REDACTED, redact};
+pub use shipper::{LINGER, MAX_BATCH_RECORDS, ShipError, Shipper, ShipperMetrics};

@@ -1,12 +1,16 @@
 //! Reading the journal back while it is being written: for the shipper, and for budgets at start.
 
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+
 use super::frame::{self, Kind, Scan};
 use super::{Journal, JournalError, Position, segment};
 use crate::record::UsageRecord;
-use std::sync::atomic::Ordering;
 
 /// Read from disk at a time; any record fits.
 const CHUNK_BYTES: u64 = 4 << 20;
+/// A batch ends early once this much was read for it, so that large records do not make a large batch.
+const MAX_BATCH_BYTES: u64 = 8 << 20;
 const _: () = assert!(CHUNK_BYTES > (frame::HEADER_BYTES + frame::MAX_PAYLOAD_BYTES) as u64);
 
 /// Finished calls in the order they were written.
@@ -20,16 +24,23 @@ pub struct Batch {
 impl Journal {
     /// At most `limit` finished calls from `from` on; none if there are none yet. Blocks on the disk.
     pub fn read(&self, from: Position, limit: usize) -> Result<Batch, JournalError> {
+        self.read_until(from, limit, None)
+    }
+
+    /// [`Self::read`], but nothing that lies at `until` or after it.
+    pub(crate) fn read_until(&self, from: Position, limit: usize, until: Option<Position>) -> Result<Batch, JournalError> {
         let dir = &self.shared.dir;
         // Beyond this a record may be half written.
-        let tail = self.shared.writer().tail();
-        let mut batch = Batch { records: Vec::new(), next: from };
+        let written = self.shared.writer().tail();
+        let tail = until.map_or(written, |until| until.min(written));
+        let (mut batch, mut total) = (Batch { records: Vec::new(), next: from }, 0);
         let segments = segment::list(dir)?;
         for &sequence in segments.iter().filter(|&&sequence| sequence >= from.segment && sequence <= tail.segment) {
             if sequence > batch.next.segment {
                 batch.next = Position { segment: sequence, offset: 0 };
             }
-            let end = if sequence == tail.segment { tail.offset } else { segment::length(dir, sequence)? };
+            let length = segment::length(dir, sequence)?;
+            let end = if sequence == tail.segment { tail.offset.min(length) } else { length };
             while batch.next.offset < end {
                 let wanted = CHUNK_BYTES.min(end - batch.next.offset);
                 let bytes = segment::read(dir, sequence, batch.next.offset, wanted)?;
@@ -38,7 +49,8 @@ impl Journal {
                     tracing::warn!(segment = sequence, bytes = read.skipped, "skipped damaged bytes of the usage journal");
                 }
                 batch.next.offset += read.bytes as u64;
-                if batch.records.len() >= limit {
+                total += read.bytes as u64;
+                if batch.records.len() >= limit || (total >= MAX_BATCH_BYTES && !batch.records.is_empty()) {
                     return Ok(batch);
                 }
                 if read.bytes == 0 {
@@ -47,6 +59,13 @@ impl Journal {
             }
         }
         Ok(batch)
+    }
+
+    /// Keeps a record the database refuses, as JSON beside what was damaged.
+    pub(crate) fn set_aside(&self, record: &UsageRecord) -> Result<PathBuf, JournalError> {
+        let json = serde_json::to_vec_pretty(record).map_err(JournalError::Encode)?;
+        let id = record.request_id;
+        segment::set_aside(&self.shared.dir, &format!("{id}-{}.json", record.attempt), &json)
     }
 
     /// Takes note that everything up to `position`, `count` finished calls since the last time, is in the database, and

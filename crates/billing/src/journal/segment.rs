@@ -72,9 +72,13 @@ pub(super) fn truncate(dir: &Path, sequence: u64, length: u64) -> Result<(), Jou
 
 /// Keeps a copy of damaged bytes for people to look at.
 pub(super) fn quarantine(dir: &Path, sequence: u64, offset: u64, bytes: &[u8]) -> Result<PathBuf, JournalError> {
+    set_aside(dir, &format!("{sequence:016}-{offset}.bin"), bytes)
+}
+
+pub(super) fn set_aside(dir: &Path, name: &str, bytes: &[u8]) -> Result<PathBuf, JournalError> {
     let folder = dir.join(QUARANTINE);
     fs::create_dir_all(&folder).map_err(JournalError::io("create", &folder))?;
-    let path = folder.join(format!("{sequence:016}-{offset}.bin"));
+    let path = folder.join(name);
     fs::write(&path, bytes).map_err(JournalError::io("write", &path))?;
     Ok(path)
 }

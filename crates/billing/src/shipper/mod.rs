@@ -1,0 +1,285 @@
+//! The task that copies finished calls from the journal to the database.
+//!
+//! A batch is one transaction: the rows, skipping those already there; the rollups of the rows that were new; how far this
+//! journal has come. Whatever is cut short is done again and changes nothing. While the database is away the journal
+//! grows and the task tries again with growing pauses.
+
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
+
+use tallygate_store::{DbTime, Store, StoreError, query};
+use tallygate_types::Timestamp;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use self::rows::Written;
+use crate::journal::{Batch, Journal, JournalError, Position};
+use crate::record::UsageRecord;
+
+/// Records of one transaction.
+pub const MAX_BATCH_RECORDS: usize = 500;
+/// After the first record of a batch others are waited for this long, so that a busy gateway makes few transactions.
+pub const LINGER: Duration = Duration::from_millis(100);
+/// The first pause after a failure; it doubles up to [`MAX_BACKOFF`].
+pub const MIN_BACKOFF: Duration = Duration::from_millis(100);
+pub const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// Nobody may have woken the task for a record written while it was busy: it looks again after this.
+const IDLE_POLL: Duration = Duration::from_secs(5);
+/// The value of "oldest unshipped" when there is none.
+const NONE: i64 = i64::MIN;
+
+#[derive(Debug, thiserror::Error)]
+pub enum ShipError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    #[error("reading the journal was cut short: {0}")]
+    Task(#[from] tokio::task::JoinError),
+    #[error("{pending} finished calls were not shipped in time; they stay in the journal and go at the next start")]
+    Deadline { pending: u64 },
+}
+
+/// Gauges and counters, for metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct ShipperMetrics {
+    /// Finished calls in the journal and not yet known to be in the database.
+    pub depth: u64,
+    /// When the oldest of them ended, as far as the shipper has read.
+    pub oldest_unshipped_at: Option<Timestamp>,
+    pub shipped_total: u64,
+    pub duplicates_total: u64,
+    /// Records shipped again with other figures: alarm.
+    pub conflicts_total: u64,
+    /// Records whose charge is not what their prices make of their usage: alarm.
+    pub unexplained_total: u64,
+    /// Records the database refuses for good, set aside in the journal's folder: alarm.
+    pub rejected_total: u64,
+    pub failures_total: u64,
+}
+
+/// See the [module](self).
+pub struct Shipper {
+    store: Arc<Store>,
+    journal: Arc<Journal>,
+    /// How far this process has shipped; `None` until the database has said how far an earlier one came.
+    position: Mutex<Option<Position>>,
+    counters: Counters,
+}
+
+#[derive(Default)]
+struct Counters {
+    oldest: AtomicI64,
+    shipped: AtomicU64,
+    duplicates: AtomicU64,
+    conflicts: AtomicU64,
+    unexplained: AtomicU64,
+    rejected: AtomicU64,
+    failures: AtomicU64,
+}
+
+impl Shipper {
+    pub fn new(store: Arc<Store>, journal: Arc<Journal>) -> Arc<Self> {
+        let counters = Counters { oldest: AtomicI64::new(NONE), ..Counters::default() };
+        Arc::new(Self { store, journal, position: Mutex::new(None), counters })
+    }
+
+    /// Ships until it is dropped. To stop it, abort its task, then [`flush`](Self::flush): whatever it was doing is done
+    /// again whole.
+    pub async fn run(self: Arc<Self>) {
+        let mut backoff = MIN_BACKOFF;
+        loop {
+            match self.ship_once().await {
+                Ok(0) => {
+                    backoff = MIN_BACKOFF;
+                    // Either a record ended, or it is time to look anyway.
+                    let _ = tokio::time::timeout(IDLE_POLL, self.journal.ended()).await;
+                    tokio::time::sleep(LINGER).await;
+                }
+                Ok(_) => backoff = MIN_BACKOFF,
+                Err(error) => {
+                    tracing::warn!(%error, pending = self.journal.pending(), "usage records could not be shipped; trying again");
+                    // Full jitter, so that replicas do not come back all at once.
+                    let pause = rand::random_range(backoff / 2..=backoff);
+                    tokio::time::sleep(pause).await;
+                    backoff = (backoff * 2).min(MAX_BACKOFF);
+                }
+            }
+        }
+    }
+
+    /// Ships everything that has ended by now. What is left at the deadline stays in the journal.
+    pub async fn flush(&self, deadline: Duration) -> Result<(), ShipError> {
+        let until = Instant::now() + deadline;
+        let mut backoff = MIN_BACKOFF;
+        loop {
+            match tokio::time::timeout_at(until, self.ship_once()).await {
+                Ok(Ok(0)) => return Ok(()),
+                Ok(Ok(_)) => {}
+                Ok(Err(error)) if Instant::now() + backoff >= until => return Err(error),
+                Ok(Err(_)) => {
+                    tokio::time::sleep(backoff).await;
+                    backoff = (backoff * 2).min(MAX_BACKOFF);
+                }
+                Err(_) => return Err(ShipError::Deadline { pending: self.journal.pending() }),
+            }
+        }
+    }
+
+    pub fn metrics(&self) -> ShipperMetrics {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let oldest = self.counters.oldest.load(Ordering::Relaxed);
+        ShipperMetrics {
+            depth: self.journal.pending(),
+            oldest_unshipped_at: (oldest != NONE).then(|| Timestamp::from_micros(oldest)),
+            shipped_total: get(&self.counters.shipped),
+            duplicates_total: get(&self.counters.duplicates),
+            conflicts_total: get(&self.counters.conflicts),
+            unexplained_total: get(&self.counters.unexplained),
+            rejected_total: get(&self.counters.rejected),
+            failures_total: get(&self.counters.failures),
+        }
+    }
+
+    /// Ships one batch; how many records it held.
+    async fn ship_once(&self) -> Result<usize, ShipError> {
+        let shipped = self.try_ship().await;
+        if shipped.is_err() {
+            self.counters.failures.fetch_add(1, Ordering::Relaxed);
+        }
+        shipped
+    }
+
+    async fn try_ship(&self) -> Result<usize, ShipError> {
+        let mut position = self.position.lock().await;
+        let from = match *position {
+            Some(position) => position,
+            None => *position.insert(resume(&self.store, &self.journal).await?),
+        };
+        let batch = read(&self.journal, from, MAX_BATCH_RECORDS, None).await?;
+        let count = batch.records.len();
+        let oldest = batch.records.first().map_or(NONE, |record| record.finished_at.micros());
+        self.counters.oldest.store(oldest, Ordering::Relaxed);
+        if count > 0 {
+            match self.write(&batch.records, batch.next).await {
+                Err(ShipError::Store(error)) if !error.is_transient() => self.write_singly(&batch, from, &error).await?,
+                written => self.count(written?),
+            }
+        }
+        if batch.next != from {
+            *position = Some(batch.next);
+            self.journal.shipped(batch.next, count as u64)?;
+        }
+        self.counters.oldest.store(NONE, Ordering::Relaxed);
+        Ok(count)
+    }
+
+    async fn write(&self, records: &[UsageRecord], reached: Position) -> Result<Written, ShipError> {
+        let batch = Uuid::now_v7();
+        let mut tx = self.store.begin().await?;
+        let written = rows::write(&mut tx, batch, records).await?;
+        let (node, now) = (self.journal.node(), DbTime(tx.now()));
+        let (segment, offset) = (reached.segment as i64, reached.offset as i64);
+        query!(&mut tx, |conn| {
+            sqlx::query(
+                "INSERT INTO usage_batches (id, node, segment, position, records, inserted, shipped_at)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
+            )
+            .bind(batch)
+            .bind(node)
+            .bind(segment)
+            .bind(offset)
+            .bind(records.len() as i64)
+            .bind(written.inserted as i64)
+            .bind(now)
+            .execute(conn)
+            .await
+            .map(|_| ())
+        })?
+        .map_err(StoreError::from)?;
+        query!(&mut tx, |conn| {
+            sqlx::query(
+                "INSERT INTO shipper_watermarks (node, segment, position, updated_at) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (node) DO UPDATE SET segment = excluded.segment, position = excluded.position,
+                    updated_at = excluded.updated_at",
+            )
+            .bind(node)
+            .bind(segment)
+            .bind(offset)
+            .bind(now)
+            .execute(conn)
+            .await
+            .map(|_| ())
+        })?
+        .map_err(StoreError::from)?;
+        tx.commit().await?;
+        Ok(written)
+    }
+
+    /// A batch the database refuses: one record must not hold up all others. It is set aside, whole, and said. The watermark
+    /// stays before the batch until all of it is through.
+    async fn write_singly(&self, batch: &Batch, from: Position, error: &StoreError) -> Result<(), ShipError> {
+        tracing::error!(%error, "the database refuses a batch of usage records; shipping them one by one");
+        for record in &batch.records {
+            match self.write(std::slice::from_ref(record), from).await {
+                Ok(written) => self.count(written),
+                Err(ShipError::Store(error)) if !error.is_transient() => {
+                    let copy = self.journal.set_aside(record)?;
+                    tracing::error!(%error, request_id = %record.request_id, copy = %copy.display(), "a usage record is refused by the database and was set aside; it is not billed");
+                    self.counters.rejected.fetch_add(1, Ordering::Relaxed);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    fn count(&self, written: Written) {
+        let add = |counter: &AtomicU64, n| counter.fetch_add(n, Ordering::Relaxed);
+        add(&self.counters.shipped, written.inserted);
+        add(&self.counters.duplicates, written.duplicates);
+        add(&self.counters.conflicts, written.conflicts);
+        add(&self.counters.unexplained, written.unexplained);
+    }
+}
+
+/// Where this journal's earlier process came to, according to the database.
+pub(crate) async fn watermark(store: &Store, journal: &Journal) -> Result<Position, StoreError> {
+    let node = journal.node();
+    let found: Option<(i64, i64)> = query!(store, |conn| {
+        sqlx::query_as("SELECT segment, position FROM shipper_watermarks WHERE node = $1").bind(node).fetch_optional(conn).await
+    })??;
+    let place = |n: i64| u64::try_from(n).unwrap_or(0);
+    Ok(found.map_or_else(Position::default, |(segment, offset)| Position { segment: place(segment), offset: place(offset) }))
+}
+
+/// Counts what an earlier process shipped as shipped, and says where to go on.
+async fn resume(store: &Store, journal: &Arc<Journal>) -> Result<Position, ShipError> {
+    let reached = watermark(store, journal).await?;
+    let mut from = Position::default();
+    loop {
+        let batch = read(journal, from, MAX_BATCH_RECORDS, Some(reached)).await?;
+        journal.shipped(batch.next, batch.records.len() as u64)?;
+        if batch.next == from {
+            return Ok(from);
+        }
+        from = batch.next;
+    }
+}
+
+/// Reads from the journal without blocking the runtime.
+pub(crate) async fn read(
+    journal: &Arc<Journal>,
+    from: Position,
+    limit: usize,
+    until: Option<Position>,
+) -> Result<Batch, ShipError> {
+    let journal = Arc::clone(journal);
+    Ok(tokio::task::spawn_blocking(move || journal.read_until(from, limit, until)).await??)
+}
