@@ -298,7 +298,7 @@ fn check_secret(secret: &SecretString) -> Result<(), StoreError> {
         return Err(StoreError::invalid("secret", format!("must have at most {MAX_SECRET_BYTES} bytes")));
     }
     // It travels in a header.
-    if text.chars().any(|c| c.is_control()) {
+    if text.chars().any(char::is_control) {
         return Err(StoreError::invalid("secret", "must not contain control characters"));
     }
     Ok(())

@@ -107,15 +107,18 @@ pub(crate) struct LimitColumns {
 /// The three columns of [`Budget`].
 #[derive(Debug, sqlx::FromRow)]
 pub(crate) struct BudgetColumns {
-    pub budget_amount: Option<String>,
-    pub budget_currency: Option<String>,
-    pub budget_period: Option<String>,
+    #[sqlx(rename = "budget_amount")]
+    pub amount: Option<String>,
+    #[sqlx(rename = "budget_currency")]
+    pub currency: Option<String>,
+    #[sqlx(rename = "budget_period")]
+    pub period: Option<String>,
 }
 
 impl Budget {
     pub(crate) fn read(row: BudgetColumns) -> Result<Option<Self>, StoreError> {
         let corrupt = |e: &dyn std::fmt::Display| StoreError::corrupt("tenants", e);
-        match (row.budget_amount, row.budget_currency, row.budget_period) {
+        match (row.amount, row.currency, row.period) {
             (Some(amount), Some(currency), Some(period)) => Ok(Some(Self {
                 amount: amount.parse().map_err(|e| corrupt(&e))?,
                 currency: currency.parse().map_err(|e| corrupt(&e))?,
@@ -127,9 +130,9 @@ impl Budget {
 
     pub(crate) fn columns(budget: Option<&Self>) -> BudgetColumns {
         BudgetColumns {
-            budget_amount: budget.map(|b| b.amount.to_string()),
-            budget_currency: budget.map(|b| b.currency.to_string()),
-            budget_period: budget.map(|b| b.period.to_string()),
+            amount: budget.map(|b| b.amount.to_string()),
+            currency: budget.map(|b| b.currency.to_string()),
+            period: budget.map(|b| b.period.to_string()),
         }
     }
 }

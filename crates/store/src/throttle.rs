@@ -39,8 +39,8 @@ impl fmt::Display for Subject {
             }
             // One IPv6 customer has a /64 at least.
             Self::Address(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_none() => {
-                let [a, b, c, d, ..] = v6.segments();
-                write!(f, "ip:{a:x}:{b:x}:{c:x}:{d:x}::/64")
+                let network = v6.to_bits() & !u128::from(u64::MAX);
+                write!(f, "ip:{}/64", std::net::Ipv6Addr::from_bits(network))
             }
             Self::Address(address) => write!(f, "ip:{}", address.to_canonical()),
         }

@@ -99,20 +99,24 @@ struct Row {
 /// The four columns of [`Timeouts`].
 #[derive(Debug, sqlx::FromRow)]
 pub(crate) struct TimeoutColumns {
-    connect_timeout_ms: Option<i64>,
-    first_byte_timeout_ms: Option<i64>,
-    stream_idle_timeout_ms: Option<i64>,
-    total_timeout_ms: Option<i64>,
+    #[sqlx(rename = "connect_timeout_ms")]
+    connect: Option<i64>,
+    #[sqlx(rename = "first_byte_timeout_ms")]
+    first_byte: Option<i64>,
+    #[sqlx(rename = "stream_idle_timeout_ms")]
+    stream_idle: Option<i64>,
+    #[sqlx(rename = "total_timeout_ms")]
+    total: Option<i64>,
 }
 
 impl Timeouts {
     pub(crate) fn read(row: TimeoutColumns) -> Result<Self, StoreError> {
         let read = |ms: Option<i64>| ms.map(u64::try_from).transpose().map_err(|e| StoreError::corrupt(TABLE, e));
         Ok(Self {
-            connect_ms: read(row.connect_timeout_ms)?,
-            first_byte_ms: read(row.first_byte_timeout_ms)?,
-            stream_idle_ms: read(row.stream_idle_timeout_ms)?,
-            total_ms: read(row.total_timeout_ms)?,
+            connect_ms: read(row.connect)?,
+            first_byte_ms: read(row.first_byte)?,
+            stream_idle_ms: read(row.stream_idle)?,
+            total_ms: read(row.total)?,
         })
     }
 
@@ -124,10 +128,10 @@ impl Timeouts {
             ms => Ok(ms.map(|ms| ms as i64)),
         };
         Ok(TimeoutColumns {
-            connect_timeout_ms: column(self.connect_ms)?,
-            first_byte_timeout_ms: column(self.first_byte_ms)?,
-            stream_idle_timeout_ms: column(self.stream_idle_ms)?,
-            total_timeout_ms: column(self.total_ms)?,
+            connect: column(self.connect_ms)?,
+            first_byte: column(self.first_byte_ms)?,
+            stream_idle: column(self.stream_idle_ms)?,
+            total: column(self.total_ms)?,
         })
     }
 }
@@ -206,10 +210,10 @@ pub(crate) async fn insert(tx: &mut Tx, settings: &UpstreamSettings, managed_by:
         .bind(&settings.base_url)
         .bind(&proxy)
         .bind(settings.status.as_str())
-        .bind(timeouts.connect_timeout_ms)
-        .bind(timeouts.first_byte_timeout_ms)
-        .bind(timeouts.stream_idle_timeout_ms)
-        .bind(timeouts.total_timeout_ms)
+        .bind(timeouts.connect)
+        .bind(timeouts.first_byte)
+        .bind(timeouts.stream_idle)
+        .bind(timeouts.total)
         .bind(managed_by.as_str())
         .bind(now)
         .fetch_one(conn)
@@ -297,10 +301,10 @@ pub(crate) async fn replace(
         .bind(&settings.base_url)
         .bind(&proxy)
         .bind(settings.status.as_str())
-        .bind(timeouts.connect_timeout_ms)
-        .bind(timeouts.first_byte_timeout_ms)
-        .bind(timeouts.stream_idle_timeout_ms)
-        .bind(timeouts.total_timeout_ms)
+        .bind(timeouts.connect)
+        .bind(timeouts.first_byte)
+        .bind(timeouts.stream_idle)
+        .bind(timeouts.total)
         .bind(managed_by.map_or(stored.managed_by, |by| by.to_string()))
         .bind(now)
         .fetch_optional(conn)
