@@ -268,8 +268,7 @@ pub async fn list<'a>(
     }
     let limit = conditions.push(Bind::Int(page.fetch_rows()));
     let sql = format!("SELECT {COLUMNS} FROM audit_events{} ORDER BY seq DESC LIMIT {limit}", conditions.sql());
-    let rows: Vec<Row> =
-        query!(source, |conn| { bind_all!(sqlx::query_as(AssertSqlSafe(sql)), conditions).fetch_all(conn).await })??;
+    let rows: Vec<Row> = query!(source, |conn| bind_all!(sqlx::query_as(AssertSqlSafe(sql)), conditions).fetch_all(conn).await)??;
     Ok(Page::cut(rows.into_iter().map(AuditRow::from).collect(), page, |row| Cursor::new(row.seq.to_string())))
 }
 
@@ -279,7 +278,7 @@ pub async fn verify(db: &tallygate_store::Db) -> Result<Verification, StoreError
     loop {
         let sql = format!("SELECT {COLUMNS} FROM audit_events WHERE seq > $1 ORDER BY seq LIMIT $2");
         let rows: Vec<Row> =
-            query!(db, |conn| { sqlx::query_as(AssertSqlSafe(sql)).bind(after).bind(VERIFY_ROWS).fetch_all(conn).await })??;
+            query!(db, |conn| sqlx::query_as(AssertSqlSafe(sql)).bind(after).bind(VERIFY_ROWS).fetch_all(conn).await)??;
         if rows.is_empty() {
             return Ok(Verification::Whole { events });
         }

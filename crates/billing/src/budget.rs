@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use tallygate_store::{Budget, StoreError, TenantEntry};
+use tallygate_store::{Budget, TenantEntry};
 use tallygate_types::{Currency, Pico, TenantId, Timestamp};
 
 use crate::period::Period;
@@ -244,15 +244,6 @@ pub(crate) struct Spending {
     pub zone: String,
     pub currency: Currency,
     pub amount: Pico,
-}
-
-/// The spending of the current month could not be read.
-#[derive(Debug, thiserror::Error)]
-pub enum ReloadError {
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    #[error(transparent)]
-    Journal(#[from] crate::JournalError),
 }
 
 #[cfg(test)]

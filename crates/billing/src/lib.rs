@@ -23,6 +23,7 @@
 pub mod audit;
 mod budget;
 pub mod catalogue;
+mod csv_text;
 pub mod estimate;
 pub mod journal;
 pub mod period;
@@ -33,11 +34,14 @@ mod record;
 mod redact;
 mod shipper;
 mod span;
+mod spend;
 mod sql;
+mod sums;
 #[cfg(test)]
 mod testing;
+pub mod usage;
 
-pub use budget::{Account, BudgetExceeded, BudgetReason, BudgetState, Budgets, ReloadError, Reservation};
+pub use budget::{Account, BudgetExceeded, BudgetReason, BudgetState, Budgets, Reservation};
 pub use journal::{Journal, JournalConfig, JournalError, Recovery};
 pub use period::{Period, PeriodError};
 pub use price::{Charge, ChargeLine, ClassPrices, PriceVersion, Unpriced, fallbacks};
