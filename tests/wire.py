@@ -101,6 +101,8 @@ class Answer:
     # stop | length | tool_calls | content_filter | None
     finish: str | None = None
     error: dict | None = None
+    # The text of a Responses stream's deltas is not that of its terminal event.
+    disagrees: bool = False
     events: list[dict] = field(default_factory=list)
 
 
@@ -290,7 +292,7 @@ def _responses_whole(value: dict) -> Answer:
 
 
 def _responses_stream(events: list[dict]) -> Answer:
-    # The deltas are what a client shows; the terminal event must agree with them.
+    # The deltas are what a client shows; the terminal event should say the same.
     text, last, error = "", None, None
     for event in events:
         if event["type"] == "response.output_text.delta":
@@ -302,8 +304,8 @@ def _responses_stream(events: list[dict]) -> Answer:
     if last is None:
         return Answer(text=text, error=error)
     answer = _responses_whole(last)
-    if last.get("output") and answer.text != text:
-        raise ValueError(f"the deltas say {text!r}, the terminal event says {answer.text!r}")
+    answer.disagrees = answer.text != text
+    answer.text = text
     answer.error = answer.error or error
     return answer
 
@@ -353,6 +355,19 @@ def _anthropic_stream(events: list[dict]) -> Answer:
     return answer
 
 
+def _gemini_call(calls: list, call: dict):
+    """A call comes whole, or (Vertex) as its name and then pieces of its arguments by JSON path."""
+    if "name" in call:
+        calls.append((call["name"], dict(call.get("args") or {})))
+    for piece in call.get("partialArgs") or []:
+        target, names = calls[-1][1], piece["jsonPath"].removeprefix("$.").split(".")
+        for name in names[:-1]:
+            target = target.setdefault(name, {})
+        value = next(value for key, value in piece.items() if key.endswith("Value"))
+        grown = isinstance(value, str) and isinstance(target.get(names[-1]), str)
+        target[names[-1]] = target[names[-1]] + value if grown else value
+
+
 def _gemini_stream(events: list[dict]) -> Answer:
     answer, finish = Answer(), None
     for event in events:
@@ -367,8 +382,8 @@ def _gemini_stream(events: list[dict]) -> Answer:
             if candidate.get("index", 0) != 0:
                 continue
             for part in (candidate.get("content") or {}).get("parts") or []:
-                if part.get("functionCall"):
-                    answer.calls.append((part["functionCall"]["name"], part["functionCall"].get("args") or {}))
+                if "functionCall" in part:
+                    _gemini_call(answer.calls, part["functionCall"])
                 elif part.get("thought"):
                     answer.reasoning += part.get("text") or ""
                 else:

@@ -105,6 +105,7 @@ def check_translated(replay, gate, case, dialect):
         for problem in schemas.problems(dialect, event, stream_event=case.stream)
     ]
     assert found == [], "not valid by the strict schema"
+    assert not answer.disagrees, "the deltas and the terminal event differ"
     if vendor.error:
         assert answer.error, "the stream broke at the vendor and ended well for the client"
         return
