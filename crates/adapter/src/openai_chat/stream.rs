@@ -1,44 +1,383 @@
-//! Reads and writes streams.
+//! Reads chunk streams, translated or in passing.
 
-use crate::context::ResponseContext;
-use crate::dispatch::{Decode, Encode};
-use crate::failure::{ErrorReply, StreamFailure};
-use crate::ir::StreamEvent;
+use std::collections::BTreeMap;
+
+use memchr::memmem;
+use serde_json::Value;
+
+use super::decode::finish_of;
+use super::decode_message::{arguments_text, citation, minted_id, thinking_text};
+use super::wire::{Choice, Content, Message, Response, ToolCall};
+use super::{error, usage};
+use crate::dispatch::Decode;
+use crate::failure::StreamFailure;
+use crate::ir::{Delta, Part, PartKind, PartStart, Reasoning, Signature, StreamEvent, ToolKind, Vendor};
 use crate::sse::Event;
-use crate::tap::Tap;
+use crate::tap::{self, Tap};
 
-pub(crate) struct Decoder;
+pub(crate) use super::stream_encode::Encoder;
+
+const DONE: &[u8] = b"[DONE]";
+/// Most choices of one stream (OpenAI's own limit of `n`).
+const MAX_CHOICES: usize = 128;
+/// Most calls of one choice.
+const MAX_CALLS: usize = 512;
+
+/// Keys whose strings are output.
+pub(super) const CONTENT_KEYS: &[&[u8]] =
+    &[b"\"content\":", b"\"arguments\":", b"\"reasoning_content\":", b"\"reasoning\":", b"\"input\":", b"\"embedding\":"];
+
+#[derive(Debug, Default)]
+pub(crate) struct Decoder {
+    has_started: bool,
+    has_ended: bool,
+    choices: BTreeMap<u32, State>,
+}
+
+/// One choice.
+#[derive(Debug, Default)]
+struct State {
+    next_part: u32,
+    open: Option<(u32, Open)>,
+    calls: Vec<Call>,
+    has_refusal: bool,
+    refusal: String,
+    is_finished: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Open {
+    Text,
+    Reasoning,
+    Refusal,
+}
+
+#[derive(Debug, Default)]
+struct Call {
+    index: Option<u32>,
+    id: String,
+    name: String,
+    kind: ToolKind,
+    /// Number of its part, once its name is known.
+    part: Option<u32>,
+    /// Arguments that came before the name.
+    early: String,
+    is_closed: bool,
+}
 
 impl Decoder {
     pub fn new() -> Self {
-        Self
+        Self::default()
+    }
+
+    fn end(&mut self, out: &mut Vec<StreamEvent>) {
+        if !std::mem::replace(&mut self.has_ended, true) {
+            for (candidate, state) in &mut self.choices {
+                state.finish(*candidate, None, out);
+            }
+            out.push(StreamEvent::End);
+        }
     }
 }
 
 impl Decode for Decoder {
-    fn event(&mut self, _event: Event<'_>, _out: &mut Vec<StreamEvent>) -> Result<(), StreamFailure> {
+    fn event(&mut self, event: Event<'_>, out: &mut Vec<StreamEvent>) -> Result<(), StreamFailure> {
+        if self.has_ended {
+            return Ok(());
+        }
+        if event.data.starts_with(DONE) {
+            if !self.has_started {
+                return Err(StreamFailure::Truncated);
+            }
+            self.end(out);
+            return Ok(());
+        }
+        if event.data.is_empty() {
+            return Ok(());
+        }
+        let chunk: Response = serde_json::from_slice(event.data).map_err(|error| StreamFailure::Invalid(error.to_string()))?;
+        fail_on(chunk.error.as_ref())?;
+        if event.name == "error" {
+            let value: Value = serde_json::from_slice(event.data).unwrap_or_default();
+            return Err(StreamFailure::Upstream(error::from_error(200, &value)));
+        }
+        if !self.has_started {
+            self.has_started = true;
+            let known = |text: Option<String>| text.filter(|text| !text.is_empty());
+            out.push(StreamEvent::Start { id: known(chunk.id), model: known(chunk.model) });
+        }
+        if let Some(report) = chunk.usage.as_ref().and_then(usage::decode) {
+            out.push(StreamEvent::Usage(report));
+        }
+        for choice in chunk.choices.unwrap_or_default() {
+            if !self.choices.contains_key(&choice.index) && self.choices.len() >= MAX_CHOICES {
+                return Err(StreamFailure::Invalid("too many choices".into()));
+            }
+            self.choices.entry(choice.index).or_default().choice(choice, out)?;
+        }
         Ok(())
     }
 
-    fn finish(&mut self, _out: &mut Vec<StreamEvent>) -> Result<(), StreamFailure> {
-        Err(StreamFailure::Truncated)
+    fn finish(&mut self, out: &mut Vec<StreamEvent>) -> Result<(), StreamFailure> {
+        let is_complete = !self.choices.is_empty() && self.choices.values().all(|state| state.is_finished);
+        if self.has_ended {
+            return Ok(());
+        }
+        if !is_complete {
+            return Err(StreamFailure::Truncated);
+        }
+        self.end(out);
+        Ok(())
     }
 }
 
-pub(crate) struct Encoder;
-
-impl Encoder {
-    pub fn new(_context: ResponseContext) -> Self {
-        Self
+/// Any truthy `error` is one; SDKs see it the same way.
+fn fail_on(error: Option<&Value>) -> Result<(), StreamFailure> {
+    match error {
+        None | Some(Value::Null | Value::Bool(false)) => Ok(()),
+        Some(error) => Err(StreamFailure::Upstream(error::from_error(200, error))),
     }
 }
 
-impl Encode for Encoder {
-    fn event(&mut self, _event: &StreamEvent, _out: &mut Vec<u8>) {}
+impl State {
+    /// In the order reasoning, content, calls, finish: servers that fake a stream put all in one chunk.
+    fn choice(&mut self, choice: Choice, out: &mut Vec<StreamEvent>) -> Result<(), StreamFailure> {
+        if self.is_finished {
+            return Ok(());
+        }
+        let candidate = choice.index;
+        let mut message = choice.message.unwrap_or_default();
+        self.reasoning(candidate, &mut message, out);
+        match message.content.take() {
+            Some(Content::Text(text)) => self.text(candidate, Open::Text, text, out),
+            Some(Content::Parts(parts)) => {
+                for part in parts {
+                    if part.kind == "thinking" {
+                        self.text(candidate, Open::Reasoning, thinking_text(part.thinking.as_deref()), out);
+                    } else {
+                        self.text(candidate, Open::Text, part.text.unwrap_or_default(), out);
+                    }
+                }
+            }
+            None => {}
+        }
+        if let Some(text) = message.refusal.take().filter(|text| !text.is_empty()) {
+            self.has_refusal = true;
+            self.refusal.push_str(&text);
+            self.text(candidate, Open::Refusal, text, out);
+        }
+        if let Some((part, Open::Text)) = self.open {
+            for citation in message.annotations.iter().flatten().filter_map(citation) {
+                out.push(StreamEvent::PartDelta { candidate, part, delta: Delta::Citation(citation) });
+            }
+            if let Some(logprobs) = choice.logprobs.filter(|logprobs| !logprobs.is_null()) {
+                out.push(StreamEvent::PartDelta { candidate, part, delta: Delta::Logprobs(logprobs) });
+            }
+        }
+        for fragment in message.tool_calls.take().unwrap_or_default() {
+            self.call(candidate, fragment, out)?;
+        }
+        if let Some(function) = message.function_call.take() {
+            let id = if self.calls.is_empty() { Some("call_fn".to_owned()) } else { None };
+            self.call(candidate, ToolCall { index: Some(0), id, function: Some(function), ..ToolCall::default() }, out)?;
+        }
+        if let Some(word) = choice.finish_reason {
+            self.finish(candidate, Some(word), out);
+        }
+        Ok(())
+    }
 
-    fn fail(&mut self, _error: &ErrorReply, _out: &mut Vec<u8>) {}
+    fn reasoning(&mut self, candidate: u32, message: &mut Message, out: &mut Vec<StreamEvent>) {
+        if let Some(text) = message.reasoning_content.take().or_else(|| message.reasoning.take()) {
+            self.text(candidate, Open::Reasoning, text, out);
+        }
+        for block in message.thinking_blocks.take().unwrap_or_default() {
+            let sign = |data: String| Signature { vendor: Vendor::Anthropic, data };
+            match (block.signature, block.data, self.open) {
+                (Some(data), _, Some((part, Open::Reasoning))) => {
+                    out.push(StreamEvent::PartDelta { candidate, part, delta: Delta::Signature(sign(data)) });
+                    self.close_open(candidate, out);
+                }
+                (_, Some(data), _) => {
+                    self.close_open(candidate, out);
+                    let reasoning = Reasoning { is_redacted: true, signature: Some(sign(data)), ..Reasoning::default() };
+                    let part = self.number();
+                    let start = PartStart::Whole(Box::new(Part::new(PartKind::Reasoning(reasoning))));
+                    out.push(StreamEvent::PartStart { candidate, part, start });
+                    out.push(StreamEvent::PartEnd { candidate, part });
+                }
+                _ => {}
+            }
+        }
+    }
+
+    /// Empty fragments open nothing.
+    fn text(&mut self, candidate: u32, kind: Open, text: String, out: &mut Vec<StreamEvent>) {
+        if text.is_empty() {
+            return;
+        }
+        let part = match self.open {
+            Some((part, open)) if open == kind => part,
+            _ => {
+                self.close_open(candidate, out);
+                self.close_calls(candidate, out);
+                let part = self.number();
+                self.open = Some((part, kind));
+                let start = match kind {
+                    Open::Text => PartStart::Text,
+                    Open::Reasoning => PartStart::Reasoning { id: None, is_summary: false },
+                    Open::Refusal => PartStart::Refusal,
+                };
+                out.push(StreamEvent::PartStart { candidate, part, start });
+                part
+            }
+        };
+        out.push(StreamEvent::PartDelta { candidate, part, delta: Delta::Text(text) });
+    }
+
+    fn call(&mut self, candidate: u32, fragment: ToolCall, out: &mut Vec<StreamEvent>) -> Result<(), StreamFailure> {
+        let id = fragment.id.filter(|id| !id.is_empty());
+        let slot = self.slot(fragment.index, id.as_deref());
+        let slot = match slot {
+            Some(slot) => slot,
+            None if self.calls.len() >= MAX_CALLS => return Err(StreamFailure::Invalid("too many tool calls".into())),
+            None => {
+                self.calls.push(Call { index: fragment.index, ..Call::default() });
+                self.calls.len() - 1
+            }
+        };
+        let (name, text, kind) = match (fragment.function, fragment.custom) {
+            (None, Some(custom)) => (custom.name, custom.input.unwrap_or_default(), ToolKind::Custom),
+            (function, _) => {
+                let function = function.unwrap_or_default();
+                let text = match function.arguments {
+                    None | Some(Value::Null) => String::new(),
+                    Some(Value::String(text)) => text,
+                    other => arguments_text(other),
+                };
+                (function.name, text, ToolKind::Function)
+            }
+        };
+        if self.calls[slot].is_closed {
+            return Ok(());
+        }
+        if self.calls[slot].id.is_empty() {
+            self.calls[slot].id = id.unwrap_or_default();
+        }
+        if self.calls[slot].part.is_none() {
+            // Some servers repeat the name in each fragment: only the first counts.
+            match name.filter(|name| !name.is_empty()) {
+                None => self.calls[slot].early.push_str(&text),
+                Some(name) => {
+                    self.close_open(candidate, out);
+                    let part = self.number();
+                    let call = &mut self.calls[slot];
+                    if call.id.is_empty() {
+                        call.id = minted_id(&name, "", slot);
+                    }
+                    call.name.clone_from(&name);
+                    call.kind = kind;
+                    call.part = Some(part);
+                    let start = PartStart::ToolCall { id: call.id.clone(), name, kind };
+                    out.push(StreamEvent::PartStart { candidate, part, start });
+                    let early = std::mem::take(&mut call.early);
+                    for text in [early, text].into_iter().filter(|text| !text.is_empty()) {
+                        out.push(StreamEvent::PartDelta { candidate, part, delta: Delta::Arguments(text) });
+                    }
+                }
+            }
+        } else if let Some(part) = self.calls[slot].part
+            && !text.is_empty()
+        {
+            out.push(StreamEvent::PartDelta { candidate, part, delta: Delta::Arguments(text) });
+        }
+        Ok(())
+    }
+
+    /// Which call a fragment belongs to; `None`: a new one. By index, but a different id under a known index is a new call;
+    /// without an index by id, and without both the last.
+    fn slot(&self, index: Option<u32>, id: Option<&str>) -> Option<usize> {
+        let fits = |call: &Call| id.is_none_or(|id| call.id.is_empty() || call.id == id);
+        match index {
+            Some(_) => self.calls.iter().rposition(|call| call.index == index && fits(call)),
+            None => match id {
+                Some(id) => self.calls.iter().rposition(|call| call.id == id),
+                None => self.calls.len().checked_sub(1),
+            },
+        }
+    }
+
+    fn close_open(&mut self, candidate: u32, out: &mut Vec<StreamEvent>) {
+        if let Some((part, _)) = self.open.take() {
+            out.push(StreamEvent::PartEnd { candidate, part });
+        }
+    }
+
+    fn close_calls(&mut self, candidate: u32, out: &mut Vec<StreamEvent>) {
+        for call in self.calls.iter_mut().filter(|call| !call.is_closed) {
+            if let Some(part) = call.part {
+                call.is_closed = true;
+                out.push(StreamEvent::PartEnd { candidate, part });
+            }
+        }
+    }
+
+    fn finish(&mut self, candidate: u32, word: Option<String>, out: &mut Vec<StreamEvent>) {
+        if std::mem::replace(&mut self.is_finished, true) {
+            return;
+        }
+        self.close_open(candidate, out);
+        self.close_calls(candidate, out);
+        let has_calls = self.calls.iter().any(|call| call.part.is_some());
+        let reason = finish_of(word.as_deref(), has_calls, self.has_refusal);
+        let explanation = self.has_refusal.then(|| std::mem::take(&mut self.refusal));
+        out.push(StreamEvent::Finish { candidate, reason, raw: word, stop_sequence: None, explanation });
+    }
+
+    fn number(&mut self) -> u32 {
+        let part = self.next_part;
+        self.next_part += 1;
+        part
+    }
 }
 
-pub(crate) fn tap(_event: Event<'_>, _tap: &mut Tap) -> Result<(), StreamFailure> {
+/// Reads what the meter needs of a chunk that passes; only chunks that may carry usage or an error are parsed.
+pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> {
+    let data = event.data;
+    if data.starts_with(DONE) {
+        tap.done = true;
+        return Ok(());
+    }
+    let is_first = tap.id.is_none();
+    let may_fail = event.name == "error" || tap::contains(data, b"\"error\"");
+    let has_usage = memmem::find(data, b"\"usage\":").is_some_and(|at| {
+        let value = data[at + b"\"usage\":".len()..].iter().find(|byte| !byte.is_ascii_whitespace());
+        value.is_some_and(|byte| *byte == b'{')
+    });
+    if is_first || may_fail || has_usage {
+        let chunk: Response = serde_json::from_slice(data).map_err(|error| StreamFailure::Invalid(error.to_string()))?;
+        fail_on(chunk.error.as_ref())?;
+        if event.name == "error" {
+            let value: Value = serde_json::from_slice(data).unwrap_or_default();
+            return Err(StreamFailure::Upstream(error::from_error(200, &value)));
+        }
+        if is_first {
+            tap.id = chunk.id.filter(|id| !id.is_empty());
+            tap.model = chunk.model.filter(|model| !model.is_empty()).or(tap.model.take());
+        }
+        if let Some(report) = chunk.usage.as_ref().and_then(usage::decode) {
+            tap.usage = Some(report);
+            tap.only_usage = chunk.choices.is_none_or(|choices| choices.is_empty());
+        }
+    }
+    for key in CONTENT_KEYS {
+        tap.count_strings(data, key);
+    }
+    tap.content |= tap::contains(data, b"\"tool_calls\":[{");
+    if let Some(at) = memmem::find(data, b"\"finish_reason\":")
+        && let Some(word) = tap::string_at(data, at + b"\"finish_reason\":".len())
+    {
+        tap.finish_reason = Some(String::from_utf8_lossy(&data[word]).into_owned());
+    }
     Ok(())
 }

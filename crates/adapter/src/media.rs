@@ -1,0 +1,89 @@
+//! Data URLs and media types.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
+
+use crate::ir::Source;
+
+/// `data:` URLs become data, everything else stays a URL. `None`: a data URL that cannot be read.
+pub(crate) fn source_of(url: &str) -> Option<Source> {
+    let Some(rest) = strip_scheme(url) else {
+        return Some(Source::Url { url: url.to_owned(), media_type: None });
+    };
+    let (head, payload) = rest.split_once(',')?;
+    let mut parameters = head.split(';').map(str::trim);
+    let media_type = parameters.next().unwrap_or_default().to_ascii_lowercase();
+    let base64 = if parameters.any(|parameter| parameter.eq_ignore_ascii_case("base64")) {
+        payload.chars().filter(|c| !c.is_ascii_whitespace()).collect()
+    } else {
+        STANDARD.encode(percent_decoded(payload))
+    };
+    let media_type = sniffed(&base64).map_or(media_type, str::to_owned);
+    Some(Source::Data { media_type, base64 })
+}
+
+pub(crate) fn data_url(media_type: &str, base64: &str) -> String {
+    format!("data:{media_type};base64,{base64}")
+}
+
+/// The bytes of base64 in any of its spellings.
+pub(crate) fn bytes_of(base64: &str) -> Option<Vec<u8>> {
+    [STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD].iter().find_map(|engine| engine.decode(base64).ok())
+}
+
+pub(crate) fn base64_of(bytes: &[u8]) -> String {
+    STANDARD.encode(bytes)
+}
+
+/// The image type the bytes themselves tell: vendors verify it and clients often declare another.
+fn sniffed(base64: &str) -> Option<&'static str> {
+    const HEAD_CHARS: usize = 16;
+    let head = STANDARD.decode(base64.get(..HEAD_CHARS)?).ok()?;
+    match head.as_slice() {
+        [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
+        [0x89, b'P', b'N', b'G', ..] => Some("image/png"),
+        [b'G', b'I', b'F', b'8', ..] => Some("image/gif"),
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P'] => Some("image/webp"),
+        [b'%', b'P', b'D', b'F', ..] => Some("application/pdf"),
+        _ => None,
+    }
+}
+
+fn strip_scheme(url: &str) -> Option<&str> {
+    let head = url.get(..5)?;
+    head.eq_ignore_ascii_case("data:").then(|| &url[5..])
+}
+
+fn percent_decoded(text: &str) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&byte, tail)) = rest.split_first() {
+        let hex = tail.get(..2).and_then(|hex| std::str::from_utf8(hex).ok()).and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match (byte, hex) {
+            (b'%', Some(value)) => {
+                bytes.push(value);
+                rest = &tail[2..];
+            }
+            _ => {
+                bytes.push(byte);
+                rest = tail;
+            }
+        }
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn data_urls_are_read_with_parameters_and_their_type_is_checked() {
+        let data = |media_type: &str, base64: &str| Some(Source::Data { media_type: media_type.into(), base64: base64.into() });
+        assert_eq!(source_of("data:image/png;charset=utf-8;base64,iVBO Rw0K"), data("image/png", "iVBORw0K"));
+        assert_eq!(source_of("DATA:image/png;base64,/9j/4AAQSkZJRgABAQ=="), data("image/jpeg", "/9j/4AAQSkZJRgABAQ=="));
+        assert_eq!(source_of("data:text/plain,a%20b"), data("text/plain", "YSBi"));
+        assert_eq!(source_of("data:oops"), None);
+        assert_eq!(source_of("https://x/y.png"), Some(Source::Url { url: "https://x/y.png".into(), media_type: None }));
+    }
+}

@@ -1,0 +1,145 @@
+//! What the error answers of all dialects share.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::failure::{EncodedError, ErrorReply, FailureClass};
+
+/// Longest excerpt of a body that is not an error object, in bytes.
+const EXCERPT_BYTES: usize = 300;
+
+/// A JSON answer with the retry headers both SDK families obey.
+pub(crate) fn json(status: u16, error: &ErrorReply, body: &Value) -> EncodedError {
+    let mut headers = vec![("content-type", "application/json".to_owned())];
+    if let Some(wait) = error.retry_after {
+        headers.push(("retry-after", wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).to_string()));
+        headers.push(("retry-after-ms", wait.as_millis().to_string()));
+    }
+    if let Some(retry) = error.should_retry {
+        headers.push(("x-should-retry", retry.to_string()));
+    }
+    EncodedError { status, headers, body: body.to_string().into() }
+}
+
+/// The `error.tallygate` object; only what is known is in it.
+pub(crate) fn details(error: &ErrorReply) -> Value {
+    let mut object = json!({"request_id": error.request_id});
+    if let Some(details) = &error.details {
+        object["reason"] = details.reason.clone().into();
+        let mut put = |field: &str, value: Option<Value>| {
+            if let Some(value) = value {
+                object[field] = value;
+            }
+        };
+        put("scope", details.scope.clone().map(Value::from));
+        put("limit", details.limit.clone().map(Value::from));
+        put("used", details.used.clone().map(Value::from));
+        put("resets_at", details.resets_at.map(|at| at.to_string().into()));
+        put("attempts", details.attempts.map(Value::from));
+    }
+    object
+}
+
+/// The class of a status that no code explains.
+pub(crate) fn class_of(status: u16) -> FailureClass {
+    match status {
+        401 => FailureClass::Auth,
+        402 => FailureClass::QuotaExhausted,
+        403 => FailureClass::Permission,
+        404 | 405 => FailureClass::NotFound,
+        408 | 504 => FailureClass::Timeout,
+        429 => FailureClass::RateLimited,
+        503 | 529 => FailureClass::Overloaded,
+        400..=499 => FailureClass::BadRequest,
+        _ => FailureClass::Server,
+    }
+}
+
+/// The status an error inside a 200 stream stands for.
+pub(crate) fn status_of(class: FailureClass) -> u16 {
+    match class {
+        FailureClass::BadRequest | FailureClass::ContextTooLong => 400,
+        FailureClass::NotFound => 404,
+        FailureClass::Auth => 401,
+        FailureClass::Permission => 403,
+        FailureClass::RateLimited | FailureClass::QuotaExhausted => 429,
+        FailureClass::Overloaded => 503,
+        FailureClass::Timeout => 504,
+        FailureClass::Server => 500,
+    }
+}
+
+/// What vendors write when the input is longer than the context window.
+pub(crate) fn is_context_overflow(message: &str) -> bool {
+    const TEXTS: &[&str] = &[
+        "prompt is too long",
+        "maximum context length",
+        "context window",
+        "context length",
+        "exceeds the maximum number of tokens",
+        "input token count",
+        "too many tokens",
+    ];
+    let message = message.to_ascii_lowercase();
+    TEXTS.iter().any(|text| message.contains(text))
+}
+
+/// The wait in texts like "Please try again in 1m6.5s" or "retry in 20ms".
+pub(crate) fn wait_in(message: &str) -> Option<Duration> {
+    let at =
+        ["try again in ", "retry in ", "Retry after "].iter().find_map(|lead| message.find(lead).map(|at| at + lead.len()))?;
+    let word = message[at..].split_whitespace().next()?;
+    parse_duration(word.trim_end_matches(['.', ',', ')']))
+}
+
+/// Go's durations (`1h2m3.5s`, `20ms`) and bare seconds. Longest accepted: a day.
+pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+    const MAX_SECONDS: f64 = 86_400.0;
+    let mut seconds = 0.0;
+    let mut rest = text;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        seconds += number
+            * match &rest[..unit] {
+                "h" => 3600.0,
+                "m" => 60.0,
+                "s" | "" => 1.0,
+                "ms" => 1e-3,
+                "us" | "µs" => 1e-6,
+                "ns" => 1e-9,
+                _ => return None,
+            };
+        rest = &rest[unit..];
+    }
+    (0.0..=MAX_SECONDS).contains(&seconds).then(|| Duration::from_secs_f64(seconds))
+}
+
+/// The beginning of a body that is no JSON, as text.
+pub(crate) fn excerpt(body: &[u8], status: u16) -> String {
+    let text = String::from_utf8_lossy(&body[..body.len().min(EXCERPT_BYTES)]);
+    let text = text.trim();
+    if text.is_empty() { format!("status {status} without a body") } else { text.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_of_headers_and_texts_parse() {
+        for (text, millis) in [("20ms", 20), ("1h2m3.5s", 3_723_500), ("6m0s", 360_000), ("0s", 0), ("7", 7_000)] {
+            assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "x", "1x", "s", "99999999h", "1..2s"] {
+            assert_eq!(parse_duration(text), None, "{text}");
+        }
+        assert_eq!(wait_in("Limit reached, please try again in 1.2s. Visit"), Some(Duration::from_millis(1200)));
+    }
+}
