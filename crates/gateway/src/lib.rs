@@ -1,1 +1,45 @@
-//! placeholder
+//! The data plane: from an accepted connection to a metered answer.
+//!
+//! [`serve`] runs the accept loop; `stack.rs` lists the layers a request passes, one a line. Configuration is read from a
+//! [`Snapshot`](tallygate_store::Snapshot) in memory, usage is written to the journal, and nothing here waits for a database.
+//!
+//! What this crate never does: speak SQL, translate between dialects (that is the adapter's), know a user or a role, log a
+//! secret or a body.
+//!
+//! ```no_run
+//! use std::sync::Arc;
+//! use tallygate_gateway::{DataPlane, Drained, Parts, serve};
+//! use tokio_util::sync::CancellationToken;
+//!
+//! # async fn example(parts: Parts) -> std::io::Result<()> {
+//! let plane = DataPlane::new(parts);
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! let shutdown = CancellationToken::new(); // cancel it to drain, `plane.stop` to end the drain early
+//! assert_eq!(serve(listener, Arc::clone(&plane), shutdown).await, Drained::Complete);
+//! # Ok(())
+//! # }
+//! ```
+
+mod body;
+mod config;
+mod exchange;
+mod facts;
+mod layers;
+pub mod limits;
+pub mod metrics;
+mod path;
+mod plane;
+mod policy;
+mod refusal;
+pub mod route;
+mod serve;
+mod settle;
+mod stack;
+mod tokens;
+mod upstream;
+
+pub use config::GatewayConfig;
+pub use metrics::Metrics;
+pub use plane::{DataPlane, Parts};
+pub use serve::{Drained, serve};
+pub use upstream::ProxyError;

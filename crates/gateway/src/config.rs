@@ -1,0 +1,96 @@
+//! Every bound of the data plane, each with a default that has a name.
+
+use std::time::Duration;
+
+const KIB: usize = 1024;
+const MIB: usize = 1024 * KIB;
+
+/// Bounds and timeouts of the data plane. `Default` is what a running system starts with.
+#[derive(Debug, Clone)]
+pub struct GatewayConfig {
+    /// Open client connections. One more is closed as soon as it is accepted.
+    pub max_connections: usize,
+    /// Requests being served at once, over all tenants. One more is answered 503.
+    pub max_in_flight: u32,
+    /// Requests of one tenant being served at once, where its own limits say nothing. One more is answered 429.
+    pub max_in_flight_per_tenant: u32,
+    /// From accepting a connection to the end of its first request's header.
+    pub header_read_timeout: Duration,
+    /// From the end of one answer to the end of the next request's header on the same HTTP/1.1 connection.
+    pub keep_alive_timeout: Duration,
+    pub max_headers: usize,
+    pub max_header_bytes: usize,
+    pub max_uri_bytes: usize,
+    pub max_body_bytes: usize,
+    /// Between two pieces of a request body.
+    pub body_idle_timeout: Duration,
+    /// The whole request body.
+    pub body_timeout: Duration,
+    /// Concurrent requests on one HTTP/2 connection.
+    pub h2_max_streams: u32,
+    pub h2_ping_interval: Duration,
+    /// Attempts on upstreams for one request, the first included.
+    pub max_attempts: usize,
+    /// A whole (not streamed) upstream answer.
+    pub max_answer_bytes: usize,
+    /// One streamed upstream answer, as it arrives.
+    pub max_stream_bytes: usize,
+    /// One streamed upstream answer, from dispatch to its end.
+    pub max_stream_duration: Duration,
+    /// An upstream error body is read this far.
+    pub max_error_bytes: usize,
+    /// Idle upstream connections kept for each host.
+    pub pool_idle_per_host: usize,
+    pub pool_idle_timeout: Duration,
+    /// Output tokens assumed for a reservation when the request names no maximum.
+    pub assumed_output_tokens: u64,
+    /// Output tokens counted against the rate limit at admission, at most; the true number replaces it at the end.
+    pub admitted_output_tokens: u64,
+    /// A credential that was refused for its rate is left alone this long if the upstream does not say how long.
+    pub rate_cooldown: Duration,
+    /// A credential that was refused as such (bad key, no money, no permission) is left alone this long.
+    pub auth_cooldown: Duration,
+    /// No upstream's `Retry-After` is believed beyond this.
+    pub max_cooldown: Duration,
+    /// Records of requests that were refused before dispatch, per minute; beyond it they are only counted.
+    pub max_rejection_records_per_minute: u32,
+    /// After the first shutdown signal open requests may go on this long.
+    pub drain_timeout: Duration,
+    /// After the drain, what still runs is told in band and has this long to be flushed.
+    pub stop_timeout: Duration,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            max_in_flight: 2_000,
+            max_in_flight_per_tenant: 1_000,
+            header_read_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(75),
+            max_headers: 100,
+            max_header_bytes: 32 * KIB,
+            max_uri_bytes: 8 * KIB,
+            max_body_bytes: 32 * MIB,
+            body_idle_timeout: Duration::from_secs(30),
+            body_timeout: Duration::from_mins(5),
+            h2_max_streams: 100,
+            h2_ping_interval: Duration::from_secs(20),
+            max_attempts: 4,
+            max_answer_bytes: 64 * MIB,
+            max_stream_bytes: 64 * MIB,
+            max_stream_duration: Duration::from_mins(30),
+            max_error_bytes: 64 * KIB,
+            pool_idle_per_host: 256,
+            pool_idle_timeout: Duration::from_secs(90),
+            assumed_output_tokens: 4_096,
+            admitted_output_tokens: 1_024,
+            rate_cooldown: Duration::from_secs(1),
+            auth_cooldown: Duration::from_mins(1),
+            max_cooldown: Duration::from_mins(10),
+            max_rejection_records_per_minute: 6_000,
+            drain_timeout: Duration::from_mins(10),
+            stop_timeout: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,175 @@
+//! The exchange with upstreams: route, attempt, respond, settle.
+
+mod attempt;
+mod reply;
+mod stream;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use http::Response;
+use tallygate_adapter::{Call, Outgoing, prepare, prepare_embeddings};
+use tallygate_store::ModelEntry;
+use tallygate_types::{Dialect, UpstreamId};
+use tower::Service;
+
+use self::attempt::{Blame, Delivery, Failure, Tried};
+use crate::body::ReplyBody;
+use crate::layers::{Admitted, Question, Reply};
+use crate::path::Operation;
+use crate::plane::DataPlane;
+use crate::refusal::Refusal;
+use crate::route::{self, Step};
+use crate::settle::{Ending, Settlement};
+
+pub use stream::StreamBody;
+
+/// The innermost service of the stack.
+#[derive(Clone)]
+pub struct Exchange {
+    plane: Arc<DataPlane>,
+}
+
+impl Exchange {
+    pub const fn new(plane: Arc<DataPlane>) -> Self {
+        Self { plane }
+    }
+}
+
+impl Service<Admitted> for Exchange {
+    type Response = Response<ReplyBody>;
+    type Error = Refusal;
+    /// The one box of the stack: it keeps the state of a whole exchange out of every idle connection.
+    type Future = Pin<Box<dyn Future<Output = Reply> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, admitted: Admitted) -> Self::Future {
+        Box::pin(exchange(Arc::clone(&self.plane), admitted))
+    }
+}
+
+async fn exchange(plane: Arc<DataPlane>, admitted: Admitted) -> Reply {
+    let Admitted { question, model, price, held } = admitted;
+    let levels = held.permit.levels();
+    let mut settlement = Settlement::open(Arc::clone(&plane), &question, &model, price, held);
+    let tried = {
+        let stopped = plane.stop.cancelled();
+        tokio::select! {
+            biased;
+            tried = try_all(&plane, &question, &model, &mut settlement) => tried,
+            () = stopped => Err(Refusal::stopping()),
+        }
+    };
+    match tried {
+        Ok(delivery) => Ok(reply::respond(&question, delivery, settlement, &levels)),
+        Err(refusal) => {
+            let refusal = refusal.with_attempts(settlement.attempts());
+            let status = refusal.status(question.endpoint.dialect);
+            settlement.end(Ending::Refused { outcome: refusal.outcome, code: refusal.code, status });
+            Err(refusal)
+        }
+    }
+}
+
+/// Goes through the attempts until one delivers, the client is found at fault, or none is left.
+async fn try_all(
+    plane: &Arc<DataPlane>,
+    question: &Question,
+    model: &ModelEntry,
+    settlement: &mut Settlement,
+) -> Result<Delivery, Refusal> {
+    let now = plane.clock.now();
+    let steps = route::plan(model, plane.turn(model.id), |id| plane.health.cooling_until(id, now), plane.config.max_attempts);
+    if steps.is_empty() {
+        return Err(Refusal::unavailable(format!("No upstream serves the model `{}` right now.", model.name), None));
+    }
+    let mut unreachable: Vec<UpstreamId> = Vec::new();
+    let mut last: Option<(Failure, &str)> = None;
+    // The client's request cannot be said to this upstream; another may speak its dialect.
+    let mut unsayable: Option<Refusal> = None;
+    for step in &steps {
+        let upstream = &step.target.upstream;
+        if unreachable.contains(&upstream.id) {
+            continue;
+        }
+        let outgoing = match outgoing(question, model, step) {
+            Ok(outgoing) => outgoing,
+            Err(refusal) => {
+                unsayable = Some(refusal);
+                continue;
+            }
+        };
+        if let Some((failure, from)) = &last
+            && *from != upstream.name
+        {
+            plane.metrics.failed_over(from, &upstream.name, failure.reason);
+        }
+        settlement.dispatch(step)?;
+        match attempt::run(plane, question, step, outgoing, settlement).await {
+            Tried::Delivered(delivery) => {
+                if let Some(credential) = step.credential {
+                    plane.health.recovered(credential.id);
+                }
+                return Ok(delivery);
+            }
+            Tried::ClientAtFault(refusal) => return Err(refusal),
+            Tried::Failed(failure) => {
+                hold_against(plane, step, &failure);
+                if failure.blame == Blame::Upstream {
+                    unreachable.push(upstream.id);
+                }
+                last = Some((failure, upstream.name.as_str()));
+            }
+        }
+    }
+    Err(match (last, unsayable) {
+        (Some((failure, _)), _) => failure.into_refusal(),
+        (None, Some(refusal)) => refusal,
+        (None, None) => Refusal::unavailable(format!("No upstream serves the model `{}` right now.", model.name), None),
+    })
+}
+
+/// The upstream's request, without its credential.
+fn outgoing(question: &Question, model: &ModelEntry, step: &Step<'_>) -> Result<Outgoing, Refusal> {
+    let (upstream, upstream_model) = (&step.target.upstream, step.target.upstream_model.as_str());
+    if question.endpoint.operation == Operation::Embeddings {
+        if !matches!(upstream.dialect, Dialect::OpenaiChat | Dialect::OpenaiResponses) {
+            let message = format!("The model `{}` has no embeddings: its upstream does not speak OpenAI's protocol.", model.name);
+            return Err(Refusal::bad_request("embeddings_unsupported", message));
+        }
+        return Ok(prepare_embeddings(upstream_model, &question.peek, &question.body)?);
+    }
+    let call = Call {
+        client: question.endpoint.dialect,
+        upstream: upstream.dialect,
+        client_model: &question.model,
+        upstream_model,
+        stream: question.stream,
+        peek: &question.peek,
+        strict: model.strict,
+        response_id: &question.facts.request_id_text,
+        created_at: question.facts.accepted_at,
+        client_query: &question.query,
+    };
+    Ok(prepare(&call, &question.body, &question.asked.0)?)
+}
+
+/// A credential that was refused is left alone for a while.
+fn hold_against(plane: &DataPlane, step: &Step<'_>, failure: &Failure) {
+    let Some(credential) = step.credential else { return };
+    let wait = match failure.blame {
+        Blame::Rate => failure.wait.unwrap_or(plane.config.rate_cooldown),
+        Blame::Credential => {
+            tracing::warn!(upstream = %step.target.upstream.name, credential = %credential.name, reason = failure.reason,
+                "the upstream refuses a credential");
+            failure.wait.unwrap_or(plane.config.auth_cooldown)
+        }
+        Blame::Upstream | Blame::Answer => return,
+    };
+    plane.health.cool(credential.id, wait.min(plane.config.max_cooldown), plane.clock.now());
+}

@@ -1,0 +1,74 @@
+//! The response to the client: the tenant's own headers, and the answer as a body.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+
+use super::attempt::{Content, Delivery};
+use super::stream::StreamBody;
+use crate::body::ReplyBody;
+use crate::layers::Question;
+use crate::limits::{Levels, rate_headers};
+use crate::settle::{Ending, Settlement};
+
+const UPSTREAM: HeaderName = HeaderName::from_static("x-tallygate-upstream");
+const MODEL: HeaderName = HeaderName::from_static("x-tallygate-model");
+const ATTEMPTS: HeaderName = HeaderName::from_static("x-tallygate-attempts");
+const OVERHEAD: HeaderName = HeaderName::from_static("x-tallygate-overhead-ms");
+const COST: HeaderName = HeaderName::from_static("x-tallygate-cost");
+const CURRENCY: HeaderName = HeaderName::from_static("x-tallygate-currency");
+const LOSS: HeaderName = HeaderName::from_static("x-tallygate-loss");
+const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-cache");
+const NO: HeaderValue = HeaderValue::from_static("no");
+
+/// Answers. A whole answer is settled here, so that its cost can be told; a stream settles when it ends.
+pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settlement, levels: &Levels) -> Response<ReplyBody> {
+    let mut headers = HeaderMap::with_capacity(16);
+    put(&mut headers, UPSTREAM, &delivery.upstream);
+    put(&mut headers, MODEL, &delivery.upstream_model);
+    headers.insert(ATTEMPTS, HeaderValue::from(settlement.attempts()));
+    for (name, value) in rate_headers(question.endpoint.dialect, levels, question.facts.accepted_at) {
+        headers.insert(name, value);
+    }
+    let plane = std::sync::Arc::clone(settlement.plane());
+    let loss = match &delivery.content {
+        Content::Whole(answer) => answer.meter.loss.to_string(),
+        Content::Stream(opened) => opened.stream.meter().loss.to_string(),
+    };
+    if !loss.is_empty() {
+        plane.metrics.lossy(question.endpoint.dialect.as_str(), delivery.upstream_dialect.as_str());
+        put(&mut headers, LOSS, &loss);
+    }
+    let overhead = settlement.overhead();
+    put(&mut headers, OVERHEAD, &format!("{}.{:03}", overhead.as_millis(), overhead.as_micros() % 1_000));
+
+    let body = match delivery.content {
+        Content::Whole(answer) => {
+            headers.insert(header::CONTENT_TYPE, JSON);
+            settlement.bytes_out = answer.body.len() as u64;
+            if let Some((charge, currency)) = settlement.end(Ending::Complete(answer.meter)) {
+                put(&mut headers, COST, &charge.to_string());
+                put(&mut headers, CURRENCY, currency.as_str());
+            }
+            ReplyBody::Whole(answer.body)
+        }
+        Content::Stream(opened) => {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(opened.stream.content_type()));
+            headers.insert(header::CACHE_CONTROL, NO_STORE);
+            // Proxies in front of us must not gather what is meant to flow.
+            headers.insert(ACCEL_BUFFERING, NO);
+            settlement.first_byte();
+            ReplyBody::Stream(Box::new(StreamBody::new(*opened, settlement, question.endpoint.operation.name())))
+        }
+    };
+    let mut response = Response::new(body);
+    *response.headers_mut() = headers;
+    response
+}
+
+fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
+    // A configured name may hold anything; what no header can say is left out.
+    if let Ok(value) = HeaderValue::from_str(value) {
+        headers.insert(name, value);
+    }
+}

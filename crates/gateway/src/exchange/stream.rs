@@ -1,0 +1,252 @@
+//! A streamed answer on its way to the client.
+//!
+//! Nothing runs beside it: the client's connection polls it, it polls the upstream, so the upstream is read no faster than
+//! the client reads. Dropping it, because the client left, drops the upstream's connection with it and settles.
+
+use std::future::Future as _;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use tallygate_adapter::{ErrorKind, ResponseStream};
+use tallygate_billing::Outcome;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use super::attempt::{Opened, cut_refusal};
+use crate::metrics::Present;
+use crate::refusal::Refusal;
+use crate::settle::{Ending, Settlement};
+
+/// Frames that are ready together go out as one piece of up to this size.
+const MAX_PIECE_BYTES: usize = 64 * 1024;
+/// A running stream is checkpointed this often ...
+const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
+/// ... or after this much output, about 256 tokens.
+const CHECKPOINT_OUTPUT_BYTES: u64 = 1_024;
+/// The meter is only asked after this many bytes of the stream, for asking it is not free.
+const CHECKPOINT_STREAM_BYTES: usize = 8 * 1024;
+/// After the terminal event the upstream has this long to close, so that its connection can be used again.
+const TAIL_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// See the module.
+pub struct StreamBody {
+    /// `None`: nothing more will come.
+    upstream: Option<Incoming>,
+    stream: ResponseStream,
+    out: Vec<Bytes>,
+    /// `None`: settled.
+    settlement: Option<Settlement>,
+    received: usize,
+    max_bytes: usize,
+    idle_timeout: Duration,
+    /// When the upstream last sent something; the timer is only moved when it fires.
+    active_at: Instant,
+    timer: Pin<Box<Sleep>>,
+    ends_at: Instant,
+    is_done: bool,
+    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    checkpoint: Checkpoint,
+    _open: Present,
+}
+
+/// What was last told to the journal.
+struct Checkpoint {
+    at: Instant,
+    output_bytes: u64,
+    received: usize,
+}
+
+impl StreamBody {
+    pub fn new(opened: Opened, settlement: Settlement, endpoint: &'static str) -> Self {
+        let Opened { upstream, stream, out, received, idle_timeout, is_complete } = opened;
+        let plane = settlement.plane();
+        let now = Instant::now();
+        let mut body = Self {
+            upstream: Some(upstream),
+            out,
+            received,
+            max_bytes: plane.config.max_stream_bytes,
+            idle_timeout,
+            active_at: now,
+            timer: Box::pin(tokio::time::sleep(idle_timeout)),
+            ends_at: now + plane.config.max_stream_duration,
+            is_done: false,
+            stop: Box::pin(plane.stop.clone().cancelled_owned()),
+            checkpoint: Checkpoint { at: now, output_bytes: 0, received },
+            _open: plane.metrics.streaming(endpoint),
+            stream,
+            settlement: Some(settlement),
+        };
+        if is_complete {
+            body.complete();
+        }
+        body
+    }
+
+    pub fn is_finished(&self) -> bool {
+        self.upstream.is_none() && self.out.is_empty()
+    }
+
+    /// The next piece for the client: everything that is ready, up to a bound.
+    pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let mut ready: usize = self.out.iter().map(Bytes::len).sum();
+        while self.upstream.is_some() && ready < MAX_PIECE_BYTES {
+            let before = self.out.len();
+            if self.poll_upstream(cx).is_pending() {
+                break;
+            }
+            ready += self.out[before..].iter().map(Bytes::len).sum::<usize>();
+        }
+        if let Some(piece) = self.take_piece() {
+            return Poll::Ready(Some(piece));
+        }
+        if self.upstream.is_none() { Poll::Ready(None) } else { Poll::Pending }
+    }
+
+    /// Takes one step; `Pending` if there is nothing to take.
+    fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(upstream) = &mut self.upstream else { return Poll::Ready(()) };
+        match Pin::new(upstream).poll_frame(cx) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Ok(data) = frame.into_data() {
+                    self.push(data);
+                }
+                Poll::Ready(())
+            }
+            Poll::Ready(None) => {
+                match self.stream.finish(&mut self.out) {
+                    Ok(()) => self.complete(),
+                    Err(failure) => self.cut(cut_refusal(&failure)),
+                }
+                Poll::Ready(())
+            }
+            Poll::Ready(Some(Err(_))) if self.is_done => {
+                self.complete();
+                Poll::Ready(())
+            }
+            Poll::Ready(Some(Err(error))) => {
+                tracing::debug!(%error, "the upstream's connection broke");
+                self.cut(Refusal::unavailable("The upstream broke off in the middle of its answer.", None));
+                Poll::Ready(())
+            }
+            Poll::Pending => self.poll_limits(cx),
+        }
+    }
+
+    fn push(&mut self, data: Bytes) {
+        self.active_at = Instant::now();
+        self.received += data.len();
+        if self.received > self.max_bytes {
+            let message = format!("The answer grew beyond {} bytes.", self.max_bytes);
+            return self.cut(Refusal::new(ErrorKind::UpstreamInvalid, "answer_too_large", message));
+        }
+        match self.stream.push(data, &mut self.out) {
+            Ok(progress) => {
+                self.is_done |= progress.done;
+                self.keep_checkpoint();
+            }
+            Err(failure) => self.cut(cut_refusal(&failure)),
+        }
+    }
+
+    /// Nothing has come: is it time to give up?
+    fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.stop.as_mut().poll(cx).is_ready() {
+            self.cut(Refusal::stopping());
+            return Poll::Ready(());
+        }
+        let patience = if self.is_done { TAIL_TIMEOUT } else { self.idle_timeout };
+        let until = (self.active_at + patience).min(self.ends_at);
+        if self.timer.deadline() > until {
+            self.timer.as_mut().reset(until);
+        }
+        while self.timer.as_mut().poll(cx).is_ready() {
+            if Instant::now() >= until {
+                if self.is_done {
+                    match self.stream.finish(&mut self.out) {
+                        Ok(()) => self.complete(),
+                        Err(failure) => self.cut(cut_refusal(&failure)),
+                    }
+                } else {
+                    let message = "The upstream fell silent in the middle of its answer.";
+                    self.cut(Refusal::new(ErrorKind::UpstreamTimeout, "upstream_timeout", message));
+                }
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(until);
+        }
+        Poll::Pending
+    }
+
+    /// Tells the journal now and then how far the stream has come.
+    fn keep_checkpoint(&mut self) {
+        let last = &mut self.checkpoint;
+        let is_due = self.active_at.duration_since(last.at) >= CHECKPOINT_INTERVAL;
+        if !is_due && self.received - last.received < CHECKPOINT_STREAM_BYTES {
+            return;
+        }
+        last.received = self.received;
+        let output_bytes = self.stream.meter().output_bytes;
+        if is_due || output_bytes >= last.output_bytes + CHECKPOINT_OUTPUT_BYTES {
+            (last.at, last.output_bytes) = (self.active_at, output_bytes);
+            if let Some(settlement) = &self.settlement {
+                settlement.checkpoint(output_bytes);
+            }
+        }
+    }
+
+    /// All came: settle before the last piece goes out, so that whoever has seen the end finds it recorded.
+    fn complete(&mut self) {
+        let meter = self.stream.meter();
+        self.end(Ending::Complete(meter));
+    }
+
+    /// It broke off: tell the client in band and settle what was delivered.
+    fn cut(&mut self, refusal: Refusal) {
+        let meter = self.stream.meter();
+        if let Some(settlement) = &self.settlement {
+            self.stream.fail(&refusal.to_reply(settlement.facts().request_id), &mut self.out);
+        }
+        let outcome = if refusal.outcome == Outcome::ClientError { Outcome::UpstreamError } else { refusal.outcome };
+        self.end(Ending::Cut { outcome, code: refusal.code, meter });
+    }
+
+    fn end(&mut self, ending: Ending) {
+        self.upstream = None;
+        if let Some(mut settlement) = self.settlement.take() {
+            settlement.bytes_out += self.out.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+            settlement.end(ending);
+        }
+    }
+
+    fn take_piece(&mut self) -> Option<Bytes> {
+        let piece = match self.out.len() {
+            0 => return None,
+            1 => self.out.pop()?,
+            _ => {
+                let mut joined = BytesMut::with_capacity(self.out.iter().map(Bytes::len).sum());
+                for bytes in self.out.drain(..) {
+                    joined.extend_from_slice(&bytes);
+                }
+                joined.freeze()
+            }
+        };
+        if let Some(settlement) = &mut self.settlement {
+            settlement.bytes_out += piece.len() as u64;
+        }
+        Some(piece).filter(|piece| !piece.is_empty())
+    }
+}
+
+impl Drop for StreamBody {
+    fn drop(&mut self) {
+        if let Some(settlement) = self.settlement.take() {
+            let meter = self.stream.meter();
+            settlement.end(Ending::Cut { outcome: Outcome::ClientGone, code: "client_gone", meter });
+        }
+    }
+}

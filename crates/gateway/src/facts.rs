@@ -1,0 +1,102 @@
+//! What is known of a request so far. Each layer writes down what it learned; whoever ends the request reads it.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use tallygate_store::KeyEntry;
+use tallygate_types::{Clock, Dialect, RequestId, Timestamp};
+
+use crate::path::Endpoint;
+
+/// A request extension, made by the first layer and shared by all others.
+#[derive(Debug)]
+pub struct Facts {
+    pub request_id: RequestId,
+    /// `request_id` as headers and logs say it.
+    pub request_id_text: String,
+    pub accepted_at: Timestamp,
+    /// The monotonic twin of `accepted_at`, for durations.
+    pub started: Instant,
+    endpoint: OnceLock<Endpoint>,
+    /// The dialect of errors, also where no endpoint was found.
+    dialect: OnceLock<Dialect>,
+    key: OnceLock<Arc<KeyEntry>>,
+    /// The model as the client named it, and whether it asked for a stream.
+    asked: OnceLock<(String, bool)>,
+    bytes_in: AtomicU64,
+    /// Set by whoever takes over the duty to record the request.
+    is_taken: AtomicBool,
+}
+
+impl Facts {
+    pub fn new(clock: &dyn Clock) -> Self {
+        let request_id = RequestId::generate();
+        Self {
+            request_id,
+            request_id_text: request_id.to_string(),
+            accepted_at: clock.now(),
+            started: Instant::now(),
+            endpoint: OnceLock::new(),
+            dialect: OnceLock::new(),
+            key: OnceLock::new(),
+            asked: OnceLock::new(),
+            bytes_in: AtomicU64::new(0),
+            is_taken: AtomicBool::new(false),
+        }
+    }
+
+    pub fn endpoint(&self) -> Option<&Endpoint> {
+        self.endpoint.get()
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        self.dialect.get().copied().unwrap_or(Dialect::OpenaiChat)
+    }
+
+    pub fn learn_dialect(&self, dialect: Dialect) {
+        let _ = self.dialect.set(dialect);
+    }
+
+    pub fn learn_endpoint(&self, endpoint: Endpoint) {
+        self.learn_dialect(endpoint.dialect);
+        let _ = self.endpoint.set(endpoint);
+    }
+
+    pub fn key(&self) -> Option<&Arc<KeyEntry>> {
+        self.key.get()
+    }
+
+    pub fn learn_key(&self, key: Arc<KeyEntry>) {
+        let _ = self.key.set(key);
+    }
+
+    pub fn model(&self) -> Option<&str> {
+        self.asked.get().map(|(model, _)| model.as_str())
+    }
+
+    pub fn is_stream(&self) -> bool {
+        self.asked.get().is_some_and(|(_, stream)| *stream)
+    }
+
+    pub fn learn_model(&self, model: String, stream: bool) {
+        let _ = self.asked.set((model, stream));
+    }
+
+    pub fn bytes_in(&self) -> u64 {
+        self.bytes_in.load(Ordering::Relaxed)
+    }
+
+    pub fn learn_bytes_in(&self, bytes: u64) {
+        self.bytes_in.store(bytes, Ordering::Relaxed);
+    }
+
+    /// From here on somebody else records how the request ends.
+    pub fn take(&self) {
+        self.is_taken.store(true, Ordering::Release);
+    }
+
+    pub fn is_taken(&self) -> bool {
+        self.is_taken.load(Ordering::Acquire)
+    }
+}

@@ -1,0 +1,147 @@
+//! May this request be served, now, to this tenant? All or nothing: what an earlier question took, a later no gives back.
+
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use futures_util::future::Either;
+use http::Response;
+use tallygate_billing::{PriceVersion, Reservation, estimate};
+use tallygate_store::{KeyEntry, ModelEntry};
+use tallygate_types::{Pico, Timestamp};
+use tower::Service;
+
+use super::{AtOnce, Question, at_once, plane_layer};
+use crate::body::ReplyBody;
+use crate::limits::{Permit, Scope, ScopeKind, rate_headers};
+use crate::metrics::Present;
+use crate::path::Operation;
+use crate::plane::{DataPlane, Seat};
+use crate::policy;
+use crate::refusal::Refusal;
+use crate::tokens::text_bytes;
+
+/// A request that may be served, and everything it holds while it is.
+pub struct Admitted {
+    pub question: Question,
+    pub model: Arc<ModelEntry>,
+    /// In force when the request was accepted.
+    pub price: Arc<PriceVersion>,
+    pub held: Held,
+}
+
+/// What a request holds of shared things. Dropping it gives back what was not used.
+pub struct Held {
+    pub permit: Box<dyn Permit>,
+    pub reservation: Reservation,
+    pub reserved: Pico,
+    /// Input tokens, as far as they can be told from the body.
+    pub input_estimate: u64,
+    pub seat: Seat,
+    pub present: Present,
+}
+
+plane_layer! {
+    /// See the module.
+    AdmitLayer => Admit
+}
+
+#[derive(Clone)]
+pub struct Admit<S> {
+    plane: Arc<DataPlane>,
+    inner: S,
+}
+
+impl<S> Service<Question> for Admit<S>
+where
+    S: Service<Admitted, Response = Response<ReplyBody>, Error = Refusal>,
+{
+    type Response = Response<ReplyBody>;
+    type Error = Refusal;
+    type Future = AtOnce<S::Future>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, question: Question) -> Self::Future {
+        match admit(&self.plane, question) {
+            Ok(admitted) => Either::Right(self.inner.call(admitted)),
+            Err(refusal) => at_once(Err(refusal)),
+        }
+    }
+}
+
+fn admit(plane: &DataPlane, question: Question) -> Result<Admitted, Refusal> {
+    if plane.stop.is_cancelled() {
+        return Err(Refusal::stopping());
+    }
+    let now = question.facts.accepted_at;
+    let model = find_model(plane, &question)?;
+    let unpriced = || {
+        plane.metrics.usage_unpriced.inc();
+        let message = format!("The model `{}` has no price and cannot be sold. Ask your administrator to set one.", model.name);
+        Refusal::not_allowed("model_unpriced", message)
+    };
+    let price = plane.prices.at(model.id, now).ok_or_else(unpriced)?;
+
+    let input_estimate = estimate::tokens(text_bytes(&question.body));
+    let output_cap = output_cap(plane, &question);
+    let seat = plane
+        .seat()
+        .ok_or_else(|| Refusal::unavailable("The gateway is serving as many requests as it can. Try again.", None))?;
+    let present = plane.metrics.serving(question.endpoint.operation.name());
+    let permit =
+        limit(plane, &question.key, input_estimate + output_cap.min(plane.config.admitted_output_tokens), &question, now)?;
+
+    let input_at_most = estimate::input_upper_bound(text_bytes(&question.body));
+    let reserved = price.reservation(input_at_most, output_cap).map_err(|_| unpriced())?;
+    let reservation = plane.budgets.reserve(&question.key.tenant, reserved, price.currency, now).map_err(|exceeded| {
+        plane.metrics.limited("tenant", "spend");
+        Refusal::over_budget(&exceeded)
+    })?;
+    Ok(Admitted { question, model, price, held: Held { permit, reservation, reserved, input_estimate, seat, present } })
+}
+
+fn find_model(plane: &DataPlane, question: &Question) -> Result<Arc<ModelEntry>, Refusal> {
+    let snapshot = plane.snapshot.load();
+    let (key, name) = (&question.key, question.model.as_str());
+    let Some(model) = snapshot.models.get(name) else {
+        return Err(policy::unknown_model(name, key, &snapshot));
+    };
+    if !policy::may_use(key, name) {
+        return Err(Refusal::not_allowed("model_not_allowed", format!("Your API key may not use the model `{name}`.")));
+    }
+    Ok(Arc::clone(model))
+}
+
+/// The output this request can cost at most, or is assumed to.
+fn output_cap(plane: &DataPlane, question: &Question) -> u64 {
+    if question.endpoint.operation == Operation::Embeddings {
+        return 0;
+    }
+    let each = question.peek.max_output_tokens.unwrap_or(plane.config.assumed_output_tokens);
+    each.saturating_mul(u64::from(question.peek.candidates.max(1)))
+}
+
+fn limit(
+    plane: &DataPlane,
+    key: &KeyEntry,
+    tokens: u64,
+    question: &Question,
+    now: Timestamp,
+) -> Result<Box<dyn Permit>, Refusal> {
+    let tenant = &key.tenant;
+    let scopes = [
+        Scope {
+            kind: ScopeKind::Tenant,
+            id: tenant.id.uuid(),
+            limits: &tenant.limits,
+            default_concurrency: Some(plane.config.max_in_flight_per_tenant),
+        },
+        Scope { kind: ScopeKind::Key, id: key.id.uuid(), limits: &key.limits, default_concurrency: None },
+    ];
+    plane.limiter.admit(&scopes, tokens, now).map_err(|exceeded| {
+        plane.metrics.limited(exceeded.scope.as_str(), exceeded.dimension.as_str());
+        Refusal::limited(&exceeded).with_headers(rate_headers(question.endpoint.dialect, &exceeded.levels, now))
+    })
+}

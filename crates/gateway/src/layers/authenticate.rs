@@ -1,0 +1,149 @@
+//! From the key in the header to the tenant it belongs to, in memory.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+
+use futures_util::future::Either;
+use http::{HeaderMap, Request, Response, header};
+use tallygate_store::KeyEntry;
+use tallygate_store::keys::KeyStatus;
+use tallygate_store::tenants::TenantStatus;
+use tower::Service;
+
+use super::{AtOnce, at_once, facts, plane_layer};
+use crate::body::ReplyBody;
+use crate::path;
+use crate::plane::DataPlane;
+use crate::refusal::Refusal;
+
+plane_layer! {
+    /// See the module.
+    AuthenticateLayer => Authenticate
+}
+
+#[derive(Clone)]
+pub struct Authenticate<S> {
+    plane: Arc<DataPlane>,
+    inner: S,
+}
+
+impl<S, B> Service<Request<B>> for Authenticate<S>
+where
+    S: Service<Request<B>, Response = Response<ReplyBody>, Error = Refusal>,
+{
+    type Response = Response<ReplyBody>;
+    type Error = Refusal;
+    type Future = AtOnce<S::Future>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        match self.authenticate(&request) {
+            Ok(()) => Either::Right(self.inner.call(request)),
+            Err(refusal) => {
+                self.plane.metrics.not_authenticated(refusal.code);
+                at_once(Err(refusal))
+            }
+        }
+    }
+}
+
+impl<S> Authenticate<S> {
+    fn authenticate<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
+        let facts = facts(request)?;
+        let presented = presented_key(request.headers(), request.uri().query())?;
+        let digest = self.plane.digester.digest(&presented);
+        let snapshot = self.plane.snapshot.load();
+        let Some(key) = snapshot.keys.get(&digest) else {
+            // It may have been made a moment ago, where we cannot see it yet.
+            let is_fresh = self.plane.store_fresh.load(Ordering::Relaxed);
+            return Err(if is_fresh { Refusal::unknown_key() } else { Refusal::key_undecided() });
+        };
+        facts.learn_key(Arc::clone(key));
+        check(key, facts.accepted_at)
+    }
+}
+
+fn check(key: &KeyEntry, now: tallygate_types::Timestamp) -> Result<(), Refusal> {
+    if key.status == KeyStatus::Revoked {
+        let message = "This API key has been revoked. Ask your administrator for another.";
+        return Err(
+            Refusal::new(tallygate_adapter::ErrorKind::Authentication, "api_key_revoked", message).with_should_retry(false)
+        );
+    }
+    if key.expires_at.is_some_and(|expiry| expiry <= now) {
+        let message = "This API key has expired. Ask your administrator for another.";
+        return Err(
+            Refusal::new(tallygate_adapter::ErrorKind::Authentication, "api_key_expired", message).with_should_retry(false)
+        );
+    }
+    if key.tenant.status == TenantStatus::Suspended {
+        let message = key.tenant.suspended_message.as_deref().unwrap_or("This tenant is suspended. Ask your administrator.");
+        return Err(Refusal::not_allowed("tenant_suspended", message));
+    }
+    Ok(())
+}
+
+/// The one key of a request. SDKs put it in different places, and some in two at once; an empty one counts as none.
+fn presented_key<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Result<Cow<'a, str>, Refusal> {
+    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let bearer = text(header::AUTHORIZATION.as_str()).and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+    });
+    let mut found: Option<Cow<'a, str>> = None;
+    let candidates = [bearer, text("x-api-key"), text("x-goog-api-key"), text("api-key")];
+    for candidate in candidates.into_iter().flatten().map(Cow::Borrowed).chain(path::query_value(query, "key")) {
+        if candidate.is_empty() {
+            continue;
+        }
+        match &found {
+            None => found = Some(candidate),
+            Some(first) if *first == candidate => {}
+            Some(_) => {
+                let message = "Two different API keys were given. Send one, in one place: `Authorization: Bearer <key>`, \
+                               `x-api-key` or `x-goog-api-key`.";
+                return Err(Refusal::bad_request("ambiguous_api_key", message));
+            }
+        }
+    }
+    found.ok_or_else(Refusal::no_key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn presented(headers: &[(&'static str, &'static str)], query: Option<&str>) -> Result<String, &'static str> {
+        let headers: HeaderMap = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        presented_key(&headers, query).map(Cow::into_owned).map_err(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn a_key_is_found_wherever_an_sdk_puts_it() {
+        for (headers, query) in [
+            (&[("authorization", "Bearer k")][..], None),
+            (&[("authorization", "bearer  k ")], None),
+            (&[("x-api-key", "k")], None),
+            (&[("x-goog-api-key", "k")], None),
+            (&[("api-key", "k")], None),
+            (&[], Some("alt=sse&key=k")),
+            (&[("x-goog-api-key", ""), ("authorization", "Bearer k")], None),
+            (&[("x-api-key", "k"), ("authorization", "Bearer k")], Some("key=k")),
+        ] {
+            assert_eq!(presented(headers, query), Ok("k".into()), "{headers:?} {query:?}");
+        }
+    }
+
+    #[test]
+    fn no_key_and_two_keys_are_different_mistakes() {
+        assert_eq!(presented(&[], None), Err("missing_api_key"));
+        assert_eq!(presented(&[("authorization", "Basic abc"), ("x-api-key", "")], Some("key=")), Err("missing_api_key"));
+        assert_eq!(presented(&[("authorization", "Bearer a"), ("x-api-key", "b")], None), Err("ambiguous_api_key"));
+        assert_eq!(presented(&[("x-goog-api-key", "a")], Some("key=b")), Err("ambiguous_api_key"));
+    }
+}

@@ -1,0 +1,106 @@
+//! Gives every request its id, turns refusals and panics into answers, and records what no other layer took over.
+
+use std::convert::Infallible;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use http::{HeaderName, HeaderValue, Request, Response};
+use pin_project_lite::pin_project;
+use tower::Service;
+
+use super::{Reply, plane_layer};
+use crate::body::ReplyBody;
+use crate::facts::Facts;
+use crate::plane::DataPlane;
+use crate::refusal::Refusal;
+use crate::settle;
+
+const REQUEST_ID: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), HeaderName::from_static("request-id")];
+
+plane_layer! {
+    /// See the module.
+    GuardLayer => Guard
+}
+
+#[derive(Clone)]
+pub struct Guard<S> {
+    plane: Arc<DataPlane>,
+    inner: S,
+}
+
+impl<S, B> Service<Request<B>> for Guard<S>
+where
+    S: Service<Request<B>, Response = Response<ReplyBody>, Error = Refusal>,
+{
+    type Response = Response<ReplyBody>;
+    type Error = Infallible;
+    type Future = GuardFuture<S::Future>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let facts = Arc::new(Facts::new(&*self.plane.clock));
+        request.extensions_mut().insert(Arc::clone(&facts));
+        // A request that panics has changed nothing but its own state, which goes away with it.
+        let inner = catch_unwind(AssertUnwindSafe(|| self.inner.call(request))).ok();
+        GuardFuture { inner, plane: Arc::clone(&self.plane), facts }
+    }
+}
+
+pin_project! {
+    pub struct GuardFuture<F> {
+        // None: it panicked before it became a future.
+        #[pin]
+        inner: Option<F>,
+        plane: Arc<DataPlane>,
+        facts: Arc<Facts>,
+    }
+}
+
+impl<F: Future<Output = Reply>> Future for GuardFuture<F> {
+    type Output = Result<Response<ReplyBody>, Infallible>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.project();
+        let reply = match this.inner.as_pin_mut() {
+            Some(inner) => match catch_unwind(AssertUnwindSafe(|| inner.poll(cx))) {
+                Ok(polled) => ready!(polled),
+                Err(_) => Err(panicked(this.plane)),
+            },
+            None => Err(panicked(this.plane)),
+        };
+        let mut response = match reply {
+            Ok(response) => {
+                if !this.facts.is_taken() {
+                    settle::note_answer(this.plane, this.facts, response.status().as_u16());
+                }
+                response
+            }
+            Err(refusal) => {
+                let dialect = this.facts.dialect();
+                let noted = (!this.facts.is_taken()).then(|| refusal.clone());
+                let response = refusal.into_response(dialect, this.facts.request_id);
+                if let Some(refusal) = noted {
+                    settle::note_refusal(this.plane, this.facts, &refusal, response.status().as_u16());
+                }
+                response
+            }
+        };
+        if let Ok(id) = HeaderValue::from_str(&this.facts.request_id_text) {
+            for name in REQUEST_ID {
+                response.headers_mut().insert(name, id.clone());
+            }
+        }
+        Poll::Ready(Ok(response))
+    }
+}
+
+fn panicked(plane: &DataPlane) -> Refusal {
+    plane.metrics.panics.inc();
+    Refusal::internal()
+}

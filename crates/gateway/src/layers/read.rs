@@ -1,0 +1,308 @@
+//! Reads the body within its bounds and looks at what the layers below need of it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, Response, StatusCode, header};
+use http_body::Body as _;
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tallygate_adapter::{ErrorKind, Peek, peek};
+use tallygate_store::KeyEntry;
+use tokio::time::{Instant, Sleep};
+use tower::Service;
+
+use super::{Reply, facts, plane_layer};
+use crate::body::ReplyBody;
+use crate::facts::Facts;
+use crate::path::{Endpoint, Operation};
+use crate::plane::DataPlane;
+use crate::refusal::Refusal;
+use crate::upstream::AskedWith;
+
+/// A request whose body has been read.
+pub struct Question {
+    pub facts: Arc<Facts>,
+    pub key: Arc<KeyEntry>,
+    pub endpoint: Endpoint,
+    /// The public name of the model.
+    pub model: String,
+    pub stream: bool,
+    pub body: Bytes,
+    pub peek: Peek,
+    /// The client's query without the `?`.
+    pub query: String,
+    pub asked: AskedWith,
+}
+
+plane_layer! {
+    /// See the module.
+    ReadLayer => Read
+}
+
+#[derive(Clone)]
+pub struct Read<S> {
+    plane: Arc<DataPlane>,
+    inner: S,
+}
+
+impl<S> Service<Request<Incoming>> for Read<S>
+where
+    S: Service<Question, Response = Response<ReplyBody>, Error = Refusal> + Clone,
+{
+    type Response = Response<ReplyBody>;
+    type Error = Refusal;
+    type Future = ReadFuture<S>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        match self.start(request) {
+            Ok(reading) => ReadFuture::Reading { reading: Some(Box::new(reading)), inner: self.inner.clone() },
+            Err(refusal) => ReadFuture::Refused { refusal: Some(refusal) },
+        }
+    }
+}
+
+impl<S> Read<S> {
+    fn start(&self, request: Request<Incoming>) -> Result<Reading, Refusal> {
+        let config = &self.plane.config;
+        let facts = facts(&request)?;
+        let (Some(endpoint), Some(key)) = (facts.endpoint().cloned(), facts.key().cloned()) else {
+            return Err(Refusal::internal());
+        };
+        check_content(request.headers())?;
+        let announced = request.body().size_hint().lower();
+        if announced > config.max_body_bytes as u64 {
+            return Err(too_large(config.max_body_bytes));
+        }
+        let now = Instant::now();
+        Ok(Reading {
+            facts,
+            key,
+            asked: AskedWith::of(endpoint.dialect, request.headers()),
+            query: request.uri().query().unwrap_or_default().to_owned(),
+            endpoint,
+            body: request.into_body(),
+            announced: announced as usize,
+            read: Gathered::Nothing,
+            limit: config.max_body_bytes,
+            idle_timeout: config.body_idle_timeout,
+            deadline: now + config.body_timeout,
+            timer: None,
+        })
+    }
+}
+
+/// JSON and nothing around it: what the client compressed would have to be bounded twice.
+fn check_content(headers: &HeaderMap) -> Result<(), Refusal> {
+    if let Some(value) = headers.get(header::CONTENT_TYPE) {
+        let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        if essence != "application/json" && !essence.ends_with("+json") {
+            let message = format!("The body must be JSON: send `content-type: application/json`, not `{essence}`.");
+            return Err(
+                Refusal::new(ErrorKind::UnsupportedMediaType, "unsupported_content_type", message).with_should_retry(false)
+            );
+        }
+    }
+    if let Some(value) = headers.get(header::CONTENT_ENCODING)
+        && !value.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        let message = "Compressed request bodies are not accepted. Send the body without `content-encoding`.";
+        return Err(
+            Refusal::new(ErrorKind::UnsupportedMediaType, "unsupported_content_encoding", message).with_should_retry(false)
+        );
+    }
+    Ok(())
+}
+
+fn too_large(limit: usize) -> Refusal {
+    Refusal::new(ErrorKind::TooLarge, "request_too_large", format!("The request body is larger than {limit} bytes."))
+        .with_should_retry(false)
+}
+
+struct Reading {
+    facts: Arc<Facts>,
+    key: Arc<KeyEntry>,
+    endpoint: Endpoint,
+    asked: AskedWith,
+    query: String,
+    body: Incoming,
+    announced: usize,
+    read: Gathered,
+    limit: usize,
+    idle_timeout: Duration,
+    deadline: Instant,
+    /// Made when the client first lets us wait.
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// What has come so far. A body in one piece is not copied.
+enum Gathered {
+    Nothing,
+    One(Bytes),
+    Many(BytesMut),
+}
+
+impl Reading {
+    fn poll_body(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, Refusal>> {
+        loop {
+            match Pin::new(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.timer = None;
+                    if let Ok(data) = frame.into_data() {
+                        self.take(data)?;
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let message = format!("The request body broke off: {error}.");
+                    return Poll::Ready(Err(Refusal::bad_request("incomplete_body", message)));
+                }
+                Poll::Ready(None) => return Poll::Ready(Ok(std::mem::replace(&mut self.read, Gathered::Nothing).into_bytes())),
+                Poll::Pending => {
+                    let until = self.deadline.min(Instant::now() + self.idle_timeout);
+                    let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
+                    ready!(timer.as_mut().poll(cx));
+                    let refusal = Refusal::bad_request("request_timeout", "The request body did not arrive in time.");
+                    return Poll::Ready(Err(refusal.with_status(StatusCode::REQUEST_TIMEOUT).with_should_retry(true)));
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, data: Bytes) -> Result<(), Refusal> {
+        if self.read.len() + data.len() > self.limit {
+            return Err(too_large(self.limit));
+        }
+        self.read = match std::mem::replace(&mut self.read, Gathered::Nothing) {
+            Gathered::Nothing => Gathered::One(data),
+            Gathered::One(first) => {
+                let mut many = BytesMut::with_capacity(self.announced.max(first.len() + data.len()));
+                many.extend_from_slice(&first);
+                many.extend_from_slice(&data);
+                Gathered::Many(many)
+            }
+            Gathered::Many(mut many) => {
+                many.extend_from_slice(&data);
+                Gathered::Many(many)
+            }
+        };
+        Ok(())
+    }
+
+    fn into_question(self, body: Bytes) -> Result<Question, Refusal> {
+        self.facts.learn_bytes_in(body.len() as u64);
+        if body.is_empty() {
+            return Err(Refusal::bad_request("empty_body", "The request has no body. Send the request as a JSON object."));
+        }
+        let peek = peek(self.endpoint.dialect, &body)?;
+        let (model, stream) = match &self.endpoint.operation {
+            Operation::Generate { model, stream } => (model.clone(), *stream),
+            _ => (peek.model.clone().unwrap_or_default(), peek.stream),
+        };
+        if model.is_empty() {
+            let message = "The field `model` is missing. Name one of the models that GET /v1/models lists.";
+            return Err(Refusal::bad_request("missing_model", message).with_param(Some("model".to_owned())));
+        }
+        let stream = stream && self.endpoint.operation != Operation::Embeddings;
+        self.facts.learn_model(model.clone(), stream);
+        Ok(Question {
+            facts: self.facts,
+            key: self.key,
+            endpoint: self.endpoint,
+            model,
+            stream,
+            body,
+            peek,
+            query: self.query,
+            asked: self.asked,
+        })
+    }
+}
+
+impl Gathered {
+    fn len(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::One(bytes) => bytes.len(),
+            Self::Many(bytes) => bytes.len(),
+        }
+    }
+
+    fn into_bytes(self) -> Bytes {
+        match self {
+            Self::Nothing => Bytes::new(),
+            Self::One(bytes) => bytes,
+            Self::Many(bytes) => bytes.freeze(),
+        }
+    }
+}
+
+pin_project! {
+    #[project = Project]
+    pub enum ReadFuture<S: Service<Question>> {
+        Refused { refusal: Option<Refusal> },
+        Reading { reading: Option<Box<Reading>>, inner: S },
+        Serving { #[pin] serving: S::Future },
+    }
+}
+
+impl<S> Future for ReadFuture<S>
+where
+    S: Service<Question, Response = Response<ReplyBody>, Error = Refusal>,
+{
+    type Output = Reply;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Reply> {
+        loop {
+            let serving = match self.as_mut().project() {
+                Project::Refused { refusal } => return Poll::Ready(Err(refusal.take().unwrap_or_else(Refusal::internal))),
+                Project::Serving { serving } => return serving.poll(cx),
+                Project::Reading { reading, inner } => {
+                    let Some(open) = reading.as_mut() else { return Poll::Ready(Err(Refusal::internal())) };
+                    let body = ready!(open.poll_body(cx))?;
+                    let Some(open) = reading.take() else { return Poll::Ready(Err(Refusal::internal())) };
+                    inner.call(open.into_question(body)?)
+                }
+            };
+            self.set(Self::Serving { serving });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(headers: &[(&'static str, &'static str)]) -> Option<&'static str> {
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        check_content(&headers).err().map(|refusal| refusal.code)
+    }
+
+    #[test]
+    fn json_is_accepted_under_every_name_it_has() {
+        for content_type in
+            ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/vnd.api+json"]
+        {
+            assert_eq!(refused(&[("content-type", content_type)]), None, "{content_type}");
+        }
+        assert_eq!(refused(&[]), None);
+        assert_eq!(refused(&[("content-encoding", "identity")]), None);
+    }
+
+    #[test]
+    fn other_content_and_compression_are_refused() {
+        for content_type in ["text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"] {
+            assert_eq!(refused(&[("content-type", content_type)]), Some("unsupported_content_type"), "{content_type}");
+        }
+        for encoding in ["gzip", "zstd", "identity, gzip"] {
+            assert_eq!(refused(&[("content-encoding", encoding)]), Some("unsupported_content_encoding"), "{encoding}");
+        }
+    }
+}

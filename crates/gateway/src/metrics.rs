@@ -1,0 +1,519 @@
+//! The data plane's metrics. Handles are looked up once per model and upstream and then kept, so that counting a request
+//! costs a few atomic additions.
+//!
+//! Label rules: a label's values come from configuration or from a closed set, never from a client. A model name that is
+//! not configured is `other`. Histograms carry no tenant. Each family of kept handles is capped; beyond the cap all is
+//! `other`.
+
+use std::collections::HashMap;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::time::Duration;
+
+use prometheus::core::Collector;
+use prometheus::{
+    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+};
+use tallygate_billing::{Outcome, UsageSource};
+use tallygate_types::{Pico, Usage, UsageClass};
+
+/// Distinct values one label may take before the rest is `other`.
+const MAX_LABEL_VALUES: usize = 500;
+/// The label of everything that is not configured.
+pub const OTHER: &str = "other";
+
+/// Seconds. OpenTelemetry's boundaries for generative AI, extended: reasoning runs last for minutes.
+const DURATION_BUCKETS: [f64; 14] = [0.01, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 163.84, 655.36];
+const FIRST_TOKEN_BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
+const PER_TOKEN_BUCKETS: [f64; 12] = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 1.0];
+const OVERHEAD_BUCKETS: [f64; 13] =
+    [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0];
+
+/// Pico-units in one unit of money.
+const PICO_PER_UNIT: f64 = 1e12;
+
+/// The operations that are counted; the position is the index into the kept handles.
+const ENDPOINTS: [&str; 7] = ["chat_completions", "responses", "messages", "generate_content", "embeddings", "models", OTHER];
+
+/// All metrics of the data plane and the registry that renders them.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    request_duration: HistogramVec,
+    first_token: HistogramVec,
+    per_token: HistogramVec,
+    tokens: IntCounterVec,
+    billed: CounterVec,
+    tenant_requests: IntCounterVec,
+    tenant_tokens: IntCounterVec,
+    attempts: IntCounterVec,
+    upstream_duration: HistogramVec,
+    failovers: IntCounterVec,
+    limit_decisions: IntCounterVec,
+    auth_failures: IntCounterVec,
+    translation_losses: IntCounterVec,
+    pub connections_open: IntGauge,
+    pub connections_refused: IntCounter,
+    pub usage_estimated: IntCounter,
+    pub usage_unpriced: IntCounter,
+    pub journal_failures: IntCounter,
+    pub rejections_unrecorded: IntCounter,
+    pub panics: IntCounter,
+    models: Kept<ModelHandles>,
+    tenants: Kept<TenantHandles>,
+    upstreams: Kept<UpstreamHandles>,
+    endpoints: [EndpointHandles; ENDPOINTS.len()],
+}
+
+/// The handles of one label value, made when it is first seen.
+struct Kept<T> {
+    by_name: RwLock<HashMap<String, Arc<T>>>,
+}
+
+/// Everything counted for one model, by endpoint and by whether it was streamed.
+pub struct ModelHandles {
+    name: String,
+    series: [[OnceLock<ModelSeries>; 2]; ENDPOINTS.len()],
+}
+
+struct ModelSeries {
+    outcomes: [OnceLock<IntCounter>; Outcome::ALL.len()],
+    duration: Histogram,
+    first_token: Histogram,
+    per_token: Histogram,
+}
+
+struct TenantHandles {
+    requests: IntCounter,
+    tokens: IntCounter,
+}
+
+struct UpstreamHandles {
+    duration: Histogram,
+}
+
+struct EndpointHandles {
+    overhead: Histogram,
+    in_flight: IntGauge,
+    streams_open: IntGauge,
+}
+
+/// One finished request, as the metrics see it.
+pub struct Finished<'a> {
+    pub endpoint: &'static str,
+    /// A configured name, or `None`.
+    pub model: Option<&'a str>,
+    pub tenant: Option<&'a str>,
+    pub provider: Option<&'static str>,
+    pub stream: bool,
+    pub outcome: Outcome,
+    pub duration: Duration,
+    pub first_token: Option<Duration>,
+    pub overhead: Duration,
+    pub usage: &'a Usage,
+    pub usage_source: UsageSource,
+    pub charge: Pico,
+    pub currency: Option<&'a str>,
+}
+
+/// Counts a thing as present until it is dropped.
+pub struct Present(IntGauge);
+
+impl Metrics {
+    /// Registers everything in a registry of its own.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new_custom(Some("tallygate".to_owned()), None)?;
+        let by_model = ["endpoint", "model", "stream"];
+        let overhead =
+            histogram(&registry, "overhead_seconds", "Time spent in the gateway itself", &OVERHEAD_BUCKETS, &["endpoint"])?;
+        let in_flight =
+            register(&registry, IntGaugeVec::new(Opts::new("requests_in_flight", "Requests being served"), &["endpoint"])?)?;
+        let streams_open =
+            register(&registry, IntGaugeVec::new(Opts::new("streams_open", "Streams being sent"), &["endpoint"])?)?;
+        let endpoints = ENDPOINTS.map(|endpoint| EndpointHandles {
+            overhead: overhead.with_label_values(&[endpoint]),
+            in_flight: in_flight.with_label_values(&[endpoint]),
+            streams_open: streams_open.with_label_values(&[endpoint]),
+        });
+        Ok(Self {
+            requests: counters(
+                &registry,
+                "requests_total",
+                "Requests by how they ended",
+                &["endpoint", "model", "outcome", "stream"],
+            )?,
+            request_duration: histogram(
+                &registry,
+                "request_duration_seconds",
+                "From the accepted request to the last byte of the answer",
+                &DURATION_BUCKETS,
+                &by_model,
+            )?,
+            first_token: histogram(
+                &registry,
+                "time_to_first_token_seconds",
+                "From the accepted request to the first content of a stream",
+                &FIRST_TOKEN_BUCKETS,
+                &by_model,
+            )?,
+            per_token: histogram(
+                &registry,
+                "time_per_output_token_seconds",
+                "Time of a stream after its first content, by output tokens",
+                &PER_TOKEN_BUCKETS,
+                &by_model,
+            )?,
+            tokens: counters(&registry, "tokens_total", "Tokens metered", &["model", "provider", "kind", "source"])?,
+            billed: register(
+                &registry,
+                CounterVec::new(
+                    Opts::new("billed_amount_total", "Money charged; the ledger has the exact sum"),
+                    &["currency", "model"],
+                )?,
+            )?,
+            tenant_requests: counters(&registry, "tenant_requests_total", "Requests by tenant", &["tenant"])?,
+            tenant_tokens: counters(&registry, "tenant_tokens_total", "Tokens by tenant", &["tenant"])?,
+            attempts: counters(
+                &registry,
+                "upstream_attempts_total",
+                "Attempts on upstreams",
+                &["upstream", "provider", "outcome", "reason"],
+            )?,
+            upstream_duration: histogram(
+                &registry,
+                "upstream_duration_seconds",
+                "From dispatch to the upstream's first answer",
+                &DURATION_BUCKETS,
+                &["upstream"],
+            )?,
+            failovers: counters(&registry, "failovers_total", "Requests moved to another upstream", &["from", "to", "reason"])?,
+            limit_decisions: counters(
+                &registry,
+                "ratelimit_decisions_total",
+                "Refusals by a limit",
+                &["scope", "dimension", "decision"],
+            )?,
+            auth_failures: counters(&registry, "auth_failures_total", "Requests without a valid key", &["reason"])?,
+            translation_losses: counters(
+                &registry,
+                "translation_lossy_total",
+                "Requests whose translation approximated or dropped something",
+                &["from", "to"],
+            )?,
+            connections_open: register(&registry, IntGauge::new("connections_open", "Client connections")?)?,
+            connections_refused: counter(&registry, "connections_refused_total", "Client connections beyond the cap")?,
+            usage_estimated: counter(&registry, "usage_estimated_total", "Requests whose usage had to be estimated")?,
+            usage_unpriced: counter(&registry, "usage_unpriced_total", "Requests with usage that no price covers; must be 0")?,
+            journal_failures: counter(&registry, "journal_failures_total", "Writes the journal refused; must be 0")?,
+            rejections_unrecorded: counter(
+                &registry,
+                "rejections_unrecorded_total",
+                "Refused requests that were counted but, being too many, not recorded",
+            )?,
+            panics: counter(&registry, "panics_total", "Requests that ended in a bug; must be 0")?,
+            models: Kept::default(),
+            tenants: Kept::default(),
+            upstreams: Kept::default(),
+            endpoints,
+            registry,
+        })
+    }
+
+    /// For rendering, and for others to register beside.
+    pub fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
+    /// The page a Prometheus server scrapes.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        prometheus::TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+
+    pub fn finished(&self, request: &Finished<'_>) {
+        let endpoint = index(request.endpoint);
+        let model = self.model(request.model.unwrap_or(OTHER));
+        let series = self.series(&model, endpoint, request.stream);
+        series.outcomes[request.outcome as usize]
+            .get_or_init(|| {
+                let labels = [ENDPOINTS[endpoint], model.name.as_str(), request.outcome.as_str(), truth(request.stream)];
+                self.requests.with_label_values(&labels)
+            })
+            .inc();
+        series.duration.observe(request.duration.as_secs_f64());
+        self.endpoints[endpoint].overhead.observe(request.overhead.as_secs_f64());
+        if let Some(first) = request.first_token {
+            series.first_token.observe(first.as_secs_f64());
+            let output = request.usage.output_total();
+            if output > 1 {
+                series.per_token.observe(request.duration.saturating_sub(first).as_secs_f64() / (output - 1) as f64);
+            }
+        }
+        let total = request.usage.total();
+        if total > 0 {
+            self.count_tokens(&model.name, request);
+        }
+        if let Some(currency) = request.currency
+            && request.charge > Pico::ZERO
+        {
+            // A graph's approximation: no bill is made of it.
+            self.billed.with_label_values(&[currency, &model.name]).inc_by(request.charge.get() as f64 / PICO_PER_UNIT);
+        }
+        if let Some(tenant) = request.tenant {
+            let tenant = self.tenants.get(tenant, |name| TenantHandles {
+                requests: self.tenant_requests.with_label_values(&[name]),
+                tokens: self.tenant_tokens.with_label_values(&[name]),
+            });
+            tenant.requests.inc();
+            tenant.tokens.inc_by(total);
+        }
+        if request.usage_source == UsageSource::Estimated {
+            self.usage_estimated.inc();
+        }
+    }
+
+    fn count_tokens(&self, model: &str, request: &Finished<'_>) {
+        for (class, tokens) in request.usage.iter() {
+            let labels = [model, request.provider.unwrap_or(OTHER), kind(class), request.usage_source.as_str()];
+            self.tokens.with_label_values(&labels).inc_by(tokens);
+        }
+    }
+
+    /// Counts one request of `endpoint` as being served until the result is dropped.
+    pub fn serving(&self, endpoint: &str) -> Present {
+        Present::new(&self.endpoints[index(endpoint)].in_flight)
+    }
+
+    /// Counts one stream of `endpoint` as open until the result is dropped.
+    pub fn streaming(&self, endpoint: &str) -> Present {
+        Present::new(&self.endpoints[index(endpoint)].streams_open)
+    }
+
+    pub fn attempted(&self, upstream: &str, provider: &'static str, outcome: &'static str, reason: &str, duration: Duration) {
+        self.attempts.with_label_values(&[upstream, provider, outcome, reason]).inc();
+        let handles =
+            self.upstreams.get(upstream, |name| UpstreamHandles { duration: self.upstream_duration.with_label_values(&[name]) });
+        handles.duration.observe(duration.as_secs_f64());
+    }
+
+    pub fn failed_over(&self, from: &str, to: &str, reason: &str) {
+        self.failovers.with_label_values(&[from, to, reason]).inc();
+    }
+
+    pub fn limited(&self, scope: &str, dimension: &str) {
+        self.limit_decisions.with_label_values(&[scope, dimension, "refused"]).inc();
+    }
+
+    pub fn not_authenticated(&self, reason: &str) {
+        self.auth_failures.with_label_values(&[reason]).inc();
+    }
+
+    pub fn lossy(&self, from: &str, to: &str) {
+        self.translation_losses.with_label_values(&[from, to]).inc();
+    }
+
+    /// Forgets the series of an upstream or a model that is no longer configured.
+    pub fn forget_model(&self, name: &str) {
+        self.models.by_name.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        for endpoint in ENDPOINTS {
+            for stream in ["false", "true"] {
+                let labels = [endpoint, name, stream];
+                for family in [&self.request_duration, &self.first_token, &self.per_token] {
+                    let _ = family.remove_label_values(&labels);
+                }
+                for outcome in Outcome::ALL {
+                    let _ = self.requests.remove_label_values(&[endpoint, name, outcome.as_str(), stream]);
+                }
+            }
+        }
+    }
+
+    fn model(&self, name: &str) -> Arc<ModelHandles> {
+        self.models.get(name, |name| ModelHandles {
+            name: name.to_owned(),
+            series: std::array::from_fn(|_| std::array::from_fn(|_| OnceLock::new())),
+        })
+    }
+
+    fn series<'a>(&self, model: &'a ModelHandles, endpoint: usize, stream: bool) -> &'a ModelSeries {
+        model.series[endpoint][usize::from(stream)].get_or_init(|| {
+            let labels = [ENDPOINTS[endpoint], model.name.as_str(), truth(stream)];
+            ModelSeries {
+                outcomes: std::array::from_fn(|_| OnceLock::new()),
+                duration: self.request_duration.with_label_values(&labels),
+                first_token: self.first_token.with_label_values(&labels),
+                per_token: self.per_token.with_label_values(&labels),
+            }
+        })
+    }
+}
+
+impl<T> Default for Kept<T> {
+    fn default() -> Self {
+        Self { by_name: RwLock::default() }
+    }
+}
+
+impl<T> Kept<T> {
+    fn get(&self, name: &str, make: impl Fn(&str) -> T) -> Arc<T> {
+        if let Some(handles) = self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+            return Arc::clone(handles);
+        }
+        let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
+        let name = if by_name.len() < MAX_LABEL_VALUES || by_name.contains_key(name) { name } else { OTHER };
+        Arc::clone(by_name.entry(name.to_owned()).or_insert_with(|| Arc::new(make(name))))
+    }
+}
+
+impl Present {
+    fn new(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
+    }
+}
+
+impl Drop for Present {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+fn index(endpoint: &str) -> usize {
+    ENDPOINTS.iter().position(|known| *known == endpoint).unwrap_or(ENDPOINTS.len() - 1)
+}
+
+const fn truth(value: bool) -> &'static str {
+    if value { "true" } else { "false" }
+}
+
+/// The kinds that graphs tell apart; usage records keep all classes.
+const fn kind(class: UsageClass) -> &'static str {
+    match class {
+        UsageClass::InputCacheRead | UsageClass::InputAudioCached => "cached_input",
+        UsageClass::InputCacheWrite5m | UsageClass::InputCacheWrite1h => "cache_write",
+        UsageClass::InputUncached | UsageClass::InputAudio | UsageClass::InputImage | UsageClass::InputVideo => "input",
+        UsageClass::OutputReasoning => "reasoning",
+        UsageClass::OutputText | UsageClass::OutputAudio | UsageClass::OutputImage => "output",
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, collector: C) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(collector.clone()))?;
+    Ok(collector)
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    register(registry, IntCounter::new(name, help)?)
+}
+
+fn counters(registry: &Registry, name: &str, help: &str, labels: &[&str]) -> Result<IntCounterVec, prometheus::Error> {
+    register(registry, IntCounterVec::new(Opts::new(name, help), labels)?)
+}
+
+fn histogram(
+    registry: &Registry,
+    name: &str,
+    help: &str,
+    buckets: &[f64],
+    labels: &[&str],
+) -> Result<HistogramVec, prometheus::Error> {
+    register(registry, HistogramVec::new(HistogramOpts::new(name, help).buckets(buckets.to_vec()), labels)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn finished<'a>(model: Option<&'a str>, usage: &'a Usage) -> Finished<'a> {
+        Finished {
+            endpoint: "chat_completions",
+            model,
+            tenant: Some("acme"),
+            provider: Some("openai"),
+            stream: false,
+            outcome: Outcome::Ok,
+            duration: Duration::from_millis(20),
+            first_token: None,
+            overhead: Duration::from_micros(80),
+            usage,
+            usage_source: UsageSource::Provider,
+            charge: Pico::new(3_600_000_000),
+            currency: Some("USD"),
+        }
+    }
+
+    fn series(metrics: &Metrics) -> usize {
+        metrics.render().unwrap().lines().filter(|line| !line.starts_with('#')).count()
+    }
+
+    #[test]
+    fn a_finished_request_is_counted_under_its_configured_names() {
+        let metrics = Metrics::new().unwrap();
+        let usage = Usage::default().with(UsageClass::InputUncached, 1_200).with(UsageClass::OutputReasoning, 7);
+        metrics.finished(&finished(Some("smart"), &usage));
+        let page = metrics.render().unwrap();
+        for line in [
+            r#"tallygate_requests_total{endpoint="chat_completions",model="smart",outcome="ok",stream="false"} 1"#,
+            r#"tallygate_tokens_total{kind="input",model="smart",provider="openai",source="provider"} 1200"#,
+            r#"tallygate_tokens_total{kind="reasoning",model="smart",provider="openai",source="provider"} 7"#,
+            r#"tallygate_billed_amount_total{currency="USD",model="smart"} 0.0036"#,
+            r#"tallygate_tenant_tokens_total{tenant="acme"} 1207"#,
+            r#"tallygate_request_duration_seconds_bucket{endpoint="chat_completions",model="smart",stream="false",le="0.04"} 1"#,
+        ] {
+            assert!(page.contains(line), "{line} is not in\n{page}");
+        }
+    }
+
+    #[test]
+    fn unconfigured_models_and_endpoints_grow_no_series() {
+        let metrics = Metrics::new().unwrap();
+        let none = Usage::default();
+        metrics.finished(&Finished { outcome: Outcome::ClientError, charge: Pico::ZERO, ..finished(None, &none) });
+        metrics.finished(&Finished {
+            endpoint: "junk",
+            outcome: Outcome::ClientError,
+            charge: Pico::ZERO,
+            ..finished(None, &none)
+        });
+        let before = series(&metrics);
+        for _ in 0..1_000 {
+            metrics.finished(&Finished { outcome: Outcome::ClientError, charge: Pico::ZERO, ..finished(None, &none) });
+            metrics.finished(&Finished {
+                endpoint: "junk",
+                outcome: Outcome::ClientError,
+                charge: Pico::ZERO,
+                ..finished(None, &none)
+            });
+        }
+        assert_eq!(series(&metrics), before);
+    }
+
+    #[test]
+    fn beyond_the_cap_a_label_is_other() {
+        let metrics = Metrics::new().unwrap();
+        let none = Usage::default();
+        for number in 0..MAX_LABEL_VALUES + 50 {
+            let name = format!("model-{number}");
+            metrics.finished(&Finished { tenant: Some(&name), ..finished(Some("m"), &none) });
+        }
+        let page = metrics.render().unwrap();
+        assert_eq!(page.matches("tallygate_tenant_requests_total{").count(), MAX_LABEL_VALUES + 1);
+        assert!(page.contains(r#"tallygate_tenant_requests_total{tenant="other"} 50"#));
+    }
+
+    #[test]
+    fn a_removed_model_takes_its_series_along() {
+        let metrics = Metrics::new().unwrap();
+        metrics.finished(&finished(Some("gone"), &Usage::default()));
+        assert!(metrics.render().unwrap().contains(r#"requests_total{endpoint="chat_completions",model="gone""#));
+        metrics.forget_model("gone");
+        assert!(!metrics.render().unwrap().contains(r#"requests_total{endpoint="chat_completions",model="gone""#));
+    }
+
+    #[test]
+    fn what_is_present_is_counted_until_it_is_dropped() {
+        let metrics = Metrics::new().unwrap();
+        let one = metrics.serving("messages");
+        assert!(metrics.render().unwrap().contains(r#"tallygate_requests_in_flight{endpoint="messages"} 1"#));
+        drop(one);
+        assert!(metrics.render().unwrap().contains(r#"tallygate_requests_in_flight{endpoint="messages"} 0"#));
+    }
+}

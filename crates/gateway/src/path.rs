@@ -1,0 +1,331 @@
+//! From method, path and headers to the operation that is meant and the dialect its answer must speak.
+//!
+//! Clients disagree about where `/v1` belongs, so every base URL a person is likely to type works: `/v1/v1/...`, no
+//! `/v1` at all, `/openai/v1`, `/anthropic`, `/gemini`, a trailing or a doubled slash.
+
+use std::borrow::Cow;
+
+use http::{HeaderMap, Method, header};
+use tallygate_types::Dialect;
+
+/// No base URL has more prefixes than this before the resource itself.
+const MAX_PREFIXES: usize = 4;
+/// A guess farther from what was asked than this is not worth naming (0 is equal, 1 is unrelated).
+const MAX_SUGGESTION_DISTANCE: f64 = 0.4;
+
+/// The endpoints as the documentation names them, for suggestions.
+const ENDPOINTS: [&str; 8] = [
+    "/v1/chat/completions",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/embeddings",
+    "/v1/models",
+    "/v1beta/models",
+    "/v1beta/models/{model}:generateContent",
+    "/v1beta/models/{model}:streamGenerateContent",
+];
+
+/// What a request asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Operation {
+    /// `HEAD /` and `GET /`: is this thing alive, and what is it?
+    Root,
+    ChatCompletions,
+    Responses,
+    Messages,
+    Embeddings,
+    /// Gemini names the model and whether to stream in the path.
+    Generate {
+        model: String,
+        stream: bool,
+    },
+    ListModels,
+    GetModel(String),
+}
+
+/// An operation and the dialect in which its answer, or its error, is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub operation: Operation,
+    pub dialect: Dialect,
+}
+
+/// Why a request has no endpoint. The dialect is the best guess, so that the client's SDK can read the error.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NoEndpoint {
+    NotFound { dialect: Dialect, suggestion: Option<&'static str> },
+    MethodNotAllowed { dialect: Dialect, allow: &'static str },
+}
+
+impl Operation {
+    /// The name in usage records, metrics and logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::ChatCompletions => "chat_completions",
+            Self::Responses => "responses",
+            Self::Messages => "messages",
+            Self::Embeddings => "embeddings",
+            Self::Generate { .. } => "generate_content",
+            Self::ListModels | Self::GetModel(_) => "models",
+        }
+    }
+}
+
+/// Finds the endpoint of a request.
+pub fn locate(method: &Method, path: &str, query: Option<&str>, headers: &HeaderMap) -> Result<Endpoint, NoEndpoint> {
+    let mut segments: &[&str] = &path.split('/').filter(|segment| !segment.is_empty()).collect::<Vec<_>>();
+    let mut family = None;
+    for _ in 0..MAX_PREFIXES {
+        let Some((first, rest)) = segments.split_first() else { break };
+        match *first {
+            "v1" => {}
+            // The last one wins: `/v1beta/openai/...` is Google's own address of the OpenAI protocol.
+            "openai" => family = Some(Dialect::OpenaiChat),
+            "anthropic" => family = Some(Dialect::Anthropic),
+            "gemini" | "genai" | "v1beta" | "v1alpha" => family = Some(Dialect::Gemini),
+            _ => break,
+        }
+        segments = rest;
+    }
+
+    let listing = family.unwrap_or_else(|| listing_dialect(query, headers));
+    let (operation, dialect, allow) = match segments {
+        [] => (Operation::Root, listing, "GET, HEAD"),
+        ["chat", "completions"] => (Operation::ChatCompletions, Dialect::OpenaiChat, "POST"),
+        ["responses"] => (Operation::Responses, Dialect::OpenaiResponses, "POST"),
+        ["messages"] => (Operation::Messages, Dialect::Anthropic, "POST"),
+        ["embeddings"] => (Operation::Embeddings, Dialect::OpenaiChat, "POST"),
+        ["models"] => (Operation::ListModels, listing, "GET"),
+        ["models", id @ ..] => match generate(id) {
+            Some(operation) => (operation, Dialect::Gemini, "POST"),
+            None if id.last().is_some_and(|last| last.contains(':')) && *method == Method::POST => {
+                return Err(NoEndpoint::NotFound { dialect: Dialect::Gemini, suggestion: Some(ENDPOINTS[6]) });
+            }
+            None => (Operation::GetModel(decode(&id.join("/")).into_owned()), listing, "GET"),
+        },
+        _ => return Err(NoEndpoint::NotFound { dialect: listing, suggestion: suggest(segments) }),
+    };
+    let fits = match *method {
+        Method::POST => allow == "POST",
+        Method::GET => allow.starts_with("GET"),
+        Method::HEAD => operation == Operation::Root,
+        _ => false,
+    };
+    if fits { Ok(Endpoint { operation, dialect }) } else { Err(NoEndpoint::MethodNotAllowed { dialect, allow }) }
+}
+
+/// `models/{model}:{verb}`. The model may itself hold slashes and colons, written out or percent-encoded.
+fn generate(id: &[&str]) -> Option<Operation> {
+    let joined = id.join("/");
+    let decoded = decode(&joined);
+    let (model, verb) = decoded.rsplit_once(':')?;
+    let stream = match verb {
+        "generateContent" => false,
+        "streamGenerateContent" => true,
+        _ => return None,
+    };
+    let model = model.strip_prefix("models/").unwrap_or(model);
+    (!model.is_empty()).then(|| Operation::Generate { model: model.to_owned(), stream })
+}
+
+/// Three vendors share `/v1/models`; the headers tell which one's client is asking.
+fn listing_dialect(query: Option<&str>, headers: &HeaderMap) -> Dialect {
+    let has = |name: &str| headers.get(name).is_some_and(|value| !value.is_empty());
+    if has("x-goog-api-key") || query_value(query, "key").is_some_and(|key| !key.is_empty()) {
+        Dialect::Gemini
+    } else if has("anthropic-version") || (has("x-api-key") && !headers.contains_key(header::AUTHORIZATION)) {
+        Dialect::Anthropic
+    } else {
+        Dialect::OpenaiChat
+    }
+}
+
+/// The endpoint whose documented path is closest to what was asked.
+fn suggest(segments: &[&str]) -> Option<&'static str> {
+    let asked = segments.join("/");
+    ENDPOINTS
+        .into_iter()
+        .map(|endpoint| {
+            let bare = endpoint.trim_start_matches("/v1beta").trim_start_matches("/v1").trim_start_matches('/');
+            (1.0 - strsim::normalized_levenshtein(bare, &asked), endpoint)
+        })
+        .filter(|(distance, _)| *distance <= MAX_SUGGESTION_DISTANCE)
+        .min_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, endpoint)| endpoint)
+}
+
+/// The endpoints, for an error that has no better guess.
+pub fn documented() -> String {
+    ENDPOINTS.join(", ")
+}
+
+/// The first value of a query parameter, percent-decoded.
+pub fn query_value<'a>(query: Option<&'a str>, name: &str) -> Option<Cow<'a, str>> {
+    query?.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (key == name).then(|| decode(value))
+    })
+}
+
+/// Percent-decoding. What is not a valid escape, or not UTF-8 afterwards, stays as it was written.
+fn decode(text: &str) -> Cow<'_, str> {
+    if !text.contains('%') {
+        return Cow::Borrowed(text);
+    }
+    let hex = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        match (byte, hex(bytes.get(at + 1)), hex(bytes.get(at + 2))) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high * 16 + low) as u8);
+                at += 3;
+            }
+            _ => {
+                decoded.push(byte);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(decoded).map_or(Cow::Borrowed(text), Cow::Owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn find(method: Method, uri: &str, headers: &[(&'static str, &str)]) -> Result<Endpoint, NoEndpoint> {
+        let (path, query) = uri.split_once('?').map_or((uri, None), |(path, query)| (path, Some(query)));
+        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        locate(&method, path, query, &headers)
+    }
+
+    #[test]
+    fn every_base_url_a_person_types_reaches_the_same_endpoint() {
+        for (operation, dialect, paths) in [
+            (
+                Operation::ChatCompletions,
+                Dialect::OpenaiChat,
+                [
+                    "/v1/chat/completions",
+                    "/chat/completions",
+                    "/v1/v1/chat/completions",
+                    "/openai/v1/chat/completions",
+                    "/v1beta/openai/chat/completions",
+                    "//v1//chat/completions/",
+                ],
+            ),
+            (
+                Operation::Messages,
+                Dialect::Anthropic,
+                [
+                    "/v1/messages",
+                    "/messages",
+                    "/anthropic/messages",
+                    "/anthropic/v1/messages",
+                    "/anthropic/v1/v1/messages/",
+                    "/v1/messages?beta=true",
+                ],
+            ),
+            (
+                Operation::Responses,
+                Dialect::OpenaiResponses,
+                ["/v1/responses", "/responses", "/v1/responses/", "/openai/v1/responses", "/openai/responses", "/v1//responses"],
+            ),
+        ] {
+            for path in paths {
+                assert_eq!(find(Method::POST, path, &[]), Ok(Endpoint { operation: operation.clone(), dialect }), "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_gemini_path_names_the_model_and_the_stream() {
+        for (uri, model, stream) in [
+            ("/v1beta/models/g-3:generateContent", "g-3", false),
+            ("/v1/models/g-3:streamGenerateContent?alt=sse", "g-3", true),
+            ("/gemini/v1beta/models/g-3:streamGenerateContent", "g-3", true),
+            ("/v1beta/models/vendor/g-3:generateContent", "vendor/g-3", false),
+            ("/v1beta/models/vendor%2Fg-3:generateContent", "vendor/g-3", false),
+            ("/v1beta/models/models%2Fg-3%3AgenerateContent", "g-3", false),
+            ("/v1alpha/models/qwen3:8b:generateContent", "qwen3:8b", false),
+        ] {
+            let operation = Operation::Generate { model: model.into(), stream };
+            assert_eq!(find(Method::POST, uri, &[]), Ok(Endpoint { operation, dialect: Dialect::Gemini }), "{uri}");
+        }
+    }
+
+    #[test]
+    fn headers_tell_whose_model_list_is_meant() {
+        let bearer = ("authorization", "Bearer k");
+        for (uri, headers, dialect) in [
+            ("/v1/models", vec![bearer], Dialect::OpenaiChat),
+            ("/v1/models", vec![], Dialect::OpenaiChat),
+            ("/v1/models", vec![("x-api-key", "k")], Dialect::Anthropic),
+            ("/v1/models", vec![("x-api-key", "k"), bearer], Dialect::OpenaiChat),
+            ("/v1/models?limit=1000", vec![("anthropic-version", "2023-06-01"), bearer], Dialect::Anthropic),
+            ("/v1/models", vec![("x-goog-api-key", "k")], Dialect::Gemini),
+            ("/v1/models", vec![("x-goog-api-key", ""), bearer], Dialect::OpenaiChat),
+            ("/v1/models?key=k", vec![], Dialect::Gemini),
+            ("/v1beta/models", vec![bearer], Dialect::Gemini),
+            ("/v1beta/openai/models", vec![bearer], Dialect::OpenaiChat),
+            ("/anthropic/v1/models", vec![bearer], Dialect::Anthropic),
+        ] {
+            assert_eq!(
+                find(Method::GET, uri, &headers),
+                Ok(Endpoint { operation: Operation::ListModels, dialect }),
+                "{uri} {headers:?}"
+            );
+        }
+        assert_eq!(
+            find(Method::GET, "/v1/models/vendor/m%3A1", &[bearer]),
+            Ok(Endpoint { operation: Operation::GetModel("vendor/m:1".into()), dialect: Dialect::OpenaiChat })
+        );
+    }
+
+    #[test]
+    fn the_root_answers_probes_under_every_prefix() {
+        for (method, path) in [(Method::HEAD, "/"), (Method::GET, "/"), (Method::GET, "/v1"), (Method::HEAD, "/anthropic/")] {
+            assert_eq!(find(method, path, &[]).unwrap().operation, Operation::Root, "{path}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_path_names_the_right_one_and_a_wrong_method_the_right_method() {
+        for (path, suggestion) in [
+            ("/v1/chat/completion", Some("/v1/chat/completions")),
+            ("/v1/message", Some("/v1/messages")),
+            ("/v1/response", Some("/v1/responses")),
+            ("/v1/embedding", Some("/v1/embeddings")),
+            ("/dashboard/index.html", None),
+        ] {
+            assert_eq!(
+                find(Method::POST, path, &[]),
+                Err(NoEndpoint::NotFound { dialect: Dialect::OpenaiChat, suggestion }),
+                "{path}"
+            );
+        }
+        assert_eq!(
+            find(Method::POST, "/v1beta/models/g:countTokens", &[]),
+            Err(NoEndpoint::NotFound { dialect: Dialect::Gemini, suggestion: Some("/v1beta/models/{model}:generateContent") })
+        );
+        assert_eq!(
+            find(Method::GET, "/v1/messages", &[]),
+            Err(NoEndpoint::MethodNotAllowed { dialect: Dialect::Anthropic, allow: "POST" })
+        );
+        assert_eq!(
+            find(Method::DELETE, "/v1/models", &[]),
+            Err(NoEndpoint::MethodNotAllowed { dialect: Dialect::OpenaiChat, allow: "GET" })
+        );
+    }
+
+    #[test]
+    fn a_broken_escape_stays_as_written() {
+        assert_eq!(decode("a%2"), "a%2");
+        assert_eq!(decode("a%zz%41"), "a%zzA");
+        assert_eq!(decode("%ff"), "%ff");
+        assert_eq!(query_value(Some("a=1&key=x%2By&key=2"), "key").as_deref(), Some("x+y"));
+    }
+}

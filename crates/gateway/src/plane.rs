@@ -1,0 +1,117 @@
+//! What all layers share: the configuration as it is now, and the state that outlives a request.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use arc_swap::ArcSwap;
+use tallygate_billing::{Budgets, Journal, PriceBook};
+use tallygate_store::{KeyDigester, Snapshot};
+use tallygate_types::{Clock, ModelId, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use crate::config::GatewayConfig;
+use crate::limits::{Bucket, MemoryLimiter, RateLimiter};
+use crate::metrics::Metrics;
+use crate::upstream::{Health, Pool};
+
+/// What the data plane is given by whoever starts it.
+pub struct Parts {
+    pub config: GatewayConfig,
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    /// False while the snapshot may be out of date: then an unknown key is answered 503 and not 401.
+    pub store_fresh: Arc<AtomicBool>,
+    pub prices: Arc<PriceBook>,
+    pub budgets: Arc<Budgets>,
+    pub journal: Arc<Journal>,
+    pub digester: KeyDigester,
+    pub clock: Arc<dyn Clock>,
+    pub metrics: Arc<Metrics>,
+}
+
+/// The data plane. It reads configuration from memory, writes the journal, and waits for nothing else but upstreams.
+pub struct DataPlane {
+    pub config: Arc<GatewayConfig>,
+    pub metrics: Arc<Metrics>,
+    /// Cancel it to end the drain early: what still runs is told so in band.
+    pub stop: CancellationToken,
+    pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
+    pub(crate) store_fresh: Arc<AtomicBool>,
+    pub(crate) prices: Arc<PriceBook>,
+    pub(crate) budgets: Arc<Budgets>,
+    pub(crate) journal: Arc<Journal>,
+    pub(crate) digester: KeyDigester,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limiter: Arc<dyn RateLimiter>,
+    pub(crate) pool: Pool,
+    pub(crate) health: Health,
+    turns: RwLock<HashMap<ModelId, Arc<AtomicU64>>>,
+    in_flight: Arc<AtomicU32>,
+    rejections: Bucket,
+}
+
+/// One place among the requests in flight, free again when dropped.
+pub(crate) struct Seat(Arc<AtomicU32>);
+
+impl DataPlane {
+    pub fn new(parts: Parts) -> Arc<Self> {
+        Self::with_limiter(parts, Arc::new(MemoryLimiter::default()))
+    }
+
+    /// With another limiter than the one in memory.
+    pub fn with_limiter(parts: Parts, limiter: Arc<dyn RateLimiter>) -> Arc<Self> {
+        Arc::new(Self {
+            pool: Pool::new(&parts.config),
+            config: Arc::new(parts.config),
+            metrics: parts.metrics,
+            stop: CancellationToken::new(),
+            snapshot: parts.snapshot,
+            store_fresh: parts.store_fresh,
+            prices: parts.prices,
+            budgets: parts.budgets,
+            journal: parts.journal,
+            digester: parts.digester,
+            clock: parts.clock,
+            limiter,
+            health: Health::default(),
+            turns: RwLock::default(),
+            in_flight: Arc::default(),
+            rejections: Bucket::default(),
+        })
+    }
+
+    /// Requests that hold a seat: admitted and not yet settled.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// A seat for one request, if one is free.
+    pub(crate) fn seat(&self) -> Option<Seat> {
+        let seats = &self.in_flight;
+        let seat = (seats.fetch_add(1, Ordering::AcqRel) < self.config.max_in_flight).then(|| Seat(Arc::clone(seats)));
+        if seat.is_none() {
+            seats.fetch_sub(1, Ordering::AcqRel);
+        }
+        seat
+    }
+
+    /// The next turn of a model, for the shares of its targets.
+    pub(crate) fn turn(&self, model: ModelId) -> u64 {
+        if let Some(turn) = self.turns.read().unwrap_or_else(PoisonError::into_inner).get(&model) {
+            return turn.fetch_add(1, Ordering::Relaxed);
+        }
+        let mut turns = self.turns.write().unwrap_or_else(PoisonError::into_inner);
+        turns.entry(model).or_default().fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Whether one more refused request may be recorded: a flood of them must not fill the journal.
+    pub(crate) fn may_record_rejection(&self, now: Timestamp) -> bool {
+        self.rejections.take(1, u64::from(self.config.max_rejection_records_per_minute), now).is_ok()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,353 @@
+//! Why a request is not answered as it wished: the one error type of all layers.
+//!
+//! A layer says what is wrong; [`Refusal::into_response`] alone knows how to say it to a client, in the dialect of the
+//! endpoint that was called.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use tallygate_adapter::{BadRequest, ErrorDetails, ErrorKind, ErrorReply, encode_error};
+use tallygate_billing::{BudgetExceeded, BudgetReason, Outcome};
+use tallygate_types::{Dialect, RequestId};
+
+use crate::body::ReplyBody;
+use crate::limits::{Dimension, Exceeded};
+use crate::path;
+
+/// How long to wait where nothing better is known.
+pub const DEFAULT_RETRY: Duration = Duration::from_secs(1);
+/// Names offered for a misspelt one, at most.
+const MAX_SUGGESTIONS: usize = 3;
+/// A name farther from what was asked than this is not worth offering (1 is equal, 0 is unrelated).
+const MIN_SIMILARITY: f64 = 0.5;
+
+/// See the module.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{code}: {message}")]
+pub struct Refusal {
+    pub kind: ErrorKind,
+    /// Stable and part of the documentation.
+    pub code: &'static str,
+    pub message: String,
+    pub outcome: Outcome,
+    param: Option<String>,
+    retry_after: Option<Duration>,
+    should_retry: Option<bool>,
+    details: Option<Box<ErrorDetails>>,
+    /// Where the kind's usual status is too coarse (408, 414, 431).
+    status: Option<StatusCode>,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Refusal {
+    pub fn new(kind: ErrorKind, code: &'static str, message: impl Into<String>) -> Self {
+        let outcome = match kind {
+            ErrorKind::RateLimited => Outcome::RateLimited,
+            ErrorKind::QuotaExceeded => Outcome::QuotaExceeded,
+            ErrorKind::UpstreamUnavailable | ErrorKind::UpstreamInvalid => Outcome::UpstreamError,
+            ErrorKind::UpstreamTimeout => Outcome::Timeout,
+            ErrorKind::Internal => Outcome::Internal,
+            _ => Outcome::ClientError,
+        };
+        Self {
+            kind,
+            code,
+            message: message.into(),
+            outcome,
+            param: None,
+            retry_after: None,
+            should_retry: None,
+            details: None,
+            status: None,
+            headers: Vec::new(),
+        }
+    }
+
+    pub fn with_param(mut self, param: impl Into<Option<String>>) -> Self {
+        self.param = param.into();
+        self
+    }
+
+    pub fn with_retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    pub fn with_should_retry(mut self, should_retry: bool) -> Self {
+        self.should_retry = Some(should_retry);
+        self
+    }
+
+    pub fn with_status(mut self, status: StatusCode) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    pub fn with_outcome(mut self, outcome: Outcome) -> Self {
+        self.outcome = outcome;
+        self
+    }
+
+    pub fn with_header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    pub fn with_headers(mut self, headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>) -> Self {
+        self.headers.extend(headers);
+        self
+    }
+
+    pub fn with_attempts(mut self, attempts: usize) -> Self {
+        let reason = self.code.to_owned();
+        let details = self.details.get_or_insert_with(|| Box::new(ErrorDetails { reason, ..ErrorDetails::default() }));
+        details.attempts = u32::try_from(attempts).ok();
+        self
+    }
+
+    fn with_details(mut self, details: ErrorDetails) -> Self {
+        self.details = Some(Box::new(details));
+        self
+    }
+
+    pub fn no_such_path(method: &str, asked: &str, suggestion: Option<&str>) -> Self {
+        let message = match suggestion {
+            Some(right) => format!("There is no {method} {asked} here. Did you mean {right}?"),
+            None => format!("There is no {method} {asked} here. The endpoints are {}.", path::documented()),
+        };
+        Self::new(ErrorKind::NotFound, "unknown_url", message).with_should_retry(false)
+    }
+
+    pub fn wrong_method(method: &str, asked: &str, allow: &'static str) -> Self {
+        Self::new(ErrorKind::MethodNotAllowed, "method_not_allowed", format!("{asked} takes {allow}, not {method}."))
+            .with_header(header::ALLOW, HeaderValue::from_static(allow))
+            .with_should_retry(false)
+    }
+
+    pub fn no_key() -> Self {
+        let message = "No API key was given. Send it as `Authorization: Bearer <key>`, `x-api-key` or `x-goog-api-key`.";
+        Self::new(ErrorKind::Authentication, "missing_api_key", message).with_should_retry(false)
+    }
+
+    pub fn unknown_key() -> Self {
+        let message = "The API key is not valid. Check that it was copied whole and belongs to this gateway.";
+        Self::new(ErrorKind::Authentication, "invalid_api_key", message).with_should_retry(false)
+    }
+
+    pub fn key_undecided() -> Self {
+        let message = "The API key cannot be checked right now, because the configuration is out of date. Try again shortly.";
+        Self::new(ErrorKind::UpstreamUnavailable, "key_store_unavailable", message)
+            .with_retry_after(DEFAULT_RETRY)
+            .with_outcome(Outcome::Internal)
+    }
+
+    pub fn not_allowed(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Permission, code, message).with_should_retry(false)
+    }
+
+    pub fn bad_request(code: &'static str, message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::InvalidRequest, code, message).with_should_retry(false)
+    }
+
+    /// `known` are the names the key may use.
+    pub fn unknown_model<'a>(asked: &str, known: impl Iterator<Item = &'a str>) -> Self {
+        let shown: String = asked.chars().take(100).collect();
+        let lower = asked.to_lowercase();
+        let mut close: Vec<(f64, &str)> = known
+            .map(|name| (strsim::jaro_winkler(&name.to_lowercase(), &lower), name))
+            .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)
+            .collect();
+        close.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(b.1)));
+        close.truncate(MAX_SUGGESTIONS);
+        let hint = if close.is_empty() {
+            "GET /v1/models lists the models of your key.".to_owned()
+        } else {
+            let names: Vec<String> = close.iter().map(|(_, name)| format!("`{name}`")).collect();
+            format!("Close to it: {}.", names.join(", "))
+        };
+        Self::new(
+            ErrorKind::NotFound,
+            "model_not_found",
+            format!("The model `{shown}` does not exist or is not open to your key. {hint}"),
+        )
+        .with_param(Some("model".to_owned()))
+        .with_should_retry(false)
+    }
+
+    pub fn limited(exceeded: &Exceeded) -> Self {
+        let Exceeded { scope, dimension, limit, retry_after, .. } = *exceeded;
+        let what = match dimension {
+            Dimension::Requests => format!("{limit} requests per minute"),
+            Dimension::Tokens => format!("{limit} tokens per minute"),
+            Dimension::Concurrency => format!("{limit} requests at once"),
+        };
+        let seconds = retry_after.as_millis().div_ceil(1000).max(1);
+        let message = format!("Rate limit of this {} reached: {what}. Please retry in {seconds}s.", scope.as_str());
+        Self::new(ErrorKind::RateLimited, "rate_limit_exceeded", message).with_retry_after(retry_after).with_details(
+            ErrorDetails {
+                reason: format!("{}_limit", dimension.as_str()),
+                scope: Some(scope.as_str().to_owned()),
+                limit: Some(limit.to_string()),
+                ..ErrorDetails::default()
+            },
+        )
+    }
+
+    pub fn over_budget(exceeded: &BudgetExceeded) -> Self {
+        let BudgetExceeded { reason, limit, used, currency, resets_at } = exceeded;
+        let message = match reason {
+            BudgetReason::Exceeded => format!(
+                "The budget of {limit} {currency} does not cover this request: {used} {currency} are spent or reserved. \
+                 It starts anew at {resets_at}."
+            ),
+            BudgetReason::OtherCurrency(other) => {
+                format!("The model is priced in {other}, the budget of this tenant is in {currency}. Ask your administrator.")
+            }
+        };
+        Self::new(ErrorKind::QuotaExceeded, "insufficient_quota", message).with_should_retry(false).with_details(ErrorDetails {
+            reason: "budget".to_owned(),
+            scope: Some("tenant".to_owned()),
+            limit: Some(limit.to_string()),
+            used: Some(used.to_string()),
+            resets_at: Some(*resets_at),
+            ..ErrorDetails::default()
+        })
+    }
+
+    pub fn unavailable(message: impl Into<String>, wait: Option<Duration>) -> Self {
+        Self::new(ErrorKind::UpstreamUnavailable, "upstream_unavailable", message).with_retry_after(wait.unwrap_or(DEFAULT_RETRY))
+    }
+
+    pub fn internal() -> Self {
+        Self::new(
+            ErrorKind::Internal,
+            "internal_error",
+            "Something went wrong in the gateway. It has been noted under the request id.",
+        )
+    }
+
+    pub fn stopping() -> Self {
+        Self::new(
+            ErrorKind::UpstreamUnavailable,
+            "shutting_down",
+            "The gateway is shutting down. Try again: another one takes over.",
+        )
+        .with_retry_after(DEFAULT_RETRY)
+        .with_outcome(Outcome::Internal)
+    }
+
+    /// The form in which the adapter says it.
+    pub fn to_reply(&self, request_id: RequestId) -> ErrorReply {
+        ErrorReply {
+            kind: self.kind,
+            code: self.code,
+            message: self.message.clone(),
+            param: self.param.clone(),
+            request_id: request_id.to_string(),
+            retry_after: self.retry_after,
+            should_retry: self.should_retry,
+            details: self
+                .details
+                .as_deref()
+                .cloned()
+                .or_else(|| Some(ErrorDetails { reason: self.code.to_owned(), ..ErrorDetails::default() })),
+        }
+    }
+
+    /// The status with which an endpoint of `dialect` says it.
+    pub fn status(&self, dialect: Dialect) -> u16 {
+        self.status.map_or_else(
+            || encode_error(dialect, &self.to_reply(RequestId::from_uuid(uuid::Uuid::nil()))).status,
+            |status| status.as_u16(),
+        )
+    }
+
+    /// The answer of an endpoint of `dialect`, and its status.
+    pub fn into_response(self, dialect: Dialect, request_id: RequestId) -> Response<ReplyBody> {
+        let encoded = encode_error(dialect, &self.to_reply(request_id));
+        let mut response = Response::new(ReplyBody::Whole(encoded.body));
+        *response.status_mut() =
+            self.status.or_else(|| StatusCode::from_u16(encoded.status).ok()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        for (name, value) in encoded.headers {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                response.headers_mut().insert(HeaderName::from_static(name), value);
+            }
+        }
+        response.headers_mut().extend(self.headers);
+        response
+    }
+}
+
+impl From<BadRequest> for Refusal {
+    fn from(bad: BadRequest) -> Self {
+        Self::bad_request(bad.code, bad.message).with_param(bad.param)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt as _;
+
+    use super::*;
+    use crate::limits::{Levels, ScopeKind};
+
+    async fn body(response: Response<ReplyBody>) -> String {
+        String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn each_dialect_gets_its_own_words_for_the_same_refusal() {
+        for (dialect, status, word) in [
+            (Dialect::OpenaiChat, 404, r#""model_not_found""#),
+            (Dialect::OpenaiResponses, 404, r#""model_not_found""#),
+            (Dialect::Anthropic, 404, r#""not_found_error""#),
+            (Dialect::Gemini, 404, r#""NOT_FOUND""#),
+        ] {
+            let id = RequestId::generate();
+            let response = Refusal::unknown_model("smrat", ["smart", "fast"].into_iter()).into_response(dialect, id);
+            assert_eq!(response.status(), status, "{dialect}");
+            assert_eq!(response.headers()["x-should-retry"], "false");
+            let body = body(response).await;
+            assert!(body.contains(word) && body.contains("`smart`") && body.contains(&id.to_string()), "{body}");
+        }
+    }
+
+    #[test]
+    fn a_rate_limit_says_how_long_to_wait() {
+        let exceeded = Exceeded {
+            scope: ScopeKind::Key,
+            dimension: Dimension::Tokens,
+            limit: 1_000,
+            retry_after: Duration::from_millis(1_500),
+            levels: Levels::default(),
+        };
+        let response = Refusal::limited(&exceeded).into_response(Dialect::OpenaiChat, RequestId::generate());
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()["retry-after-ms"], "1500");
+        assert_eq!(response.headers()["retry-after"], "2");
+    }
+
+    #[test]
+    fn a_spent_budget_is_not_worth_a_retry() {
+        let refusal = Refusal::over_budget(&BudgetExceeded {
+            reason: BudgetReason::Exceeded,
+            limit: "1".parse().unwrap(),
+            used: "0.99".parse().unwrap(),
+            currency: tallygate_types::Currency::USD,
+            resets_at: tallygate_types::Timestamp::UNIX_EPOCH,
+        });
+        let response = refusal.into_response(Dialect::OpenaiChat, RequestId::generate());
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["x-should-retry"]),
+            (429, &HeaderValue::from_static("false"))
+        );
+    }
+
+    #[test]
+    fn only_names_that_are_close_are_offered() {
+        let refusal = Refusal::unknown_model("gpt-4o", ["gpt-4o-mini", "claude-sonnet", "zzz"].into_iter());
+        assert!(refusal.message.contains("`gpt-4o-mini`") && !refusal.message.contains("zzz"), "{}", refusal.message);
+        let refusal = Refusal::unknown_model("xyz", ["aaa"].into_iter());
+        assert!(refusal.message.contains("/v1/models"), "{}", refusal.message);
+    }
+}

@@ -1,0 +1,167 @@
+//! The accept loop: HTTP/1.1 and h2c on one port, bounded, with timers, drained in two stages.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::Request;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+
+use crate::plane::DataPlane;
+use crate::stack;
+
+/// After an error of `accept` (usually: no file descriptors left) the loop waits this long before the next try.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The read buffer of a connection grows up to this; a header must fit in it.
+const MAX_READ_BUFFER_BYTES: usize = 256 * 1024;
+/// How often a drain says what it still waits for.
+const DRAIN_REPORT_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How serving ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Drained {
+    /// Every open request came to its own end.
+    Complete,
+    /// Some were told in band that the server stops.
+    Stopped,
+}
+
+/// Serves `listener` until `shutdown`, then drains: no new connections, open requests go on for the configured time, what
+/// is left after it ends with an error in its own dialect. Settling has happened for all of them when this returns.
+///
+/// [`DataPlane::stop`] skips what remains of the drain: the second signal of a person who will not wait.
+pub async fn serve(listener: TcpListener, plane: Arc<DataPlane>, shutdown: CancellationToken) -> Drained {
+    let config = Arc::clone(&plane.config);
+    let seats = Arc::new(Semaphore::new(config.max_connections));
+    let connections = GracefulShutdown::new();
+    let stack = stack::assemble(Arc::clone(&plane));
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        // hyper runs this timer while a connection idles, too.
+        .header_read_timeout(config.keep_alive_timeout)
+        .max_headers(config.max_headers)
+        .max_buf_size(MAX_READ_BUFFER_BYTES)
+        .pipeline_flush(false);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(config.h2_max_streams)
+        .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX))
+        .keep_alive_interval(config.h2_ping_interval);
+    // Connections that outlive even the last stage are cut by this.
+    let cut = CancellationToken::new();
+
+    loop {
+        let (socket, peer) = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            () = plane.stop.cancelled() => break,
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                    continue;
+                }
+            },
+        };
+        let Ok(seat) = Arc::clone(&seats).try_acquire_owned() else {
+            plane.metrics.connections_refused.inc();
+            tracing::debug!(%peer, "too many connections");
+            continue;
+        };
+        prepare(&socket, peer);
+        let begun = CancellationToken::new();
+        let service = FirstRequest { begun: begun.clone(), stack: TowerToHyperService::new(stack.clone()) };
+        let connection = connections.watch(builder.serve_connection(TokioIo::new(socket), service).into_owned());
+        let (metrics, cut, patience) = (Arc::clone(&plane.metrics), cut.clone(), config.header_read_timeout);
+        metrics.connections_open.inc();
+        tokio::spawn(async move {
+            let silent = async {
+                if tokio::time::timeout(patience, begun.cancelled()).await.is_ok() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                ended = connection => if let Err(error) = ended {
+                    tracing::debug!(%peer, %error, "connection ended with an error");
+                },
+                () = silent => tracing::debug!(%peer, "no request in time"),
+                () = cut.cancelled() => {}
+            }
+            metrics.connections_open.dec();
+            drop(seat);
+        });
+    }
+
+    drop(listener);
+    drain(connections, &plane, config.drain_timeout, config.stop_timeout, &cut).await
+}
+
+async fn drain(
+    connections: GracefulShutdown,
+    plane: &DataPlane,
+    drain_timeout: Duration,
+    stop_timeout: Duration,
+    cut: &CancellationToken,
+) -> Drained {
+    let mut drained = std::pin::pin!(connections.shutdown());
+    let deadline = tokio::time::Instant::now() + drain_timeout;
+    loop {
+        let report = tokio::time::sleep(DRAIN_REPORT_INTERVAL);
+        tokio::select! {
+            () = &mut drained => return Drained::Complete,
+            () = plane.stop.cancelled() => break,
+            () = tokio::time::sleep_until(deadline) => break,
+            () = report => tracing::info!(
+                in_flight = plane.in_flight(),
+                left_s = deadline.saturating_duration_since(tokio::time::Instant::now()).as_secs(),
+                "draining"
+            ),
+        }
+    }
+    // Streams and waiting requests see this token and end with an error in their own dialect.
+    plane.stop.cancel();
+    if tokio::time::timeout(stop_timeout, &mut drained).await.is_err() {
+        tracing::warn!("connections that did not end in time are cut");
+        cut.cancel();
+        drained.await;
+    }
+    Drained::Stopped
+}
+
+fn prepare(socket: &TcpStream, peer: SocketAddr) {
+    // Without it each small piece of a stream waits for the acknowledgement of the one before: 40 ms.
+    if let Err(error) = socket.set_nodelay(true) {
+        tracing::debug!(%peer, %error, "TCP_NODELAY refused");
+    }
+}
+
+/// Tells when the first request of a connection has arrived. hyper-util waits for the bytes that tell HTTP/1.1 from
+/// HTTP/2 without a timer of its own, so a client that sends none, or only `PR`, would sit there for ever.
+struct FirstRequest<S> {
+    begun: CancellationToken,
+    stack: S,
+}
+
+impl<S: hyper::service::Service<Request<Incoming>>> hyper::service::Service<Request<Incoming>> for FirstRequest<S> {
+    type Response = S::Response;
+    type Error = S::Error;
+    type Future = S::Future;
+
+    fn call(&self, request: Request<Incoming>) -> S::Future {
+        if !self.begun.is_cancelled() {
+            self.begun.cancel();
+        }
+        self.stack.call(request)
+    }
+}

@@ -1,0 +1,384 @@
+//! The end of a request, exactly once: usage, price, journal, budget, limits, metrics, access log.
+//!
+//! A [`Settlement`] is opened when a request is admitted and travels with whoever answers it: the handler, then the body of
+//! the stream. However its owner ends, even by being dropped because the client left, it settles.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tallygate_adapter::Meter;
+use tallygate_billing::{AttemptRecord, BeginRecord, Endpoint, Outcome, PriceVersion, UsageRecord, UsageSource, estimate};
+use tallygate_store::ModelEntry;
+use tallygate_types::{Currency, Dialect, Pico, Timestamp, Usage, UsageClass};
+
+use crate::facts::Facts;
+use crate::layers::{Held, Question};
+use crate::metrics::{Finished, OTHER};
+use crate::plane::DataPlane;
+use crate::refusal::Refusal;
+use crate::route::Step;
+
+/// What is recorded for a client that left before its answer was complete.
+const STATUS_CLIENT_GONE: u16 = 499;
+const STATUS_INTERNAL: u16 = 500;
+/// A model name that is not configured is kept this far.
+const MAX_MODEL_CHARS: usize = 200;
+
+/// See the module.
+pub struct Settlement {
+    plane: Arc<DataPlane>,
+    facts: Arc<Facts>,
+    /// Taken when settled.
+    held: Option<Held>,
+    begin: BeginRecord,
+    attempts: Vec<AttemptRecord>,
+    /// An attempt is under way or was delivered: if the client leaves now, the upstream has read the input.
+    is_dispatched: bool,
+    upstream_wait: Duration,
+    first_byte: Option<(Instant, Timestamp)>,
+    pub upstream_request_id: Option<String>,
+    pub bytes_out: u64,
+}
+
+/// How a request ended.
+pub enum Ending {
+    /// The whole answer was there.
+    Complete(Meter),
+    /// It broke off after the client had received some of it.
+    Cut { outcome: Outcome, code: &'static str, meter: Meter },
+    /// Nothing was delivered but an error.
+    Refused { outcome: Outcome, code: &'static str, status: u16 },
+}
+
+impl Settlement {
+    /// Takes over the duty to record the request.
+    pub fn open(plane: Arc<DataPlane>, question: &Question, model: &ModelEntry, price: Arc<PriceVersion>, held: Held) -> Self {
+        question.facts.take();
+        let begin = BeginRecord {
+            request_id: question.facts.request_id,
+            attempt: 0,
+            accepted_at: question.facts.accepted_at,
+            tenant_id: question.key.tenant.id,
+            key_id: question.key.id,
+            end_user: question.peek.user.clone(),
+            endpoint: endpoint_of(question.endpoint.operation.name()),
+            client_dialect: question.endpoint.dialect,
+            upstream_dialect: None,
+            model_id: Some(model.id),
+            model: question.model.clone(),
+            upstream_model: None,
+            upstream_id: None,
+            upstream: None,
+            credential_id: None,
+            stream: question.stream,
+            input_estimate: Usage::default().with(UsageClass::InputUncached, held.input_estimate),
+            price: Some(price),
+            reserved: held.reserved,
+            bytes_in: question.body.len() as u64,
+            trace_id: None,
+        };
+        Self {
+            plane,
+            facts: Arc::clone(&question.facts),
+            held: Some(held),
+            begin,
+            attempts: Vec::new(),
+            is_dispatched: false,
+            upstream_wait: Duration::ZERO,
+            first_byte: None,
+            upstream_request_id: None,
+            bytes_out: 0,
+        }
+    }
+
+    pub fn plane(&self) -> &Arc<DataPlane> {
+        &self.plane
+    }
+
+    pub fn facts(&self) -> &Arc<Facts> {
+        &self.facts
+    }
+
+    pub fn attempts(&self) -> usize {
+        self.attempts.len()
+    }
+
+    /// Writes the BEGIN of an attempt. What cannot be counted is not dispatched.
+    pub fn dispatch(&mut self, step: &Step<'_>) -> Result<(), Refusal> {
+        let upstream = &step.target.upstream;
+        self.begin.attempt += 1;
+        self.begin.upstream_dialect = Some(upstream.dialect);
+        self.begin.upstream_model = Some(step.target.upstream_model.clone());
+        self.begin.upstream_id = Some(upstream.id);
+        self.begin.upstream = Some(upstream.name.clone());
+        self.begin.credential_id = step.credential.map(|credential| credential.id);
+        if let Err(error) = self.plane.journal.begin(&self.begin) {
+            self.plane.metrics.journal_failures.inc();
+            tracing::error!(%error, request_id = %self.facts.request_id_text, "the usage journal refused a request");
+            self.begin.attempt -= 1;
+            return Err(Refusal::unavailable(
+                "Usage cannot be recorded right now, so nothing is served. Try again shortly.",
+                None,
+            )
+            .with_outcome(Outcome::Internal));
+        }
+        if let Some(held) = &mut self.held {
+            held.permit.dispatched();
+        }
+        self.is_dispatched = true;
+        Ok(())
+    }
+
+    /// The attempt that was dispatched last has an outcome; one that failed delivers nothing.
+    pub fn attempted(&mut self, record: AttemptRecord, has_failed: bool) {
+        self.attempts.push(record);
+        self.is_dispatched = !has_failed;
+    }
+
+    /// Time in which the gateway had nothing to do but wait for the upstream.
+    pub fn waited(&mut self, wait: Duration) {
+        self.upstream_wait += wait;
+    }
+
+    pub fn first_byte(&mut self) {
+        self.first_byte.get_or_insert_with(|| (Instant::now(), self.plane.clock.now()));
+    }
+
+    /// The gateway's own share of the time so far.
+    pub fn overhead(&self) -> Duration {
+        self.facts.started.elapsed().saturating_sub(self.upstream_wait)
+    }
+
+    /// For the case that this process dies: how much output was delivered so far.
+    pub fn checkpoint(&self, output_bytes: u64) {
+        self.plane.journal.checkpoint(self.facts.request_id, estimate::tokens(output_bytes));
+    }
+
+    /// Settles. Returns what the request is charged.
+    pub fn end(mut self, ending: Ending) -> Option<(Pico, Currency)> {
+        self.close(ending)
+    }
+
+    fn close(&mut self, ending: Ending) -> Option<(Pico, Currency)> {
+        let held = self.held.take()?;
+        let now = self.plane.clock.now();
+        let mut record = UsageRecord::from_begin(&self.begin, now);
+        record.attempts = std::mem::take(&mut self.attempts);
+        record.first_byte_at = self.first_byte.map(|(_, at)| at);
+        record.upstream_request_id = self.upstream_request_id.take();
+        record.overhead_us = micros(self.overhead());
+        record.bytes_out = self.bytes_out;
+        let meter = match ending {
+            Ending::Complete(meter) => {
+                (record.usage, record.usage_source) = match meter.usage {
+                    Some(usage) => (usage, UsageSource::Provider),
+                    None => (self.estimate(&meter), UsageSource::Estimated),
+                };
+                Some(meter)
+            }
+            Ending::Cut { outcome, code, meter } => {
+                record.outcome = outcome;
+                record.error_code = Some(code.to_owned());
+                if outcome == Outcome::ClientGone {
+                    record.status = STATUS_CLIENT_GONE;
+                }
+                (record.usage, record.usage_source) = (self.estimate(&meter), UsageSource::Estimated);
+                Some(meter)
+            }
+            Ending::Refused { outcome, code, status } => {
+                (record.outcome, record.error_code, record.status) = (outcome, Some(code.to_owned()), status);
+                None
+            }
+        };
+        if let Some(meter) = meter {
+            record.raw_usage = meter.raw_usage;
+            record.finish_reason = meter.finish_reason;
+            record.returned_model = meter.upstream_model;
+            record.upstream_request_id = record.upstream_request_id.or(meter.upstream_response_id);
+            record.loss = (!meter.loss.is_empty()).then(|| meter.loss.to_string());
+        }
+        if record.usage_source == UsageSource::Estimated {
+            record.estimator = Some(estimate::ESTIMATOR.to_owned());
+        }
+        record.charge = self.charge(&record);
+        self.write(&record, held);
+        record.currency.map(|currency| (record.charge, currency))
+    }
+
+    /// What was used, where the provider's own account is missing or unfinished: its input if it told, and at least the
+    /// output that passed through here.
+    fn estimate(&self, meter: &Meter) -> Usage {
+        let told = meter.usage.unwrap_or_default();
+        let mut usage = if told.input_total() > 0 { told } else { self.begin.input_estimate };
+        let (passed, counted) = (estimate::tokens(meter.output_bytes), told.output_total());
+        if passed > counted {
+            usage.set(UsageClass::OutputText, told.get(UsageClass::OutputText) + (passed - counted));
+        }
+        usage
+    }
+
+    fn charge(&self, record: &UsageRecord) -> Pico {
+        let Some(price) = &record.price else { return Pico::ZERO };
+        match price.charge(&record.usage) {
+            Ok(charge) => charge.total,
+            Err(error) => {
+                self.plane.metrics.usage_unpriced.inc();
+                tracing::error!(%error, request_id = %self.facts.request_id_text, "usage without a price");
+                Pico::ZERO
+            }
+        }
+    }
+
+    /// Everybody who must know, in the order of how bad it would be if they did not.
+    fn write(&self, record: &UsageRecord, held: Held) {
+        if let Err(error) = self.plane.journal.end(record) {
+            self.plane.metrics.journal_failures.inc();
+            tracing::error!(%error, request_id = %self.facts.request_id_text, "the usage journal refused a record");
+        }
+        let Held { mut permit, reservation, seat, present, .. } = held;
+        self.plane.budgets.settle(reservation, record.charge);
+        if record.attempt > 0 {
+            permit.settle(record.usage.total(), record.finished_at);
+        }
+        drop((permit, seat, present));
+        let first_token = self.first_byte.filter(|_| record.stream).map(|(at, _)| at.duration_since(self.facts.started));
+        announce(&self.plane, &self.facts, record, first_token);
+    }
+}
+
+impl Drop for Settlement {
+    fn drop(&mut self) {
+        if self.held.is_none() {
+            return;
+        }
+        // Nobody ended it: the client left, or we are being unwound by a bug.
+        let ending = if std::thread::panicking() {
+            Ending::Refused { outcome: Outcome::Internal, code: "internal_error", status: STATUS_INTERNAL }
+        } else if self.is_dispatched {
+            Ending::Cut { outcome: Outcome::ClientGone, code: "client_gone", meter: Meter::default() }
+        } else {
+            Ending::Refused { outcome: Outcome::ClientGone, code: "client_gone", status: STATUS_CLIENT_GONE }
+        };
+        self.close(ending);
+    }
+}
+
+/// A request that no layer took over was answered: a list of models, say.
+pub fn note_answer(plane: &DataPlane, facts: &Facts, status: u16) {
+    let Some(record) = bare_record(plane, facts) else { return };
+    announce(plane, facts, &UsageRecord { status, ..record }, None);
+}
+
+/// A request was refused before it was admitted. A known tenant finds it among its requests; strangers are only counted.
+pub fn note_refusal(plane: &DataPlane, facts: &Facts, refusal: &Refusal, status: u16) {
+    let Some(record) = bare_record(plane, facts) else {
+        tracing::debug!(request_id = %facts.request_id_text, status, err_code = refusal.code, "refused");
+        plane.metrics.finished(&Finished {
+            endpoint: facts.endpoint().map_or(OTHER, |endpoint| endpoint.operation.name()),
+            model: None,
+            tenant: None,
+            provider: None,
+            stream: false,
+            outcome: refusal.outcome,
+            duration: facts.started.elapsed(),
+            first_token: None,
+            overhead: facts.started.elapsed(),
+            usage: &Usage::default(),
+            usage_source: UsageSource::None,
+            charge: Pico::ZERO,
+            currency: None,
+        });
+        return;
+    };
+    let record = UsageRecord { status, outcome: refusal.outcome, error_code: Some(refusal.code.to_owned()), ..record };
+    if plane.may_record_rejection(record.finished_at) {
+        if let Err(error) = plane.journal.end(&record) {
+            plane.metrics.journal_failures.inc();
+            tracing::warn!(%error, request_id = %facts.request_id_text, "the usage journal refused a record");
+        }
+    } else {
+        plane.metrics.rejections_unrecorded.inc();
+    }
+    announce(plane, facts, &record, None);
+}
+
+/// The record of a request that never reached an upstream, if it is known whose it is.
+fn bare_record(plane: &DataPlane, facts: &Facts) -> Option<UsageRecord> {
+    let (key, endpoint) = (facts.key()?, facts.endpoint()?);
+    let model = facts.model().unwrap_or_default();
+    let begin = BeginRecord {
+        request_id: facts.request_id,
+        attempt: 0,
+        accepted_at: facts.accepted_at,
+        tenant_id: key.tenant.id,
+        key_id: key.id,
+        end_user: None,
+        endpoint: endpoint_of(endpoint.operation.name()),
+        client_dialect: endpoint.dialect,
+        upstream_dialect: None,
+        model_id: plane.snapshot.load().models.get(model).map(|model| model.id),
+        model: model.chars().take(MAX_MODEL_CHARS).collect(),
+        upstream_model: None,
+        upstream_id: None,
+        upstream: None,
+        credential_id: None,
+        stream: facts.is_stream(),
+        input_estimate: Usage::default(),
+        price: None,
+        reserved: Pico::ZERO,
+        bytes_in: facts.bytes_in(),
+        trace_id: None,
+    };
+    let mut record = UsageRecord::from_begin(&begin, plane.clock.now());
+    record.overhead_us = micros(facts.started.elapsed());
+    Some(record)
+}
+
+/// Metrics and the access line. Neither carries a secret or a body.
+fn announce(plane: &DataPlane, facts: &Facts, record: &UsageRecord, first_token: Option<Duration>) {
+    let duration = facts.started.elapsed();
+    let tenant = facts.key().map(|key| key.tenant.name.as_str());
+    let is_configured = record.model_id.is_some();
+    plane.metrics.finished(&Finished {
+        endpoint: record.endpoint.as_str(),
+        model: is_configured.then_some(record.model.as_str()),
+        tenant,
+        provider: record.upstream_dialect.map(Dialect::provider),
+        stream: record.stream,
+        outcome: record.outcome,
+        duration,
+        first_token,
+        overhead: Duration::from_micros(record.overhead_us),
+        usage: &record.usage,
+        usage_source: record.usage_source,
+        charge: record.charge,
+        currency: record.currency.as_ref().map(Currency::as_str),
+    });
+    tracing::info!(
+        target: "tallygate::access",
+        request_id = %facts.request_id_text,
+        tenant = tenant.unwrap_or_default(),
+        key_id = %record.key_id,
+        endpoint = record.endpoint.as_str(),
+        model = %record.model,
+        upstream = record.upstream.as_deref().unwrap_or_default(),
+        attempt = record.attempt,
+        status = record.status,
+        outcome = record.outcome.as_str(),
+        dur_ms = micros(duration) / 1_000,
+        ttft_ms = first_token.map(|first| micros(first) / 1_000),
+        tokens_in = record.usage.input_total(),
+        tokens_out = record.usage.output_total(),
+        cost = %record.charge,
+        err_code = record.error_code.as_deref().unwrap_or_default(),
+        "request"
+    );
+}
+
+fn endpoint_of(name: &str) -> Endpoint {
+    name.parse().unwrap_or(Endpoint::Models)
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,34 @@
+//! The life of a request, read from top to bottom.
+
+use std::sync::Arc;
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use tower::{Service, ServiceBuilder};
+
+use crate::body::ReplyBody;
+use crate::exchange::Exchange;
+use crate::layers::{AdmitLayer, AuthenticateLayer, CatalogueLayer, EndpointLayer, GuardLayer, ReadLayer};
+use crate::plane::DataPlane;
+
+/// Assembles the layers. The stack never fails: what a layer refuses, the outermost one answers.
+pub fn assemble(
+    plane: Arc<DataPlane>,
+) -> impl Service<Request<Incoming>, Response = Response<ReplyBody>, Error = std::convert::Infallible, Future: Send> + Clone + Send
+{
+    ServiceBuilder::new()
+        // Outermost, so that everything below has a request id, and every refusal or panic below becomes an answer.
+        .layer(GuardLayer::new(Arc::clone(&plane)))
+        // Before anything can be refused it must be known in which dialect to say so.
+        .layer(EndpointLayer::new(Arc::clone(&plane)))
+        // No byte of a body is read for a stranger.
+        .layer(AuthenticateLayer::new(Arc::clone(&plane)))
+        // Lists of models need a key but no body.
+        .layer(CatalogueLayer::new(Arc::clone(&plane)))
+        // The body within its bounds; of it only what the layers below ask for is parsed.
+        .layer(ReadLayer::new(Arc::clone(&plane)))
+        // Policy, rate limits, concurrency, budget: the cheapest refusal first, and a later one gives back what earlier ones took.
+        .layer(AdmitLayer::new(Arc::clone(&plane)))
+        // Route, attempt, respond, settle.
+        .service(Exchange::new(plane))
+}

@@ -1,0 +1,63 @@
+//! How much of a request body is text, for estimates of tokens.
+
+/// An unbroken run of base64 of this length is media and no text.
+const MEDIA_RUN_BYTES: usize = 4 * 1024;
+/// What one piece of media counts as, in bytes of text: 1,500 tokens, about a large image at the vendors' rates.
+const MEDIA_AS_TEXT_BYTES: u64 = 6_000;
+
+/// The bytes of `body` as text: a long run of base64 counts as one piece of media, however large it is.
+pub fn text_bytes(body: &[u8]) -> u64 {
+    if body.len() < MEDIA_RUN_BYTES {
+        return body.len() as u64;
+    }
+    let mut text: u64 = 0;
+    // Base64 holds neither quotes nor white space, so media is the whole of what stands between two quotes.
+    let runs = QuotedRuns { body, at: 0 };
+    for run in runs {
+        text += if run.len() >= MEDIA_RUN_BYTES && is_base64(run) { MEDIA_AS_TEXT_BYTES } else { run.len() as u64 + 1 };
+    }
+    // The last run has no quote behind it.
+    text - 1
+}
+
+struct QuotedRuns<'a> {
+    body: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Iterator for QuotedRuns<'a> {
+    type Item = &'a [u8];
+
+    fn next(&mut self) -> Option<&'a [u8]> {
+        let rest = self.body.get(self.at..).filter(|rest| !rest.is_empty())?;
+        let end = memchr::memchr(b'"', rest).unwrap_or(rest.len());
+        self.at += end + 1;
+        Some(&rest[..end])
+    }
+}
+
+/// Looks at the beginning, the middle and the end: enough to tell media from prose. A data URL has a short plain beginning.
+fn is_base64(run: &[u8]) -> bool {
+    const SAMPLE: usize = 256;
+    let is_plain = |sample: &[u8]| {
+        sample.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=' | b'\\'))
+    };
+    let middle = run.len() / 2;
+    is_plain(&run[SAMPLE..2 * SAMPLE]) && is_plain(&run[middle..middle + SAMPLE]) && is_plain(&run[run.len() - SAMPLE..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prose_counts_in_full_and_an_image_as_one() {
+        assert_eq!(text_bytes(br#"{"model":"m"}"#), 13);
+        let prose = format!(r#"{{"content":"{}"}}"#, "some words of a long text ".repeat(1_000));
+        assert_eq!(text_bytes(prose.as_bytes()), prose.len() as u64);
+        let image = format!(r#"{{"data":"{}"}}"#, "QUJD".repeat(250_000));
+        assert_eq!(text_bytes(image.as_bytes()), 9 + MEDIA_AS_TEXT_BYTES + 1);
+        let url = format!(r#"{{"url":"data:image/png;base64,{}"}}"#, "QUJD".repeat(250_000));
+        assert_eq!(text_bytes(url.as_bytes()), 8 + MEDIA_AS_TEXT_BYTES + 1);
+    }
+}

@@ -1,0 +1,184 @@
+//! The header of an upstream request, built from nothing: only what is on these lists goes out.
+
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use tallygate_types::Dialect;
+
+const USER_AGENT: HeaderValue = HeaderValue::from_static(concat!("tallygate/", env!("CARGO_PKG_VERSION")));
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
+const EVENT_STREAM: HeaderValue = HeaderValue::from_static("text/event-stream");
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
+const ANTHROPIC_VERSION_DEFAULT: HeaderValue = HeaderValue::from_static("2023-06-01");
+
+/// Request headers a client may hand on to an upstream of its own dialect. Everything else stays here.
+const ANTHROPIC_PASSED: [&str; 2] = ["anthropic-version", "anthropic-beta"];
+const OPENAI_PASSED: [&str; 1] = ["openai-beta"];
+
+/// The headers of the client that matter for translation and forwarding, as text.
+#[derive(Debug, Clone, Default)]
+pub struct AskedWith(pub Vec<(String, String)>);
+
+impl AskedWith {
+    /// Picks from the client's header what its dialect may hand on.
+    pub fn of(client: Dialect, headers: &HeaderMap) -> Self {
+        let passed: &[&str] = match client {
+            Dialect::Anthropic => &ANTHROPIC_PASSED,
+            Dialect::OpenaiChat | Dialect::OpenaiResponses => &OPENAI_PASSED,
+            Dialect::Gemini => &[],
+        };
+        let mut picked = Vec::new();
+        for name in passed {
+            for value in headers.get_all(*name) {
+                if let Ok(value) = value.to_str() {
+                    picked.push(((*name).to_owned(), value.to_owned()));
+                }
+            }
+        }
+        Self(picked)
+    }
+}
+
+/// A credential or a header of the translation that cannot stand in an HTTP header.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` holds a character that no HTTP header may hold")]
+pub struct Unsendable(pub String);
+
+/// The header of one attempt. `translated` are the headers that the translation asks for, the client's among them where it
+/// speaks the upstream's dialect.
+pub fn request_headers<'a>(
+    upstream: Dialect,
+    secret: Option<&str>,
+    request_id: &str,
+    stream: bool,
+    translated: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<HeaderMap, Unsendable> {
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.insert(header::CONTENT_TYPE, JSON);
+    headers.insert(header::ACCEPT, if stream { EVENT_STREAM } else { JSON });
+    headers.insert(header::USER_AGENT, USER_AGENT);
+    if let Ok(id) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    for (name, value) in translated {
+        append(&mut headers, name, value)?;
+    }
+    if upstream == Dialect::Anthropic && !headers.contains_key(ANTHROPIC_VERSION) {
+        headers.insert(ANTHROPIC_VERSION, ANTHROPIC_VERSION_DEFAULT);
+    }
+    let Some(secret) = secret else { return Ok(headers) };
+    let (name, value) = match upstream {
+        Dialect::OpenaiChat | Dialect::OpenaiResponses => {
+            (header::AUTHORIZATION, HeaderValue::try_from(format!("Bearer {secret}")))
+        }
+        Dialect::Anthropic => (API_KEY, HeaderValue::from_str(secret)),
+        Dialect::Gemini => (GOOG_API_KEY, HeaderValue::from_str(secret)),
+    };
+    let mut value = value.map_err(|_| Unsendable("the credential".to_owned()))?;
+    value.set_sensitive(true);
+    headers.insert(name, value);
+    Ok(headers)
+}
+
+fn append(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), Unsendable> {
+    let unsendable = || Unsendable(name.to_owned());
+    let value = HeaderValue::from_str(value).map_err(|_| unsendable())?;
+    headers.append(HeaderName::from_bytes(name.as_bytes()).map_err(|_| unsendable())?, value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client_headers() -> HeaderMap {
+        [
+            ("authorization", "Bearer sk-tg1_secret"),
+            ("x-api-key", "sk-tg1_secret"),
+            ("cookie", "a=b"),
+            ("x-forwarded-for", "10.0.0.1"),
+            ("anthropic-version", "2025-01-01"),
+            ("anthropic-beta", "one"),
+            ("anthropic-beta", "two"),
+            ("openai-organization", "org"),
+            ("x-stainless-lang", "python"),
+        ]
+        .into_iter()
+        .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+        .fold(HeaderMap::new(), |mut headers, (name, value)| {
+            headers.append(name, value);
+            headers
+        })
+    }
+
+    fn sent(upstream: Dialect, translated: &AskedWith) -> Vec<(String, String)> {
+        let translated = translated.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let headers = request_headers(upstream, Some("upstream-key"), "req_1", false, translated).unwrap();
+        let mut sent: Vec<_> =
+            headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
+        sent.sort();
+        sent
+    }
+
+    fn own(rest: &[(&str, &str)]) -> Vec<(String, String)> {
+        let agent = concat!("tallygate/", env!("CARGO_PKG_VERSION"));
+        let common = [
+            ("accept", "application/json"),
+            ("content-type", "application/json"),
+            ("user-agent", agent),
+            ("x-request-id", "req_1"),
+        ];
+        let mut all: Vec<_> = common.iter().chain(rest).map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn nothing_of_the_client_is_picked_but_what_is_listed() {
+        let picked = |dialect| AskedWith::of(dialect, &client_headers()).0;
+        let text = |pairs: &[(&str, &str)]| -> Vec<(String, String)> {
+            pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        };
+        let anthropic = text(&[("anthropic-version", "2025-01-01"), ("anthropic-beta", "one"), ("anthropic-beta", "two")]);
+        assert_eq!(picked(Dialect::Anthropic), anthropic);
+        assert_eq!(picked(Dialect::OpenaiChat), text(&[]));
+        assert_eq!(picked(Dialect::Gemini), text(&[]));
+    }
+
+    #[test]
+    fn the_credential_stands_where_the_dialect_wants_it() {
+        let none = AskedWith::default();
+        assert_eq!(sent(Dialect::OpenaiChat, &none), own(&[("authorization", "Bearer upstream-key")]));
+        assert_eq!(sent(Dialect::OpenaiResponses, &none), own(&[("authorization", "Bearer upstream-key")]));
+        assert_eq!(sent(Dialect::Gemini, &none), own(&[("x-goog-api-key", "upstream-key")]));
+        assert_eq!(sent(Dialect::Anthropic, &none), own(&[("anthropic-version", "2023-06-01"), ("x-api-key", "upstream-key")]));
+    }
+
+    #[test]
+    fn the_clients_version_of_a_protocol_is_kept() {
+        let asked = AskedWith::of(Dialect::Anthropic, &client_headers());
+        assert_eq!(
+            sent(Dialect::Anthropic, &asked),
+            own(&[
+                ("anthropic-version", "2025-01-01"),
+                ("anthropic-beta", "one"),
+                ("anthropic-beta", "two"),
+                ("x-api-key", "upstream-key"),
+            ])
+        );
+    }
+
+    #[test]
+    fn an_upstream_without_credentials_gets_none_and_a_stream_is_asked_for_as_such() {
+        let headers = request_headers(Dialect::OpenaiChat, None, "r", true, std::iter::empty()).unwrap();
+        assert!(!headers.contains_key(header::AUTHORIZATION));
+        assert_eq!(headers[header::ACCEPT], "text/event-stream");
+    }
+
+    #[test]
+    fn a_secret_with_a_line_break_is_never_sent() {
+        let refused = request_headers(Dialect::Gemini, Some("a\r\nb"), "r", false, std::iter::empty());
+        assert_eq!(refused, Err(Unsendable("the credential".into())));
+    }
+}

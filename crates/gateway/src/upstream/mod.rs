@@ -1,0 +1,11 @@
+//! The upstream side of the wire: connections, request headers, and what is known of the credentials' health.
+
+mod dial;
+mod headers;
+mod health;
+mod pool;
+
+pub use dial::ProxyError;
+pub use headers::{AskedWith, request_headers};
+pub use health::Health;
+pub use pool::Pool;
