@@ -21,6 +21,7 @@
 //! ```
 
 pub mod audit;
+pub mod bills;
 mod budget;
 pub mod catalogue;
 mod csv_text;
@@ -39,6 +40,8 @@ mod sql;
 mod sums;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod tests;
 pub mod usage;
 
 pub use budget::{Account, BudgetExceeded, BudgetReason, BudgetState, Budgets, Reservation};

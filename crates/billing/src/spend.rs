@@ -47,8 +47,9 @@ async fn charges(db: &Db, from: Timestamp, to: Timestamp) -> Result<Charges, Sto
     Ok(sums)
 }
 
-async fn rows(db: &Db, sql: String, (from, to): Stretch) -> Result<Vec<Row>, StoreError> {
-    Ok(query!(db, |conn| { sqlx::query_as(AssertSqlSafe(sql)).bind(DbTime(from)).bind(DbTime(to)).fetch_all(conn).await })??)
+async fn rows(db: &Db, sql: String, stretch: Stretch) -> Result<Vec<Row>, StoreError> {
+    let (from, to) = (DbTime(stretch.0), DbTime(stretch.1));
+    Ok(query!(db, |conn| sqlx::query_as(AssertSqlSafe(sql)).bind(from).bind(to).fetch_all(conn).await)??)
 }
 
 fn add(sums: &mut Charges, rows: Vec<Row>) -> Result<(), StoreError> {

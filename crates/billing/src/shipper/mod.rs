@@ -5,8 +5,6 @@
 //! grows and the task tries again with growing pauses.
 
 mod rows;
-#[cfg(test)]
-mod tests;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
