@@ -75,7 +75,7 @@ mod tests {
         );
         assert_eq!(
             text(Dialect::Anthropic),
-            r#"{"data":[{"type":"model","id":"smart","display_name":"smart","created_at":"2023-11-14T22:13:20Z","lifecycle":"active"}],"has_more":false,"first_id":"smart","last_id":"smart"}"#
+            r#"{"data":[{"type":"model","id":"smart","display_name":"smart","created_at":"2023-11-14T22:13:20.000000Z","lifecycle":"active"}],"has_more":false,"first_id":"smart","last_id":"smart"}"#
         );
         assert_eq!(
             text(Dialect::Gemini),

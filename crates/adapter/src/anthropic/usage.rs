@@ -1,8 +1,115 @@
-//! Usage.
+//! Token counts. `input_tokens` excludes cache reads and writes; thinking is inside `output_tokens`.
 
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use tallygate_types::{Usage, UsageClass};
+
+use super::wire;
 use crate::failure::InvalidAnswer;
+use crate::ir::UsageReport;
 use crate::tap::Tap;
 
-pub(crate) fn tap(_body: &[u8], _tap: &mut Tap) -> Result<(), InvalidAnswer> {
+/// `None` for null and for what is no usage object.
+pub(crate) fn decode(value: &Value) -> Option<UsageReport> {
+    let wire = wire::Usage::deserialize(value).ok()?;
+    wire.input_tokens.or(wire.output_tokens)?;
+    Some(UsageReport { usage: classes(&wire), raw: value.to_string() })
+}
+
+fn classes(wire: &wire::Usage) -> Usage {
+    let written = wire.cache_creation_input_tokens.unwrap_or(0);
+    let split = wire.cache_creation.unwrap_or_default();
+    // Where only the sum is told, it is the ordinary cache's.
+    let hour = split.ephemeral_1h_input_tokens;
+    let short = split.ephemeral_5m_input_tokens.max(written.saturating_sub(hour));
+    let output = wire.output_tokens.unwrap_or(0);
+    let thinking = wire.output_tokens_details.unwrap_or_default().thinking_tokens.min(output);
+    Usage::default()
+        .with(UsageClass::InputUncached, wire.input_tokens.unwrap_or(0))
+        .with(UsageClass::InputCacheRead, wire.cache_read_input_tokens.unwrap_or(0))
+        .with(UsageClass::InputCacheWrite5m, short)
+        .with(UsageClass::InputCacheWrite1h, hour)
+        .with(UsageClass::OutputText, output - thinking)
+        .with(UsageClass::OutputReasoning, thinking)
+}
+
+pub(crate) fn encode(usage: &Usage) -> wire::Usage {
+    let (short, hour) = (usage.get(UsageClass::InputCacheWrite5m), usage.get(UsageClass::InputCacheWrite1h));
+    let read = usage.get(UsageClass::InputCacheRead).saturating_add(usage.get(UsageClass::InputAudioCached));
+    let written = short.saturating_add(hour);
+    wire::Usage {
+        input_tokens: Some(usage.input_total().saturating_sub(read).saturating_sub(written)),
+        cache_creation_input_tokens: Some(written),
+        cache_read_input_tokens: Some(read),
+        cache_creation: Some(wire::CacheCreation { ephemeral_5m_input_tokens: short, ephemeral_1h_input_tokens: hour }),
+        output_tokens: Some(usage.output_total()),
+        output_tokens_details: Some(wire::OutputDetails { thinking_tokens: usage.get(UsageClass::OutputReasoning) }),
+    }
+}
+
+/// Stream usage is cumulative: each field that is said replaces the one before, none is added.
+pub(super) fn merge(known: &mut Map<String, Value>, news: &Value) {
+    for (field, value) in news.as_object().into_iter().flatten().filter(|(_, value)| !value.is_null()) {
+        known.insert(field.clone(), value.clone());
+    }
+}
+
+/// What the meter needs of a whole answer; content is not read.
+pub(crate) fn tap(body: &[u8], tap: &mut Tap) -> Result<(), InvalidAnswer> {
+    #[derive(Deserialize)]
+    struct Slim {
+        id: Option<String>,
+        model: Option<String>,
+        stop_reason: Option<String>,
+        usage: Option<Value>,
+    }
+    let slim: Slim = serde_json::from_slice(body).map_err(|error| InvalidAnswer(error.to_string()))?;
+    tap.id = slim.id;
+    tap.model = slim.model;
+    tap.finish_reason = slim.stop_reason;
+    tap.usage = slim.usage.as_ref().and_then(decode);
+    for key in super::stream::CONTENT_KEYS {
+        tap.count_strings(body, key);
+    }
+    tap.done = true;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn cache_classes_stand_beside_the_input_and_thinking_inside_the_output() {
+        let usage = decode(&json!({"input_tokens": 10, "cache_creation_input_tokens": 20, "cache_read_input_tokens": 30,
+            "cache_creation": {"ephemeral_5m_input_tokens": 15, "ephemeral_1h_input_tokens": 5},
+            "output_tokens": 5, "output_tokens_details": {"thinking_tokens": 3}}))
+        .unwrap()
+        .usage;
+        let expected = Usage::default()
+            .with(UsageClass::InputUncached, 10)
+            .with(UsageClass::InputCacheRead, 30)
+            .with(UsageClass::InputCacheWrite5m, 15)
+            .with(UsageClass::InputCacheWrite1h, 5)
+            .with(UsageClass::OutputText, 2)
+            .with(UsageClass::OutputReasoning, 3);
+        assert_eq!(usage, expected);
+        assert_eq!(decode(&serde_json::to_value(encode(&usage)).unwrap()).unwrap().usage, expected);
+    }
+
+    #[test]
+    fn a_sum_without_its_split_is_the_ordinary_cache() {
+        let usage = decode(&json!({"input_tokens": 1, "cache_creation_input_tokens": 7, "output_tokens": 0})).unwrap().usage;
+        assert_eq!((usage.get(UsageClass::InputCacheWrite5m), usage.get(UsageClass::InputCacheWrite1h)), (7, 0));
+    }
+
+    #[test]
+    fn later_figures_replace_and_absent_ones_stay() {
+        let mut known = Map::new();
+        merge(&mut known, &json!({"input_tokens": 12, "cache_read_input_tokens": 100, "output_tokens": 1}));
+        merge(&mut known, &json!({"output_tokens": 40, "input_tokens": null}));
+        assert_eq!(Value::Object(known), json!({"input_tokens": 12, "cache_read_input_tokens": 100, "output_tokens": 40}));
+    }
 }

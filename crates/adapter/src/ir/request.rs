@@ -37,7 +37,7 @@ pub struct Request {
     pub candidates: Option<u32>,
     pub logprobs: bool,
     pub top_logprobs: Option<u32>,
-    /// An opaque id of the tenant's end user, already safe to send to a vendor.
+    /// The tenant's end user, as the client wrote it: it may be a mail address. Encoders hash it (`crate::ident`).
     pub user: Option<String>,
     pub metadata: Object,
     pub service_tier: Option<ServiceTier>,

@@ -1,7 +1,5 @@
 //! Error bodies: `{"error":{"message","type","param","code"}}`, and what compatible servers send instead.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::failure::{EncodedError, ErrorKind, ErrorReply, FailureClass, UpstreamFailure};
@@ -126,9 +124,10 @@ fn class(status: u16, code: &str, kind: &str, message: &str) -> FailureClass {
     }
 }
 
-/// Kept beside the table: what a wait in the text looks like.
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::failure::ErrorDetails;
 

@@ -1,0 +1,130 @@
+//! Reasoning control as `thinking` and `output_config.effort`, by what the model takes.
+
+use super::wire::ThinkingConfig;
+use crate::ir::{Effort, ReasoningMode, Request, ToolChoice};
+use crate::loss::LossReport;
+use crate::profile::{AnthropicModel, Thinking};
+
+/// Least budget the API takes, in tokens.
+const MIN_BUDGET: u64 = 1_024;
+
+/// What is said of thinking. Both may be absent: the model's default applies.
+#[derive(Debug, Default)]
+pub(super) struct Control {
+    pub thinking: Option<ThinkingConfig>,
+    pub effort: Option<Effort>,
+}
+
+impl Control {
+    /// Thinking is on, so sampling is restricted.
+    pub fn is_budget(&self) -> bool {
+        self.thinking.as_ref().is_some_and(|thinking| thinking.kind == "enabled")
+    }
+
+    pub fn is_on(&self) -> bool {
+        self.thinking.as_ref().is_some_and(|thinking| matches!(thinking.kind.as_str(), "enabled" | "adaptive"))
+    }
+}
+
+pub(super) fn control(request: &Request, model: AnthropicModel, max_tokens: u64, loss: &mut LossReport) -> Control {
+    let Some(wanted) = &request.reasoning else { return Control::default() };
+    let wants_none = matches!(wanted.mode, Some(ReasoningMode::Disabled | ReasoningMode::BetweenTools))
+        || wanted.effort == Some(Effort::None)
+        || wanted.budget_tokens == Some(0);
+    if wants_none {
+        return without(model, loss);
+    }
+    let budget = wanted.budget_tokens;
+    let mut control = Control::default();
+    match model.thinking {
+        Thinking::Adaptive | Thinking::Both => {
+            // A budget is said where the model still takes one; others get the effort nearest to it.
+            if let Some(budget) = budget.filter(|_| model.thinking == Thinking::Both && wanted.effort.is_none()) {
+                control.thinking = budgeted(budget, max_tokens, loss);
+            } else if wanted.effort.is_some() || wanted.mode.is_some() || budget.is_some() {
+                control.thinking = Some(ThinkingConfig { kind: "adaptive".into(), ..ThinkingConfig::default() });
+                if budget.is_some() && wanted.effort.is_none() {
+                    loss.approximated("reasoning", "this model takes an effort instead of a budget");
+                }
+                let effort = wanted.effort.or(budget.map(effort_of));
+                control.effort = effort.map(|effort| clamp(effort, model, loss));
+            }
+        }
+        Thinking::Budget => {
+            let budget = budget.or(wanted.effort.map(budget_of)).or(wanted.mode.map(|_| budget_of(Effort::Medium)));
+            if let Some(budget) = budget {
+                control.thinking = budgeted(budget, max_tokens, loss);
+            }
+            if model.top_effort.is_some() {
+                control.effort = wanted.effort.map(|effort| clamp(effort, model, loss));
+            }
+        }
+    }
+    let is_forced = matches!(request.tool_choice, Some(ToolChoice::Required | ToolChoice::Named(_)));
+    if control.is_budget() && is_forced {
+        loss.dropped("reasoning", "a forced tool excludes a thinking budget");
+        control.thinking = None;
+    }
+    if let Some(thinking) = &mut control.thinking
+        && wanted.visible == Some(true)
+        && thinking.kind == "adaptive"
+    {
+        thinking.display = Some("summarized".into());
+    }
+    control
+}
+
+/// As little thinking as the model allows.
+fn without(model: AnthropicModel, loss: &mut LossReport) -> Control {
+    if model.can_disable {
+        return Control { thinking: Some(ThinkingConfig { kind: "disabled".into(), ..ThinkingConfig::default() }), effort: None };
+    }
+    loss.approximated("reasoning", "this model always thinks: lowest effort");
+    let thinking = model.between_tools.then(|| ThinkingConfig { kind: "between_tools".into(), ..ThinkingConfig::default() });
+    Control { thinking, effort: Some(Effort::Low) }
+}
+
+fn budgeted(budget: u64, max_tokens: u64, loss: &mut LossReport) -> Option<ThinkingConfig> {
+    if max_tokens <= MIN_BUDGET {
+        loss.dropped("reasoning", "max_tokens leaves no room for a thinking budget");
+        return None;
+    }
+    let fitting = budget.clamp(MIN_BUDGET, max_tokens - 1);
+    if fitting != budget {
+        loss.approximated("reasoning", "the thinking budget was fitted between 1024 and max_tokens");
+    }
+    Some(ThinkingConfig { kind: "enabled".into(), budget_tokens: Some(fitting), display: None })
+}
+
+fn clamp(effort: Effort, model: AnthropicModel, loss: &mut LossReport) -> Effort {
+    let top = model.top_effort.unwrap_or(Effort::High);
+    let fitting = match effort {
+        Effort::None | Effort::Minimal => Effort::Low,
+        Effort::XHigh if !model.xhigh => Effort::High,
+        effort => effort.min(top),
+    };
+    if fitting != effort {
+        loss.approximated("reasoning", format!("effort {} is not known to this model: {}", effort.as_str(), fitting.as_str()));
+    }
+    fitting
+}
+
+fn budget_of(effort: Effort) -> u64 {
+    match effort {
+        Effort::None | Effort::Minimal => MIN_BUDGET,
+        Effort::Low => 2_048,
+        Effort::Medium => 8_192,
+        Effort::High => 16_384,
+        Effort::XHigh => 24_576,
+        Effort::Max => 32_000,
+    }
+}
+
+fn effort_of(budget: u64) -> Effort {
+    match budget {
+        0..4_096 => Effort::Low,
+        4_096..16_384 => Effort::Medium,
+        16_384..24_576 => Effort::High,
+        _ => Effort::XHigh,
+    }
+}
