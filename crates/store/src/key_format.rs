@@ -112,6 +112,13 @@ mod tests {
         assert_ne!(*mint().unwrap(), *mint().unwrap());
     }
 
+    /// Made with Python's `zlib.crc32`: keys issued today must check tomorrow.
+    #[test]
+    fn the_checksum_is_crc_32_in_base62() {
+        let body = format!("sk-tg1_PublicId{}", "S".repeat(43));
+        assert_eq!(checksum(&body), *b"1OZXUs");
+    }
+
     #[test]
     fn one_wrong_character_anywhere_is_junk() {
         let key = mint().unwrap();

@@ -3,7 +3,7 @@
 use jiff::ToSpan as _;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Connection as _};
 use tallygate_types::Timestamp;
 
 use crate::{Db, DbTime, Store, StoreError};
@@ -12,6 +12,10 @@ use crate::{Db, DbTime, Store, StoreError};
 const DAYS_AHEAD: i64 = 7;
 /// Rows of one DELETE on SQLite, so that the writer is never held long.
 const DELETE_CHUNK_ROWS: i64 = 5_000;
+/// Key of the advisory lock under which partitions are made: "tallygat" in ASCII.
+const PARTITION_LOCK: i64 = 0x7461_6c6c_7967_6174;
+/// SQLSTATE `check_violation`: the DEFAULT partition holds rows of the range.
+const DEFAULT_HOLDS_ROWS: &str = "23514";
 /// Partitions looked at in one run at most.
 const MAX_PARTITIONS: i64 = 4_000;
 
@@ -20,30 +24,35 @@ const MAX_PARTITIONS: i64 = 4_000;
 /// A day whose rows already lie in the DEFAULT partition stays there: it is found and counted all the same.
 pub async fn ensure_usage_partitions(store: &Store) -> Result<(), StoreError> {
     let Db::Pg(pool) = store.db() else { return Ok(()) };
-    let today = utc_day(store.core().clock.now())?;
+    let today = utc_day(store.clock().now())?;
+    // Replicas that start together would each find a partition missing and make it.
+    let mut transaction = pool.begin().await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(PARTITION_LOCK).execute(&mut *transaction).await?;
     for offset in 0..=DAYS_AHEAD {
         let day = today.checked_add(offset.days()).map_err(|e| StoreError::invalid("clock", e.to_string()))?;
         let next = day.tomorrow().map_err(|e| StoreError::invalid("clock", e.to_string()))?;
         let name = partition_name(day);
-        let exists: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(&name).fetch_one(pool).await?;
+        let exists: bool =
+            sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL").bind(&name).fetch_one(&mut *transaction).await?;
         if exists {
             continue;
         }
         // Only digits of a date are put into the text.
         let sql = format!(
-            "CREATE TABLE IF NOT EXISTS {name} PARTITION OF usage_records FOR VALUES FROM ('{day} 00:00:00+00') TO ('{next} 00:00:00+00')"
+            "CREATE TABLE {name} PARTITION OF usage_records FOR VALUES FROM ('{day} 00:00:00+00') TO ('{next} 00:00:00+00')"
         );
-        if let Err(error) = sqlx::query(AssertSqlSafe(sql)).execute(pool).await {
-            match &error {
-                // 23514: DEFAULT already holds rows of that day. 42P07: another replica was faster.
-                sqlx::Error::Database(database) if database.code().is_some_and(|code| code == "23514") => {
-                    tracing::warn!(day = %day, "usage of this day lies in the default partition and stays there");
-                }
-                sqlx::Error::Database(database) if database.code().is_some_and(|code| code == "42P07") => {}
-                _ => return Err(error.into()),
+        // In a savepoint: one day that cannot be made leaves the others be.
+        let mut attempt = transaction.begin().await?;
+        match sqlx::query(AssertSqlSafe(sql)).execute(&mut *attempt).await {
+            Ok(_) => attempt.commit().await?,
+            Err(sqlx::Error::Database(error)) if error.code().is_some_and(|code| code == DEFAULT_HOLDS_ROWS) => {
+                tracing::warn!(%day, "usage of this day lies in the default partition and stays there");
+                attempt.rollback().await?;
             }
+            Err(error) => return Err(error.into()),
         }
     }
+    transaction.commit().await?;
     Ok(())
 }
 

@@ -339,6 +339,13 @@ mod tests {
         assert_ne!(KeyDigester::new(&one).digest("k"), KeyDigester::new(&two).digest("k"));
     }
 
+    /// Made with Python's `hmac`: a digest stored today must be the one looked up tomorrow.
+    #[test]
+    fn a_digest_is_hmac_sha_256_of_the_whole_key() {
+        let digest = KeyDigester::new(&SecretBytes32::new([7; 32])).digest("sk-proj-0123456789abcdefghij");
+        assert_eq!(hex::encode(digest.as_bytes()), "0649f67ea9519d95b78e75bab00c063f137d54a2a386c80d0417b429a5ffc454");
+    }
+
     #[test]
     fn secrets_are_made_once_and_read_back() {
         let folder = tempfile::tempdir().unwrap();

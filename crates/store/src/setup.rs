@@ -52,6 +52,7 @@ pub async fn redeem(tx: &mut Tx, token: &SecretString, owner: &NewUser) -> Resul
 }
 
 async fn refuse_second_owner(tx: &mut Tx) -> Result<(), StoreError> {
+    tx.one_at_a_time().await?;
     if users::has_owner(&mut *tx).await? {
         return Err(StoreError::invalid("token", "the installation has an owner; owners make further users"));
     }

@@ -145,10 +145,6 @@ impl Store {
         self.db.close().await;
     }
 
-    pub(crate) fn core(&self) -> &Core {
-        &self.core
-    }
-
     /// Writes down which secrets this database was made with, or compares.
     async fn check_secrets(&self) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;

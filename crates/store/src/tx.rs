@@ -81,6 +81,20 @@ impl Tx {
         DbTime(self.now())
     }
 
+    /// Lets one transaction at a time past this point, until it ends: for a check of many rows followed by a write, which two
+    /// transactions side by side would both pass.
+    pub(crate) async fn one_at_a_time(&mut self) -> Result<(), StoreError> {
+        let now = self.db_now();
+        query!(&mut *self, |conn| {
+            sqlx::query("UPDATE installation SET updated_at = $1 WHERE key = 'config_version'")
+                .bind(now)
+                .execute(conn)
+                .await
+                .map(|_| ())
+        })??;
+        Ok(())
+    }
+
     pub(crate) fn conn(&mut self) -> Conn<'_> {
         match &mut self.inner {
             Inner::Pg(transaction) => Conn::Pg(Held::Borrowed(&mut **transaction)),

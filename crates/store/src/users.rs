@@ -356,7 +356,12 @@ pub(crate) async fn note_login(tx: &mut Tx, id: UserId) -> Result<(), StoreError
 
 /// Refuses a change after which nobody could administer the installation; the caller's transaction is to be dropped.
 async fn keep_an_owner(tx: &mut Tx, before: &User) -> Result<(), StoreError> {
-    if before.role == Role::Owner && before.status == Status::Active && active_owners(tx).await? == 0 {
+    if before.role != Role::Owner || before.status != Status::Active {
+        return Ok(());
+    }
+    // Two owners who demote each other must not both succeed.
+    tx.one_at_a_time().await?;
+    if active_owners(tx).await? == 0 {
         return Err(StoreError::InUse { kind: KIND, by: "the installation, whose last active owner it is".into() });
     }
     Ok(())

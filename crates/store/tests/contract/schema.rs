@@ -5,25 +5,28 @@ use std::collections::{BTreeMap, BTreeSet};
 use tallygate_store::Db;
 use tallygate_store::testing::TestStore;
 
-type Columns = BTreeMap<String, BTreeSet<String>>;
+/// Table to column to whether it may be NULL.
+type Columns = BTreeMap<String, BTreeMap<String, bool>>;
 
 #[tokio::test]
 async fn both_engines_have_the_same_tables_and_columns() {
     let Some(postgres) = TestStore::postgres().await else { return };
     let sqlite = TestStore::sqlite().await;
     let Db::Pg(pool) = postgres.db() else { panic!("not PostgreSQL") };
-    let rows: Vec<(String, String)> = sqlx::query_as(
-        "SELECT c.table_name::text, c.column_name::text FROM information_schema.columns c
-         JOIN pg_class k ON k.oid = c.table_name::regclass WHERE c.table_schema = 'public' AND NOT k.relispartition",
+    let rows: Vec<(String, String, bool)> = sqlx::query_as(
+        "SELECT c.table_name::text, c.column_name::text, c.is_nullable = 'YES' FROM information_schema.columns c
+         JOIN pg_class k ON k.oid = c.table_name::regclass WHERE c.table_schema = 'public' AND NOT k.relispartition
+         AND c.table_name NOT LIKE '_sqlx%'",
     )
     .fetch_all(pool)
     .await
     .unwrap();
     let on_postgres = collect(rows);
     let Db::Lite { read, .. } = sqlite.db() else { panic!("not SQLite") };
-    let rows: Vec<(String, String)> = sqlx::query_as(
-        "SELECT t.name, c.name FROM pragma_table_list t JOIN pragma_table_info(t.name) c
-         WHERE t.schema = 'main' AND t.type = 'table' AND t.name NOT LIKE 'sqlite%'",
+    // A column of a primary key is never NULL in a STRICT table.
+    let rows: Vec<(String, String, bool)> = sqlx::query_as(
+        "SELECT t.name, c.name, c.\"notnull\" = 0 AND c.pk = 0 FROM pragma_table_list t JOIN pragma_table_info(t.name) c
+         WHERE t.schema = 'main' AND t.type = 'table' AND t.name NOT LIKE 'sqlite%' AND t.name NOT LIKE '_sqlx%'",
     )
     .fetch_all(read)
     .await
@@ -95,10 +98,10 @@ async fn history_is_append_only() {
     }
 }
 
-fn collect(rows: Vec<(String, String)>) -> Columns {
+fn collect(rows: Vec<(String, String, bool)>) -> Columns {
     let mut columns = Columns::new();
-    for (table, column) in rows {
-        columns.entry(table).or_default().insert(column);
+    for (table, column, nullable) in rows {
+        columns.entry(table).or_default().insert(column, nullable);
     }
     columns
 }

@@ -61,4 +61,27 @@ contract! {
         assert_eq!(snapshot.models["stranded"].targets.len(), 0);
         assert!(!snapshot.models.contains_key("hidden"));
     }
+
+    async fn many_tenants_with_ten_keys_each_are_one_snapshot(store: &TestStore) {
+        let started = std::time::Instant::now();
+        let mut tx = store.begin().await.unwrap();
+        let mut secret = String::new();
+        // Few by default, so that the suite stays quick; 10000 read in 0.35 s (PostgreSQL) and 0.6 s (SQLite), unoptimised.
+        let tenants = std::env::var("TALLYGATE_TEST_TENANTS").ok().and_then(|n| n.parse().ok()).unwrap_or(100);
+        for number in 0..tenants {
+            let tenant = tenants::create(&mut tx, &TenantSettings::named(format!("tenant-{number}"))).await.unwrap();
+            for key in 0..10 {
+                let settings = KeySettings::named(format!("key-{key}"));
+                let new = NewKey { tenant_id: tenant.id, settings, declared: None };
+                let (_, shown) = keys::create(&mut tx, &new).await.unwrap();
+                secrecy::ExposeSecret::expose_secret(&shown).clone_into(&mut secret);
+            }
+        }
+        tx.commit().await.unwrap();
+        let (written, started) = (started.elapsed(), std::time::Instant::now());
+        let snapshot = store.snapshot().await.unwrap();
+        println!("{tenants} tenants: written in {written:?}, read in {:?}", started.elapsed());
+        assert_eq!((snapshot.tenants.len(), snapshot.keys.len()), (tenants, tenants * 10));
+        assert_eq!(snapshot.keys[&store.digest_key(&secret)].tenant.name, format!("tenant-{}", tenants - 1));
+    }
 }
