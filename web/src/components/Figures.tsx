@@ -18,12 +18,19 @@ export function MoneyText({ money, decimals = 2 }: { money?: Money | null; decim
 }
 
 /** A count as `12.4 k`, the exact figure on hover. */
-export function CountText({ value }: { value?: number | null }) {
+export function CountText({
+  value,
+  whole = false,
+}: {
+  value?: number | null;
+  /** Limits and other figures a person typed are shown as typed. */
+  whole?: boolean;
+}) {
   const locale = useLocale();
   if (value === null || value === undefined) return <Absent />;
   return (
     <span className="tg-nowrap" title={exact(value, locale)}>
-      {compact(value, locale)}
+      {whole ? exact(value, locale) : compact(value, locale)}
     </span>
   );
 }

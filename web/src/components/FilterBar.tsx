@@ -43,7 +43,13 @@ export function NameFilter({
       aria-label={t("filter")}
       placeholder={t("filter")}
       leftSection={<IconSearch size={15} />}
-      rightSection={value ? null : <Kbd fz={11}>/</Kbd>}
+      rightSection={
+        value ? null : (
+          <Kbd fz={11} visibleFrom="sm">
+            /
+          </Kbd>
+        )
+      }
       value={value ?? ""}
       onChange={(event) => onChange(event.currentTarget.value || undefined)}
       onKeyDown={(event) => {

@@ -1,15 +1,17 @@
+/** Beyond this a date says more than "5 weeks ago". */
+const RELATIVE_SECONDS = 30 * 86_400;
+
 const UNITS: readonly [Intl.RelativeTimeFormatUnit, number][] = [
-  ["year", 365 * 86_400],
-  ["month", 30 * 86_400],
   ["day", 86_400],
   ["hour", 3_600],
   ["minute", 60],
 ];
 
-/** `3 minutes ago`; below a minute in seconds. */
+/** `3 min. ago`; below a minute in seconds, beyond a month the date. */
 export function relative(iso: string, locale: string, now = Date.now()): string {
   const seconds = (Date.parse(iso) - now) / 1000;
   if (Number.isNaN(seconds)) return iso;
+  if (Math.abs(seconds) >= RELATIVE_SECONDS) return day(iso, locale);
   const format = new Intl.RelativeTimeFormat(locale, { numeric: "auto", style: "short" });
   for (const [unit, size] of UNITS) {
     if (Math.abs(seconds) >= size) return format.format(Math.trunc(seconds / size), unit);

@@ -1,3 +1,125 @@
+import { IconKey, IconPlus } from "@tabler/icons-react";
+import { getRouteApi } from "@tanstack/react-router";
+import { useMemo } from "react";
+import { useTranslation } from "react-i18next";
+import { api } from "@/api/client";
+import { PAGE, useTenantName, useTenants, useVersion } from "@/api/lists";
+import { useMay } from "@/api/session";
+import type { ApiKey } from "@/api/types";
+import { EmptyState } from "@/components/EmptyState";
+import { FilterBar, NameFilter, SelectFilter } from "@/components/FilterBar";
+import { ButtonLink } from "@/components/links";
+import { NothingFound } from "@/components/NothingFound";
+import { PageHeader } from "@/components/PageHeader";
+import { Snippets } from "@/components/Snippets";
+import { DataTable } from "@/components/table/DataTable";
+import { Pager } from "@/components/table/Pager";
+import { useKeyColumns } from "./columns";
+import { KeyDrawer } from "./KeyDrawer";
+
+const route = getRouteApi("/app/keys");
+const ORDER = { expired: 0, active: 1, revoked: 2 } as const;
+
+/** Expired keys first, revoked ones last, the rest by their latest use. */
+function byAttention(a: ApiKey, b: ApiKey): number {
+  if (a.status !== b.status) return ORDER[a.status] - ORDER[b.status];
+  return (b.last_used_at ?? "").localeCompare(a.last_used_at ?? "");
+}
+
 export function KeysPage() {
-  return null;
+  const { t } = useTranslation(["keys", "common"]);
+  const search = route.useSearch();
+  const navigate = route.useNavigate();
+  const may = useMay();
+  const tenants = useTenants();
+  const tenantName = useTenantName();
+  const version = useVersion();
+  const keys = api.useQuery("get", "/admin/v1/api-keys", {
+    params: { query: { limit: PAGE, after: search.after, tenant_id: search.tenant } },
+  });
+  const columns = useKeyColumns(tenantName);
+
+  const rows = useMemo(
+    () =>
+      keys.data?.data
+        .filter(
+          (key) =>
+            (!search.q || `${key.name} ${key.prefix}`.includes(search.q)) &&
+            (!search.status || key.status === search.status),
+        )
+        .sort(byAttention),
+    [keys.data, search.q, search.status],
+  );
+  const filtered = Boolean(search.q || search.status || search.tenant);
+  const set = (change: Partial<typeof search>) =>
+    void navigate({ search: { ...search, after: undefined, ...change }, replace: true });
+  const clear = () => set({ q: undefined, status: undefined, tenant: undefined });
+
+  const create = may("api_keys.write") ? (
+    <ButtonLink
+      to="/keys/new"
+      search={{ tenant: search.tenant }}
+      leftSection={<IconPlus size={16} />}
+    >
+      {t("create")}
+    </ButtonLink>
+  ) : null;
+
+  return (
+    <>
+      <PageHeader title={t("title")} purpose={t("purpose")} action={create} />
+      <FilterBar active={filtered} onClear={clear}>
+        <NameFilter value={search.q} onChange={(q) => set({ q })} />
+        <SelectFilter
+          label={t("common:anyTenant")}
+          value={search.tenant}
+          choices={tenants.data?.data.map(({ id, name }) => ({ value: id, label: name })) ?? []}
+          onChange={(tenant) => set({ tenant })}
+        />
+        <SelectFilter
+          label={t("common:anyStatus")}
+          value={search.status}
+          choices={(["active", "expired", "revoked"] as const).map((value) => ({
+            value,
+            label: t(`common:state.${value}`),
+          }))}
+          onChange={(status) => set({ status })}
+        />
+      </FilterBar>
+      <DataTable
+        label={t("title")}
+        columns={columns}
+        rows={rows}
+        rowId={(key) => key.id}
+        error={keys.error}
+        onRetry={() => void keys.refetch()}
+        openId={search.open}
+        onOpen={(key) => set({ open: key.id, after: search.after })}
+        empty={
+          filtered ? (
+            <NothingFound onClear={clear} />
+          ) : (
+            <EmptyState
+              icon={IconKey}
+              title={t("empty.title")}
+              action={create}
+              snippet={<Snippets base={version.data?.api_url ?? undefined} />}
+            >
+              {t("empty.body")}
+            </EmptyState>
+          )
+        }
+      />
+      <Pager
+        after={search.after}
+        next={keys.data?.next_cursor}
+        onGo={(after) => void navigate({ search: { ...search, after } })}
+      />
+      <KeyDrawer
+        id={search.open}
+        tenantName={tenantName}
+        onClose={() => set({ open: undefined, after: search.after })}
+      />
+    </>
+  );
 }

@@ -1,10 +1,11 @@
-import { Group, Skeleton, Stack } from "@mantine/core";
+import { Group } from "@mantine/core";
 import { IconPencil } from "@tabler/icons-react";
 import { useTranslation } from "react-i18next";
 import { api } from "@/api/client";
 import { useMay } from "@/api/session";
 import type { Tenant } from "@/api/types";
 import { DetailDrawer, DrawerSection, Facts } from "@/components/DetailDrawer";
+import { DrawerSkeleton } from "@/components/DrawerSkeleton";
 import { ErrorState } from "@/components/ErrorState";
 import { CountText, TimeText } from "@/components/Figures";
 import { Id } from "@/components/Id";
@@ -65,7 +66,7 @@ function TenantDetail({ tenant, spend }: { tenant: Tenant; spend: MonthSpend }) 
   const may = useMay();
   const unlimited = t("common:unlimited");
   const count = (value: number | null | undefined) =>
-    value ? <CountText value={value} /> : unlimited;
+    value ? <CountText value={value} whole /> : unlimited;
   return (
     <>
       {tenant.status === "suspended" ? (
@@ -121,16 +122,5 @@ function TenantDetail({ tenant, spend }: { tenant: Tenant; spend: MonthSpend }) 
         </Group>
       </DrawerSection>
     </>
-  );
-}
-
-export function DrawerSkeleton() {
-  return (
-    <Stack gap="md" pt="md" aria-busy="true">
-      <Skeleton height={12} width="40%" />
-      <Skeleton height={10} />
-      <Skeleton height={10} width="80%" />
-      <Skeleton height={10} width="60%" />
-    </Stack>
   );
 }

@@ -39,13 +39,17 @@ export function useTenantColumns(spend: MonthSpend): Column<Tenant>[] {
         id: "rpm",
         header: t("common:limits.requests_per_minute"),
         meta: { align: "right", from: "md" },
-        cell: ({ row: { original } }) => <CountText value={original.limits.requests_per_minute} />,
+        cell: ({ row: { original } }) => (
+          <CountText value={original.limits.requests_per_minute} whole />
+        ),
       }),
       column.display({
         id: "tpm",
         header: t("common:limits.tokens_per_minute"),
         meta: { align: "right", from: "md" },
-        cell: ({ row: { original } }) => <CountText value={original.limits.tokens_per_minute} />,
+        cell: ({ row: { original } }) => (
+          <CountText value={original.limits.tokens_per_minute} whole />
+        ),
       }),
       column.display({
         id: "created",

@@ -1,3 +1,105 @@
+import { IconPlus, IconServer2 } from "@tabler/icons-react";
+import { getRouteApi } from "@tanstack/react-router";
+import { useMemo } from "react";
+import { useTranslation } from "react-i18next";
+import { api } from "@/api/client";
+import { PAGE } from "@/api/lists";
+import { useMay } from "@/api/session";
+import type { Upstream } from "@/api/types";
+import { EmptyState } from "@/components/EmptyState";
+import { FilterBar, NameFilter, SelectFilter } from "@/components/FilterBar";
+import { ButtonLink } from "@/components/links";
+import { NothingFound } from "@/components/NothingFound";
+import { PageHeader } from "@/components/PageHeader";
+import { DataTable } from "@/components/table/DataTable";
+import { Pager } from "@/components/table/Pager";
+import { hasNoWorkingCredential } from "./CredentialCount";
+import { useUpstreamColumns } from "./columns";
+import { UpstreamDrawer } from "./UpstreamDrawer";
+
+const route = getRouteApi("/app/upstreams");
+
+/** What cannot be called comes first, what is switched off last. */
+function rank(upstream: Upstream): number {
+  if (upstream.status === "disabled") return 2;
+  return hasNoWorkingCredential(upstream) ? 0 : 1;
+}
+
 export function UpstreamsPage() {
-  return null;
+  const { t } = useTranslation(["upstreams", "common"]);
+  const search = route.useSearch();
+  const navigate = route.useNavigate();
+  const may = useMay();
+  const upstreams = api.useQuery("get", "/admin/v1/upstreams", {
+    params: { query: { limit: PAGE, after: search.after } },
+  });
+  const columns = useUpstreamColumns();
+
+  const rows = useMemo(
+    () =>
+      upstreams.data?.data
+        .filter(
+          (upstream) =>
+            (!search.q || `${upstream.name} ${upstream.base_url}`.includes(search.q)) &&
+            (!search.status || upstream.status === search.status),
+        )
+        .sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name)),
+    [upstreams.data, search.q, search.status],
+  );
+  const filtered = Boolean(search.q || search.status);
+  const set = (change: Partial<typeof search>) =>
+    void navigate({ search: { ...search, after: undefined, ...change }, replace: true });
+  const clear = () => set({ q: undefined, status: undefined });
+
+  const create = may("upstreams.write") ? (
+    <ButtonLink to="/upstreams/new" leftSection={<IconPlus size={16} />}>
+      {t("create")}
+    </ButtonLink>
+  ) : null;
+
+  return (
+    <>
+      <PageHeader title={t("title")} purpose={t("purpose")} action={create} />
+      <FilterBar active={filtered} onClear={clear}>
+        <NameFilter value={search.q} onChange={(q) => set({ q })} />
+        <SelectFilter
+          label={t("common:anyStatus")}
+          value={search.status}
+          choices={(["active", "disabled"] as const).map((value) => ({
+            value,
+            label: t(`common:state.${value}`),
+          }))}
+          onChange={(status) => set({ status })}
+        />
+      </FilterBar>
+      <DataTable
+        label={t("title")}
+        columns={columns}
+        rows={rows}
+        rowId={(upstream) => upstream.id}
+        error={upstreams.error}
+        onRetry={() => void upstreams.refetch()}
+        openId={search.open}
+        onOpen={(upstream) => set({ open: upstream.id, after: search.after })}
+        empty={
+          filtered ? (
+            <NothingFound onClear={clear} />
+          ) : (
+            <EmptyState icon={IconServer2} title={t("empty.title")} action={create}>
+              {t("empty.body")}
+            </EmptyState>
+          )
+        }
+      />
+      <Pager
+        after={search.after}
+        next={upstreams.data?.next_cursor}
+        onGo={(after) => void navigate({ search: { ...search, after } })}
+      />
+      <UpstreamDrawer
+        id={search.open}
+        onClose={() => set({ open: undefined, after: search.after })}
+      />
+    </>
+  );
 }

@@ -1,0 +1,97 @@
+import { IconPencil } from "@tabler/icons-react";
+import { useTranslation } from "react-i18next";
+import { api } from "@/api/client";
+import { useMay } from "@/api/session";
+import type { Upstream } from "@/api/types";
+import { DetailDrawer, DrawerSection, Facts } from "@/components/DetailDrawer";
+import { DrawerSkeleton } from "@/components/DrawerSkeleton";
+import { ErrorState } from "@/components/ErrorState";
+import { TimeText } from "@/components/Figures";
+import { Id } from "@/components/Id";
+import { ButtonLink } from "@/components/links";
+import { State } from "@/components/State";
+import { duration } from "@/lib/numbers";
+import { Credentials } from "./Credentials";
+import { UpstreamTest } from "./UpstreamTest";
+
+export function UpstreamDrawer({ id, onClose }: { id: string | undefined; onClose: () => void }) {
+  const { t } = useTranslation("common");
+  const may = useMay();
+  const upstream = api.useQuery(
+    "get",
+    "/admin/v1/upstreams/{id}",
+    { params: { path: { id: id ?? "" } } },
+    { enabled: id !== undefined },
+  );
+  const shown = upstream.data;
+  return (
+    <DetailDrawer
+      opened={id !== undefined}
+      onClose={onClose}
+      title={shown?.name ?? ""}
+      subtitle={id ? <Id value={id} full /> : null}
+      actions={
+        shown && may("upstreams.write") ? (
+          <ButtonLink
+            to="/upstreams/$id"
+            params={{ id: shown.id }}
+            variant="default"
+            size="xs"
+            leftSection={<IconPencil size={14} />}
+          >
+            {t("edit")}
+          </ButtonLink>
+        ) : null
+      }
+    >
+      {upstream.error ? (
+        <ErrorState error={upstream.error} onRetry={() => void upstream.refetch()} />
+      ) : null}
+      {shown ? <Detail upstream={shown} /> : upstream.error ? null : <DrawerSkeleton />}
+    </DetailDrawer>
+  );
+}
+
+function Detail({ upstream }: { upstream: Upstream }) {
+  const { t } = useTranslation(["upstreams", "common"]);
+  const may = useMay();
+  const { timeouts } = upstream;
+  return (
+    <>
+      {may("upstreams.test") ? (
+        <DrawerSection title={t("test.title")}>
+          <UpstreamTest key={upstream.id} upstream={upstream} />
+        </DrawerSection>
+      ) : null}
+      <DrawerSection title={t("about")}>
+        <Facts
+          rows={[
+            [t("common:status"), <State key="s" value={upstream.status} />],
+            [t("dialect"), t(`common:dialect.${upstream.dialect}`)],
+            [
+              t("baseUrl"),
+              <span key="u" className="tg-mono">
+                {upstream.base_url}
+              </span>,
+            ],
+            [t("proxy"), upstream.proxy ?? t("direct")],
+            [t("common:updated"), <TimeText key="t" at={upstream.updated_at} exactly />],
+          ]}
+        />
+      </DrawerSection>
+      <DrawerSection title={t("credentials")}>
+        <Credentials upstream={upstream} />
+      </DrawerSection>
+      <DrawerSection title={t("timeouts.title")}>
+        <Facts
+          rows={[
+            [t("timeouts.connect"), duration(timeouts.connect_ms)],
+            [t("timeouts.firstByte"), duration(timeouts.first_byte_ms)],
+            [t("timeouts.idle"), duration(timeouts.idle_ms)],
+            [t("timeouts.total"), duration(timeouts.total_ms)],
+          ]}
+        />
+      </DrawerSection>
+    </>
+  );
+}
