@@ -16,7 +16,7 @@ use crate::redact::redact;
 use crate::sql::{Bind, Filter, bind_all, clean};
 
 /// Serialises the writers of the chain on PostgreSQL (`pg_advisory_xact_lock`); the digits spell "audit".
-const CHAIN_LOCK: i64 = 0x6175_6469_74;
+const CHAIN_LOCK: i64 = 0x61_7564_6974;
 /// Rows hashed at a time by [`verify`].
 const VERIFY_ROWS: i64 = 1_000;
 

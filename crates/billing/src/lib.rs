@@ -33,7 +33,7 @@ mod price_book;
 pub mod prices;
 mod record;
 mod redact;
-mod shipper;
+pub mod shipper;
 mod span;
 mod spend;
 mod sql;

@@ -165,6 +165,7 @@ impl PriceVersion {
     }
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the signature serde asks for")]
 fn per_million<S: Serializer>(price: &UnitPrice, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&price.to_per_million())
 }

@@ -26,7 +26,8 @@ impl Filter {
         let first = self.binds.len() + 1 - condition.matches('?').count();
         for (n, part) in condition.split('?').enumerate() {
             if n > 0 {
-                self.text.push_str(&format!("${}", first + n - 1));
+                self.text.push('$');
+                self.text.push_str(&(first + n - 1).to_string());
             }
             self.text.push_str(part);
         }

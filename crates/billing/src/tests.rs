@@ -261,6 +261,10 @@ async fn a_bill_is_the_sum_of_its_records_to_the_pico(store: TestStore) {
         if n % 11 == 0 {
             (record.charge, record.outcome) = (Pico::ZERO, Outcome::Internal);
         }
+        if n % 13 == 0 {
+            // Refused after its price was looked up.
+            (record.charge, record.usage, record.outcome) = (Pico::ZERO, Usage::default(), Outcome::UpstreamError);
+        }
         records.push(record);
     }
     rig.ship(&records).await;
@@ -273,6 +277,7 @@ async fn a_bill_is_the_sum_of_its_records_to_the_pico(store: TestStore) {
     assert!(free > 0);
     assert_eq!(bill.not_charged.requests, free);
     let [section] = bill.sections.as_slice() else { panic!("{bill:?}") };
+    assert_eq!(section.requests, of_november.len() as u64 - free);
     assert_eq!((section.total_exact, section.unexplained), (total(&of_november), Pico::ZERO));
     let lines = section.lines.iter().fold(Pico::ZERO, |sum, line| sum.checked_add(line.amount).unwrap());
     assert_eq!(lines, section.total_exact);

@@ -28,6 +28,8 @@ pub(super) struct Writer {
     open: HashMap<RequestId, OpenCall>,
     /// Every segment on disk but the active one is also here, and the active one once something is known of it.
     held: BTreeMap<u64, Held>,
+    /// The lengths of all segments.
+    bytes: u64,
     /// The ENDs that found no room on disk.
     parked: VecDeque<(RequestId, Vec<u8>)>,
     /// Closed files whose last bytes may not be durable.
@@ -79,6 +81,7 @@ impl Writer {
         let sequence = found.last().map_or(1, |last| last + 1);
         let file = Arc::new(segment::create(&dir, sequence)?);
         held.insert(sequence, Held::default());
+        let bytes = held.values().map(|held| held.length).sum();
         Ok(Self {
             dir,
             segment_bytes,
@@ -89,6 +92,7 @@ impl Writer {
             spoiled: false,
             open: HashMap::new(),
             held,
+            bytes,
             parked: VecDeque::new(),
             unsynced: Vec::new(),
             names_changed: true,
@@ -113,7 +117,7 @@ impl Writer {
     }
 
     pub(super) fn bytes(&self) -> u64 {
-        self.held.values().map(|held| held.length).sum()
+        self.bytes
     }
 
     pub(super) fn open_calls(&self) -> usize {
@@ -132,9 +136,8 @@ impl Writer {
         if self.sync_failed {
             return Err(JournalError::SyncFailed);
         }
-        let bytes = self.bytes();
-        if bytes >= self.max_bytes {
-            return Err(JournalError::Full { bytes, limit: self.max_bytes });
+        if self.bytes >= self.max_bytes {
+            return Err(JournalError::Full { bytes: self.bytes, limit: self.max_bytes });
         }
         Ok(())
     }
@@ -149,6 +152,7 @@ impl Writer {
             return Err(JournalError::io("write", &segment::path(&self.dir, self.sequence))(error));
         }
         self.length += frame.len() as u64;
+        self.bytes += frame.len() as u64;
         self.held.entry(self.sequence).or_default().length = self.length;
         Ok(self.tail())
     }
@@ -210,13 +214,11 @@ impl Writer {
     pub(super) fn write_parked(&mut self) -> usize {
         let before = self.parked.len();
         while let Some((request_id, frame)) = self.parked.pop_front() {
-            match self.append(&frame) {
-                Ok(at) => self.ended(request_id, at),
-                Err(_) => {
-                    self.parked.push_front((request_id, frame));
-                    break;
-                }
-            }
+            let Ok(at) = self.append(&frame) else {
+                self.parked.push_front((request_id, frame));
+                break;
+            };
+            self.ended(request_id, at);
         }
         before - self.parked.len()
     }
@@ -232,7 +234,8 @@ impl Writer {
             if held.open > 0 && !(self.held.len() > CARRY_OVER_AFTER_SEGMENTS + 1 && self.carry_over(oldest)) {
                 break;
             }
-            self.held.remove(&oldest);
+            let length = self.held.remove(&oldest).map_or(0, |held| held.length);
+            self.bytes = self.bytes.saturating_sub(length);
             free.push(oldest);
         }
         free

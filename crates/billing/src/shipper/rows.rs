@@ -1,6 +1,7 @@
 //! Writing finished calls to the database: the rows, and the rollups of exactly the rows that were new.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
 use sqlx::types::Json;
@@ -8,6 +9,7 @@ use tallygate_store::{DbTime, SplitAmount, StoreError, Tx, query};
 use tallygate_types::{CredentialId, ModelId, Pico, TenantId, Timestamp, UpstreamId, Usage, UsageClass};
 use uuid::Uuid;
 
+use crate::price::PriceVersion;
 use crate::record::{Outcome, UsageRecord};
 use crate::span::hour_of;
 use crate::sql::{clean, int};
@@ -219,7 +221,7 @@ async fn is_equal(tx: &mut Tx, record: &UsageRecord) -> Result<bool, StoreError>
 struct Key {
     tenant: TenantId,
     hour: Timestamp,
-    key: Uuid,
+    issued_to: Uuid,
     model_id: Uuid,
     model: String,
     upstream_id: Uuid,
@@ -249,12 +251,15 @@ fn is_error(outcome: Outcome) -> bool {
 /// Adds a record to its rollup; whether its charge is explained by its prices, or is nothing.
 fn add(rollups: &mut BTreeMap<Key, Sum>, record: &UsageRecord) -> Result<bool, StoreError> {
     // What was not charged stands under no price version, so that tokens × price is the charge of every row with one.
-    let charged = record.price.as_ref().filter(|p| p.charge(&record.usage).is_ok_and(|charge| charge.total == record.charge));
+    let explains = |price: &&Arc<PriceVersion>| {
+        !record.usage.is_empty() && price.charge(&record.usage).is_ok_and(|charge| charge.total == record.charge)
+    };
+    let charged = record.price.as_ref().filter(explains);
     let is_explained = charged.is_some() || record.charge == Pico::ZERO;
     let key = Key {
         tenant: record.tenant_id,
         hour: hour_of(record.accepted_at),
-        key: record.key_id.uuid(),
+        issued_to: record.key_id.uuid(),
         model_id: record.model_id.map_or(Uuid::nil(), ModelId::uuid),
         // A name that is no model of ours is whatever a client made up: it gets no row of its own.
         model: record.model_id.map_or_else(String::new, |_| clean(&record.model)),
@@ -320,7 +325,7 @@ async fn upsert(tx: &mut Tx, key: &Key, sum: &Sum) -> Result<(), StoreError> {
         )
         .bind(key.tenant.uuid())
         .bind(DbTime(key.hour))
-        .bind(key.key)
+        .bind(key.issued_to)
         .bind(key.model_id)
         .bind(&key.model)
         .bind(key.upstream_id)
