@@ -34,6 +34,7 @@ pub(crate) fn text(field: &'static str, text: Option<&str>) -> Result<(), StoreE
         Some(text) if text.chars().count() > MAX_TEXT_CHARS => {
             Err(StoreError::invalid(field, format!("must have at most {MAX_TEXT_CHARS} characters")))
         }
+        Some(text) if text.contains('\0') => Err(StoreError::invalid(field, "must not contain the NUL character")),
         _ => Ok(()),
     }
 }
@@ -58,6 +59,10 @@ pub(crate) fn time_zone(text: &str) -> Result<(), StoreError> {
 /// Where an upstream is. An operator may name private addresses (local models), never a cloud's metadata service.
 pub(crate) fn base_url(text: &str) -> Result<(), StoreError> {
     let invalid = |reason: &str| StoreError::invalid("base_url", reason);
+    // A URL parser drops or escapes these; what is stored is the text itself.
+    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(invalid("must not contain space or control characters"));
+    }
     let url = Url::parse(text).map_err(|e| invalid(&format!("not a URL ({e}); write for example `https://api.openai.com`")))?;
     if !matches!(url.scheme(), "http" | "https") {
         return Err(invalid("must begin with https:// or http://"));
@@ -90,6 +95,9 @@ fn is_metadata(host: &Host<&str>) -> bool {
 /// An outbound proxy, parsed.
 pub(crate) fn proxy(text: &str) -> Result<Url, StoreError> {
     let invalid = |reason: &str| StoreError::invalid("proxy", reason);
+    if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+        return Err(invalid("must not contain space or control characters"));
+    }
     // The text may hold a password: errors never repeat it.
     let url = Url::parse(text).map_err(|_| invalid("not a URL; write for example `socks5://127.0.0.1:1080`"))?;
     if !matches!(url.scheme(), "http" | "https" | "socks5" | "socks5h") {
@@ -132,6 +140,8 @@ mod tests {
             "https://user:pass@h",
             "https://h?x=1",
             "h:80",
+            "https://h/a b",
+            "https://h/\n",
             "",
         ] {
             assert!(base_url(bad).is_err(), "{bad}");

@@ -82,6 +82,10 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => {
                 Self::Unavailable(error.to_string())
             }
+            // PostgreSQL holds no NUL in text; SQLite would, so that a row could not move from one to the other.
+            sqlx::Error::Database(database) if database.code().is_some_and(|code| code == "22021") => {
+                Self::invalid("text", "must not contain the NUL character")
+            }
             sqlx::Error::Database(database) if database.code().is_some_and(|code| passes(&code)) => {
                 Self::Unavailable(error.to_string())
             }

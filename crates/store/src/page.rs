@@ -98,7 +98,7 @@ impl<T> Page<T> {
 
 /// A `LIKE` pattern that finds `text` anywhere, with the wildcards in it meant literally (`ESCAPE '\'`).
 pub(crate) fn contains_pattern(text: &str) -> String {
-    let escaped = text.to_lowercase().replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
+    let escaped = text.to_lowercase().replace('\0', "").replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
     format!("%{escaped}%")
 }
 

@@ -35,7 +35,13 @@ impl fmt::Display for Subject {
         match self {
             Self::Account(email) => {
                 write!(f, "account:")?;
-                email.trim().to_lowercase().chars().take(MAX_EMAIL_CHARS).try_for_each(|c| write!(f, "{c}"))
+                email
+                    .trim()
+                    .to_lowercase()
+                    .chars()
+                    .filter(|c| !c.is_control())
+                    .take(MAX_EMAIL_CHARS)
+                    .try_for_each(|c| write!(f, "{c}"))
             }
             // One IPv6 customer has a /64 at least.
             Self::Address(IpAddr::V6(v6)) if v6.to_ipv4_mapped().is_none() => {

@@ -214,11 +214,10 @@ pub async fn get<'a>(source: impl Source<'a>, scope: TenantScope, id: UserId) ->
 
 /// For signing in; the address in any case.
 pub async fn find_by_email<'a>(source: impl Source<'a>, email: &str) -> Result<Option<User>, StoreError> {
+    // What is no address is nobody's, and some of it (NUL) PostgreSQL would not even look up.
+    let Ok(email) = check::email(email) else { return Ok(None) };
     let row: Option<Row> = query!(source, |conn| {
-        sqlx::query_as(concat!("SELECT ", columns!(), " FROM users WHERE email = $1"))
-            .bind(email.trim().to_lowercase())
-            .fetch_optional(conn)
-            .await
+        sqlx::query_as(concat!("SELECT ", columns!(), " FROM users WHERE email = $1")).bind(email).fetch_optional(conn).await
     })??;
     row.map(User::try_from).transpose()
 }

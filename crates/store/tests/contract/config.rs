@@ -91,6 +91,7 @@ contract! {
         for (field, settings) in [
             ("name", TenantSettings { name: " ".into(), ..acme.clone() }),
             ("time_zone", TenantSettings { time_zone: "Mars/Olympus".into(), ..acme.clone() }),
+            ("suspended_message", TenantSettings { suspended_message: Some("a\0b".into()), ..acme.clone() }),
             ("allowed_models", TenantSettings { allowed_models: Some(vec![String::new()]), ..acme.clone() }),
         ] {
             let refused = tenants::create(&mut tx, &settings).await;
@@ -115,6 +116,8 @@ contract! {
 
         let search = |text: &str| TenantFilter { search: Some(text.into()), ..TenantFilter::default() };
         let found = tenants::list(&**store, TenantScope::All, &search("aLPh"), &PageRequest::default()).await.unwrap();
+        assert_eq!(names(&found), ["Alpha"]);
+        let found = tenants::list(&**store, TenantScope::All, &search("al\0ph"), &PageRequest::default()).await.unwrap();
         assert_eq!(names(&found), ["Alpha"]);
         let found = tenants::list(&**store, TenantScope::All, &search("a_1"), &PageRequest::default()).await.unwrap();
         assert_eq!(names(&found), ["beta_1"]);

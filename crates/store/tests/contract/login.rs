@@ -92,6 +92,7 @@ contract! {
         let mut tx = store.begin().await.unwrap();
         let ada = owner(&mut tx).await;
         assert_eq!(users::find_by_email(&mut tx, " ADA@example.COM").await.unwrap(), Some(ada.clone()));
+        assert_eq!(users::find_by_email(&mut tx, "ada@example.com\0").await.unwrap(), None);
         let again = users::create(&mut tx, &new_user("ADA@example.com", Role::Ops)).await;
         assert!(matches!(again, Err(StoreError::AlreadyExists { field: "email", .. })), "{again:?}");
         drop(tx);
