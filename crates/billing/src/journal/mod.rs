@@ -146,8 +146,8 @@ impl Journal {
         let dir = dir.into();
         fs::create_dir_all(&dir).map_err(JournalError::io("create", &dir))?;
         let lock = segment::lock(&dir)?;
-        let node = segment::node(&dir)?;
         let found = segment::list(&dir)?;
+        let node = segment::node(&dir, !found.is_empty())?;
         let recovery = recovery::recover(&dir, &found)?;
         let mut writer = Writer::open(dir.clone(), &found, config.segment_bytes, config.max_bytes)?;
         for record in &recovery.settled {

@@ -95,9 +95,13 @@ pub(super) fn lock(dir: &Path) -> Result<File, JournalError> {
     }
 }
 
-/// The name under which this journal's progress stands in the database; made once a directory.
-pub(super) fn node(dir: &Path) -> Result<String, JournalError> {
+/// The name under which this journal's progress stands in the database; made once a directory. Where somebody removed the
+/// segments, their numbers begin anew, and under the old name they would count as shipped: such a journal is another one.
+pub(super) fn node(dir: &Path, has_segments: bool) -> Result<String, JournalError> {
     let path = dir.join("node");
+    if !has_segments {
+        return write_node(&path);
+    }
     match fs::read_to_string(&path) {
         Ok(text) => match Uuid::try_parse(text.trim()) {
             Ok(node) => Ok(node.to_string()),

@@ -39,6 +39,18 @@ fn what_was_written_is_read_back_in_order_by_this_process_and_the_next() {
 }
 
 #[test]
+fn a_journal_whose_segments_were_removed_is_another_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let node = |dir: &Path| Journal::open(dir, config()).unwrap().0.node().to_owned();
+    let before = node(dir.path());
+    assert_eq!(node(dir.path()), before);
+    for sequence in segments(dir.path()) {
+        segment::remove(dir.path(), sequence).unwrap();
+    }
+    assert_ne!(node(dir.path()), before);
+}
+
+#[test]
 fn a_directory_belongs_to_one_process() {
     let dir = tempfile::tempdir().unwrap();
     let (_journal, _) = Journal::open(dir.path(), config()).unwrap();
@@ -300,4 +312,66 @@ fn writers_in_parallel_lose_nothing() {
     let mut ids: Vec<_> = all(&journal).into_iter().map(|record| record.request_id).collect();
     ids.sort_unstable();
     assert_eq!(ids, (0..WRITERS * RECORDS).map(|n| testing::record(n).request_id).collect::<Vec<_>>());
+}
+
+/// Where the process below writes; unset in an ordinary run.
+const CHILD_DIR: &str = "TALLYGATE_TEST_JOURNAL_DIR";
+
+/// Not a test by itself: the process that [`a_killed_process_leaves_every_finished_call_and_settles_the_others`] kills.
+#[test]
+fn child_process_writes_until_it_is_killed() {
+    let Ok(dir) = std::env::var(CHILD_DIR) else { return };
+    let (journal, _) = Journal::open(dir, JournalConfig { segment_bytes: 100_000, ..config() }).unwrap();
+    for n in 0..1_000_000 {
+        // Every tenth call never ends.
+        let record = testing::record(n);
+        journal.begin(&testing::begin_of(&record)).unwrap();
+        if n % 10 != 0 {
+            journal.end(&record).unwrap();
+        }
+        println!("acknowledged {n}");
+    }
+}
+
+#[test]
+fn a_killed_process_leaves_every_finished_call_and_settles_the_others() {
+    use std::io::{BufRead, BufReader};
+    use std::process::{Command, Stdio};
+
+    const KILL_AFTER: u32 = 500;
+    let dir = tempfile::tempdir().unwrap();
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "journal::tests::child_process_writes_until_it_is_killed", "--nocapture"])
+        .env(CHILD_DIR, dir.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut acknowledged = Vec::new();
+    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+        // The harness may put its own words before the first.
+        let line = line.unwrap();
+        if let Some((_, n)) = line.rsplit_once("acknowledged ") {
+            acknowledged.push(n.parse::<u32>().unwrap());
+        }
+        if acknowledged.len() == KILL_AFTER as usize {
+            child.kill().unwrap();
+        }
+    }
+    child.wait().unwrap();
+    let (journal, recovery) = Journal::open(dir.path(), config()).unwrap();
+    assert_eq!(recovery.quarantined, []);
+    let records = all(&journal);
+    let mut ids: Vec<_> = records.iter().map(|record| record.request_id).collect();
+    ids.sort_unstable();
+    // Whatever was begun is there once; a call may have begun that was never acknowledged.
+    let begun = ids.len() as u32;
+    assert!(begun >= acknowledged.len() as u32 && acknowledged.len() as u32 >= KILL_AFTER, "{begun}");
+    assert_eq!(ids, (0..begun).map(|n| testing::record(n).request_id).collect::<Vec<_>>());
+    for n in acknowledged {
+        let id = testing::record(n).request_id;
+        let outcome = records.iter().find(|record| record.request_id == id).unwrap().outcome;
+        assert_eq!(outcome, if n % 10 == 0 { Outcome::Crash } else { Outcome::Ok }, "call {n}");
+    }
+    assert_eq!(journal.pending(), u64::from(begun));
 }
