@@ -245,8 +245,8 @@ pub async fn record(tx: &mut Tx, event: AuditEvent) -> Result<AuditEventId, Stor
 }
 
 /// The events a caller may see, the newest first.
-pub async fn list<'a>(
-    source: impl Source<'a>,
+pub async fn list(
+    source: impl Source,
     scope: TenantScope,
     filter: &AuditFilter,
     page: &PageRequest,

@@ -102,7 +102,7 @@ pub async fn create(tx: &mut Tx, new: NewPrice) -> Result<PriceVersion, StoreErr
 }
 
 /// The versions of a model, the latest first; with no model, of all of them.
-pub async fn list<'a>(source: impl Source<'a>, model: Option<ModelId>) -> Result<Vec<PriceVersion>, StoreError> {
+pub async fn list(source: impl Source, model: Option<ModelId>) -> Result<Vec<PriceVersion>, StoreError> {
     let model = model.map(ModelId::uuid);
     let rows: Vec<Row> = query!(source, |conn| {
         sqlx::query_as(
@@ -116,7 +116,7 @@ pub async fn list<'a>(source: impl Source<'a>, model: Option<ModelId>) -> Result
     rows.into_iter().map(TryInto::try_into).collect()
 }
 
-pub async fn get<'a>(source: impl Source<'a>, id: PriceVersionId) -> Result<PriceVersion, StoreError> {
+pub async fn get(source: impl Source, id: PriceVersionId) -> Result<PriceVersion, StoreError> {
     let row: Option<Row> = query!(source, |conn| {
         sqlx::query_as(
             "SELECT id, model_id, currency, valid_from, prices, source, created_by, created_at FROM price_versions WHERE id = $1",

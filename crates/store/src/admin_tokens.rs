@@ -109,7 +109,7 @@ pub async fn create(tx: &mut Tx, new: &NewAdminToken) -> Result<(AdminToken, Sec
     Ok((row.try_into()?, secret))
 }
 
-pub async fn get<'a>(source: impl Source<'a>, id: AdminTokenId) -> Result<AdminToken, StoreError> {
+pub async fn get(source: impl Source, id: AdminTokenId) -> Result<AdminToken, StoreError> {
     let row: Option<Row> = query!(source, |conn| {
         sqlx::query_as(concat!("SELECT ", columns!(), " FROM admin_tokens WHERE id = $1"))
             .bind(id.uuid())
@@ -120,7 +120,7 @@ pub async fn get<'a>(source: impl Source<'a>, id: AdminTokenId) -> Result<AdminT
 }
 
 /// The token with this digest (see [`Store::digest_key`](crate::Store::digest_key)), live or not.
-pub async fn find_by_digest<'a>(source: impl Source<'a>, digest: &KeyDigest) -> Result<Option<AdminToken>, StoreError> {
+pub async fn find_by_digest(source: impl Source, digest: &KeyDigest) -> Result<Option<AdminToken>, StoreError> {
     let row: Option<Row> = query!(source, |conn| {
         sqlx::query_as(concat!("SELECT ", columns!(), " FROM admin_tokens WHERE digest = $1"))
             .bind(digest.as_bytes().as_slice())
@@ -130,7 +130,7 @@ pub async fn find_by_digest<'a>(source: impl Source<'a>, digest: &KeyDigest) -> 
     row.map(AdminToken::try_from).transpose()
 }
 
-pub async fn list<'a>(source: impl Source<'a>, page: &PageRequest) -> Result<Page<AdminToken>, StoreError> {
+pub async fn list(source: impl Source, page: &PageRequest) -> Result<Page<AdminToken>, StoreError> {
     let before = page.before()?;
     let rows: Vec<Row> = query!(source, |conn| {
         sqlx::query_as(concat!("SELECT ", columns!(), " FROM admin_tokens WHERE id < $1 ORDER BY id DESC LIMIT $2"))

@@ -153,11 +153,11 @@ pub(crate) async fn insert(tx: &mut Tx, new: &NewCredential, managed_by: Managed
     row.map_err(|e| StoreError::unique(e, KIND, &[("name", "name", &new.settings.name)]))?.try_into()
 }
 
-pub async fn get<'a>(source: impl Source<'a>, id: CredentialId) -> Result<Credential, StoreError> {
+pub async fn get(source: impl Source, id: CredentialId) -> Result<Credential, StoreError> {
     read(source, id).await?.try_into()
 }
 
-async fn read<'a>(source: impl Source<'a>, id: CredentialId) -> Result<Row, StoreError> {
+async fn read(source: impl Source, id: CredentialId) -> Result<Row, StoreError> {
     let row: Option<Row> = query!(source, |conn| {
         sqlx::query_as(concat!("SELECT ", columns!(), " FROM credentials WHERE id = $1"))
             .bind(id.uuid())
@@ -168,7 +168,7 @@ async fn read<'a>(source: impl Source<'a>, id: CredentialId) -> Result<Row, Stor
 }
 
 /// All credentials of an upstream, by name.
-pub async fn list<'a>(source: impl Source<'a>, upstream: UpstreamId) -> Result<Vec<Credential>, StoreError> {
+pub async fn list(source: impl Source, upstream: UpstreamId) -> Result<Vec<Credential>, StoreError> {
     let rows: Vec<Row> = query!(source, |conn| {
         sqlx::query_as(concat!("SELECT ", columns!(), " FROM credentials WHERE upstream_id = $1 ORDER BY name"))
             .bind(upstream.uuid())

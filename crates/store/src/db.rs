@@ -40,8 +40,31 @@ pub enum Held<'a, DB: Database> {
 }
 
 /// What a query can be run on: `&Db` or `&Store` (reading, outside any transaction) or `&mut Tx`.
-pub trait Source<'a>: Send {
-    fn connection(self) -> impl Future<Output = Result<Conn<'a>, StoreError>> + Send;
+///
+/// It names no lifetime and returns no future of its own: with either, a future that awaits a query would not be `Send` for
+/// every lifetime, and no task or handler could hold it.
+pub trait Source: Send {
+    fn place<'c>(self) -> Place<'c>
+    where
+        Self: 'c;
+}
+
+/// Where a [`Source`] takes its connection from.
+#[derive(Debug)]
+pub enum Place<'c> {
+    Pool(&'c Db),
+    Transaction(Conn<'c>),
+}
+
+impl<'c> Place<'c> {
+    /// The connection; of a pool, once one is free.
+    pub async fn connection(self) -> Result<Conn<'c>, StoreError> {
+        Ok(match self {
+            Self::Transaction(conn) => conn,
+            Self::Pool(Db::Pg(pool)) => Conn::Pg(Held::Pooled(pool.acquire().await?)),
+            Self::Pool(Db::Lite { read, .. }) => Conn::Lite(Held::Pooled(read.acquire().await?)),
+        })
+    }
 }
 
 impl Db {
@@ -64,30 +87,39 @@ impl Db {
     }
 }
 
-impl<'a> Source<'a> for &'a Db {
-    async fn connection(self) -> Result<Conn<'a>, StoreError> {
-        Ok(match self {
-            Db::Pg(pool) => Conn::Pg(Held::Pooled(pool.acquire().await?)),
-            Db::Lite { read, .. } => Conn::Lite(Held::Pooled(read.acquire().await?)),
-        })
+impl Source for &Db {
+    fn place<'c>(self) -> Place<'c>
+    where
+        Self: 'c,
+    {
+        Place::Pool(self)
     }
 }
 
-impl<'a> Source<'a> for &'a Store {
-    async fn connection(self) -> Result<Conn<'a>, StoreError> {
-        self.db().connection().await
+impl Source for &Store {
+    fn place<'c>(self) -> Place<'c>
+    where
+        Self: 'c,
+    {
+        Place::Pool(self.db())
     }
 }
 
-impl<'a> Source<'a> for &'a std::sync::Arc<Store> {
-    async fn connection(self) -> Result<Conn<'a>, StoreError> {
-        self.db().connection().await
+impl Source for &std::sync::Arc<Store> {
+    fn place<'c>(self) -> Place<'c>
+    where
+        Self: 'c,
+    {
+        Place::Pool(self.db())
     }
 }
 
-impl<'a> Source<'a> for &'a mut Tx {
-    async fn connection(self) -> Result<Conn<'a>, StoreError> {
-        Ok(self.conn())
+impl Source for &mut Tx {
+    fn place<'c>(self) -> Place<'c>
+    where
+        Self: 'c,
+    {
+        Place::Transaction(self.conn())
     }
 }
 
@@ -119,7 +151,7 @@ impl<DB: Database> DerefMut for Held<'_, DB> {
 ///
 /// ```
 /// # use tallygate_store::{Source, StoreError, query};
-/// async fn tenants_by_status<'a>(source: impl Source<'a>, status: &str) -> Result<i64, StoreError> {
+/// async fn tenants_by_status(source: impl Source, status: &str) -> Result<i64, StoreError> {
 ///     let count: i64 = query!(source, |conn| {
 ///         sqlx::query_scalar("SELECT count(*) FROM tenants WHERE status = $1").bind(status).fetch_one(conn).await
 ///     })??;
@@ -131,7 +163,7 @@ impl<DB: Database> DerefMut for Held<'_, DB> {
 #[macro_export]
 macro_rules! query {
     ($source:expr, |$conn:ident| $body:expr) => {
-        match $crate::Source::connection($source).await {
+        match $crate::Source::place($source).connection().await {
             Ok($crate::Conn::Pg(mut held)) => {
                 let $conn = &mut *held;
                 Ok($body)

@@ -189,7 +189,7 @@ pub(crate) async fn insert(tx: &mut Tx, new: &NewKey, managed_by: ManagedBy) -> 
     Ok((key, secret))
 }
 
-pub async fn get<'a>(source: impl Source<'a>, scope: TenantScope, id: ApiKeyId) -> Result<ApiKey, StoreError> {
+pub async fn get(source: impl Source, scope: TenantScope, id: ApiKeyId) -> Result<ApiKey, StoreError> {
     let row: Option<Row> = query!(source, |conn| {
         sqlx::query_as(concat!("SELECT ", columns!(), " FROM api_keys WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2)"))
             .bind(id.uuid())
@@ -201,7 +201,7 @@ pub async fn get<'a>(source: impl Source<'a>, scope: TenantScope, id: ApiKeyId) 
 }
 
 /// The active key of that name.
-pub async fn find_by_name<'a>(source: impl Source<'a>, tenant: TenantId, name: &str) -> Result<Option<ApiKey>, StoreError> {
+pub async fn find_by_name(source: impl Source, tenant: TenantId, name: &str) -> Result<Option<ApiKey>, StoreError> {
     let row: Option<Row> = query!(source, |conn| {
         sqlx::query_as(concat!("SELECT ", columns!(), " FROM api_keys WHERE tenant_id = $1 AND name = $2 AND status = 'active'"))
             .bind(tenant.uuid())
@@ -212,8 +212,8 @@ pub async fn find_by_name<'a>(source: impl Source<'a>, tenant: TenantId, name: &
     row.map(ApiKey::try_from).transpose()
 }
 
-pub async fn list<'a>(
-    source: impl Source<'a>,
+pub async fn list(
+    source: impl Source,
     scope: TenantScope,
     filter: &KeyFilter,
     page: &PageRequest,

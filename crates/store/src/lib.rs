@@ -60,7 +60,7 @@ pub mod upstreams;
 pub mod users;
 mod value;
 
-pub use db::{Conn, Db, Engine, Held, Source};
+pub use db::{Conn, Db, Engine, Held, Place, Source};
 pub use error::StoreError;
 pub use key_format::{KEY_PREFIX, KeyShape, MAX_KEY_CHARS, MIN_DECLARED_KEY_CHARS, key_shape};
 pub use limits::{Budget, BudgetPeriod, Limits, ManagedBy, TenantScope};

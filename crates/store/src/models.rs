@@ -216,15 +216,15 @@ pub(crate) async fn insert(tx: &mut Tx, settings: &ModelSettings, managed_by: Ma
     Model::read(row, targets)
 }
 
-pub async fn get<'a>(source: impl Source<'a>, id: ModelId) -> Result<Model, StoreError> {
+pub async fn get(source: impl Source, id: ModelId) -> Result<Model, StoreError> {
     read_one(source, Some(id.uuid()), None).await?.ok_or_else(|| StoreError::not_found(KIND, id))
 }
 
-pub async fn find_by_name<'a>(source: impl Source<'a>, name: &str) -> Result<Option<Model>, StoreError> {
+pub async fn find_by_name(source: impl Source, name: &str) -> Result<Option<Model>, StoreError> {
     read_one(source, None, Some(name)).await
 }
 
-async fn read_one<'a>(source: impl Source<'a>, id: Option<Uuid>, name: Option<&str>) -> Result<Option<Model>, StoreError> {
+async fn read_one(source: impl Source, id: Option<Uuid>, name: Option<&str>) -> Result<Option<Model>, StoreError> {
     let (row, targets): (Option<Row>, Vec<TargetRow>) = query!(source, |conn| {
         async {
             let row: Option<Row> = sqlx::query_as(concat!(
@@ -252,7 +252,7 @@ async fn read_one<'a>(source: impl Source<'a>, id: Option<Uuid>, name: Option<&s
     Model::read(row, targets).map(Some)
 }
 
-pub async fn list<'a>(source: impl Source<'a>, filter: &ModelFilter, page: &PageRequest) -> Result<Page<Model>, StoreError> {
+pub async fn list(source: impl Source, filter: &ModelFilter, page: &PageRequest) -> Result<Page<Model>, StoreError> {
     let before = page.before()?;
     let (rows, targets): (Vec<Row>, Vec<TargetRow>) = query!(source, |conn| {
         async {

@@ -190,11 +190,7 @@ async fn rotate(
 }
 
 /// The session and its user, if it is live: what stands behind a signed access token.
-pub async fn find_live<'a>(
-    source: impl Source<'a> + Copy,
-    id: SessionId,
-    now: Timestamp,
-) -> Result<Option<(Session, User)>, StoreError> {
+pub async fn find_live(source: impl Source + Copy, id: SessionId, now: Timestamp) -> Result<Option<(Session, User)>, StoreError> {
     let Some(row) = read(source, id).await? else { return Ok(None) };
     let session = Session::from(row);
     match users::get(source, TenantScope::All, session.user_id).await {
@@ -205,7 +201,7 @@ pub async fn find_live<'a>(
 }
 
 /// The newest sessions of a user, ended ones too.
-pub async fn list<'a>(source: impl Source<'a>, user: UserId) -> Result<Vec<Session>, StoreError> {
+pub async fn list(source: impl Source, user: UserId) -> Result<Vec<Session>, StoreError> {
     let rows: Vec<Row> = query!(source, |conn| {
         sqlx::query_as(concat!("SELECT ", columns!(), " FROM sessions WHERE user_id = $1 ORDER BY id DESC LIMIT $2"))
             .bind(user.uuid())
@@ -242,7 +238,7 @@ pub async fn purge(tx: &mut Tx, before: Timestamp) -> Result<u64, StoreError> {
     })??)
 }
 
-async fn read<'a>(source: impl Source<'a>, id: SessionId) -> Result<Option<Row>, StoreError> {
+async fn read(source: impl Source, id: SessionId) -> Result<Option<Row>, StoreError> {
     Ok(query!(source, |conn| {
         sqlx::query_as(concat!("SELECT ", columns!(), " FROM sessions WHERE id = $1")).bind(id.uuid()).fetch_optional(conn).await
     })??)

@@ -181,7 +181,7 @@ pub(crate) async fn insert(tx: &mut Tx, settings: &TenantSettings, managed_by: M
     row.map_err(|e| StoreError::unique(e, KIND, &[("name", "name", &settings.name)]))?.try_into()
 }
 
-pub async fn get<'a>(source: impl Source<'a>, scope: TenantScope, id: TenantId) -> Result<Tenant, StoreError> {
+pub async fn get(source: impl Source, scope: TenantScope, id: TenantId) -> Result<Tenant, StoreError> {
     let row: Option<Row> = query!(source, |conn| {
         sqlx::query_as(concat!("SELECT ", columns!(), " FROM tenants WHERE id = $1 AND ($2 IS NULL OR id = $2)"))
             .bind(id.uuid())
@@ -192,15 +192,15 @@ pub async fn get<'a>(source: impl Source<'a>, scope: TenantScope, id: TenantId) 
     row.ok_or_else(|| StoreError::not_found(KIND, id))?.try_into()
 }
 
-pub async fn find_by_name<'a>(source: impl Source<'a>, name: &str) -> Result<Option<Tenant>, StoreError> {
+pub async fn find_by_name(source: impl Source, name: &str) -> Result<Option<Tenant>, StoreError> {
     let row: Option<Row> = query!(source, |conn| {
         sqlx::query_as(concat!("SELECT ", columns!(), " FROM tenants WHERE name = $1")).bind(name).fetch_optional(conn).await
     })??;
     row.map(Tenant::try_from).transpose()
 }
 
-pub async fn list<'a>(
-    source: impl Source<'a>,
+pub async fn list(
+    source: impl Source,
     scope: TenantScope,
     filter: &TenantFilter,
     page: &PageRequest,

@@ -54,7 +54,7 @@ impl fmt::Display for Subject {
 }
 
 /// How long the subject has to wait from `now`; `None` if it may try.
-pub async fn wait<'a>(source: impl Source<'a>, subject: &Subject, now: Timestamp) -> Result<Option<Duration>, StoreError> {
+pub async fn wait(source: impl Source, subject: &Subject, now: Timestamp) -> Result<Option<Duration>, StoreError> {
     let blocked: Option<Option<DbTime>> = query!(source, |conn| {
         sqlx::query_scalar("SELECT blocked_until FROM login_throttle WHERE subject = $1")
             .bind(subject.to_string())

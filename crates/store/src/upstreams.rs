@@ -223,29 +223,25 @@ pub(crate) async fn insert(tx: &mut Tx, settings: &UpstreamSettings, managed_by:
     row.map_err(|e| StoreError::unique(e, KIND, &[("name", "name", &settings.name)]))?.try_into()
 }
 
-pub async fn get<'a>(source: impl Source<'a>, id: UpstreamId) -> Result<Upstream, StoreError> {
+pub async fn get(source: impl Source, id: UpstreamId) -> Result<Upstream, StoreError> {
     read(source, id).await?.try_into()
 }
 
-async fn read<'a>(source: impl Source<'a>, id: UpstreamId) -> Result<Row, StoreError> {
+async fn read(source: impl Source, id: UpstreamId) -> Result<Row, StoreError> {
     let row: Option<Row> = query!(source, |conn| {
         sqlx::query_as(concat!("SELECT ", columns!(), " FROM upstreams WHERE id = $1")).bind(id.uuid()).fetch_optional(conn).await
     })??;
     row.ok_or_else(|| StoreError::not_found(KIND, id))
 }
 
-pub async fn find_by_name<'a>(source: impl Source<'a>, name: &str) -> Result<Option<Upstream>, StoreError> {
+pub async fn find_by_name(source: impl Source, name: &str) -> Result<Option<Upstream>, StoreError> {
     let row: Option<Row> = query!(source, |conn| {
         sqlx::query_as(concat!("SELECT ", columns!(), " FROM upstreams WHERE name = $1")).bind(name).fetch_optional(conn).await
     })??;
     row.map(Upstream::try_from).transpose()
 }
 
-pub async fn list<'a>(
-    source: impl Source<'a>,
-    filter: &UpstreamFilter,
-    page: &PageRequest,
-) -> Result<Page<Upstream>, StoreError> {
+pub async fn list(source: impl Source, filter: &UpstreamFilter, page: &PageRequest) -> Result<Page<Upstream>, StoreError> {
     let before = page.before()?;
     let rows: Vec<Row> = query!(source, |conn| {
         sqlx::query_as(concat!(

@@ -201,7 +201,7 @@ pub async fn create(tx: &mut Tx, new: &NewUser) -> Result<User, StoreError> {
     row.map_err(|e| StoreError::unique(e, KIND, &[("email", "email", &settings.email)]))?.try_into()
 }
 
-pub async fn get<'a>(source: impl Source<'a>, scope: TenantScope, id: UserId) -> Result<User, StoreError> {
+pub async fn get(source: impl Source, scope: TenantScope, id: UserId) -> Result<User, StoreError> {
     let row: Option<Row> = query!(source, |conn| {
         sqlx::query_as(concat!("SELECT ", columns!(), " FROM users WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2)"))
             .bind(id.uuid())
@@ -213,7 +213,7 @@ pub async fn get<'a>(source: impl Source<'a>, scope: TenantScope, id: UserId) ->
 }
 
 /// For signing in; the address in any case.
-pub async fn find_by_email<'a>(source: impl Source<'a>, email: &str) -> Result<Option<User>, StoreError> {
+pub async fn find_by_email(source: impl Source, email: &str) -> Result<Option<User>, StoreError> {
     // What is no address is nobody's, and some of it (NUL) PostgreSQL would not even look up.
     let Ok(email) = check::email(email) else { return Ok(None) };
     let row: Option<Row> = query!(source, |conn| {
@@ -223,18 +223,18 @@ pub async fn find_by_email<'a>(source: impl Source<'a>, email: &str) -> Result<O
 }
 
 /// Whether anyone can administer the installation yet.
-pub async fn has_owner<'a>(source: impl Source<'a>) -> Result<bool, StoreError> {
+pub async fn has_owner(source: impl Source) -> Result<bool, StoreError> {
     Ok(active_owners(source).await? > 0)
 }
 
-async fn active_owners<'a>(source: impl Source<'a>) -> Result<i64, StoreError> {
+async fn active_owners(source: impl Source) -> Result<i64, StoreError> {
     Ok(query!(source, |conn| {
         sqlx::query_scalar("SELECT count(*) FROM users WHERE role = 'owner' AND status = 'active'").fetch_one(conn).await
     })??)
 }
 
-pub async fn list<'a>(
-    source: impl Source<'a>,
+pub async fn list(
+    source: impl Source,
     scope: TenantScope,
     filter: &UserFilter,
     page: &PageRequest,

@@ -267,8 +267,8 @@ impl StoredUsage {
 }
 
 /// The calls a caller may see, the newest first.
-pub async fn list<'a>(
-    source: impl Source<'a>,
+pub async fn list(
+    source: impl Source,
     scope: TenantScope,
     filter: &UsageFilter,
     page: &PageRequest,
@@ -302,7 +302,7 @@ pub async fn list<'a>(
 }
 
 /// One call with the breakdown of its charge.
-pub async fn get<'a>(source: impl Source<'a>, scope: TenantScope, id: RequestId) -> Result<UsageDetail, StoreError> {
+pub async fn get(source: impl Source, scope: TenantScope, id: RequestId) -> Result<UsageDetail, StoreError> {
     let mut conditions = Filter::default();
     conditions.and_uuid("request_id = ?", Some(id.uuid()));
     in_scope(&mut conditions, scope);

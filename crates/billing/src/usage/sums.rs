@@ -134,8 +134,8 @@ impl UsageSum {
 }
 
 /// The points from `filter.from` to `filter.to` that are not empty, by time and group.
-pub async fn series<'a>(
-    source: impl Source<'a>,
+pub async fn series(
+    source: impl Source,
     scope: TenantScope,
     filter: &SumFilter,
     bucket: Bucket,
@@ -158,8 +158,8 @@ pub async fn series<'a>(
 }
 
 /// One sum, or one for each member of the group, the one with most requests first.
-pub async fn totals<'a>(
-    source: impl Source<'a>,
+pub async fn totals(
+    source: impl Source,
     scope: TenantScope,
     filter: &SumFilter,
     group: Option<GroupBy>,
@@ -179,8 +179,8 @@ pub async fn totals<'a>(
     Ok(sums)
 }
 
-async fn rows<'a>(
-    source: impl Source<'a>,
+async fn rows(
+    source: impl Source,
     scope: TenantScope,
     filter: &SumFilter,
     group: Option<GroupBy>,
