@@ -1,0 +1,342 @@
+//! Real traffic, replayed from its dialect through every other one and back: nothing panics, and text, tool calls and
+//! usage come home unchanged. The recordings are not part of the repository; without them the test says so and passes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tallygate_adapter::{Answer, Call, Meter, Session, StreamFailure, peek, prepare};
+use tallygate_types::{Dialect, Timestamp, Usage, UsageClass};
+
+/// Folders of recordings and the dialect they are in.
+const RECORDED: &[(&str, Dialect)] = &[
+    ("openai-chat", Dialect::OpenaiChat),
+    ("openai-compat-chat", Dialect::OpenaiChat),
+    ("azure-openai-chat", Dialect::OpenaiChat),
+    ("anthropic-openai-compat", Dialect::OpenaiChat),
+    ("gemini-openai-compat", Dialect::OpenaiChat),
+    ("anthropic-messages", Dialect::Anthropic),
+];
+/// Dialects a recording travels through.
+const THROUGH: &[Dialect] = &[Dialect::OpenaiChat, Dialect::Anthropic];
+/// Sizes of the pieces a stream is fed in, in bytes.
+const PIECES: &[usize] = &[1, 7, 1000, usize::MAX];
+
+struct Case {
+    id: String,
+    dialect: Dialect,
+    request: Option<Value>,
+    stream: bool,
+    body: Bytes,
+}
+
+/// What must survive.
+#[derive(Debug, PartialEq)]
+struct Gist {
+    text: String,
+    calls: Vec<(String, Value)>,
+    usage: Option<Usage>,
+}
+
+fn cases() -> Vec<Case> {
+    let shared = std::env::var_os("TALLYGATE_SHARED")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from);
+    let mut cases = Vec::new();
+    for (folder, dialect) in RECORDED {
+        let Ok(entries) = fs::read_dir(shared.join("traffic").join(folder)) else { continue };
+        for entry in entries {
+            let path = entry.unwrap().path();
+            let case: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
+            let response = &case["response"];
+            if response["status"] != 200 {
+                continue;
+            }
+            let raw = response["body_raw"].as_str();
+            if raw.is_some_and(|raw| raw.matches("event: message_start").count() > 1) {
+                // Several answers in one file, joined by its author.
+                continue;
+            }
+            cases.push(Case {
+                id: format!("{folder}/{}", case["id"].as_str().unwrap()),
+                dialect: *dialect,
+                request: Some(case["request"]["body"].clone()).filter(Value::is_object),
+                stream: raw.is_some(),
+                body: raw.map_or_else(|| response["body"].to_string().into(), |raw| Bytes::from(raw.to_owned())),
+            });
+        }
+    }
+    if cases.is_empty() {
+        eprintln!("skipped: no recorded traffic at {} (set TALLYGATE_SHARED)", shared.display());
+    }
+    cases
+}
+
+/// The smallest request of a dialect.
+fn request_of(dialect: Dialect, stream: bool) -> Value {
+    match dialect {
+        Dialect::OpenaiChat => json!({"model": "m", "stream": stream, "stream_options": {"include_usage": true},
+            "messages": [{"role": "user", "content": "x"}]}),
+        Dialect::Anthropic => {
+            json!({"model": "m", "stream": stream, "max_tokens": 9, "messages": [{"role": "user", "content": "x"}]})
+        }
+        Dialect::OpenaiResponses => json!({"model": "m", "stream": stream, "input": "x"}),
+        Dialect::Gemini => json!({"contents": [{"role": "user", "parts": [{"text": "x"}]}]}),
+    }
+}
+
+fn session(client: Dialect, upstream: Dialect, stream: bool) -> Session {
+    let body = Bytes::from(request_of(client, stream).to_string());
+    let seen = peek(client, &body).unwrap();
+    prepare(&call(client, upstream, stream, &seen), &body, &[]).unwrap().session
+}
+
+fn call<'a>(client: Dialect, upstream: Dialect, stream: bool, peek: &'a tallygate_adapter::Peek) -> Call<'a> {
+    Call {
+        client,
+        upstream,
+        client_model: "m",
+        upstream_model: "m",
+        stream,
+        peek,
+        strict: false,
+        response_id: "req",
+        created_at: Timestamp::UNIX_EPOCH,
+        client_query: "alt=sse",
+    }
+}
+
+fn replay(client: Dialect, upstream: Dialect, body: &Bytes, piece: usize) -> Result<(Bytes, Meter), StreamFailure> {
+    let mut stream = session(client, upstream, true).stream();
+    let mut out = Vec::new();
+    for chunk in body.chunks(piece.min(body.len().max(1))) {
+        stream.push(Bytes::copy_from_slice(chunk), &mut out)?;
+    }
+    stream.finish(&mut out)?;
+    Ok((out.concat().into(), stream.meter()))
+}
+
+fn data_lines(body: &[u8]) -> Vec<Value> {
+    let text = std::str::from_utf8(body).unwrap().replace("\r\n", "\n");
+    text.split('\n')
+        .filter_map(|line| line.strip_prefix("data:"))
+        .filter_map(|data| serde_json::from_str(data.trim()).ok())
+        .collect()
+}
+
+fn arguments(text: &str) -> Value {
+    if text.trim().is_empty() { json!({}) } else { serde_json::from_str(text).unwrap_or_else(|_| text.into()) }
+}
+
+fn text_of(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect(),
+        _ => String::new(),
+    }
+}
+
+fn gist(dialect: Dialect, stream: bool, body: &Bytes, usage: Option<Usage>) -> Gist {
+    let (text, calls) = match (dialect, stream) {
+        (Dialect::OpenaiChat, false) => chat_gist(&serde_json::from_slice(body).unwrap()),
+        (Dialect::OpenaiChat, true) => chat_stream_gist(&data_lines(body)),
+        (Dialect::Anthropic, false) => messages_gist(&serde_json::from_slice(body).unwrap()),
+        (Dialect::Anthropic, true) => messages_stream_gist(&data_lines(body)),
+        _ => unreachable!("no recording of this dialect is replayed"),
+    };
+    Gist { text, calls, usage }
+}
+
+fn chat_gist(body: &Value) -> (String, Vec<(String, Value)>) {
+    let message = &body["choices"][0]["message"];
+    let mut calls: Vec<(String, Value)> = message["tool_calls"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|call| {
+            (call["function"]["name"].as_str().unwrap().into(), arguments(call["function"]["arguments"].as_str().unwrap()))
+        })
+        .collect();
+    if let Some(name) = message["function_call"]["name"].as_str() {
+        calls.push((name.into(), arguments(message["function_call"]["arguments"].as_str().unwrap())));
+    }
+    (text_of(&message["content"]) + message["refusal"].as_str().unwrap_or_default(), calls)
+}
+
+fn chat_stream_gist(chunks: &[Value]) -> (String, Vec<(String, Value)>) {
+    let mut text = String::new();
+    let mut calls: BTreeMap<u64, (String, String)> = BTreeMap::new();
+    let choices = chunks.iter().filter_map(|chunk| chunk["choices"].as_array()).flatten();
+    for choice in choices.filter(|choice| choice["index"] == 0 || choice["index"].is_null()) {
+        let delta = &choice["delta"];
+        text += &text_of(&delta["content"]);
+        text += delta["refusal"].as_str().unwrap_or_default();
+        for call in delta["tool_calls"].as_array().into_iter().flatten() {
+            let slot = calls.entry(call["index"].as_u64().unwrap_or(0)).or_default();
+            if slot.0.is_empty() {
+                slot.0 += call["function"]["name"].as_str().unwrap_or_default();
+            }
+            slot.1 += call["function"]["arguments"].as_str().unwrap_or_default();
+        }
+        if let Some(function) = delta.get("function_call").filter(|function| function.is_object()) {
+            let slot = calls.entry(0).or_default();
+            slot.0 += function["name"].as_str().unwrap_or_default();
+            slot.1 += function["arguments"].as_str().unwrap_or_default();
+        }
+    }
+    (text, calls.into_values().map(|(name, text)| (name, arguments(&text))).collect())
+}
+
+fn messages_gist(body: &Value) -> (String, Vec<(String, Value)>) {
+    let blocks = body["content"].as_array().unwrap();
+    let text = blocks.iter().filter(|block| block["type"] == "text").map(|block| block["text"].as_str().unwrap()).collect();
+    let calls = blocks.iter().filter(|block| block["type"] == "tool_use");
+    (text, calls.map(|block| (block["name"].as_str().unwrap().into(), block["input"].clone())).collect())
+}
+
+fn messages_stream_gist(events: &[Value]) -> (String, Vec<(String, Value)>) {
+    let mut text = String::new();
+    let mut calls: Vec<(u64, String, String, Value)> = Vec::new();
+    for event in events {
+        let index = event["index"].as_u64().unwrap_or(0);
+        let block = &event["content_block"];
+        text += if block["type"] == "text" { block["text"].as_str().unwrap() } else { "" };
+        if block["type"] == "tool_use" {
+            calls.push((index, block["name"].as_str().unwrap().into(), String::new(), block["input"].clone()));
+        }
+        let delta = &event["delta"];
+        text += if delta["type"] == "text_delta" { delta["text"].as_str().unwrap() } else { "" };
+        if delta["type"] == "input_json_delta"
+            && let Some(call) = calls.iter_mut().find(|call| call.0 == index)
+        {
+            call.2 += delta["partial_json"].as_str().unwrap();
+        }
+    }
+    let whole = |(_, name, text, input): (u64, String, String, Value)| {
+        let input = if text.is_empty() { input } else { arguments(&text) };
+        (name, input)
+    };
+    (text, calls.into_iter().map(whole).collect())
+}
+
+/// Compatible servers' errors inside a 200 stream end the replay; they must do so in every dialect alike.
+fn check_stream(case: &Case, failures: &mut Vec<String>) {
+    let own = replay(case.dialect, case.dialect, &case.body, usize::MAX);
+    for piece in PIECES {
+        let pieces = replay(case.dialect, case.dialect, &case.body, *piece);
+        if pieces != own {
+            failures.push(format!("{}: passing in pieces of {piece} differs", case.id));
+        }
+    }
+    if let Ok((passed, _)) = &own
+        && passed != &case.body
+    {
+        failures.push(format!("{}: the passing stream was changed", case.id));
+    }
+    for through in THROUGH.iter().filter(|through| **through != case.dialect) {
+        let there = replay(*through, case.dialect, &case.body, usize::MAX);
+        for piece in PIECES {
+            if replay(*through, case.dialect, &case.body, *piece).map(|(bytes, _)| bytes) != there.clone().map(|(bytes, _)| bytes)
+            {
+                failures.push(format!("{} through {through}: pieces of {piece} differ", case.id));
+            }
+        }
+        let ((_, meter), (there, _)) = match (&own, there) {
+            (Ok(own), Ok(there)) => (own, there),
+            (Err(_), Err(_)) => continue,
+            (own, there) => {
+                failures.push(format!("{} through {through}: {:?} / {:?}", case.id, own.as_ref().err(), there.err()));
+                continue;
+            }
+        };
+        match replay(case.dialect, *through, &there, usize::MAX) {
+            Err(error) => failures.push(format!("{} back from {through}: {error}", case.id)),
+            Ok((back, back_meter)) => {
+                let before = gist(case.dialect, true, &case.body, meter.usage);
+                let after = gist(case.dialect, true, &back, back_meter.usage);
+                compare(case, *through, &before, &after, failures);
+            }
+        }
+    }
+}
+
+fn check_answer(case: &Case, failures: &mut Vec<String>) {
+    let own = session(case.dialect, case.dialect, false).answer(case.body.clone()).unwrap();
+    assert_eq!(own.body, case.body, "{}", case.id);
+    for through in THROUGH.iter().filter(|through| **through != case.dialect) {
+        let there = match session(*through, case.dialect, false).answer(case.body.clone()) {
+            Ok(Answer { body, .. }) => body,
+            Err(error) => {
+                failures.push(format!("{} through {through}: {error}", case.id));
+                continue;
+            }
+        };
+        match session(case.dialect, *through, false).answer(there) {
+            Err(error) => failures.push(format!("{} back from {through}: {error}", case.id)),
+            Ok(back) => {
+                let before = gist(case.dialect, false, &case.body, own.meter.usage);
+                let after = gist(case.dialect, false, &back.body, back.meter.usage);
+                compare(case, *through, &before, &after, failures);
+            }
+        }
+    }
+}
+
+/// A dialect without classes for sound and pictures counts them as text.
+fn folded(usage: &Usage) -> [u64; 6] {
+    let sum = |classes: &[UsageClass]| classes.iter().map(|class| usage.get(*class)).sum::<u64>();
+    [
+        sum(&[UsageClass::InputUncached, UsageClass::InputAudio, UsageClass::InputImage, UsageClass::InputVideo]),
+        sum(&[UsageClass::InputCacheRead, UsageClass::InputAudioCached]),
+        sum(&[UsageClass::InputCacheWrite5m]),
+        sum(&[UsageClass::InputCacheWrite1h]),
+        sum(&[UsageClass::OutputText, UsageClass::OutputAudio, UsageClass::OutputImage]),
+        sum(&[UsageClass::OutputReasoning]),
+    ]
+}
+
+fn compare(case: &Case, through: Dialect, before: &Gist, after: &Gist, failures: &mut Vec<String>) {
+    let has_modalities = through == Dialect::Gemini;
+    let usage_differs = match (&before.usage, &after.usage) {
+        (Some(before), Some(after)) if !has_modalities => folded(before) != folded(after),
+        // An answer without usage is said as one that used nothing, where the dialect requires the field.
+        (None, Some(after)) => !after.is_empty(),
+        (before, after) => before != after,
+    };
+    if before.text != after.text || before.calls != after.calls || usage_differs {
+        failures.push(format!("{} through {through} and back:\n  before {before:?}\n  after  {after:?}", case.id));
+    }
+}
+
+#[test]
+fn answers_and_streams_come_home_unchanged() {
+    let mut failures = Vec::new();
+    for case in cases() {
+        if case.stream { check_stream(&case, &mut failures) } else { check_answer(&case, &mut failures) }
+    }
+    assert!(failures.is_empty(), "{} failures\n{}", failures.len(), failures.join("\n"));
+}
+
+#[test]
+fn requests_translate_or_are_refused_with_a_reason() {
+    let mut failures = Vec::new();
+    for case in cases() {
+        let Some(request) = &case.request else { continue };
+        let body = Bytes::from(request.to_string());
+        for through in THROUGH.iter().filter(|through| **through != case.dialect) {
+            let seen = peek(case.dialect, &body).unwrap();
+            match prepare(&call(case.dialect, *through, case.stream, &seen), &body, &[]) {
+                Err(error) if error.message.is_empty() => failures.push(format!("{}: no reason", case.id)),
+                Err(error) => eprintln!("{} to {through} refused: {error} {:?}", case.id, error.param),
+                Ok(outgoing) => {
+                    let seen = peek(*through, &outgoing.body).unwrap();
+                    if let Err(error) = prepare(&call(*through, case.dialect, case.stream, &seen), &outgoing.body, &[]) {
+                        failures.push(format!("{} back from {through}: {error}", case.id));
+                    }
+                }
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
