@@ -26,6 +26,8 @@ pub struct GatewayConfig {
     pub body_idle_timeout: Duration,
     /// The whole request body.
     pub body_timeout: Duration,
+    /// A client that takes nothing for this long while there is something to send has left.
+    pub write_stall_timeout: Duration,
     /// Concurrent requests on one HTTP/2 connection.
     pub h2_max_streams: u32,
     pub h2_ping_interval: Duration,
@@ -74,6 +76,7 @@ impl Default for GatewayConfig {
             max_body_bytes: 32 * MIB,
             body_idle_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_mins(5),
+            write_stall_timeout: Duration::from_mins(1),
             h2_max_streams: 100,
             h2_ping_interval: Duration::from_secs(20),
             max_attempts: 4,

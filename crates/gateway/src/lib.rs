@@ -35,6 +35,7 @@ pub mod route;
 mod serve;
 mod settle;
 mod stack;
+mod stall;
 mod tokens;
 mod upstream;
 

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::plane::DataPlane;
 use crate::stack;
+use crate::stall::Unstalled;
 
 /// After an error of `accept` (usually: no file descriptors left) the loop waits this long before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -82,7 +83,9 @@ pub async fn serve(listener: TcpListener, plane: Arc<DataPlane>, shutdown: Cance
         prepare(&socket, peer);
         let begun = CancellationToken::new();
         let service = FirstRequest { begun: begun.clone(), stack: TowerToHyperService::new(stack.clone()) };
-        let connection = connections.watch(builder.serve_connection(TokioIo::new(socket), service).into_owned());
+        let connection = connections.watch(
+            builder.serve_connection(TokioIo::new(Unstalled::new(socket, config.write_stall_timeout)), service).into_owned(),
+        );
         let (metrics, cut, patience) = (Arc::clone(&plane.metrics), cut.clone(), config.header_read_timeout);
         metrics.connections_open.inc();
         tokio::spawn(async move {

@@ -24,7 +24,7 @@ use crate::upstream::request_headers;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// To the head of an answer that is streamed.
-const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(60);
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_mins(1);
 /// A whole answer: models that think and do not stream are silent for minutes.
 const TOTAL_TIMEOUT: Duration = Duration::from_mins(10);
 const STREAM_IDLE_TIMEOUT: Duration = Duration::from_mins(2);
@@ -52,7 +52,7 @@ pub struct Delivery {
 }
 
 pub enum Content {
-    Whole(Answer),
+    Whole(Box<Answer>),
     Stream(Box<Opened>),
 }
 
@@ -246,7 +246,7 @@ async fn exchange(
     } else {
         let body = collect(response, plane.config.max_answer_bytes, &times, dispatched + times.total).await?;
         let answer = session.answer(body).map_err(|error| Failure::invalid(error.to_string()))?;
-        Ok(Content::Whole(answer))
+        Ok(Content::Whole(Box::new(answer)))
     }
 }
 

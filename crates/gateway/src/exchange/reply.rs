@@ -15,6 +15,7 @@ const ATTEMPTS: HeaderName = HeaderName::from_static("x-tallygate-attempts");
 const OVERHEAD: HeaderName = HeaderName::from_static("x-tallygate-overhead-ms");
 const COST: HeaderName = HeaderName::from_static("x-tallygate-cost");
 const CURRENCY: HeaderName = HeaderName::from_static("x-tallygate-currency");
+const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-tallygate-upstream-request-id");
 const LOSS: HeaderName = HeaderName::from_static("x-tallygate-loss");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
@@ -26,6 +27,9 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
     let mut headers = HeaderMap::with_capacity(16);
     put(&mut headers, UPSTREAM, &delivery.upstream);
     put(&mut headers, MODEL, &delivery.upstream_model);
+    if let Some(id) = &settlement.upstream_request_id {
+        put(&mut headers, UPSTREAM_REQUEST_ID, id);
+    }
     headers.insert(ATTEMPTS, HeaderValue::from(settlement.attempts()));
     for (name, value) in rate_headers(question.endpoint.dialect, levels, question.facts.accepted_at) {
         headers.insert(name, value);

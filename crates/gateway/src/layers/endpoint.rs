@@ -7,7 +7,7 @@ use futures_util::future::Either;
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
 use tower::Service;
 
-use super::{AtOnce, Reply, at_once, facts, plane_layer};
+use super::{AtOnce, at_once, facts, plane_layer};
 use crate::body::ReplyBody;
 use crate::path::{self, NoEndpoint, Operation};
 use crate::plane::DataPlane;
@@ -73,7 +73,7 @@ impl<S> FindEndpoint<S> {
         let is_root = endpoint.operation == Operation::Root;
         facts.learn_endpoint(endpoint);
         self.check_size(uri, request.headers())?;
-        if is_root { root().map(Some) } else { Ok(None) }
+        Ok(is_root.then(root))
     }
 
     fn check_size(&self, uri: &http::Uri, headers: &HeaderMap) -> Result<(), Refusal> {
@@ -93,10 +93,10 @@ impl<S> FindEndpoint<S> {
     }
 }
 
-fn root() -> Reply {
+fn root() -> Response<ReplyBody> {
     let mut response = Response::new(ReplyBody::Whole(ROOT.into()));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    Ok(response)
+    response
 }
 
 #[cfg(test)]

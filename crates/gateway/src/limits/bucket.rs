@@ -133,7 +133,7 @@ mod tests {
         bucket.correct(100, 1_800, 1_000, START);
         assert_eq!(bucket.level(1_000, START).remaining, 0);
         // 1,900 used of 1,000 a minute: 54 seconds of debt before one token fits, and six more for a hundred.
-        assert_eq!(bucket.take(100, 1_000, START), Err(Duration::from_secs(60)));
+        assert_eq!(bucket.take(100, 1_000, START), Err(Duration::from_mins(1)));
         assert!(bucket.take(100, 1_000, after(60)).is_ok());
     }
 

@@ -18,8 +18,10 @@ const CONCURRENCY_RETRY: Duration = Duration::from_secs(1);
 /// See the module. It holds one small entry for each tenant and key that ever asked, which configuration bounds.
 #[derive(Debug, Default)]
 pub struct MemoryLimiter {
-    shards: [RwLock<HashMap<(ScopeKind, Uuid), Arc<State>>>; SHARDS],
+    shards: [RwLock<Shard>; SHARDS],
 }
+
+type Shard = HashMap<(ScopeKind, Uuid), Arc<State>>;
 
 #[derive(Debug, Default)]
 struct State {

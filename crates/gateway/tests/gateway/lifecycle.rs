@@ -1,0 +1,146 @@
+//! How requests end that do not end by themselves: clients that leave, upstreams that break off, servers that stop.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tallygate_billing::{Outcome, UsageSource};
+use tallygate_gateway::Drained;
+use tallygate_types::{Dialect, UsageClass};
+use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+
+use crate::rig::{KEY, Rig, eventually, next_piece, target, upstream as entry};
+use crate::upstream::{Act, Upstream, piece, stream_end, stream_head};
+
+const ASK: &str = r#"{"model":"smart","stream":true,"messages":[{"role":"user","content":"x"}]}"#;
+const DONE: &str = "data: [DONE]\n\n";
+
+fn chunk(text: &str, finish: &str) -> String {
+    format!(
+        "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":{finish}}}]}}\n\n"
+    )
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_mid_stream_cancels_the_upstream_and_pays_for_what_it_got() {
+    let text = "x".repeat(400);
+    let upstream = Upstream::start(vec![vec![stream_head(), piece(&chunk(&text, "null")), Act::WaitForClose]]).await;
+    let gateway = Rig::serving(Dialect::OpenaiChat, upstream.address).start().await;
+    let mut body = gateway.open("/v1/chat/completions", ASK).await.into_body();
+    assert!(next_piece(&mut body).await.unwrap().contains(&text));
+    drop(body);
+    tokio::time::timeout(Duration::from_secs(5), upstream.closed.notified()).await.expect("the upstream was left streaming");
+
+    let record = &gateway.records_when(1).await[0];
+    assert_eq!((record.outcome, record.status, record.usage_source), (Outcome::ClientGone, 499, UsageSource::Estimated));
+    assert_eq!(record.usage.get(UsageClass::InputUncached), (ASK.len() as u64).div_ceil(4));
+    assert_eq!(record.usage.get(UsageClass::OutputText), 100);
+    assert_eq!(gateway.plane.in_flight(), 0);
+    assert_eq!(gateway.journal.open_calls(), 0);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_the_answer_cancels_the_upstream_and_pays_for_its_input() {
+    let upstream = Upstream::start(vec![vec![Act::WaitForClose]]).await;
+    let gateway = Rig::serving(Dialect::OpenaiChat, upstream.address).start().await;
+    let body = r#"{"model":"smart","messages":[]}"#;
+    let mut socket = TcpStream::connect(gateway.address).await.unwrap();
+    let length = body.len();
+    let request = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: {length}\r\n\r\n{body}"
+    );
+    socket.write_all(request.as_bytes()).await.unwrap();
+    eventually(|| (upstream.seen().len() == 1).then_some(())).await;
+    drop(socket);
+    tokio::time::timeout(Duration::from_secs(5), upstream.closed.notified()).await.expect("the upstream was left working");
+    let record = &gateway.records_when(1).await[0];
+    assert_eq!((record.outcome, record.usage_source), (Outcome::ClientGone, UsageSource::Estimated));
+    assert_eq!((record.usage.input_total(), record.usage.output_total()), ((body.len() as u64).div_ceil(4), 0));
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_off_ends_in_an_error_and_never_looks_complete() {
+    let silent = Arc::new(Notify::new());
+    for (script, outcome) in [
+        (vec![stream_head(), piece(&chunk("half", "null"))], Outcome::UpstreamError),
+        (vec![stream_head(), piece(&chunk("half", "null")), stream_end()], Outcome::UpstreamError),
+        (vec![stream_head(), piece(&chunk("half", "null")), piece("data: {]\n\n"), stream_end()], Outcome::UpstreamError),
+        (vec![stream_head(), piece(&chunk("half", "null")), Act::Wait(Arc::clone(&silent))], Outcome::Timeout),
+    ] {
+        let upstream = Upstream::start(vec![script]).await;
+        let mut main = entry("main", Dialect::OpenaiChat, upstream.address, &["one"]);
+        main.timeouts.stream_idle_ms = Some(100);
+        let gateway = Rig::new().with_model("smart", vec![target(main, 1, 1)]).start().await;
+        let reply = gateway.chat(ASK).await;
+        assert_eq!(reply.status, 200);
+        assert!(reply.body.starts_with(&chunk("half", "null")), "{}", reply.body);
+        assert!(reply.body.contains("\"error\":{") && !reply.body.contains("finish_reason\":\"stop"), "{}", reply.body);
+        let record = &gateway.records_when(1).await[0];
+        assert_eq!((record.outcome, record.usage_source), (outcome, UsageSource::Estimated));
+        assert_eq!(record.usage.get(UsageClass::OutputText), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_drain_lets_streams_finish_and_takes_no_new_connections() {
+    let go_on = Arc::new(Notify::new());
+    let script = vec![
+        stream_head(),
+        piece(&chunk("one", "null")),
+        Act::Wait(Arc::clone(&go_on)),
+        piece(&chunk("two", "\"stop\"")),
+        piece(DONE),
+        stream_end(),
+    ];
+    let upstream = Upstream::start(vec![script]).await;
+    let gateway = Rig::serving(Dialect::OpenaiChat, upstream.address).start().await;
+    let mut body = gateway.open("/v1/chat/completions", ASK).await.into_body();
+    assert!(next_piece(&mut body).await.unwrap().contains("one"));
+    gateway.shutdown.cancel();
+    // A connection that was already in the backlog is never served; later ones are refused.
+    eventually(|| std::net::TcpStream::connect(gateway.address).is_err().then_some(())).await;
+    go_on.notify_one();
+    let mut rest = String::new();
+    while let Some(text) = next_piece(&mut body).await {
+        rest.push_str(&text);
+    }
+    assert!(rest.contains("two") && rest.ends_with(DONE), "{rest}");
+    assert_eq!(gateway.serving.await.unwrap(), Drained::Complete);
+    assert_eq!(gateway.journal.open_calls(), 0);
+}
+
+#[tokio::test]
+async fn what_outlives_the_drain_is_told_in_band_and_settled() {
+    let upstream = Upstream::start(vec![vec![stream_head(), piece(&chunk("one", "null")), Act::WaitForClose]]).await;
+    let mut rig = Rig::serving(Dialect::OpenaiChat, upstream.address);
+    rig.config.drain_timeout = Duration::from_millis(50);
+    let gateway = rig.start().await;
+    let mut body = gateway.open("/v1/chat/completions", ASK).await.into_body();
+    assert!(next_piece(&mut body).await.unwrap().contains("one"));
+    gateway.shutdown.cancel();
+    let mut rest = String::new();
+    while let Some(text) = next_piece(&mut body).await {
+        rest.push_str(&text);
+    }
+    assert!(rest.contains("shutting down"), "{rest}");
+    assert_eq!(gateway.journal.open_calls(), 0);
+    let serving = gateway.serving;
+    assert_eq!(serving.await.unwrap(), Drained::Stopped);
+}
+
+#[tokio::test]
+async fn a_client_that_stops_reading_is_given_up() {
+    let flood = chunk(&"x".repeat(64 * 1024), "null");
+    let script = std::iter::once(stream_head()).chain((0..512).map(|_| piece(&flood))).chain([Act::WaitForClose]).collect();
+    let upstream = Upstream::start(vec![script]).await;
+    let mut rig = Rig::serving(Dialect::OpenaiChat, upstream.address);
+    rig.config.write_stall_timeout = Duration::from_millis(200);
+    let gateway = rig.start().await;
+    let body = gateway.open("/v1/chat/completions", ASK).await.into_body();
+    let record = &gateway.records_when(1).await[0];
+    assert_eq!((record.outcome, record.usage_source), (Outcome::ClientGone, UsageSource::Estimated));
+    // 512 pieces are 32 MiB: the upstream was not read on behalf of a client that reads nothing.
+    assert!(record.bytes_out < 16 << 20, "{}", record.bytes_out);
+    drop(body);
+}

@@ -1,0 +1,105 @@
+//! Limits and budgets refuse before dispatch, and what was not used is given back.
+
+use tallygate_billing::{Outcome, UsageSource};
+use tallygate_store::Limits;
+use tallygate_types::{Dialect, Pico};
+
+use crate::rig::{Rig, eventually, next_piece};
+use crate::upstream::{Act, Upstream, answer, piece, stream_head};
+
+const GOOD: &str = r#"{"id":"1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"good"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1000,"completion_tokens":100,"total_tokens":1100}}"#;
+const ASK: &str = r#"{"model":"smart","max_tokens":100,"messages":[{"role":"user","content":"x"}]}"#;
+
+#[tokio::test]
+async fn requests_beyond_the_rate_are_told_when_to_come_back() {
+    let upstream = Upstream::start(vec![answer(200, &[], GOOD)]).await;
+    let limits = Limits { requests_per_minute: Some(2), ..Limits::default() };
+    let gateway = Rig::serving(Dialect::OpenaiChat, upstream.address).with_limits(limits).start().await;
+    let first = gateway.chat(ASK).await;
+    assert_eq!(first.header("x-ratelimit-limit-requests"), "2");
+    assert_eq!(first.header("x-ratelimit-remaining-requests"), "1");
+    assert_eq!(gateway.chat(ASK).await.status, 200);
+
+    let refused = gateway.chat(ASK).await;
+    assert_eq!((refused.status.as_u16(), refused.json()["error"]["code"].as_str()), (429, Some("rate_limit_exceeded")));
+    let wait: u64 = refused.header("retry-after-ms").parse().unwrap();
+    assert!((25_000..=30_000).contains(&wait), "{wait}");
+    assert_eq!(refused.header("x-ratelimit-remaining-requests"), "0");
+    assert_eq!(upstream.seen().len(), 2);
+    let record = &gateway.records()[2];
+    assert_eq!((record.outcome, record.status, record.attempt), (Outcome::RateLimited, 429, 0));
+    assert_eq!((record.charge, record.usage_source, record.model.as_str()), (Pico::ZERO, UsageSource::None, "smart"));
+
+    let anthropic = gateway.post("/v1/messages", r#"{"model":"smart","max_tokens":5,"messages":[]}"#).await;
+    assert_eq!((anthropic.status.as_u16(), anthropic.json()["error"]["type"].as_str()), (429, Some("rate_limit_error")));
+    assert_eq!(anthropic.header("anthropic-ratelimit-requests-remaining"), "0");
+    assert!(gateway.metric(r#"tallygate_ratelimit_decisions_total{decision="refused",dimension="requests",scope="tenant"} 2"#));
+}
+
+#[tokio::test]
+async fn tokens_are_estimated_first_and_counted_as_used_after() {
+    let upstream = Upstream::start(vec![answer(200, &[], GOOD)]).await;
+    let limits = Limits { tokens_per_minute: Some(1_200), ..Limits::default() };
+    let gateway = Rig::serving(Dialect::OpenaiChat, upstream.address).with_limits(limits).start().await;
+    let first = gateway.chat(ASK).await;
+    // 77 bytes of request and 100 tokens of output were taken at first; 1,100 were used.
+    assert_eq!(first.header("x-ratelimit-remaining-tokens"), (1_200 - 100 - ASK.len() / 4 - 1).to_string());
+    let refused = gateway.chat(ASK).await;
+    assert_eq!(refused.status, 429, "{}", refused.body);
+    assert_eq!(refused.json()["error"]["tallygate"]["reason"], "tokens_limit");
+}
+
+#[tokio::test]
+async fn concurrency_is_counted_while_a_stream_runs_and_free_when_it_ends() {
+    let chunk = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"a\"},\"finish_reason\":null}]}\n\n";
+    let upstream = Upstream::start(vec![vec![stream_head(), piece(chunk), Act::WaitForClose], answer(200, &[], GOOD)]).await;
+    let limits = Limits { concurrency: Some(1), ..Limits::default() };
+    let gateway = Rig::serving(Dialect::OpenaiChat, upstream.address).with_limits(limits).start().await;
+    let mut open = gateway.open("/v1/chat/completions", r#"{"model":"smart","stream":true,"messages":[]}"#).await.into_body();
+    assert!(next_piece(&mut open).await.is_some());
+    let refused = gateway.chat(ASK).await;
+    assert_eq!(
+        (refused.status.as_u16(), refused.json()["error"]["tallygate"]["reason"].as_str()),
+        (429, Some("concurrency_limit"))
+    );
+    drop(open);
+    eventually(|| (gateway.plane.in_flight() == 0).then_some(())).await;
+    assert_eq!(gateway.chat(ASK).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_budget_is_reserved_before_and_settled_after() {
+    let upstream = Upstream::start(vec![answer(200, &[], GOOD)]).await;
+    // One request reserves up to 26 input and 100 output tokens, 0.001578, and costs 0.0045.
+    let gateway = Rig::serving(Dialect::OpenaiChat, upstream.address).with_budget("0.006").start().await;
+    assert_eq!(gateway.chat(ASK).await.status, 200);
+    let refused = gateway.chat(ASK).await;
+    assert_eq!((refused.status.as_u16(), refused.json()["error"]["code"].as_str()), (429, Some("insufficient_quota")));
+    assert_eq!(refused.header("x-should-retry"), "false");
+    assert_eq!(refused.json()["error"]["tallygate"]["used"], "0.0045");
+    assert!(refused.json()["error"]["tallygate"]["resets_at"].is_string());
+    assert_eq!(gateway.records()[1].outcome, Outcome::QuotaExceeded);
+    assert_eq!(upstream.seen().len(), 1);
+}
+
+#[tokio::test]
+async fn a_refused_budget_takes_nothing_of_the_rate() {
+    let upstream = Upstream::start(vec![answer(200, &[], GOOD)]).await;
+    let limits = Limits { requests_per_minute: Some(5), ..Limits::default() };
+    let gateway = Rig::serving(Dialect::OpenaiChat, upstream.address).with_limits(limits).with_budget("0.01").start().await;
+    for _ in 0..20 {
+        let refused = gateway.chat(r#"{"model":"smart","max_tokens":100000,"messages":[]}"#).await;
+        assert_eq!(refused.json()["error"]["code"], "insufficient_quota");
+    }
+    assert_eq!(gateway.chat(ASK).await.header("x-ratelimit-remaining-requests"), "4");
+}
+
+#[tokio::test]
+async fn requests_beyond_what_the_gateway_can_hold_are_turned_away() {
+    let mut rig = Rig::serving(Dialect::OpenaiChat, Upstream::dead().await);
+    rig.config.max_in_flight = 0;
+    let gateway = rig.start().await;
+    let refused = gateway.chat(ASK).await;
+    assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "1"));
+    assert_eq!(gateway.plane.in_flight(), 0);
+}

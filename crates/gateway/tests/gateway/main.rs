@@ -1,0 +1,10 @@
+//! The whole data plane on a loopback port, between real sockets.
+
+mod failover;
+mod forwarding;
+mod lifecycle;
+mod limits;
+mod proxies;
+mod refusals;
+mod rig;
+mod upstream;

@@ -1,0 +1,284 @@
+//! The data plane on a loopback port, with the configuration a test wants and nothing behind it but a journal.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use tallygate_billing::journal::Position;
+use tallygate_billing::{Budgets, ClassPrices, Journal, JournalConfig, PriceBook, PriceVersion, UsageRecord};
+use tallygate_gateway::{DataPlane, Drained, GatewayConfig, Metrics, Parts, serve};
+use tallygate_store::keys::KeyStatus;
+use tallygate_store::tenants::TenantStatus;
+use tallygate_store::upstreams::Timeouts;
+use tallygate_store::{
+    Budget, CredentialEntry, KeyDigester, KeyEntry, Limits, ModelEntry, SecretBytes32, Snapshot, TargetEntry, TenantEntry,
+    UpstreamEntry,
+};
+use tallygate_types::{
+    ApiKeyId, CredentialId, Currency, Dialect, ModelId, PriceVersionId, SystemClock, TargetId, TenantId, Timestamp, UnitPrice,
+    UpstreamId, UsageClass,
+};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+pub const KEY: &str = "sk-tg1_a-key-for-tests-only";
+/// Nothing in these tests takes this long unless it hangs.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What is to be configured. The defaults are a tenant without limits and no model.
+pub struct Rig {
+    pub config: GatewayConfig,
+    pub tenant: TenantEntry,
+    pub key: KeyEntry,
+    pub models: Vec<ModelEntry>,
+    /// Models by name that shall have no price.
+    pub unpriced: Vec<&'static str>,
+    pub store_is_fresh: bool,
+}
+
+pub struct Gateway {
+    pub address: SocketAddr,
+    pub plane: Arc<DataPlane>,
+    pub metrics: Arc<Metrics>,
+    pub journal: Arc<Journal>,
+    pub shutdown: CancellationToken,
+    pub serving: JoinHandle<Drained>,
+    client: Client<HttpConnector, Full<Bytes>>,
+    _folder: tempfile::TempDir,
+}
+
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: String,
+}
+
+fn tenant() -> TenantEntry {
+    TenantEntry {
+        id: TenantId::generate(),
+        name: "acme".into(),
+        status: TenantStatus::Active,
+        suspended_message: None,
+        time_zone: "UTC".into(),
+        limits: Limits::default(),
+        budget: None,
+        allowed_models: None,
+    }
+}
+
+impl Rig {
+    pub fn new() -> Self {
+        let key = KeyEntry {
+            id: ApiKeyId::generate(),
+            name: "ci".into(),
+            tenant: Arc::new(tenant()),
+            status: KeyStatus::Active,
+            expires_at: None,
+            limits: Limits::default(),
+            allowed_models: None,
+        };
+        Self {
+            config: GatewayConfig::default(),
+            tenant: tenant(),
+            key,
+            models: Vec::new(),
+            unpriced: Vec::new(),
+            store_is_fresh: true,
+        }
+    }
+
+    /// One model `smart`, served by one upstream that speaks `dialect`.
+    pub fn serving(dialect: Dialect, address: SocketAddr) -> Self {
+        Self::new().with_model("smart", vec![target(upstream("main", dialect, address, &["one"]), 1, 1)])
+    }
+
+    pub fn with_model(mut self, name: &str, targets: Vec<TargetEntry>) -> Self {
+        self.models.push(ModelEntry {
+            id: ModelId::generate(),
+            name: name.into(),
+            created_at: Timestamp::from_micros(1_700_000_000_000_000),
+            strict: false,
+            targets,
+        });
+        self
+    }
+
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.tenant.limits = limits;
+        self
+    }
+
+    pub fn with_budget(mut self, amount: &str) -> Self {
+        let budget = format!(r#"{{"amount":"{amount}","currency":"USD","period":"month"}}"#);
+        self.tenant.budget = Some(serde_json::from_str::<Budget>(&budget).unwrap());
+        self
+    }
+
+    pub async fn start(self) -> Gateway {
+        let digester = KeyDigester::new(&SecretBytes32::new([7; 32]));
+        let tenant = Arc::new(self.tenant);
+        let key = KeyEntry { tenant: Arc::clone(&tenant), ..self.key };
+        let prices = PriceBook::default();
+        prices.replace(self.models.iter().filter(|model| !self.unpriced.contains(&model.name.as_str())).map(price));
+        let snapshot = Snapshot {
+            version: 1,
+            keys: HashMap::from([(digester.digest(KEY), Arc::new(key))]),
+            tenants: HashMap::from([(tenant.id, tenant)]),
+            models: self.models.into_iter().map(|model| (model.name.clone(), Arc::new(model))).collect(),
+            upstreams: HashMap::new(),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let (journal, _) = Journal::open(folder.path(), JournalConfig::default()).unwrap();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let plane = DataPlane::new(Parts {
+            config: self.config,
+            snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            store_fresh: Arc::new(AtomicBool::new(self.store_is_fresh)),
+            prices: Arc::new(prices),
+            budgets: Arc::new(Budgets::default()),
+            journal: Arc::clone(&journal),
+            digester,
+            clock: Arc::new(SystemClock),
+            metrics: Arc::clone(&metrics),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shutdown = CancellationToken::new();
+        let serving = tokio::spawn(serve(listener, Arc::clone(&plane), shutdown.clone()));
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Gateway { address, plane, metrics, journal, shutdown, serving, client, _folder: folder }
+    }
+}
+
+pub fn upstream(name: &str, dialect: Dialect, address: SocketAddr, credentials: &[&str]) -> UpstreamEntry {
+    let credential = |name: &&str| {
+        Arc::new(CredentialEntry {
+            id: CredentialId::generate(),
+            name: (*name).into(),
+            secret: format!("secret-{name}").into(),
+            proxy: None,
+        })
+    };
+    UpstreamEntry {
+        id: UpstreamId::generate(),
+        name: name.into(),
+        dialect,
+        base_url: format!("http://{address}/v1"),
+        proxy: None,
+        timeouts: Timeouts::default(),
+        credentials: credentials.iter().map(credential).collect(),
+    }
+}
+
+pub fn target(upstream: UpstreamEntry, weight: u32, priority: u32) -> TargetEntry {
+    TargetEntry { id: TargetId::generate(), upstream: Arc::new(upstream), upstream_model: "real-model".into(), weight, priority }
+}
+
+/// Three dollars a million input tokens, fifteen a million output tokens.
+fn price(model: &ModelEntry) -> PriceVersion {
+    let per_million = |text| UnitPrice::parse_per_million(text).unwrap();
+    PriceVersion {
+        id: PriceVersionId::generate(),
+        model_id: model.id,
+        currency: Currency::USD,
+        valid_from: Timestamp::UNIX_EPOCH,
+        prices: ClassPrices::default()
+            .with(UsageClass::InputUncached, per_million("3.00"))
+            .with(UsageClass::OutputText, per_million("15.00")),
+        created_at: Timestamp::UNIX_EPOCH,
+        created_by: "test".into(),
+        source: None,
+    }
+}
+
+impl Gateway {
+    pub async fn send(&self, request: Request<Full<Bytes>>) -> http::Response<Incoming> {
+        tokio::time::timeout(PATIENCE, self.client.request(request)).await.expect("no answer in time").unwrap()
+    }
+
+    pub async fn ask(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &str) -> Answer {
+        let mut request = Request::builder().method(method).uri(format!("http://{}{path}", self.address));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = self.send(request.body(Full::new(body.to_owned().into())).unwrap()).await;
+        let (parts, body) = response.into_parts();
+        let body = tokio::time::timeout(PATIENCE, body.collect()).await.expect("no end in time").unwrap().to_bytes();
+        Answer { status: parts.status, headers: parts.headers, body: String::from_utf8(body.to_vec()).unwrap() }
+    }
+
+    pub async fn post(&self, path: &str, body: &str) -> Answer {
+        let bearer = format!("Bearer {KEY}");
+        self.ask(Method::POST, path, &[("authorization", &bearer), ("content-type", "application/json")], body).await
+    }
+
+    pub async fn chat(&self, body: &str) -> Answer {
+        self.post("/v1/chat/completions", body).await
+    }
+
+    /// Opens a stream and hands its body out unread.
+    pub async fn open(&self, path: &str, body: &str) -> http::Response<Incoming> {
+        let request = Request::post(format!("http://{}{path}", self.address))
+            .header("authorization", format!("Bearer {KEY}"))
+            .body(Full::new(body.to_owned().into()))
+            .unwrap();
+        self.send(request).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        let bearer = format!("Bearer {KEY}");
+        self.ask(Method::GET, path, &[("authorization", &bearer)], "").await
+    }
+
+    pub fn records(&self) -> Vec<UsageRecord> {
+        self.journal.read(Position::default(), 10_000).unwrap().records
+    }
+
+    /// The records, as soon as there are `count`.
+    pub async fn records_when(&self, count: usize) -> Vec<UsageRecord> {
+        eventually(|| Some(self.records()).filter(|records| records.len() >= count)).await
+    }
+
+    pub fn metric(&self, line: &str) -> bool {
+        self.metrics.render().unwrap().lines().any(|known| known == line)
+    }
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map_or("", |value| value.to_str().unwrap())
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|error| panic!("{error}: {}", self.body))
+    }
+}
+
+/// Waits for something that another task does.
+pub async fn eventually<T>(mut condition: impl FnMut() -> Option<T>) -> T {
+    let waiting = async {
+        loop {
+            if let Some(found) = condition() {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it never happened")
+}
+
+pub async fn next_piece(body: &mut Incoming) -> Option<String> {
+    let frame = tokio::time::timeout(PATIENCE, body.frame()).await.expect("no piece in time")?.unwrap();
+    Some(String::from_utf8(frame.into_data().unwrap().to_vec()).unwrap())
+}
