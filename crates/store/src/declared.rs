@@ -5,7 +5,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tallygate_types::{Dialect, TenantId};
 
 use crate::credentials::{self, CredentialSettings, NewCredential};
-use crate::keys::{self, ApiKey, KeySettings, NewKey};
+use crate::keys::{self, ApiKey, KeySettings, KeyStatus, NewKey};
 use crate::models::{self, Model, ModelSettings, TargetSettings};
 use crate::tenants::{self, Tenant, TenantSettings};
 use crate::upstreams::{self, Status, Timeouts, Upstream, UpstreamSettings};
@@ -194,21 +194,27 @@ pub async fn tenant(tx: &mut Tx, declared: &DeclaredTenant) -> Result<(Tenant, A
 }
 
 /// A key of a tenant. Without a secret one is minted when the key is first made, and returned that once.
+///
+/// A key that was revoked stays revoked, though the file still declares it: `Unchanged`, and its status says so.
 pub async fn key(
     tx: &mut Tx,
     tenant_id: TenantId,
     name: &str,
     secret: Option<&SecretString>,
 ) -> Result<(ApiKey, Option<SecretString>, Applied), StoreError> {
-    match keys::find_by_name(&mut *tx, tenant_id, name).await? {
-        None => {
-            let new = NewKey { tenant_id, settings: KeySettings::named(name), declared: secret.cloned() };
-            let (key, shown) = keys::insert(tx, &new, ManagedBy::File).await?;
-            Ok((key, secret.is_none().then_some(shown), Applied::Created))
-        }
-        Some(stored) => {
-            let (key, changed) = keys::redeclare(tx, stored.id, secret).await?;
-            Ok((key, None, if changed { Applied::Updated } else { Applied::Unchanged }))
-        }
+    if let Some(stored) = keys::find_by_name(&mut *tx, tenant_id, name).await? {
+        let (key, changed) = keys::redeclare(tx, stored.id, secret).await?;
+        return Ok((key, None, if changed { Applied::Updated } else { Applied::Unchanged }));
     }
+    let revoked = match secret {
+        Some(secret) => keys::find_by_secret(tx, tenant_id, secret).await?.filter(|key| key.status == KeyStatus::Revoked),
+        None => keys::find_revoked(tx, tenant_id, name).await?,
+    };
+    if let Some(revoked) = revoked {
+        tracing::warn!(key = %revoked.id, name, "the configuration file declares a key that was revoked; it stays revoked");
+        return Ok((revoked, None, Applied::Unchanged));
+    }
+    let new = NewKey { tenant_id, settings: KeySettings::named(name), declared: secret.cloned() };
+    let (key, shown) = keys::insert(tx, &new, ManagedBy::File).await?;
+    Ok((key, secret.is_none().then_some(shown), Applied::Created))
 }

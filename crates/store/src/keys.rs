@@ -303,7 +303,37 @@ pub async fn revoke(tx: &mut Tx, scope: TenantScope, id: ApiKeyId) -> Result<Api
     }
 }
 
-/// Gives a declared key another text and settings; for the configuration file.
+/// The key that has this text, whatever its status; for the configuration file.
+pub(crate) async fn find_by_secret(tx: &mut Tx, tenant: TenantId, secret: &SecretString) -> Result<Option<ApiKey>, StoreError> {
+    let digest = tx.digest_key(secret.expose_secret());
+    let row: Option<Row> = query!(&mut *tx, |conn| {
+        sqlx::query_as(concat!("SELECT ", columns!(), " FROM api_keys WHERE digest = $1 AND tenant_id = $2"))
+            .bind(digest.as_bytes().as_slice())
+            .bind(tenant.uuid())
+            .fetch_optional(conn)
+            .await
+    })??;
+    row.map(ApiKey::try_from).transpose()
+}
+
+/// The last key of that name the configuration file made, if it was revoked.
+pub(crate) async fn find_revoked(tx: &mut Tx, tenant: TenantId, name: &str) -> Result<Option<ApiKey>, StoreError> {
+    let row: Option<Row> = query!(&mut *tx, |conn| {
+        sqlx::query_as(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM api_keys WHERE tenant_id = $1 AND name = $2 AND status = 'revoked' AND managed_by = 'file'
+             ORDER BY id DESC LIMIT 1"
+        ))
+        .bind(tenant.uuid())
+        .bind(name)
+        .fetch_optional(conn)
+        .await
+    })??;
+    row.map(ApiKey::try_from).transpose()
+}
+
+/// Gives a declared key another text; for the configuration file.
 pub(crate) async fn redeclare(tx: &mut Tx, id: ApiKeyId, secret: Option<&SecretString>) -> Result<(ApiKey, bool), StoreError> {
     let now = tx.db_now();
     let stored: Vec<u8> = query!(&mut *tx, |conn| {

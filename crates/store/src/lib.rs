@@ -67,6 +67,6 @@ pub use limits::{Budget, BudgetPeriod, Limits, ManagedBy, TenantScope};
 pub use page::{Cursor, DEFAULT_PAGE_ROWS, MAX_PAGE_ROWS, Page, PageRequest};
 pub use secrets::{KeyDigest, KeyDigester, SecretBytes32, Secrets};
 pub use snapshot::{CredentialEntry, KeyEntry, ModelEntry, Snapshot, TargetEntry, TenantEntry, UpstreamEntry};
-pub use store::{Store, sqlite_path};
+pub use store::Store;
 pub use tx::Tx;
 pub use value::{DbTime, SplitAmount};

@@ -103,22 +103,9 @@ impl Secrets {
     /// Whether they are those the database was made with is checked by [`Store::migrate`](crate::Store::migrate).
     pub fn load_or_create(path: &Path) -> Result<Self, StoreError> {
         let said = |e: io::Error| StoreError::Secrets(format!("`{}`: {e}", path.display()));
-        match std::fs::File::open(path) {
-            Ok(file) => {
-                let mut text = String::new();
-                file.take(MAX_SECRETS_FILE_BYTES).read_to_string(&mut text).map_err(said)?;
-                let mut file: SecretsFile =
-                    serde_json::from_str(&text).map_err(|e| StoreError::Secrets(format!("`{}`: {e}", path.display())))?;
-                text.zeroize();
-                let secrets = Self {
-                    pepper: SecretBytes32::from_hex(&file.pepper)?,
-                    sealing_key: SecretBytes32::from_hex(&file.sealing_key)?,
-                };
-                file.pepper.zeroize();
-                file.sealing_key.zeroize();
-                Ok(secrets)
-            }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+        match path.try_exists() {
+            Ok(true) => Self::load(path),
+            Ok(false) => {
                 let secrets = Self::generate()?;
                 if let Some(folder) = path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
                     std::fs::create_dir_all(folder).map_err(said)?;
@@ -126,24 +113,48 @@ impl Secrets {
                 let file = SecretsFile { pepper: secrets.pepper.to_hex(), sealing_key: secrets.sealing_key.to_hex() };
                 let mut text = serde_json::to_string_pretty(&file).map_err(|e| StoreError::Secrets(e.to_string()))?;
                 text.push('\n');
-                write_private(path, text.as_bytes()).map_err(said)?;
+                let written = write_private(path, text.as_bytes());
                 text.zeroize();
-                Ok(secrets)
+                match written {
+                    Ok(()) => Ok(secrets),
+                    // Another process was faster.
+                    Err(e) if e.kind() == io::ErrorKind::AlreadyExists => Self::load(path),
+                    Err(e) => Err(said(e)),
+                }
             }
             Err(e) => Err(said(e)),
         }
     }
+
+    fn load(path: &Path) -> Result<Self, StoreError> {
+        let said = |e: &dyn fmt::Display| StoreError::Secrets(format!("`{}`: {e}", path.display()));
+        let mut text = String::new();
+        let file = std::fs::File::open(path).map_err(|e| said(&e))?;
+        file.take(MAX_SECRETS_FILE_BYTES).read_to_string(&mut text).map_err(|e| said(&e))?;
+        let file: Result<SecretsFile, _> = serde_json::from_str(&text);
+        text.zeroize();
+        let mut file = file.map_err(|e| said(&e))?;
+        let (pepper, sealing_key) = (SecretBytes32::from_hex(&file.pepper), SecretBytes32::from_hex(&file.sealing_key));
+        file.pepper.zeroize();
+        file.sealing_key.zeroize();
+        Ok(Self { pepper: pepper.map_err(|e| said(&e))?, sealing_key: sealing_key.map_err(|e| said(&e))? })
+    }
 }
 
-/// Makes a file only its owner reads, on the disk before this returns; fails if it exists.
+/// Makes a file only its owner reads, whole and on the disk before it has its name; fails if it exists, so that of two
+/// processes that start together one takes the other's secrets.
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut partial = path.as_os_str().to_owned();
+    partial.push(format!(".{}", Uuid::now_v7().as_simple()));
+    let partial = PathBuf::from(partial);
     let mut options = std::fs::OpenOptions::new();
     options.write(true).create_new(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
+    let mut file = options.open(&partial)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all()).and_then(|()| std::fs::hard_link(&partial, path));
+    std::fs::remove_file(&partial)?;
+    written
 }
 
 impl KeyDigest {
@@ -360,6 +371,24 @@ mod tests {
             assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         }
         assert!(!format!("{made:?}").contains(&made.pepper.to_hex()));
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing partial is left");
+        std::fs::write(&path, "{}").unwrap();
+        let error = Secrets::load_or_create(&path).unwrap_err();
+        assert!(error.to_string().contains("tallygate.db.secrets.json"), "{error}");
+    }
+
+    #[test]
+    fn processes_that_start_together_agree() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("s.json");
+        let starts: Vec<_> = (0..8)
+            .map(|_| {
+                let path = path.clone();
+                std::thread::spawn(move || Secrets::load_or_create(&path).unwrap().pepper.to_hex())
+            })
+            .collect();
+        let peppers: std::collections::HashSet<_> = starts.into_iter().map(|start| start.join().unwrap()).collect();
+        assert_eq!(peppers.len(), 1);
     }
 
     #[test]

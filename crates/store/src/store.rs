@@ -236,14 +236,6 @@ impl Location {
     }
 }
 
-/// The file of the database that `url` names, if it is SQLite's.
-pub fn sqlite_path(url: &str) -> Option<PathBuf> {
-    match Location::parse(url) {
-        Ok(Location::Sqlite(path)) => Some(path),
-        _ => None,
-    }
-}
-
 /// Takes the lock that keeps a second process off the database.
 fn lock_file(database: &Path) -> Result<std::fs::File, StoreError> {
     let mut lock = database.as_os_str().to_owned();
@@ -306,7 +298,8 @@ mod tests {
             ("sqlite:/var/t.db", "/var/t.db"),
             ("sqlite:///var/t.db", "/var/t.db"),
         ] {
-            assert_eq!(sqlite_path(url), Some(path.into()), "{url}");
+            let Ok(Location::Sqlite(parsed)) = Location::parse(url) else { panic!("{url}") };
+            assert_eq!(parsed, Path::new(path), "{url}");
         }
         assert!(matches!(Location::parse("postgres://u:p@h/db"), Ok(Location::Postgres(_))));
         for url in ["", "mysql://h/db", "sqlite:", "sqlite::memory:", "sqlite:t.db?mode=ro", "data/t.db"] {

@@ -5,7 +5,7 @@ use tallygate_store::declared::{
     self, Applied, DeclaredCredential, DeclaredModel, DeclaredTarget, DeclaredTenant, DeclaredUpstream,
 };
 use tallygate_store::upstreams::{self, Status, Timeouts, UpstreamSettings};
-use tallygate_store::{Limits, ManagedBy, StoreError, credentials, models};
+use tallygate_store::{Limits, ManagedBy, StoreError, TenantScope, credentials, keys, models};
 use tallygate_types::Dialect;
 
 use crate::contract;
@@ -89,6 +89,22 @@ contract! {
         let snapshot = store.snapshot().await.unwrap();
         assert!(!snapshot.keys.contains_key(&store.digest_key(old)));
         assert_eq!(snapshot.keys[&store.digest_key(new)].id, first.id);
+    }
+
+    async fn a_revoked_key_stays_revoked_though_the_file_declares_it(store: &TestStore) {
+        let secret = SecretString::from("acme-ci-key-of-24-characters");
+        let mut tx = store.begin().await.unwrap();
+        let (acme, _) = declared::tenant(&mut tx, &tenant()).await.unwrap();
+        for (name, secret) in [("ci", Some(&secret)), ("minted", None)] {
+            let (key, ..) = declared::key(&mut tx, acme.id, name, secret).await.unwrap();
+            let revoked = keys::revoke(&mut tx, TenantScope::All, key.id).await.unwrap();
+            let (again, shown, applied) = declared::key(&mut tx, acme.id, name, secret).await.unwrap();
+            assert_eq!((again, shown.is_none(), applied), (revoked, true, Applied::Unchanged), "{name}");
+        }
+        // Another text is another key.
+        let fresh = SecretString::from("acme-ci-key-number-two-of-it");
+        let (key, _, applied) = declared::key(&mut tx, acme.id, "ci", Some(&fresh)).await.unwrap();
+        assert_eq!((key.status, applied), (keys::KeyStatus::Active, Applied::Created));
     }
 
     async fn what_was_made_by_hand_is_taken_over_and_stays_disabled(store: &TestStore) {
