@@ -53,6 +53,7 @@ pub mod models;
 mod names;
 mod peek;
 mod profile;
+mod replay;
 mod reply;
 mod schema;
 pub mod sse;

@@ -1,5 +1,7 @@
 //! Data URLs and media types.
 
+use std::borrow::Cow;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_SAFE_NO_PAD};
 
@@ -33,6 +35,77 @@ pub(crate) fn bytes_of(base64: &str) -> Option<Vec<u8>> {
 
 pub(crate) fn base64_of(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
+}
+
+/// The bytes as text, if they are text.
+pub(crate) fn text_of(base64: &str) -> Option<String> {
+    String::from_utf8(bytes_of(base64)?).ok()
+}
+
+/// Brings base64 to the standard alphabet with padding and without white space; `None` if it is no base64. Large media
+/// are not decoded for it.
+pub(crate) fn standard_base64(text: &str) -> Option<Cow<'_, str>> {
+    let is_standard = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
+    let body = text.trim_end_matches('=');
+    if text.len().is_multiple_of(4) && text.len() - body.len() <= 2 && body.bytes().all(is_standard) {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut standard = String::with_capacity(text.len() + 2);
+    for byte in text.bytes() {
+        match byte {
+            b'-' => standard.push('+'),
+            b'_' => standard.push('/'),
+            b'=' | b' ' | b'\t' | b'\r' | b'\n' => {}
+            byte if is_standard(byte) => standard.push(char::from(byte)),
+            _ => return None,
+        }
+    }
+    match standard.len() % 4 {
+        0 => {}
+        1 => return None,
+        2 => standard.push_str("=="),
+        _ => standard.push('='),
+    }
+    Some(Cow::Owned(standard))
+}
+
+/// A media type in lower case, without parameters, by its registered name.
+pub(crate) fn media_type(text: &str) -> String {
+    let bare = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+    match bare.as_str() {
+        "image/jpg" => "image/jpeg".to_owned(),
+        "audio/mp3" => "audio/mpeg".to_owned(),
+        "audio/x-wav" | "audio/wave" => "audio/wav".to_owned(),
+        "" => "application/octet-stream".to_owned(),
+        _ => bare,
+    }
+}
+
+/// What a file name or the path of a URL tells of its content.
+pub(crate) fn media_type_of_name(name: &str) -> Option<&'static str> {
+    let path = name.split(['?', '#']).next().unwrap_or(name);
+    let extension = path.rsplit('/').next()?.rsplit_once('.')?.1.to_ascii_lowercase();
+    Some(match extension.as_str() {
+        "png" => "image/png",
+        "jpg" | "jpeg" => "image/jpeg",
+        "gif" => "image/gif",
+        "webp" => "image/webp",
+        "heic" => "image/heic",
+        "pdf" => "application/pdf",
+        "txt" => "text/plain",
+        "md" => "text/markdown",
+        "csv" => "text/csv",
+        "html" | "htm" => "text/html",
+        "json" => "application/json",
+        "wav" => "audio/wav",
+        "mp3" => "audio/mpeg",
+        "ogg" => "audio/ogg",
+        "flac" => "audio/flac",
+        "mp4" => "video/mp4",
+        "mov" => "video/quicktime",
+        "webm" => "video/webm",
+        _ => return None,
+    })
 }
 
 /// The image type the bytes themselves tell: vendors verify it and clients often declare another.
@@ -85,5 +158,21 @@ mod tests {
         assert_eq!(source_of("data:text/plain,a%20b"), data("text/plain", "YSBi"));
         assert_eq!(source_of("data:oops"), None);
         assert_eq!(source_of("https://x/y.png"), Some(Source::Url { url: "https://x/y.png".into(), media_type: None }));
+    }
+
+    #[test]
+    fn base64_of_any_alphabet_becomes_standard() {
+        assert_eq!(standard_base64("aGk=").as_deref(), Some("aGk="));
+        assert_eq!(standard_base64("_-8").as_deref(), Some("/+8="));
+        assert_eq!(standard_base64("aG\nk=\n").as_deref(), Some("aGk="));
+        assert_eq!(standard_base64("a"), None);
+        assert_eq!(standard_base64("a*=="), None);
+    }
+
+    #[test]
+    fn types_are_named_as_registered_and_told_by_file_names() {
+        assert_eq!(media_type("image/JPG; q=1"), "image/jpeg");
+        assert_eq!(media_type_of_name("https://example.com/a/b.PNG?x=1"), Some("image/png"));
+        assert_eq!(media_type_of_name("https://example.com/a/b"), None);
     }
 }

@@ -1,13 +1,444 @@
-//! Reads requests and answers.
+//! Gemini → [`ir`]: requests and whole answers.
 
+use serde_json::{Value, json};
+use tallygate_types::Dialect;
+
+use super::parts::{self, Meaning};
+use super::wire::{
+    Candidate as WireCandidate, Content, FunctionResponse, GenerateContent, GenerateContentResponse, GenerationConfig,
+    GroundingMetadata, ThinkingConfig, Tool as WireTool, ToolConfig,
+};
+use super::{error, finish, ids, schema, usage};
 use crate::failure::{BadRequest, InvalidAnswer};
-use crate::ir;
+use crate::ir::{
+    Candidate, Citation, Effort, Extensions, FinishReason, FunctionTool, OutputFormat, Part, PartKind, ReasoningControl,
+    ReasoningMode, Request, Response, Role, ServiceTier, Tool, ToolChoice, ToolKind, ToolResult, Turn,
+};
 use crate::loss::LossReport;
 
-pub(crate) fn request(_body: &[u8], _loss: &mut LossReport) -> Result<ir::Request, BadRequest> {
-    Err(BadRequest::malformed("This dialect cannot be translated."))
+const DIALECT: Dialect = Dialect::Gemini;
+/// Scope of ids minted for a history: they need to be unique within it only.
+const HISTORY: &str = "history";
+/// Whether thoughts may be shown, among what the answer's encoder is told.
+pub(super) const INCLUDE_THOUGHTS: &str = "includeThoughts";
+
+pub(crate) fn request(body: &[u8], loss: &mut LossReport) -> Result<Request, BadRequest> {
+    let wire: GenerateContent = serde_json::from_slice(body)
+        .map_err(|error| BadRequest::malformed(format!("The request body is not valid: {error}.")))?;
+    for (field, is_set) in
+        [("cachedContent", wire.cached_content.is_some()), ("continuationToken", wire.continuation_token.is_some())]
+    {
+        if is_set {
+            return Err(BadRequest::unsupported(
+                field,
+                format!(
+                    "`{field}` names state kept by Google, and this model is served by another provider. Send the contents instead."
+                ),
+            ));
+        }
+    }
+    let mut request = Request { include_usage: true, ..Request::default() };
+    if let Some(instruction) = wire.system_instruction {
+        for part in instruction.parts {
+            match part.text {
+                Some(text) if !text.is_empty() => request.system.push(Part::text(text)),
+                Some(_) => {}
+                None => loss.dropped("systemInstruction.parts", "only text can be an instruction"),
+            }
+        }
+    }
+    let mut history = History { turns: Vec::new(), calls: Vec::new(), loss: &mut *loss };
+    for (i, content) in wire.contents.into_iter().enumerate() {
+        history.content(content, i)?;
+    }
+    request.turns = history.turns;
+    if request.turns.is_empty() {
+        return Err(BadRequest::invalid("contents", "`contents` is missing or empty; send at least one content with a part."));
+    }
+    for (i, tool) in wire.tools.into_iter().enumerate() {
+        read_tool(tool, i, &mut request, loss)?;
+    }
+    if let Some(config) = wire.tool_config {
+        request.tool_choice = tool_choice(&config, &mut request.tools)?;
+        request.extensions.extend(DIALECT, config.rest);
+    }
+    request.service_tier = wire.service_tier.as_deref().and_then(service_tier);
+    if let Some(config) = wire.generation_config {
+        generation_config(config, &mut request, loss)?;
+    }
+    let shows_thoughts = request.reasoning.as_ref().and_then(|control| control.visible).unwrap_or(false);
+    request.echo.insert(INCLUDE_THOUGHTS.into(), shows_thoughts.into());
+    request.extensions.extend(DIALECT, wire.rest.into_iter().filter(|(_, value)| !value.is_null()).collect());
+    Ok(request)
 }
 
-pub(crate) fn response(_body: &[u8]) -> Result<ir::Response, InvalidAnswer> {
-    Err(InvalidAnswer("this dialect cannot be translated".into()))
+/// Contents on their way to turns.
+struct History<'a> {
+    turns: Vec<Turn>,
+    /// Calls of the last model turn that have no result yet: id and name.
+    calls: Vec<(String, String)>,
+    loss: &'a mut LossReport,
 }
+
+impl History<'_> {
+    fn content(&mut self, content: Content, i: usize) -> Result<(), BadRequest> {
+        let role = match content.role.as_deref().unwrap_or("user") {
+            "model" | "assistant" => Role::Assistant,
+            // `function` is the historic role of results, `system` is tolerated by some SDKs' servers.
+            _ => Role::User,
+        };
+        if role == Role::Assistant && !matches!(self.turns.last(), Some(turn) if turn.role == Role::Assistant) {
+            self.calls.clear();
+        }
+        let (mut results, mut others) = (Vec::new(), Vec::new());
+        for (j, mut part) in content.parts.into_iter().enumerate() {
+            let path = format!("contents[{i}].parts[{j}]");
+            if let Some(response) = part.function_response.take() {
+                results.push(self.result(response, &path)?);
+                continue;
+            }
+            let read = parts::read(part);
+            match &read.meaning {
+                Meaning::BrokenMedia => {
+                    return Err(BadRequest::invalid(&path, format!("`{path}.inlineData.data` is not base64.")));
+                }
+                Meaning::Nothing => continue,
+                Meaning::Part(PartKind::Reasoning(_)) if role == Role::User => {
+                    self.loss.dropped(path, "a thought in a user's content");
+                    continue;
+                }
+                Meaning::Call { .. } | Meaning::Part(_) => {}
+            }
+            let calls = &mut self.calls;
+            let name = if let Meaning::Call { name, .. } = &read.meaning { name.clone() } else { String::new() };
+            let part = read.into_part(|id| {
+                let id = id.unwrap_or_else(|| ids::mint(HISTORY, i, j));
+                calls.push((id.clone(), name));
+                id
+            });
+            match part {
+                Some(part) if role == Role::Assistant => append(&mut others, part),
+                part => others.extend(part),
+            }
+        }
+        // Results first, as everywhere in the form between.
+        results.append(&mut others);
+        if !results.is_empty() {
+            self.turns.push(Turn::new(role, results));
+        }
+        Ok(())
+    }
+
+    /// Pairs a result with its call: by id, then by name in order of occurrence, then by position.
+    fn result(&mut self, response: FunctionResponse, path: &str) -> Result<Part, BadRequest> {
+        let id = response.id.filter(|id| !id.is_empty());
+        let at = id
+            .and_then(|id| self.calls.iter().position(|(call, _)| *call == id))
+            .or_else(|| self.calls.iter().position(|(_, name)| *name == response.name))
+            .or_else(|| (!self.calls.is_empty()).then_some(0));
+        let Some(at) = at else {
+            return Err(BadRequest::invalid(
+                format!("{path}.functionResponse"),
+                format!("`{path}.functionResponse` answers no function call of the model's turn before it."),
+            ));
+        };
+        let (call_id, name) = self.calls.remove(at);
+        let (text, is_error) = parts::result_text(&response.response.unwrap_or_else(|| json!({})));
+        let mut content = vec![Part::text(text)];
+        for part in response.parts {
+            content.extend(parts::read(part).into_part(Option::unwrap_or_default));
+        }
+        let name = Some(if response.name.is_empty() { name } else { response.name });
+        Ok(Part::new(PartKind::ToolResult(ToolResult { call_id, name, content, is_error, kind: ToolKind::Function })))
+    }
+}
+
+fn read_tool(tool: WireTool, i: usize, request: &mut Request, loss: &mut LossReport) -> Result<(), BadRequest> {
+    for (j, function) in tool.function_declarations.into_iter().enumerate() {
+        if function.name.is_empty() {
+            let path = format!("tools[{i}].functionDeclarations[{j}].name");
+            return Err(BadRequest::invalid(&path, format!("`{path}` is missing.")));
+        }
+        for field in function.rest.keys() {
+            loss.dropped(format!("tools.functionDeclarations.{field}"), "known to Google only");
+        }
+        let parameters = function.parameters_json_schema.or_else(|| function.parameters.as_ref().map(schema::to_json_schema));
+        request.tools.push(Tool::Function(FunctionTool {
+            name: function.name,
+            description: function.description.filter(|text| !text.is_empty()),
+            parameters,
+            ..FunctionTool::default()
+        }));
+    }
+    for (kind, value) in tool.rest {
+        request.tools.push(Tool::Builtin { dialect: DIALECT, value: json!({ (&*kind): value }), kind });
+    }
+    Ok(())
+}
+
+fn tool_choice(config: &ToolConfig, tools: &mut [Tool]) -> Result<Option<ToolChoice>, BadRequest> {
+    let Some(config) = &config.function_calling_config else { return Ok(None) };
+    let names = config.allowed_function_names.clone();
+    let mode = config.mode.as_deref().unwrap_or("AUTO").to_ascii_uppercase();
+    Ok(Some(match mode.as_str() {
+        "AUTO" | "MODE_UNSPECIFIED" => ToolChoice::Auto,
+        "NONE" => ToolChoice::None,
+        "ANY" if names.len() == 1 => ToolChoice::Named(names.into_iter().next().unwrap_or_default()),
+        "ANY" if names.is_empty() => ToolChoice::Required,
+        "ANY" => ToolChoice::Allowed { names, required: true },
+        "VALIDATED" => {
+            for tool in tools {
+                // Arguments are held to the schema, where the schema is one that can be: a strict tool is the nearest.
+                if let Tool::Function(function) = tool
+                    && function.parameters.as_ref().is_some_and(is_strict_already)
+                {
+                    function.strict = Some(true);
+                }
+            }
+            if names.is_empty() { ToolChoice::Auto } else { ToolChoice::Allowed { names, required: false } }
+        }
+        other => {
+            return Err(BadRequest::invalid(
+                "toolConfig.functionCallingConfig.mode",
+                format!("`{other}` is not known; use AUTO, ANY, NONE or VALIDATED."),
+            ));
+        }
+    }))
+}
+
+/// OpenAI's rule for `strict` at the top: closed, and every property required.
+fn is_strict_already(schema: &Value) -> bool {
+    let required = schema["required"].as_array().map_or(0, Vec::len);
+    schema["additionalProperties"] == false && schema["properties"].as_object().is_some_and(|all| all.len() == required)
+}
+
+fn service_tier(word: &str) -> Option<ServiceTier> {
+    match word.to_ascii_lowercase().as_str() {
+        "" | "unspecified" => None,
+        "standard" => Some(ServiceTier::Default),
+        "flex" => Some(ServiceTier::Flex),
+        "priority" => Some(ServiceTier::Priority),
+        other => Some(ServiceTier::Other(other.to_owned())),
+    }
+}
+
+fn unsigned(value: Option<i64>, path: &str) -> Result<Option<u64>, BadRequest> {
+    value
+        .map(|value| u64::try_from(value).map_err(|_| BadRequest::invalid(path, format!("`{path}` must not be negative."))))
+        .transpose()
+}
+
+fn generation_config(config: GenerationConfig, request: &mut Request, loss: &mut LossReport) -> Result<(), BadRequest> {
+    let path = |field: &str| format!("generationConfig.{field}");
+    request.sampling.temperature = config.temperature;
+    request.sampling.top_p = config.top_p;
+    request.sampling.top_k = unsigned(config.top_k, &path("topK"))?;
+    request.sampling.seed = config.seed;
+    request.sampling.presence_penalty = config.presence_penalty;
+    request.sampling.frequency_penalty = config.frequency_penalty;
+    request.max_output_tokens = unsigned(config.max_output_tokens, &path("maxOutputTokens"))?.filter(|tokens| *tokens > 0);
+    request.candidates =
+        unsigned(config.candidate_count, &path("candidateCount"))?.and_then(|n| u32::try_from(n).ok()).filter(|n| *n > 0);
+    request.stop = config.stop_sequences;
+    request.logprobs = config.response_logprobs == Some(true);
+    request.top_logprobs = unsigned(config.logprobs, &path("logprobs"))?.and_then(|n| u32::try_from(n).ok());
+    request.modalities =
+        config.response_modalities.iter().map(|word| word.to_ascii_lowercase()).filter(|word| word != "text").collect();
+    request.output =
+        output_format(config.response_mime_type.as_deref(), config.response_schema.as_ref(), config.response_json_schema)?;
+    if let Some(thinking) = config.thinking_config {
+        request.reasoning = Some(reasoning(&thinking, loss)?);
+    }
+    request.extensions.extend(DIALECT, config.rest.into_iter().map(|(name, value)| (path(&name), value)).collect());
+    Ok(())
+}
+
+fn output_format(
+    mime_type: Option<&str>,
+    open_api: Option<&Value>,
+    json_schema: Option<Value>,
+) -> Result<Option<OutputFormat>, BadRequest> {
+    let schema = json_schema.or_else(|| open_api.map(schema::to_json_schema));
+    match mime_type.unwrap_or(if schema.is_some() { "application/json" } else { "" }) {
+        "" => Ok(None),
+        "text/plain" => Ok(Some(OutputFormat::Text)),
+        "application/json" => Ok(Some(match schema {
+            Some(schema) => OutputFormat::JsonSchema {
+                name: None,
+                description: None,
+                strict: is_strict_already(&schema).then_some(true),
+                schema,
+            },
+            None => OutputFormat::JsonObject,
+        })),
+        other => Err(BadRequest::unsupported_value(
+            "generationConfig.responseMimeType",
+            format!("`{other}` cannot be asked of the upstream of this model; use text/plain or application/json."),
+        )),
+    }
+}
+
+fn reasoning(thinking: &ThinkingConfig, loss: &mut LossReport) -> Result<ReasoningControl, BadRequest> {
+    let mut control = ReasoningControl { visible: thinking.include_thoughts, ..ReasoningControl::default() };
+    match (thinking.thinking_level.as_deref(), thinking.thinking_budget) {
+        (Some(_), Some(_)) => {
+            return Err(BadRequest::invalid(
+                "generationConfig.thinkingConfig",
+                "`thinkingLevel` and `thinkingBudget` exclude each other; send one of them.",
+            ));
+        }
+        (Some(level), None) => {
+            control.effort = Effort::parse(&level.to_ascii_lowercase());
+            if control.effort.is_none() && !level.eq_ignore_ascii_case("THINKING_LEVEL_UNSPECIFIED") {
+                loss.dropped("generationConfig.thinkingConfig.thinkingLevel", format!("`{level}` is not a known level"));
+            }
+        }
+        (None, Some(0)) => control.mode = Some(ReasoningMode::Disabled),
+        (None, Some(budget)) => match u64::try_from(budget) {
+            Ok(budget) => {
+                control.mode = Some(ReasoningMode::Budget);
+                control.budget_tokens = Some(budget);
+            }
+            Err(_) => control.mode = Some(ReasoningMode::Adaptive),
+        },
+        (None, None) => {}
+    }
+    Ok(control)
+}
+
+pub(crate) fn response(body: &[u8]) -> Result<Response, InvalidAnswer> {
+    let wire: GenerateContentResponse =
+        serde_json::from_slice(body).map_err(|error| InvalidAnswer(format!("no GenerateContentResponse: {error}")))?;
+    if let Some(error) = &wire.error {
+        return Err(InvalidAnswer(error::in_stream(error).message));
+    }
+    let scope = wire.response_id.clone().unwrap_or_default();
+    let candidates = if wire.candidates.is_empty() {
+        vec![blocked(&wire).ok_or_else(|| InvalidAnswer("it has neither candidates nor a reason why".into()))?]
+    } else {
+        wire.candidates.into_iter().map(|candidate| read_candidate(candidate, &scope)).collect()
+    };
+    Ok(Response {
+        id: wire.response_id,
+        model: wire.model_version,
+        candidates,
+        usage: wire.usage_metadata.as_ref().and_then(usage::decode),
+        service_tier: None,
+        extensions: Extensions::default(),
+    })
+}
+
+/// The prompt was refused: there is no candidate, but an answer all the same.
+pub(super) fn blocked(wire: &GenerateContentResponse) -> Option<Candidate> {
+    let feedback = wire.prompt_feedback.as_ref()?;
+    let reason = feedback.block_reason.clone()?;
+    let explanation =
+        feedback.block_reason_message.clone().unwrap_or_else(|| format!("The prompt was blocked by the provider: {reason}."));
+    let mut candidate = Candidate::new(0, Vec::new(), FinishReason::ContentFilter);
+    candidate.raw_finish = Some(reason);
+    candidate.explanation = Some(explanation);
+    Some(candidate)
+}
+
+fn read_candidate(wire: WireCandidate, scope: &str) -> Candidate {
+    let index = wire.index.and_then(|index| u32::try_from(index).ok()).unwrap_or(0);
+    let mut calls = 0;
+    let mut read: Vec<Part> = Vec::new();
+    for part in wire.content.map(|content| content.parts).unwrap_or_default() {
+        let mut part = parts::read(part);
+        if let Meaning::Nothing = part.meaning {
+            // A signature on an empty last part belongs to the text before it.
+            if let (Some(last), Some(signature)) = (read.last_mut(), part.signature.take()) {
+                last.signature.get_or_insert(signature);
+            }
+            continue;
+        }
+        let part = part.into_part(|_| {
+            calls += 1;
+            ids::mint(scope, index as usize, calls - 1)
+        });
+        if let Some(part) = part {
+            append(&mut read, part);
+        }
+    }
+    if let (Some(grounding), Some(PartKind::Text(text))) = (&wire.grounding_metadata, read.last_mut().map(|part| &mut part.kind))
+    {
+        text.citations = citations(grounding, &text.text);
+    }
+    let raw = wire.finish_reason.unwrap_or_default();
+    let mut candidate = Candidate::new(index, Vec::new(), finish::read(&raw, calls > 0, !read.is_empty()));
+    candidate.parts = read;
+    candidate.raw_finish = (!raw.is_empty()).then_some(raw);
+    candidate.explanation =
+        wire.finish_message.filter(|_| candidate.finish != FinishReason::ToolUse && candidate.finish != FinishReason::Stop);
+    candidate.logprobs = wire.logprobs_result.as_ref().and_then(logprobs);
+    candidate
+}
+
+/// Grounding as citations of `text`. Google's offsets count UTF-8 bytes, ours characters.
+pub(super) fn citations(grounding: &GroundingMetadata, text: &str) -> Vec<Citation> {
+    let chars_before = |bytes: Option<i64>| {
+        let bytes = usize::try_from(bytes.unwrap_or(0)).ok()?;
+        text.get(..bytes.min(text.len())).map(|head| head.chars().count() as u64)
+    };
+    let mut citations = Vec::new();
+    for support in &grounding.grounding_supports {
+        let Some(segment) = &support.segment else { continue };
+        for index in &support.grounding_chunk_indices {
+            let Some(web) = grounding.grounding_chunks.get(*index).and_then(|chunk| chunk.web.as_ref()) else { continue };
+            citations.push(Citation {
+                start: chars_before(segment.start_index),
+                end: chars_before(segment.end_index),
+                url: web.uri.clone(),
+                title: web.title.clone(),
+                cited_text: segment.text.clone(),
+                raw: None,
+            });
+        }
+    }
+    citations
+}
+
+/// Neighbouring texts of one kind are one part, as in a stream.
+fn append(parts: &mut Vec<Part>, part: Part) {
+    match (parts.last_mut(), &part.kind) {
+        (Some(Part { kind: PartKind::Text(last), signature, .. }), PartKind::Text(text)) => {
+            last.text.push_str(&text.text);
+            if signature.is_none() {
+                *signature = part.signature;
+            }
+        }
+        (Some(Part { kind: PartKind::Reasoning(last), .. }), PartKind::Reasoning(thought)) => {
+            last.text.push_str(&thought.text);
+            if last.signature.is_none() {
+                last.signature.clone_from(&thought.signature);
+            }
+        }
+        _ => parts.push(part),
+    }
+}
+
+/// Google's `logprobsResult` in OpenAI's form.
+pub(super) fn logprobs(result: &Value) -> Option<Value> {
+    let entry = |value: &Value| {
+        let token = value["token"].as_str().unwrap_or_default();
+        json!({ "token": token, "logprob": value["logProbability"].as_f64(), "bytes": token.as_bytes() })
+    };
+    let tops = result["topCandidates"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let chosen = result["chosenCandidates"].as_array()?;
+    let content: Vec<Value> = chosen
+        .iter()
+        .enumerate()
+        .map(|(i, chosen)| {
+            let mut whole = entry(chosen);
+            let top = tops.get(i).and_then(|top| top["candidates"].as_array()).into_iter().flatten();
+            whole["top_logprobs"] = top.map(entry).collect();
+            whole
+        })
+        .collect();
+    Some(json!({ "content": content, "refusal": null }))
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

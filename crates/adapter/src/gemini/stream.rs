@@ -1,44 +1,72 @@
-//! Reads and writes streams.
+//! Streams of Gemini: every record is a whole `GenerateContentResponse` whose parts are to be appended.
 
-use crate::context::ResponseContext;
-use crate::dispatch::{Decode, Encode};
-use crate::failure::{ErrorReply, StreamFailure};
-use crate::ir::StreamEvent;
+mod decoder;
+mod encoder;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+pub(crate) use decoder::Decoder;
+pub(crate) use encoder::Encoder;
+
+use super::wire::{Candidate, PromptFeedback};
+use super::{error, usage};
+use crate::failure::StreamFailure;
 use crate::sse::Event;
-use crate::tap::Tap;
+use crate::tap::{Tap, contains};
 
-pub(crate) struct Decoder;
+/// What the meter reads of an answer or of a record.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(super) struct Metered {
+    candidates: Vec<MeteredCandidate>,
+    prompt_feedback: Option<PromptFeedback>,
+    usage_metadata: Option<Value>,
+    model_version: Option<String>,
+    response_id: Option<String>,
+    error: Option<Value>,
+}
 
-impl Decoder {
-    pub fn new() -> Self {
-        Self
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct MeteredCandidate {
+    finish_reason: Option<Value>,
+}
+
+impl Metered {
+    pub fn tell(self, tap: &mut Tap) {
+        tap.id = self.response_id.or(tap.id.take());
+        tap.model = self.model_version.or(tap.model.take());
+        if let Some(report) = self.usage_metadata.as_ref().and_then(usage::decode) {
+            tap.usage = Some(report);
+        }
+        let finish = self.candidates.into_iter().find_map(|candidate| candidate.finish_reason);
+        let blocked = self.prompt_feedback.and_then(|feedback| feedback.block_reason);
+        if let Some(word) = finish.map(|word| word.as_str().map_or_else(|| word.to_string(), str::to_owned)).or(blocked) {
+            tap.finish_reason = Some(word);
+        }
     }
 }
 
-impl Decode for Decoder {
-    fn event(&mut self, _event: Event<'_>, _out: &mut Vec<StreamEvent>) -> Result<(), StreamFailure> {
-        Ok(())
+/// Reads what the meter needs from a record that passes untouched.
+pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> {
+    tap.count_strings(event.data, b"\"text\":");
+    tap.content |= contains(event.data, b"\"functionCall\"") || contains(event.data, b"\"inlineData\"");
+    // A record that cannot be read is the client's to judge: it gets the same bytes.
+    let Ok(metered) = serde_json::from_slice::<Metered>(event.data) else { return Ok(()) };
+    if let Some(error) = &metered.error {
+        return Err(StreamFailure::Upstream(error::in_stream(error)));
     }
-
-    fn finish(&mut self, _out: &mut Vec<StreamEvent>) -> Result<(), StreamFailure> {
-        Err(StreamFailure::Truncated)
-    }
-}
-
-pub(crate) struct Encoder;
-
-impl Encoder {
-    pub fn new(_context: ResponseContext) -> Self {
-        Self
-    }
-}
-
-impl Encode for Encoder {
-    fn event(&mut self, _event: &StreamEvent, _out: &mut Vec<u8>) {}
-
-    fn fail(&mut self, _error: &ErrorReply, _out: &mut Vec<u8>) {}
-}
-
-pub(crate) fn tap(_event: Event<'_>, _tap: &mut Tap) -> Result<(), StreamFailure> {
+    metered.tell(tap);
+    // There is no last record but the one that says why it ends; usage may still be restated, so the close decides.
     Ok(())
 }
+
+/// Whether a candidate says anything a client would show.
+fn has_parts(candidate: &Candidate) -> bool {
+    candidate.content.as_ref().is_some_and(|content| !content.parts.is_empty())
+}
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

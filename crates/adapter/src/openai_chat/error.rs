@@ -66,7 +66,7 @@ pub(crate) fn decode(status: u16, body: &[u8]) -> UpstreamFailure {
 }
 
 /// An `error` value, from a body or from inside a stream.
-pub(super) fn from_error(status: u16, error: &Value) -> UpstreamFailure {
+pub(crate) fn from_error(status: u16, error: &Value) -> UpstreamFailure {
     let text = |field: &str| error.get(field).and_then(Value::as_str).map(str::to_owned);
     let message = error
         .as_str()

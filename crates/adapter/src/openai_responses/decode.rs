@@ -1,13 +1,526 @@
-//! Reads requests and answers.
+//! Responses → [`ir`]: requests and whole answers.
 
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tallygate_types::Dialect;
+
+use super::parts::{self, ReasoningMeaning};
+use super::wire::{CallOutput, CreateResponse, Format, Input, Item, Message, ResponseBody, TextOptions, ToolEntry};
+use super::{error, usage};
 use crate::failure::{BadRequest, InvalidAnswer};
-use crate::ir;
+use crate::ir::{
+    Candidate, Effort, Extensions, FinishReason, FunctionTool, Object, OutputFormat, Part, PartKind, ReasoningControl, Request,
+    Response, Role, ServiceTier, Signature, Tool, ToolChoice, ToolKind, ToolResult, Turn,
+};
 use crate::loss::LossReport;
 
-pub(crate) fn request(_body: &[u8], _loss: &mut LossReport) -> Result<ir::Request, BadRequest> {
-    Err(BadRequest::malformed("This dialect cannot be translated."))
+/// Items the provider's own tools left in the history: another provider cannot read them, and failing would wedge the session.
+const HOSTED_ITEMS: &[&str] = &[
+    "web_search_call",
+    "file_search_call",
+    "code_interpreter_call",
+    "image_generation_call",
+    "mcp_list_tools",
+    "mcp_approval_request",
+    "mcp_approval_response",
+    "mcp_call",
+    "tool_search_call",
+    "tool_search_output",
+    "program",
+    "program_output",
+];
+const LOGPROBS: &str = "message.output_text.logprobs";
+const ENCRYPTED_REASONING: &str = "reasoning.encrypted_content";
+
+pub(crate) fn request(body: &[u8], loss: &mut LossReport) -> Result<Request, BadRequest> {
+    let mut wire: CreateResponse = serde_json::from_slice(body)
+        .map_err(|error| BadRequest::malformed(format!("The request body is not valid: {error}.")))?;
+    refuse_stored_state(&wire)?;
+    if wire.store == Some(true) {
+        loss.dropped("store", "answers are not stored for this model");
+    }
+    let mut request = Request {
+        model: wire.model.clone(),
+        stream: wire.stream.unwrap_or(false),
+        include_usage: true,
+        parallel_tool_calls: wire.parallel_tool_calls,
+        max_output_tokens: wire.max_output_tokens,
+        user: wire.safety_identifier.clone().or_else(|| wire.user.clone()),
+        metadata: wire.metadata.clone().unwrap_or_default(),
+        service_tier: wire.service_tier.as_deref().map(service_tier),
+        prompt_cache_key: wire.prompt_cache_key.clone(),
+        ..Request::default()
+    };
+    request.sampling.temperature = wire.temperature;
+    request.sampling.top_p = wire.top_p;
+
+    let includes = wire.include.take().unwrap_or_default();
+    for include in &includes {
+        match include.as_str() {
+            LOGPROBS => request.logprobs = true,
+            ENCRYPTED_REASONING => {}
+            other => loss.dropped(format!("include.{other}"), "the upstream has no such output"),
+        }
+    }
+    request.top_logprobs = wire.top_logprobs.filter(|_| request.logprobs);
+    if let Some(options) = &mut wire.reasoning {
+        request.reasoning = Some(reasoning_control(options.effort.as_deref(), options.summary.as_deref(), loss));
+        request.extensions.extend(Dialect::OpenaiResponses, prefixed("reasoning", &options.rest));
+    }
+    if let Some(text) = &wire.text {
+        request.output = output_format(text)?;
+        request.verbosity.clone_from(&text.verbosity);
+    }
+    let mut tools = Vec::new();
+    for (i, value) in wire.tools.iter().flatten().enumerate() {
+        read_tool(value, &format!("tools[{i}]"), &mut tools)?;
+    }
+    request.tools = tools;
+    request.tool_choice = wire.tool_choice.as_ref().map(tool_choice).transpose()?.flatten();
+    request.echo = echo(&wire)?;
+
+    if let Some(instructions) = wire.instructions.take() {
+        let Input::Text(text) = instructions else {
+            return Err(BadRequest::invalid("instructions", "`instructions` must be a string."));
+        };
+        request.system.push(Part::text(text));
+    }
+    match wire.input.take() {
+        None => return Err(BadRequest::invalid("input", "`input` is missing; send a string or a list of items.")),
+        Some(Input::Text(text)) => request.turns.push(Turn::new(Role::User, vec![Part::text(text)])),
+        Some(Input::Items(items)) => {
+            let mut history = History { request: &mut request, loss, pending_signature: None };
+            for (i, value) in items.into_iter().enumerate() {
+                history.item(value, &format!("input[{i}]"))?;
+            }
+        }
+    }
+    // What has no place in the form between is reported by the encoder, as any field of ours it cannot say.
+    let rest = std::mem::take(&mut wire.rest);
+    request
+        .extensions
+        .extend(Dialect::OpenaiResponses, rest.into_iter().filter(|(name, value)| !is_default(name, value)).collect());
+    Ok(request)
 }
 
-pub(crate) fn response(_body: &[u8]) -> Result<ir::Response, InvalidAnswer> {
-    Err(InvalidAnswer("this dialect cannot be translated".into()))
+/// Fields that refer to state kept by the server. Ignoring them would lose the conversation.
+fn refuse_stored_state(wire: &CreateResponse) -> Result<(), BadRequest> {
+    let refusals = [
+        ("previous_response_id", wire.previous_response_id.is_some(), "Send the earlier items in `input` instead."),
+        ("conversation", wire.conversation.is_some(), "Send the earlier items in `input` instead."),
+        ("background", wire.background == Some(true), "Send the request without `background` and wait for the answer."),
+        ("prompt", wire.rest.get("prompt").is_some_and(|prompt| !prompt.is_null()), "Send the prompt's text in `input`."),
+    ];
+    for (field, is_set, advice) in refusals {
+        if is_set {
+            return Err(BadRequest::unsupported(
+                field,
+                format!("`{field}` needs an upstream that stores responses, and the upstream of this model does not. {advice}"),
+            ));
+        }
+    }
+    Ok(())
 }
+
+/// Values that say what would happen anyway.
+fn is_default(name: &str, value: &Value) -> bool {
+    value.is_null()
+        || match name {
+            "truncation" => value == "disabled",
+            // Nothing is padded in translated streams; the client's wish not to be is granted, the other is harmless.
+            "stream_options" | "prompt" => true,
+            _ => false,
+        }
+}
+
+fn prefixed(prefix: &str, fields: &Object) -> Object {
+    fields.iter().filter(|(_, value)| !value.is_null()).map(|(name, value)| (format!("{prefix}.{name}"), value.clone())).collect()
+}
+
+fn service_tier(word: &str) -> ServiceTier {
+    match word {
+        "auto" => ServiceTier::Auto,
+        "default" => ServiceTier::Default,
+        "flex" => ServiceTier::Flex,
+        "priority" | "fast" => ServiceTier::Priority,
+        other => ServiceTier::Other(other.to_owned()),
+    }
+}
+
+fn reasoning_control(effort: Option<&str>, summary: Option<&str>, loss: &mut LossReport) -> ReasoningControl {
+    let known = effort.and_then(Effort::parse);
+    if let (Some(word), None) = (effort, known) {
+        loss.dropped("reasoning.effort", format!("`{word}` is not a known effort"));
+    }
+    ReasoningControl {
+        effort: known,
+        visible: summary.map(|_| true),
+        summary: summary.map(str::to_owned),
+        ..ReasoningControl::default()
+    }
+}
+
+fn output_format(text: &TextOptions) -> Result<Option<OutputFormat>, BadRequest> {
+    Ok(match &text.format {
+        None => None,
+        Some(Format::Text(_)) => Some(OutputFormat::Text),
+        Some(Format::JsonObject(_)) => Some(OutputFormat::JsonObject),
+        Some(Format::JsonSchema(format)) => Some(OutputFormat::JsonSchema {
+            name: Some(format.name.clone()),
+            description: format.description.clone(),
+            schema: format.schema.clone(),
+            strict: format.strict,
+        }),
+        Some(Format::Other { kind, .. }) => {
+            return Err(BadRequest::unsupported_value(
+                "text.format.type",
+                format!("`{kind}` is not known; use `text`, `json_object` or `json_schema`."),
+            ));
+        }
+    })
+}
+
+/// Namespaces are flattened: no other dialect has them. The encoder of the answer splits the names again.
+fn read_tool(value: &Value, path: &str, tools: &mut Vec<Tool>) -> Result<(), BadRequest> {
+    let entry: ToolEntry = typed(value.clone(), path)?;
+    match entry {
+        ToolEntry::Function(function) => tools.push(Tool::Function(FunctionTool {
+            name: function.name,
+            description: function.description,
+            parameters: function.parameters.filter(|parameters| !parameters.is_null()),
+            strict: function.strict,
+            cache: None,
+            extensions: Extensions::default(),
+        })),
+        ToolEntry::Custom(custom) => {
+            tools.push(Tool::Custom { name: custom.name, description: custom.description, format: custom.format });
+        }
+        ToolEntry::Other { kind, fields } if kind == "namespace" => {
+            let namespace = fields.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+            for (i, inner) in fields.get("tools").and_then(Value::as_array).into_iter().flatten().enumerate() {
+                let before = tools.len();
+                read_tool(inner, &format!("{path}.tools[{i}]"), tools)?;
+                for tool in &mut tools[before..] {
+                    if let Tool::Function(FunctionTool { name, .. }) | Tool::Custom { name, .. } = tool {
+                        *name = format!("{namespace}{}{name}", parts::NAMESPACE_SEPARATOR);
+                    }
+                }
+            }
+        }
+        ToolEntry::Other { kind, .. } => {
+            tools.push(Tool::Builtin { dialect: Dialect::OpenaiResponses, kind, value: value.clone() });
+        }
+    }
+    Ok(())
+}
+
+fn tool_choice(value: &Value) -> Result<Option<ToolChoice>, BadRequest> {
+    let refused = |what: &str| {
+        BadRequest::unsupported_value(
+            "tool_choice",
+            format!("{what} cannot be forced on the upstream of this model; use `auto`, `none`, `required` or a function."),
+        )
+    };
+    match value {
+        Value::Null => Ok(None),
+        Value::String(word) => match word.as_str() {
+            "auto" => Ok(Some(ToolChoice::Auto)),
+            "none" => Ok(Some(ToolChoice::None)),
+            "required" => Ok(Some(ToolChoice::Required)),
+            other => Err(refused(&format!("`{other}`"))),
+        },
+        value => {
+            let kind = value["type"].as_str().unwrap_or_default();
+            let name = || {
+                let name = value["name"].as_str().map(str::to_owned);
+                name.ok_or_else(|| BadRequest::invalid("tool_choice.name", "`tool_choice.name` is missing."))
+            };
+            match kind {
+                "function" | "custom" => Ok(Some(ToolChoice::Named(name()?))),
+                "allowed_tools" => {
+                    let tools = value["tools"].as_array().map(Vec::as_slice).unwrap_or_default();
+                    let names = tools.iter().filter_map(|tool| tool["name"].as_str().map(str::to_owned)).collect();
+                    Ok(Some(ToolChoice::Allowed { names, required: value["mode"] == "required" }))
+                }
+                kind => Err(refused(&format!("A tool of type `{kind}`"))),
+            }
+        }
+    }
+}
+
+/// What a response repeats of its request, in the form OpenAI's document demands.
+fn echo(wire: &CreateResponse) -> Result<Object, BadRequest> {
+    let mut tools = Vec::new();
+    for (i, value) in wire.tools.iter().flatten().enumerate() {
+        let entry: ToolEntry = typed(value.clone(), &format!("tools[{i}]"))?;
+        // Written again, a function has `strict` and `parameters`, null if need be.
+        tools.push(serde_json::to_value(entry).unwrap_or_default());
+    }
+    let instructions = match &wire.instructions {
+        Some(Input::Text(text)) => Value::from(text.as_str()),
+        _ => Value::Null,
+    };
+    let mut text = json!({ "format": { "type": "text" } });
+    if let Some(options) = &wire.text {
+        if let Some(format) = &options.format {
+            text["format"] = serde_json::to_value(format).unwrap_or_default();
+        }
+        if let Some(verbosity) = &options.verbosity {
+            text["verbosity"] = verbosity.as_str().into();
+        }
+    }
+    let reasoning = wire.reasoning.as_ref();
+    let mut echo = json!({
+        "instructions": instructions,
+        "max_output_tokens": wire.max_output_tokens,
+        "max_tool_calls": wire.rest.get("max_tool_calls"),
+        "metadata": wire.metadata.clone().unwrap_or_default(),
+        "parallel_tool_calls": wire.parallel_tool_calls.unwrap_or(true),
+        "prompt_cache_key": wire.prompt_cache_key,
+        "reasoning": {
+            "effort": reasoning.and_then(|reasoning| reasoning.effort.clone()),
+            "summary": reasoning.and_then(|reasoning| reasoning.summary.clone()),
+        },
+        "safety_identifier": wire.safety_identifier,
+        "temperature": wire.temperature.unwrap_or(1.0),
+        "text": text,
+        "tool_choice": wire.tool_choice.clone().unwrap_or_else(|| "auto".into()),
+        "tools": tools,
+        "top_logprobs": wire.top_logprobs.unwrap_or(0),
+        "top_p": wire.top_p.unwrap_or(1.0),
+        "truncation": "disabled",
+    });
+    if let Some(user) = &wire.user {
+        echo["user"] = user.as_str().into();
+    }
+    match echo {
+        Value::Object(echo) => Ok(echo),
+        _ => Ok(Object::new()),
+    }
+}
+
+fn typed<T: DeserializeOwned>(value: Value, path: &str) -> Result<T, BadRequest> {
+    serde_json::from_value(value).map_err(|error| BadRequest::invalid(path, format!("`{path}`: {error}.")))
+}
+
+/// Items on their way to turns.
+struct History<'a> {
+    request: &'a mut Request,
+    loss: &'a mut LossReport,
+    /// Of the call that follows.
+    pending_signature: Option<Signature>,
+}
+
+impl History<'_> {
+    fn item(&mut self, value: Value, path: &str) -> Result<(), BadRequest> {
+        let item: Item = typed(value, path)?;
+        match item {
+            Item::Message(message) => self.message(message, path)?,
+            Item::Reasoning(item) => match parts::reasoning(item) {
+                ReasoningMeaning::Part(part) => self.assistant(part),
+                ReasoningMeaning::SignatureOfNext(signature) => self.pending_signature = Some(signature),
+            },
+            Item::FunctionCall(_) | Item::CustomToolCall(_) => {
+                let part = Part { signature: self.pending_signature.take(), ..parts::call(item) };
+                self.assistant(part);
+            }
+            Item::FunctionCallOutput(output) => self.output(output, ToolKind::Function, path)?,
+            Item::CustomToolCallOutput(output) => self.output(output, ToolKind::Custom, path)?,
+            Item::Other { kind, fields } => self.other(&kind, &fields, path)?,
+        }
+        Ok(())
+    }
+
+    fn message(&mut self, message: Message, path: &str) -> Result<(), BadRequest> {
+        let role = match message.role.as_str() {
+            "user" => Role::User,
+            "assistant" => Role::Assistant,
+            "system" => Role::System,
+            "developer" => Role::Developer,
+            other => {
+                return Err(BadRequest::invalid(
+                    format!("{path}.role"),
+                    format!("`{path}.role` is `{other}`; it must be user, assistant, system or developer."),
+                ));
+            }
+        };
+        let parts = parts::message(message, path)?;
+        match role {
+            Role::System | Role::Developer if self.request.turns.is_empty() => self.request.system.extend(parts),
+            Role::Assistant => parts.into_iter().for_each(|part| self.assistant(part)),
+            role => self.request.turns.push(Turn::new(role, parts)),
+        }
+        Ok(())
+    }
+
+    /// Neighbouring items of the model are one turn: upstreams refuse parallel calls in several.
+    fn assistant(&mut self, part: Part) {
+        match self.request.turns.last_mut() {
+            Some(turn) if turn.role == Role::Assistant => turn.parts.push(part),
+            _ => self.request.turns.push(Turn::new(Role::Assistant, vec![part])),
+        }
+    }
+
+    fn output(&mut self, output: CallOutput, kind: ToolKind, path: &str) -> Result<(), BadRequest> {
+        let call_id = match output.call_id.filter(|id| !id.is_empty()) {
+            Some(id) => id,
+            None => self.unanswered(output.name.as_deref()).ok_or_else(|| {
+                BadRequest::invalid(
+                    format!("{path}.call_id"),
+                    format!("`{path}.call_id` is missing and no call is left that it could answer."),
+                )
+            })?,
+        };
+        let content = parts::content(output.output, &format!("{path}.output"))?;
+        let result = Part::new(PartKind::ToolResult(ToolResult { call_id, name: output.name, content, is_error: false, kind }));
+        match self.request.turns.last_mut() {
+            Some(turn) if turn.role == Role::User && turn.parts.iter().all(Part::is_tool_result) => turn.parts.push(result),
+            _ => self.request.turns.push(Turn::new(Role::User, vec![result])),
+        }
+        Ok(())
+    }
+
+    /// The first call without a result, of this name if one is given.
+    fn unanswered(&self, name: Option<&str>) -> Option<String> {
+        let parts = || self.request.turns.iter().flat_map(|turn| &turn.parts);
+        let is_answered =
+            |id: &str| parts().any(|part| matches!(&part.kind, PartKind::ToolResult(result) if result.call_id == id));
+        let mut calls = parts().filter_map(|part| if let PartKind::ToolCall(call) = &part.kind { Some(call) } else { None });
+        calls.find(|call| name.is_none_or(|name| name == call.name) && !is_answered(&call.id)).map(|call| call.id.clone())
+    }
+
+    fn other(&mut self, kind: &str, fields: &Object, path: &str) -> Result<(), BadRequest> {
+        match kind {
+            kind if HOSTED_ITEMS.contains(&kind) => {
+                self.loss.dropped(path, format!("a `{kind}` of another provider's own tool"));
+                // Tools a search brought up are there for the model to call.
+                self.tools_of(fields, path)?;
+            }
+            "additional_tools" => self.tools_of(fields, path)?,
+            "configuration_update" => {
+                if let Some(effort) =
+                    fields.get("reasoning").and_then(|reasoning| reasoning["effort"].as_str()).and_then(Effort::parse)
+                {
+                    self.request.reasoning.get_or_insert_default().effort = Some(effort);
+                }
+                if let Some(text) = fields.get("text") {
+                    self.request.output = output_format(&typed(text.clone(), path)?)?;
+                }
+            }
+            "item_reference" => {
+                return Err(BadRequest::unsupported_value(
+                    path,
+                    format!("`{path}` refers to a stored item, and nothing is stored for this model. Send the full item."),
+                ));
+            }
+            kind => {
+                return Err(BadRequest::unsupported_value(
+                    format!("{path}.type"),
+                    format!(
+                        "An item of type `{kind}` cannot be translated for the upstream of this model. Remove it or use a model served by the Responses API."
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn tools_of(&mut self, fields: &Object, path: &str) -> Result<(), BadRequest> {
+        for (i, value) in fields.get("tools").and_then(Value::as_array).into_iter().flatten().enumerate() {
+            let mut tools = Vec::new();
+            read_tool(value, &format!("{path}.tools[{i}]"), &mut tools)?;
+            for tool in tools {
+                if tool.name().is_some_and(|name| self.request.tools.iter().all(|known| known.name() != Some(name))) {
+                    self.request.tools.push(tool);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) fn response(body: &[u8]) -> Result<Response, InvalidAnswer> {
+    let wire: ResponseBody =
+        serde_json::from_slice(body).map_err(|error| InvalidAnswer(format!("no response object: {error}")))?;
+    if let Some(failure) = wire.error.as_ref().filter(|error| error.is_object()).map(error::in_stream) {
+        return Err(InvalidAnswer(failure.message));
+    }
+    if let Some(status @ ("failed" | "cancelled" | "queued" | "in_progress")) = wire.status.as_deref() {
+        return Err(InvalidAnswer(format!("the response has the status `{status}`")));
+    }
+    if wire.id.is_none() && wire.status.is_none() && wire.output.is_empty() {
+        return Err(InvalidAnswer("a response object has `id`, `status` and `output`; this has none of them".into()));
+    }
+    let mut parts = Vec::new();
+    let mut logprobs = Vec::new();
+    for item in wire.output.iter().cloned() {
+        output_item(item, &mut parts, &mut logprobs);
+    }
+    let (finish, raw) = finish(&wire, &parts);
+    let mut candidate = Candidate::new(0, parts, finish);
+    candidate.raw_finish = raw;
+    candidate.logprobs = (!logprobs.is_empty()).then(|| json!({ "content": logprobs, "refusal": null }));
+    Ok(Response {
+        usage: wire.usage.as_ref().and_then(usage::decode),
+        service_tier: wire.service_tier.as_deref().map(service_tier),
+        id: wire.id,
+        model: wire.model,
+        candidates: vec![candidate],
+        extensions: Extensions::default(),
+    })
+}
+
+/// One finished item of `output`.
+pub(super) fn output_item(item: Item, parts: &mut Vec<Part>, logprobs: &mut Vec<Value>) {
+    match item {
+        Item::Message(mut message) => {
+            if let super::wire::MessageContent::Parts(content) = &mut message.content {
+                for value in content.iter_mut() {
+                    if let Some(Value::Array(list)) = value.get_mut("logprobs").map(Value::take) {
+                        logprobs.extend(list);
+                    }
+                }
+            }
+            // A part of a kind we do not know is the vendor's own; the text beside it still counts.
+            parts.extend(known_content(message));
+        }
+        Item::Reasoning(item) => match parts::reasoning(item) {
+            ReasoningMeaning::Part(part) => parts.push(part),
+            // Only the gateway writes such items, and its own answers are not decoded.
+            ReasoningMeaning::SignatureOfNext(_) => {}
+        },
+        item => parts.push(parts::call(item)),
+    }
+}
+
+fn known_content(message: Message) -> Vec<Part> {
+    use super::wire::MessageContent;
+    match message.content {
+        MessageContent::Parts(list) => list
+            .into_iter()
+            .filter_map(|value| parts::content(MessageContent::Parts(vec![value]), "output").ok())
+            .flatten()
+            .collect(),
+        content => parts::content(content, "output").unwrap_or_default(),
+    }
+}
+
+/// How a finished response ended.
+pub(super) fn finish(wire: &ResponseBody, parts: &[Part]) -> (FinishReason, Option<String>) {
+    let status = wire.status.as_deref().unwrap_or("completed");
+    let reason = wire.incomplete_details.as_ref().and_then(|details| details.reason.as_deref());
+    let has = |wanted: fn(&PartKind) -> bool| parts.iter().any(|part| wanted(&part.kind));
+    let finish = match (status, reason) {
+        ("incomplete", Some("max_output_tokens")) => FinishReason::Length,
+        ("incomplete", Some("content_filter")) => FinishReason::ContentFilter,
+        ("incomplete", _) => FinishReason::Unknown,
+        _ if has(|kind| matches!(kind, PartKind::ToolCall(_))) => FinishReason::ToolUse,
+        _ if has(|kind| matches!(kind, PartKind::Refusal(_))) => FinishReason::Refusal,
+        _ => FinishReason::Stop,
+    };
+    (finish, Some(reason.unwrap_or(status).to_owned()))
+}
+
+#[cfg(test)]
+#[path = "decode_tests.rs"]
+mod tests;

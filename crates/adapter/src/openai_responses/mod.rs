@@ -1,8 +1,10 @@
-//! The openai_responses dialect.
+//! OpenAI Responses (`POST /v1/responses`), for the stateless part of it: what a gateway that stores no conversation can keep.
 
+pub(crate) mod carrier;
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod error;
+mod parts;
 pub(crate) mod stream;
 pub(crate) mod usage;
 pub(crate) mod wire;

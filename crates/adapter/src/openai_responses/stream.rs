@@ -1,44 +1,93 @@
-//! Reads and writes streams.
+//! Streams of the Responses API. Grammar of the events: openai-openapi `ResponseStreamEvent`.
 
-use crate::context::ResponseContext;
-use crate::dispatch::{Decode, Encode};
-use crate::failure::{ErrorReply, StreamFailure};
-use crate::ir::StreamEvent;
+mod decoder;
+mod encoder;
+mod output;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+pub(crate) use decoder::Decoder;
+pub(crate) use encoder::Encoder;
+
+use super::{error, usage};
+use crate::failure::StreamFailure;
 use crate::sse::Event;
-use crate::tap::Tap;
+use crate::tap::{Tap, contains};
 
-pub(crate) struct Decoder;
+/// What the meter reads of a response object.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Metered {
+    id: Option<String>,
+    model: Option<String>,
+    status: Option<String>,
+    usage: Option<Value>,
+    incomplete_details: Option<super::wire::IncompleteDetails>,
+    error: Option<Value>,
+}
 
-impl Decoder {
-    pub fn new() -> Self {
-        Self
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct MeteredEvent {
+    #[serde(rename = "type")]
+    kind: String,
+    response: Option<Metered>,
+    error: Option<Value>,
+}
+
+impl Metered {
+    pub fn tell(self, tap: &mut Tap) {
+        tap.id = self.id.or(tap.id.take());
+        tap.model = self.model.or(tap.model.take());
+        if let Some(report) = self.usage.as_ref().and_then(usage::decode) {
+            tap.usage = Some(report);
+        }
+        let reason = self.incomplete_details.and_then(|details| details.reason).or(self.status);
+        if let Some(reason) = reason.filter(|reason| reason != "in_progress" && reason != "queued") {
+            tap.finish_reason = Some(reason);
+        }
     }
 }
 
-impl Decode for Decoder {
-    fn event(&mut self, _event: Event<'_>, _out: &mut Vec<StreamEvent>) -> Result<(), StreamFailure> {
-        Ok(())
+/// Reads what the meter needs from an event that passes untouched. Only events that carry a response are parsed.
+pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> {
+    let is_delta =
+        if event.name.is_empty() { contains(event.data, b".delta\"") } else { event.name.rsplit('.').next() == Some("delta") };
+    if is_delta {
+        tap.count_strings(event.data, b"\"delta\":");
+        return Ok(());
     }
-
-    fn finish(&mut self, _out: &mut Vec<StreamEvent>) -> Result<(), StreamFailure> {
-        Err(StreamFailure::Truncated)
+    let carries_response = contains(event.data, b"\"response\":") || contains(event.data, b"\"error\"");
+    if !carries_response {
+        // A whole call may come without deltas.
+        tap.content |= contains(event.data, b"response.output_item.done");
+        return Ok(());
     }
-}
-
-pub(crate) struct Encoder;
-
-impl Encoder {
-    pub fn new(_context: ResponseContext) -> Self {
-        Self
+    let Ok(metered) = serde_json::from_slice::<MeteredEvent>(event.data) else {
+        return Ok(());
+    };
+    let kind = if metered.kind.is_empty() { event.name } else { &metered.kind };
+    match kind {
+        "response.completed" | "response.incomplete" | "response.cancelled" => tap.done = true,
+        "response.failed" => {
+            let response = metered.response.unwrap_or_default();
+            let failure = error::in_stream(response.error.as_ref().unwrap_or(&Value::Null));
+            response.tell(tap);
+            return Err(StreamFailure::Upstream(failure));
+        }
+        "error" => {
+            let flat: Value = serde_json::from_slice(event.data).unwrap_or_default();
+            return Err(StreamFailure::Upstream(error::in_stream(metered.error.as_ref().unwrap_or(&flat))));
+        }
+        _ => {}
     }
-}
-
-impl Encode for Encoder {
-    fn event(&mut self, _event: &StreamEvent, _out: &mut Vec<u8>) {}
-
-    fn fail(&mut self, _error: &ErrorReply, _out: &mut Vec<u8>) {}
-}
-
-pub(crate) fn tap(_event: Event<'_>, _tap: &mut Tap) -> Result<(), StreamFailure> {
+    if let Some(response) = metered.response {
+        response.tell(tap);
+    }
     Ok(())
 }
+
+#[cfg(test)]
+#[path = "stream_tests.rs"]
+mod tests;

@@ -1,0 +1,599 @@
+//! [`StreamEvent`] → events of the Responses API, and the response object at their end.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Value, json};
+use tallygate_types::Usage;
+
+use super::super::{carrier, error};
+use super::output::{self, CallItem, Standing};
+use crate::context::ResponseContext;
+use crate::dispatch::Encode;
+use crate::failure::ErrorReply;
+use crate::ir::{Delta, FinishReason, PartKind, PartStart, Signature, Source, StreamEvent, ToolKind};
+use crate::sse;
+
+/// Writes a client's stream.
+///
+/// Parts become items: neighbouring text and refusal parts share one message, a reasoning part or a call is an item of its
+/// own. An item is opened by its first content, never by an empty start, and a message or call is closed when the next
+/// item opens or the answer ends, so that its status can tell whether it was cut.
+pub(crate) struct Encoder {
+    context: ResponseContext,
+    /// Nobody watches: only the response at the end is wanted.
+    is_silent: bool,
+    sequence: u64,
+    is_started: bool,
+    is_over: bool,
+    /// By `output_index`; null while in work.
+    items: Vec<Value>,
+    message: Option<Message>,
+    /// Reasoning and calls by part number.
+    open: BTreeMap<u32, Item>,
+    /// A call whose signature may be in the next event, and must then stand before it.
+    held: Option<(u32, String, String, ToolKind)>,
+    usage: Option<Usage>,
+    finish: Option<(FinishReason, Option<String>)>,
+    has_refusal: bool,
+    body: Value,
+}
+
+struct Message {
+    index: usize,
+    id: String,
+    is_open: bool,
+    done: Vec<Value>,
+    /// The content part in work, and its number in the candidate.
+    content: Option<Content>,
+}
+
+struct Content {
+    part: u32,
+    is_refusal: bool,
+    is_open: bool,
+    text: String,
+    annotations: Vec<Value>,
+    logprobs: Vec<Value>,
+}
+
+struct Item {
+    index: usize,
+    id: String,
+    is_ended: bool,
+    kind: ItemKind,
+}
+
+enum ItemKind {
+    Reasoning { text: String, signature: Option<Signature> },
+    Call { call_id: String, name: String, kind: ToolKind, arguments: String },
+}
+
+/// The events a stream is mostly made of are written without building a tree.
+#[derive(Serialize)]
+struct DeltaEvent<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    sequence_number: u64,
+    item_id: &'a str,
+    output_index: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_index: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    summary_index: Option<usize>,
+    delta: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    logprobs: Option<[(); 0]>,
+}
+
+impl Encoder {
+    pub fn new(context: ResponseContext) -> Self {
+        Self {
+            context,
+            is_silent: false,
+            sequence: 0,
+            is_started: false,
+            is_over: false,
+            items: Vec::new(),
+            message: None,
+            open: BTreeMap::new(),
+            held: None,
+            usage: None,
+            finish: None,
+            has_refusal: false,
+            body: Value::Null,
+        }
+    }
+
+    pub fn silent(context: ResponseContext) -> Self {
+        Self { is_silent: true, ..Self::new(context) }
+    }
+
+    /// The terminal response, after `End`.
+    pub fn into_body(self) -> Vec<u8> {
+        serde_json::to_vec(&self.body).unwrap_or_default()
+    }
+
+    fn emit(&mut self, kind: &str, fields: Value, out: &mut Vec<u8>) {
+        if self.is_silent {
+            return;
+        }
+        let mut event = json!({ "type": kind, "sequence_number": self.sequence });
+        if let (Value::Object(event), Value::Object(fields)) = (&mut event, fields) {
+            event.extend(fields);
+        }
+        self.sequence += 1;
+        sse::write(Some(kind), &serde_json::to_vec(&event).unwrap_or_default(), out);
+    }
+
+    fn emit_delta(&mut self, mut event: DeltaEvent<'_>, out: &mut Vec<u8>) {
+        if self.is_silent {
+            return;
+        }
+        event.sequence_number = self.sequence;
+        self.sequence += 1;
+        sse::write(Some(event.kind), &serde_json::to_vec(&event).unwrap_or_default(), out);
+    }
+
+    fn start(&mut self, out: &mut Vec<u8>) {
+        if !self.is_started && !self.is_silent {
+            let response = output::response(&self.context, Standing::in_progress());
+            self.emit("response.created", json!({ "response": response }), out);
+            self.emit("response.in_progress", json!({ "response": response }), out);
+        }
+        self.is_started = true;
+    }
+
+    /// Takes the next `output_index`.
+    fn next_item(&mut self, prefix: &str) -> (usize, String) {
+        let index = self.items.len();
+        self.items.push(Value::Null);
+        (index, output::item_id(&self.context, prefix, index))
+    }
+
+    fn add(&mut self, index: usize, item: Value, out: &mut Vec<u8>) {
+        self.emit("response.output_item.added", json!({ "output_index": index, "item": item }), out);
+    }
+
+    fn done(&mut self, index: usize, item: Value, out: &mut Vec<u8>) {
+        self.emit("response.output_item.done", json!({ "output_index": index, "item": &item }), out);
+        self.items[index] = item;
+    }
+
+    /// Closes what came to its end, before something new opens.
+    fn close_ended(&mut self, status: &str, out: &mut Vec<u8>) {
+        self.release_held(out);
+        self.close_message(status, out);
+        let ended: Vec<u32> = self.open.iter().filter(|(_, item)| item.is_ended).map(|(part, _)| *part).collect();
+        for part in ended {
+            if let Some(item) = self.open.remove(&part) {
+                self.close_item(item, status, out);
+            }
+        }
+    }
+
+    fn close_all(&mut self, status: &str, out: &mut Vec<u8>) {
+        for item in self.open.values_mut() {
+            item.is_ended = true;
+        }
+        self.close_ended(status, out);
+    }
+
+    // Messages
+
+    fn open_content(&mut self, part: u32, is_refusal: bool, out: &mut Vec<u8>) {
+        self.close_content(out);
+        self.release_held(out);
+        if self.message.is_none() {
+            self.close_ended("completed", out);
+            self.message = Some(Message { index: 0, id: String::new(), is_open: false, done: Vec::new(), content: None });
+        }
+        if let Some(message) = &mut self.message {
+            message.content = Some(Content {
+                part,
+                is_refusal,
+                is_open: false,
+                text: String::new(),
+                annotations: Vec::new(),
+                logprobs: Vec::new(),
+            });
+        }
+    }
+
+    /// Says that the message and its content part begin, if that was not said.
+    fn announce_content(&mut self, out: &mut Vec<u8>) {
+        let Some(mut message) = self.message.take() else { return };
+        if !message.is_open {
+            message.is_open = true;
+            (message.index, message.id) = self.next_item("msg");
+            self.add(message.index, output::message(&message.id, "in_progress", &[]), out);
+        }
+        if let Some(content) = message.content.as_mut().filter(|content| !content.is_open) {
+            content.is_open = true;
+            let part = if content.is_refusal { output::refusal("") } else { output::output_text("", &[], &[]) };
+            self.has_refusal |= content.is_refusal;
+            let fields = json!({ "item_id": message.id, "output_index": message.index, "content_index": message.done.len(), "part": part });
+            self.emit("response.content_part.added", fields, out);
+        }
+        self.message = Some(message);
+    }
+
+    fn content_delta(&mut self, delta: &Delta, out: &mut Vec<u8>) {
+        if let Delta::Text(text) = delta
+            && text.is_empty()
+        {
+            return;
+        }
+        if matches!(delta, Delta::Text(_)) {
+            self.announce_content(out);
+        }
+        let Some(mut message) = self.message.take() else { return };
+        let content_index = message.done.len();
+        if let Some(content) = &mut message.content {
+            match delta {
+                Delta::Text(text) => {
+                    content.text.push_str(text);
+                    let event = DeltaEvent {
+                        kind: if content.is_refusal { "response.refusal.delta" } else { "response.output_text.delta" },
+                        sequence_number: 0,
+                        item_id: &message.id,
+                        output_index: message.index,
+                        content_index: Some(content_index),
+                        summary_index: None,
+                        delta: text,
+                        logprobs: (!content.is_refusal).then_some([]),
+                    };
+                    self.emit_delta(event, out);
+                }
+                Delta::Citation(citation) if content.is_open => {
+                    if let Some(annotation) = output::annotation(citation) {
+                        let fields = json!({
+                            "item_id": message.id, "output_index": message.index, "content_index": content_index,
+                            "annotation_index": content.annotations.len(), "annotation": &annotation,
+                        });
+                        self.emit("response.output_text.annotation.added", fields, out);
+                        content.annotations.push(annotation);
+                    }
+                }
+                Delta::Logprobs(logprobs) => {
+                    content.logprobs.extend(logprobs["content"].as_array().into_iter().flatten().filter_map(logprob));
+                }
+                // Nobody checks the signature of a text, and it has no place here.
+                Delta::Citation(_) | Delta::Arguments(_) | Delta::Signature(_) => {}
+            }
+        }
+        self.message = Some(message);
+    }
+
+    fn close_content(&mut self, out: &mut Vec<u8>) {
+        let Some(mut message) = self.message.take() else { return };
+        if let Some(content) = message.content.take().filter(|content| content.is_open) {
+            let place = json!({ "item_id": message.id, "output_index": message.index, "content_index": message.done.len() });
+            let (part, kind, field) = if content.is_refusal {
+                (output::refusal(&content.text), "response.refusal.done", "refusal")
+            } else {
+                (output::output_text(&content.text, &content.annotations, &content.logprobs), "response.output_text.done", "text")
+            };
+            let mut fields = place.clone();
+            fields[field] = content.text.as_str().into();
+            if !content.is_refusal {
+                fields["logprobs"] = content.logprobs.iter().map(without_bytes).collect();
+            }
+            self.emit(kind, fields, out);
+            let mut fields = place;
+            fields["part"] = part.clone();
+            self.emit("response.content_part.done", fields, out);
+            message.done.push(part);
+        }
+        self.message = Some(message);
+    }
+
+    fn close_message(&mut self, status: &str, out: &mut Vec<u8>) {
+        self.close_content(out);
+        if let Some(message) = self.message.take().filter(|message| message.is_open) {
+            let item = output::message(&message.id, status, &message.done);
+            self.done(message.index, item, out);
+        }
+    }
+
+    // Reasoning and calls
+
+    fn open_reasoning(&mut self, part: u32, out: &mut Vec<u8>) {
+        self.close_ended("completed", out);
+        let kind = ItemKind::Reasoning { text: String::new(), signature: None };
+        // The index is taken when there is something to show.
+        self.open.insert(part, Item { index: usize::MAX, id: String::new(), is_ended: false, kind });
+    }
+
+    fn announce_reasoning(&mut self, item: &mut Item, out: &mut Vec<u8>) {
+        if item.index == usize::MAX {
+            (item.index, item.id) = self.next_item("rs");
+            self.add(item.index, output::reasoning(&item.id, "", None), out);
+        }
+    }
+
+    /// An item that carries nothing but a signature.
+    fn reasoning_item(&mut self, encrypted: &str, out: &mut Vec<u8>) {
+        let (index, id) = self.next_item("rs");
+        self.add(index, output::reasoning(&id, "", None), out);
+        let item = output::reasoning(&id, "", Some(encrypted));
+        self.done(index, item, out);
+    }
+
+    fn release_held(&mut self, out: &mut Vec<u8>) {
+        let Some((part, call_id, name, kind)) = self.held.take() else { return };
+        let (index, id) = self.next_item(if kind == ToolKind::Custom { "ctc" } else { "fc" });
+        let call = CallItem { id: &id, call_id: &call_id, name: &name, kind };
+        let item = output::call(&self.context, &call, "", "in_progress");
+        self.add(index, item, out);
+        let kind = ItemKind::Call { call_id, name, kind, arguments: String::new() };
+        self.open.insert(part, Item { index, id, is_ended: false, kind });
+    }
+
+    fn item_delta(&mut self, part: u32, delta: &Delta, out: &mut Vec<u8>) {
+        if let (Delta::Signature(signature), true) = (delta, self.held.as_ref().is_some_and(|held| held.0 == part)) {
+            self.reasoning_item(&carrier::wrap_for_next(signature), out);
+            return;
+        }
+        self.release_held(out);
+        let Some(mut item) = self.open.remove(&part) else { return };
+        match delta {
+            Delta::Text(text) if !text.is_empty() && self.context.expose_reasoning => {
+                let is_first = matches!(&item.kind, ItemKind::Reasoning { text, .. } if text.is_empty());
+                self.announce_reasoning(&mut item, out);
+                if is_first {
+                    let part = json!({ "type": "summary_text", "text": "" });
+                    let fields = json!({ "item_id": item.id, "output_index": item.index, "summary_index": 0, "part": part });
+                    self.emit("response.reasoning_summary_part.added", fields, out);
+                }
+                if let ItemKind::Reasoning { text: so_far, .. } = &mut item.kind {
+                    so_far.push_str(text);
+                }
+                self.emit_delta(item.delta("response.reasoning_summary_text.delta", Some(0), text), out);
+            }
+            Delta::Arguments(fragment) if !fragment.is_empty() => {
+                if let ItemKind::Call { arguments, .. } = &mut item.kind {
+                    arguments.push_str(fragment);
+                }
+                let kind = item.event_names().0;
+                self.emit_delta(item.delta(kind, None, fragment), out);
+            }
+            Delta::Signature(made) => {
+                if let ItemKind::Reasoning { signature, .. } = &mut item.kind {
+                    *signature = Some(made.clone());
+                }
+            }
+            _ => {}
+        }
+        self.open.insert(part, item);
+    }
+
+    fn close_item(&mut self, mut item: Item, status: &str, out: &mut Vec<u8>) {
+        match &item.kind {
+            ItemKind::Reasoning { text, signature } => {
+                if text.is_empty() && signature.is_none() {
+                    return;
+                }
+                let (text, encrypted) = (text.clone(), signature.as_ref().map(|signature| carrier::wrap(signature, false)));
+                self.announce_reasoning(&mut item, out);
+                if !text.is_empty() {
+                    let mut fields = json!({ "item_id": item.id, "output_index": item.index, "summary_index": 0, "text": text });
+                    self.emit("response.reasoning_summary_text.done", fields.clone(), out);
+                    if let Value::Object(fields) = &mut fields {
+                        fields.shift_remove("text");
+                    }
+                    fields["part"] = json!({ "type": "summary_text", "text": text });
+                    self.emit("response.reasoning_summary_part.done", fields, out);
+                }
+                self.done(item.index, output::reasoning(&item.id, &text, encrypted.as_deref()), out);
+            }
+            ItemKind::Call { call_id, name, kind, arguments } => {
+                let is_empty_function = *kind == ToolKind::Function && arguments.is_empty();
+                let arguments = if is_empty_function { "{}" } else { arguments.as_str() };
+                let (_, done, field) = item.event_names();
+                let mut fields = json!({ "item_id": item.id, "output_index": item.index });
+                fields[field] = arguments.into();
+                if *kind == ToolKind::Function {
+                    fields["name"] = output::split_name(&self.context, name).1.into();
+                }
+                self.emit(done, fields, out);
+                let call = CallItem { id: &item.id, call_id, name, kind: *kind };
+                let body = output::call(&self.context, &call, arguments, status);
+                self.done(item.index, body, out);
+            }
+        }
+    }
+
+    fn whole(&mut self, part: &crate::ir::Part, out: &mut Vec<u8>) {
+        match &part.kind {
+            PartKind::Reasoning(reasoning) => {
+                if let Some(signature) = &reasoning.signature {
+                    self.close_ended("completed", out);
+                    self.reasoning_item(&carrier::wrap(signature, reasoning.is_redacted), out);
+                }
+            }
+            PartKind::Image(image) => {
+                if let Source::Data { base64, .. } = &image.source {
+                    self.close_ended("completed", out);
+                    let (index, id) = self.next_item("ig");
+                    let item = |status: &str, result: Option<&str>| json!({ "id": id, "type": "image_generation_call", "status": status, "result": result });
+                    self.add(index, item("in_progress", None), out);
+                    self.done(index, item("completed", Some(base64)), out);
+                }
+            }
+            // Another vendor's own blocks, and media these clients cannot be given.
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<u8>) {
+        self.start(out);
+        let (reason, explanation) = self.finish.take().unwrap_or((FinishReason::Unknown, None));
+        let (status, incomplete_reason) = match reason {
+            FinishReason::Length | FinishReason::ContextWindow | FinishReason::Pause => ("incomplete", Some("max_output_tokens")),
+            FinishReason::ContentFilter => ("incomplete", Some("content_filter")),
+            FinishReason::Refusal if !self.has_refusal => ("incomplete", Some("content_filter")),
+            FinishReason::MalformedToolCall => ("failed", None),
+            _ => ("completed", None),
+        };
+        self.close_all(if incomplete_reason.is_some() { "incomplete" } else { "completed" }, out);
+        if self.items.is_empty() && status != "failed" {
+            self.open_content(0, false, out);
+            self.announce_content(out);
+            self.close_message(if incomplete_reason.is_some() { "incomplete" } else { "completed" }, out);
+        }
+        let error = if status == "failed" {
+            let message = explanation.unwrap_or_else(|| "The model wrote a tool call that cannot be read.".into());
+            json!({ "code": "server_error", "message": message })
+        } else {
+            Value::Null
+        };
+        let output = std::mem::take(&mut self.items);
+        self.body =
+            output::response(&self.context, Standing { status, error, incomplete_reason, output, usage: self.usage.as_ref() });
+        if !self.is_silent {
+            let body = std::mem::take(&mut self.body);
+            self.emit(&format!("response.{status}"), json!({ "response": body }), out);
+        }
+        self.is_over = true;
+    }
+}
+
+impl Content {
+    fn whole(&self) -> Value {
+        if self.is_refusal {
+            output::refusal(&self.text)
+        } else {
+            output::output_text(&self.text, &self.annotations, &self.logprobs)
+        }
+    }
+}
+
+impl Item {
+    fn delta<'a>(&'a self, kind: &'a str, summary_index: Option<usize>, delta: &'a str) -> DeltaEvent<'a> {
+        DeltaEvent {
+            kind,
+            sequence_number: 0,
+            item_id: &self.id,
+            output_index: self.index,
+            content_index: None,
+            summary_index,
+            delta,
+            logprobs: None,
+        }
+    }
+
+    /// The events of a call's delta and end, and the field of the whole.
+    fn event_names(&self) -> (&'static str, &'static str, &'static str) {
+        match &self.kind {
+            ItemKind::Call { kind: ToolKind::Custom, .. } => {
+                ("response.custom_tool_call_input.delta", "response.custom_tool_call_input.done", "input")
+            }
+            _ => ("response.function_call_arguments.delta", "response.function_call_arguments.done", "arguments"),
+        }
+    }
+}
+
+impl Encode for Encoder {
+    fn event(&mut self, event: &StreamEvent, out: &mut Vec<u8>) {
+        if self.is_over {
+            return;
+        }
+        match event {
+            StreamEvent::Start { .. } => self.start(out),
+            // One answer is all this API can give.
+            StreamEvent::PartStart { candidate, .. }
+            | StreamEvent::PartDelta { candidate, .. }
+            | StreamEvent::PartEnd { candidate, .. }
+            | StreamEvent::Finish { candidate, .. }
+                if *candidate > 0 => {}
+            StreamEvent::PartStart { part, start, .. } => match start {
+                PartStart::Text => self.open_content(*part, false, out),
+                PartStart::Refusal => self.open_content(*part, true, out),
+                PartStart::Reasoning { .. } => self.open_reasoning(*part, out),
+                PartStart::ToolCall { id, name, kind } => {
+                    self.close_ended("completed", out);
+                    self.held = Some((*part, id.clone(), name.clone(), *kind));
+                }
+                PartStart::Whole(part) => self.whole(part, out),
+            },
+            StreamEvent::PartDelta { part, delta, .. } => {
+                let is_content =
+                    self.message.as_ref().and_then(|message| message.content.as_ref()).is_some_and(|c| c.part == *part);
+                if is_content {
+                    self.content_delta(delta, out);
+                } else {
+                    self.item_delta(*part, delta, out);
+                }
+            }
+            StreamEvent::PartEnd { part, .. } => {
+                self.release_held(out);
+                if self.message.as_ref().and_then(|message| message.content.as_ref()).is_some_and(|c| c.part == *part) {
+                    self.close_content(out);
+                } else if let Some(item) = self.open.get_mut(part) {
+                    item.is_ended = true;
+                }
+            }
+            StreamEvent::Finish { reason, explanation, .. } => self.finish = Some((*reason, explanation.clone())),
+            StreamEvent::Usage(report) => self.usage = Some(report.usage),
+            // Any field of an event would have to be numbered; a comment disturbs no client.
+            StreamEvent::Ping => {
+                if !self.is_silent {
+                    out.extend_from_slice(b": ping\n\n");
+                }
+            }
+            StreamEvent::End => self.end(out),
+        }
+    }
+
+    fn fail(&mut self, reply: &ErrorReply, out: &mut Vec<u8>) {
+        if self.is_over {
+            return;
+        }
+        // What was open stays unfinished: nothing may be taken for complete.
+        let mut output: Vec<Value> = std::mem::take(&mut self.items);
+        if let Some(message) = self.message.take().filter(|message| message.is_open) {
+            let mut content = message.done;
+            content.extend(message.content.map(|content| content.whole()));
+            output[message.index] = output::message(&message.id, "incomplete", &content);
+        }
+        for item in std::mem::take(&mut self.open).into_values() {
+            if item.index >= output.len() {
+                continue;
+            }
+            output[item.index] = match &item.kind {
+                ItemKind::Reasoning { text, .. } => output::reasoning(&item.id, text, None),
+                ItemKind::Call { call_id, name, kind, arguments } => {
+                    let call = CallItem { id: &item.id, call_id, name, kind: *kind };
+                    output::call(&self.context, &call, arguments, "incomplete")
+                }
+            };
+        }
+        let error = error::in_response(reply);
+        let standing = Standing { status: "failed", error, incomplete_reason: None, output, usage: self.usage.as_ref() };
+        let response = output::response(&self.context, standing);
+        self.emit("response.failed", json!({ "response": response }), out);
+        self.is_over = true;
+    }
+}
+
+/// An entry with all its fields: vendors leave out `bytes` and `top_logprobs`.
+fn logprob(entry: &Value) -> Option<Value> {
+    let token = entry["token"].as_str()?;
+    let bytes = entry["bytes"].as_array().cloned().unwrap_or_else(|| token.bytes().map(Value::from).collect());
+    let top = entry["top_logprobs"].as_array().into_iter().flatten().map(|top| {
+        let token = top["token"].as_str().unwrap_or_default();
+        let bytes = top["bytes"].as_array().cloned().unwrap_or_else(|| token.bytes().map(Value::from).collect());
+        json!({ "token": token, "logprob": top["logprob"].as_f64(), "bytes": bytes })
+    });
+    Some(
+        json!({ "token": token, "logprob": entry["logprob"].as_f64().unwrap_or(0.0), "bytes": bytes, "top_logprobs": top.collect::<Vec<_>>() }),
+    )
+}
+
+/// Events carry the shorter form of an entry.
+fn without_bytes(entry: &Value) -> Value {
+    let top = entry["top_logprobs"].as_array().into_iter().flatten();
+    let top: Vec<Value> = top.map(|top| json!({ "token": top["token"], "logprob": top["logprob"] })).collect();
+    json!({ "token": entry["token"], "logprob": entry["logprob"], "top_logprobs": top })
+}
