@@ -38,6 +38,7 @@ mod db;
 pub mod declared;
 mod error;
 mod feed;
+mod housekeeping;
 mod key_format;
 pub mod keys;
 mod limits;

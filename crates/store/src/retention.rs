@@ -8,7 +8,7 @@ use tallygate_types::Timestamp;
 
 use crate::{Db, DbTime, Store, StoreError};
 
-/// Partitions are made for today and this many days after it; the task that calls daily may fail a week long.
+/// Partitions are made for today and this many days after it; housekeeping may fail a week long.
 const DAYS_AHEAD: i64 = 7;
 /// Rows of one DELETE on SQLite, so that the writer is never held long.
 const DELETE_CHUNK_ROWS: i64 = 5_000;
@@ -19,12 +19,12 @@ const DEFAULT_HOLDS_ROWS: &str = "23514";
 /// Partitions looked at in one run at most.
 const MAX_PARTITIONS: i64 = 4_000;
 
-/// Makes the coming days' partitions. To be called at start and daily; on SQLite there is nothing to do.
+/// Makes the coming days' partitions. An open store does it by itself, at start and hourly; on SQLite there is nothing to do.
 ///
 /// A day whose rows already lie in the DEFAULT partition stays there: it is found and counted all the same.
-pub async fn ensure_usage_partitions(store: &Store) -> Result<(), StoreError> {
-    let Db::Pg(pool) = store.db() else { return Ok(()) };
-    let today = utc_day(store.clock().now())?;
+pub(crate) async fn make_partitions(db: &Db, now: Timestamp) -> Result<(), StoreError> {
+    let Db::Pg(pool) = db else { return Ok(()) };
+    let today = utc_day(now)?;
     // Replicas that start together would each find a partition missing and make it.
     let mut transaction = pool.begin().await?;
     sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(PARTITION_LOCK).execute(&mut *transaction).await?;

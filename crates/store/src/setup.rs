@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
+use tallygate_types::Timestamp;
 use uuid::Uuid;
 
 use crate::secrets::{random_token, token_hash};
@@ -49,6 +50,17 @@ pub async fn redeem(tx: &mut Tx, token: &SecretString, owner: &NewUser) -> Resul
     }
     refuse_second_owner(tx).await?;
     users::create(tx, owner).await
+}
+
+/// Removes tokens that expired before `before`. Returns how many.
+pub(crate) async fn purge(tx: &mut Tx, before: Timestamp) -> Result<u64, StoreError> {
+    Ok(query!(&mut *tx, |conn| {
+        sqlx::query("DELETE FROM setup_tokens WHERE expires_at < $1")
+            .bind(DbTime(before))
+            .execute(conn)
+            .await
+            .map(|done| done.rows_affected())
+    })??)
 }
 
 async fn refuse_second_owner(tx: &mut Tx) -> Result<(), StoreError> {

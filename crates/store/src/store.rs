@@ -12,7 +12,9 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::secrets::Sealer;
-use crate::{Db, KeyDigest, KeyDigester, Secrets, Snapshot, StoreError, Tx, feed, migrate, query, snapshot};
+use crate::{
+    Db, KeyDigest, KeyDigester, Secrets, Snapshot, StoreError, Tx, feed, housekeeping, migrate, query, retention, snapshot,
+};
 
 /// How long a caller waits for a connection before the database counts as away.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -35,7 +37,8 @@ pub struct Store {
     core: Arc<Core>,
     /// For connections outside the pool: migrations.
     postgres: Option<PgConnectOptions>,
-    feed: Mutex<Option<JoinHandle<()>>>,
+    /// The change feed and housekeeping, once the schema is there.
+    tasks: Mutex<Vec<JoinHandle<()>>>,
     /// Held while the SQLite database is open; the lock goes with the handle.
     _lock: Option<std::fs::File>,
 }
@@ -58,29 +61,31 @@ impl Store {
             Location::Sqlite(path) => {
                 let lock = lock_file(&path)?;
                 let db = open_sqlite(&path).await?;
-                Self { db, core, postgres: None, feed: Mutex::new(None), _lock: Some(lock) }
+                Self { db, core, postgres: None, tasks: Mutex::default(), _lock: Some(lock) }
             }
             Location::Postgres(options) => {
                 let db = open_postgres(&options).await?;
-                Self { db, core, postgres: Some(*options), feed: Mutex::new(None), _lock: None }
+                Self { db, core, postgres: Some(*options), tasks: Mutex::default(), _lock: None }
             }
         };
         Ok(Arc::new(store))
     }
 
-    /// Brings the schema up to date, checks that the secrets are those of this database, and starts the change feed.
+    /// Brings the schema up to date, checks that the secrets are those of this database, and starts the change feed
+    /// and the housekeeping.
     ///
     /// Refuses a schema newer than this build, or one another build made.
     pub async fn migrate(&self) -> Result<(), StoreError> {
         migrate::run(&self.db, self.postgres.as_ref()).await?;
         self.check_secrets().await?;
-        crate::retention::ensure_usage_partitions(self).await?;
+        retention::make_partitions(&self.db, self.core.clock.now()).await?;
         self.core.announce(self.config_version().await?);
-        let mut feed = self.feed.lock().unwrap_or_else(PoisonError::into_inner);
-        if feed.is_none()
-            && let Db::Pg(pool) = &self.db
-        {
-            *feed = Some(tokio::spawn(feed::follow(pool.clone(), Arc::clone(&self.core))));
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        if tasks.is_empty() {
+            tasks.push(tokio::spawn(housekeeping::keep(self.db.clone(), Arc::clone(&self.core))));
+            if let Db::Pg(pool) = &self.db {
+                tasks.push(tokio::spawn(feed::follow(pool.clone(), Arc::clone(&self.core))));
+            }
         }
         Ok(())
     }
@@ -95,12 +100,7 @@ impl Store {
 
     /// Begins a write transaction.
     pub async fn begin(&self) -> Result<Tx, StoreError> {
-        let core = Arc::clone(&self.core);
-        Ok(match &self.db {
-            Db::Pg(pool) => Tx::postgres(pool.begin().await?, core),
-            // IMMEDIATE: a transaction that begins by reading and then writes would fail at once if another wrote meanwhile.
-            Db::Lite { write, .. } => Tx::sqlite(write.begin_with("BEGIN IMMEDIATE").await?, core),
-        })
+        begin(&self.db, &self.core).await
     }
 
     /// A transaction that sees one moment of the database. It is never committed.
@@ -141,8 +141,13 @@ impl Store {
 
     /// Closes every connection and gives the lock back.
     pub async fn close(&self) {
-        self.stop_feed();
+        self.stop_tasks();
         self.db.close().await;
+    }
+
+    #[cfg(test)]
+    pub(crate) const fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// Writes down which secrets this database was made with, or compares.
@@ -173,8 +178,8 @@ impl Store {
         Ok(())
     }
 
-    fn stop_feed(&self) {
-        if let Some(task) = self.feed.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    fn stop_tasks(&self) {
+        for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
             task.abort();
         }
     }
@@ -182,7 +187,7 @@ impl Store {
 
 impl Drop for Store {
     fn drop(&mut self) {
-        self.stop_feed();
+        self.stop_tasks();
     }
 }
 
@@ -208,6 +213,15 @@ impl Core {
             newer
         });
     }
+}
+
+pub(crate) async fn begin(db: &Db, core: &Arc<Core>) -> Result<Tx, StoreError> {
+    let core = Arc::clone(core);
+    Ok(match db {
+        Db::Pg(pool) => Tx::postgres(pool.begin().await?, core),
+        // IMMEDIATE: a transaction that begins by reading and then writes would fail at once if another wrote meanwhile.
+        Db::Lite { write, .. } => Tx::sqlite(write.begin_with("BEGIN IMMEDIATE").await?, core),
+    })
 }
 
 enum Location {

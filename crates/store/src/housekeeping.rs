@@ -1,0 +1,72 @@
+//! What keeps itself in order while a store is open, so that no caller can forget it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tallygate_types::Timestamp;
+use tokio::time::sleep;
+
+use crate::store::{Core, begin};
+use crate::{Db, StoreError, retention, sessions, setup, throttle};
+
+const INTERVAL: Duration = Duration::from_hours(1);
+/// Ended sessions can be looked at this long.
+const SESSIONS_KEPT: Duration = Duration::from_hours(30 * 24);
+
+/// Runs until aborted. Every replica does it; each step is harmless twice.
+pub(crate) async fn keep(db: Db, core: Arc<Core>) {
+    loop {
+        sleep(INTERVAL).await;
+        if let Err(error) = tidy(&db, &core).await {
+            tracing::warn!(%error, "housekeeping failed; it is tried again in an hour");
+        }
+    }
+}
+
+pub(crate) async fn tidy(db: &Db, core: &Arc<Core>) -> Result<(), StoreError> {
+    retention::make_partitions(db, core.clock.now()).await?;
+    let mut tx = begin(db, core).await?;
+    let now = tx.now();
+    let kept_since = Timestamp::from_micros(now.micros().saturating_sub(SESSIONS_KEPT.as_micros() as i64));
+    let sessions = sessions::purge(&mut tx, kept_since).await?;
+    let throttled = throttle::purge(&mut tx).await?;
+    let tokens = setup::purge(&mut tx, kept_since).await?;
+    tx.commit().await?;
+    tracing::debug!(sessions, throttled, tokens, "housekeeping done");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::TestStore;
+    use crate::throttle::Subject;
+
+    #[tokio::test]
+    async fn tidying_makes_the_coming_days_and_removes_what_is_over() {
+        for store in [Some(TestStore::sqlite().await), TestStore::postgres().await].into_iter().flatten() {
+            let mut tx = store.begin().await.unwrap();
+            setup::issue(&mut tx).await.unwrap();
+            throttle::note_failure(&mut tx, &Subject::Account("ada@example.com".into())).await.unwrap();
+            tx.commit().await.unwrap();
+            store.clock.advance(Duration::from_hours(40 * 24));
+            tidy(store.db(), store.core()).await.unwrap();
+            let mut tx = store.begin().await.unwrap();
+            assert_eq!(throttle::purge(&mut tx).await.unwrap(), 0);
+            assert_eq!(setup::purge(&mut tx, store.clock().now()).await.unwrap(), 0);
+            if let Db::Pg(pool) = store.db() {
+                let days: Vec<String> = sqlx::query_scalar(
+                    "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid
+                     WHERE i.inhparent = 'usage_records'::regclass AND c.relname LIKE 'usage_records_2%' ORDER BY 1",
+                )
+                .fetch_all(pool)
+                .await
+                .unwrap();
+                assert_eq!(
+                    (days.len(), days[0].as_str(), days[15].as_str()),
+                    (16, "usage_records_20261122", "usage_records_20270108")
+                );
+            }
+        }
+    }
+}
