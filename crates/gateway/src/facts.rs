@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use http::HeaderMap;
 use tallygate_store::KeyEntry;
 use tallygate_types::{Clock, Dialect, RequestId, Timestamp};
 
@@ -25,12 +26,14 @@ pub struct Facts {
     /// The model as the client named it, and whether it asked for a stream.
     asked: OnceLock<(String, bool)>,
     bytes_in: AtomicU64,
+    /// The trace that the client says this request belongs to.
+    trace_id: Option<String>,
     /// Set by whoever takes over the duty to record the request.
     is_taken: AtomicBool,
 }
 
 impl Facts {
-    pub fn new(clock: &dyn Clock) -> Self {
+    pub fn new(clock: &dyn Clock, headers: &HeaderMap) -> Self {
         let request_id = RequestId::generate();
         Self {
             request_id,
@@ -42,8 +45,13 @@ impl Facts {
             key: OnceLock::new(),
             asked: OnceLock::new(),
             bytes_in: AtomicU64::new(0),
+            trace_id: trace_id(headers),
             is_taken: AtomicBool::new(false),
         }
+    }
+
+    pub fn trace_id(&self) -> Option<&str> {
+        self.trace_id.as_deref()
     }
 
     pub fn endpoint(&self) -> Option<&Endpoint> {
@@ -98,5 +106,30 @@ impl Facts {
 
     pub fn is_taken(&self) -> bool {
         self.is_taken.load(Ordering::Acquire)
+    }
+}
+
+/// The trace id of a W3C `traceparent`: `00-<32 hex digits>-<16 hex digits>-<2 hex digits>`.
+fn trace_id(headers: &HeaderMap) -> Option<String> {
+    const ID_CHARS: usize = 32;
+    let mut fields = headers.get("traceparent")?.to_str().ok()?.split('-');
+    let id = fields.nth(1)?;
+    let is_id =
+        id.len() == ID_CHARS && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) && id.bytes().any(|b| b != b'0');
+    is_id.then(|| id.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_trace_is_taken_up_only_if_it_is_well_formed() {
+        let of = |value: &str| trace_id(&HeaderMap::from_iter([("traceparent".parse().unwrap(), value.parse().unwrap())]));
+        let id = "4bf92f3577b34da6a3ce929d0e0e4736";
+        assert_eq!(of(&format!("00-{id}-00f067aa0ba902b7-01")).as_deref(), Some(id));
+        for junk in ["", "00", "00-xyz-1-1", &format!("00-{}-1-01", "0".repeat(32)), &format!("00-{}-1-01", id.to_uppercase())] {
+            assert_eq!(of(junk), None, "{junk}");
+        }
     }
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use prometheus::core::Collector;
 use prometheus::{
-    CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    Counter, CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use tallygate_billing::{Outcome, UsageSource};
 use tallygate_types::{Pico, Usage, UsageClass};
@@ -33,6 +33,13 @@ const PICO_PER_UNIT: f64 = 1e12;
 
 /// The operations that are counted; the position is the index into the kept handles.
 const ENDPOINTS: [&str; 7] = ["chat_completions", "responses", "messages", "generate_content", "embeddings", "models", OTHER];
+
+/// The vendor families; the position is the index into the kept handles.
+const PROVIDERS: [&str; 4] = ["openai", "anthropic", "gcp.gemini", OTHER];
+
+/// The outcome of an attempt that delivered, and the reason it has.
+pub const OK: &str = "ok";
+pub const NO_REASON: &str = "none";
 
 /// All metrics of the data plane and the registry that renders them.
 pub struct Metrics {
@@ -73,6 +80,10 @@ struct Kept<T> {
 pub struct ModelHandles {
     name: String,
     series: [[OnceLock<ModelSeries>; 2]; ENDPOINTS.len()],
+    /// By provider, class and source.
+    tokens: [[[OnceLock<IntCounter>; UsageSource::ALL.len()]; Usage::CLASSES]; PROVIDERS.len()],
+    /// In the currency that was charged first; a model seldom has two.
+    billed: OnceLock<(String, Counter)>,
 }
 
 struct ModelSeries {
@@ -88,6 +99,7 @@ struct TenantHandles {
 }
 
 struct UpstreamHandles {
+    succeeded: IntCounter,
     duration: Histogram,
 }
 
@@ -249,13 +261,12 @@ impl Metrics {
         }
         let total = request.usage.total();
         if total > 0 {
-            self.count_tokens(&model.name, request);
+            self.count_tokens(&model, request);
         }
         if let Some(currency) = request.currency
             && request.charge > Pico::ZERO
         {
-            // A graph's approximation: no bill is made of it.
-            self.billed.with_label_values(&[currency, &model.name]).inc_by(request.charge.get() as f64 / PICO_PER_UNIT);
+            self.count_money(&model, request.charge, currency);
         }
         if let Some(tenant) = request.tenant {
             let tenant = self.tenants.get(tenant, |name| TenantHandles {
@@ -270,11 +281,24 @@ impl Metrics {
         }
     }
 
-    fn count_tokens(&self, model: &str, request: &Finished<'_>) {
+    fn count_tokens(&self, model: &ModelHandles, request: &Finished<'_>) {
+        let provider = PROVIDERS.iter().position(|known| Some(*known) == request.provider).unwrap_or(PROVIDERS.len() - 1);
         for (class, tokens) in request.usage.iter() {
-            let labels = [model, request.provider.unwrap_or(OTHER), kind(class), request.usage_source.as_str()];
-            self.tokens.with_label_values(&labels).inc_by(tokens);
+            model.tokens[provider][class as usize][request.usage_source as usize]
+                .get_or_init(|| {
+                    let labels = [model.name.as_str(), PROVIDERS[provider], kind(class), request.usage_source.as_str()];
+                    self.tokens.with_label_values(&labels)
+                })
+                .inc_by(tokens);
         }
+    }
+
+    fn count_money(&self, model: &ModelHandles, charge: Pico, currency: &str) {
+        // A graph's approximation: no bill is made of it.
+        let amount = charge.get() as f64 / PICO_PER_UNIT;
+        let counter = || self.billed.with_label_values(&[currency, model.name.as_str()]);
+        let (kept, billed) = model.billed.get_or_init(|| (currency.to_owned(), counter()));
+        if kept == currency { billed.inc_by(amount) } else { counter().inc_by(amount) }
     }
 
     /// Counts one request of `endpoint` as being served until the result is dropped.
@@ -288,9 +312,15 @@ impl Metrics {
     }
 
     pub fn attempted(&self, upstream: &str, provider: &'static str, outcome: &'static str, reason: &str, duration: Duration) {
-        self.attempts.with_label_values(&[upstream, provider, outcome, reason]).inc();
-        let handles =
-            self.upstreams.get(upstream, |name| UpstreamHandles { duration: self.upstream_duration.with_label_values(&[name]) });
+        let handles = self.upstreams.get(upstream, |name| UpstreamHandles {
+            succeeded: self.attempts.with_label_values(&[name, provider, OK, NO_REASON]),
+            duration: self.upstream_duration.with_label_values(&[name]),
+        });
+        if outcome == OK {
+            handles.succeeded.inc();
+        } else {
+            self.attempts.with_label_values(&[upstream, provider, outcome, reason]).inc();
+        }
         handles.duration.observe(duration.as_secs_f64());
     }
 
@@ -330,6 +360,8 @@ impl Metrics {
         self.models.get(name, |name| ModelHandles {
             name: name.to_owned(),
             series: std::array::from_fn(|_| std::array::from_fn(|_| OnceLock::new())),
+            tokens: std::array::from_fn(|_| std::array::from_fn(|_| std::array::from_fn(|_| OnceLock::new()))),
+            billed: OnceLock::new(),
         })
     }
 

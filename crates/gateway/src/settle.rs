@@ -75,7 +75,7 @@ impl Settlement {
             price: Some(price),
             reserved: held.reserved,
             bytes_in: question.body.len() as u64,
-            trace_id: None,
+            trace_id: question.facts.trace_id().map(str::to_owned),
         };
         Self {
             plane,
@@ -327,7 +327,7 @@ fn bare_record(plane: &DataPlane, facts: &Facts) -> Option<UsageRecord> {
         price: None,
         reserved: Pico::ZERO,
         bytes_in: facts.bytes_in(),
-        trace_id: None,
+        trace_id: facts.trace_id().map(str::to_owned),
     };
     let mut record = UsageRecord::from_begin(&begin, plane.clock.now());
     record.overhead_us = micros(facts.started.elapsed());

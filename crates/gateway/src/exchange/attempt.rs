@@ -16,6 +16,7 @@ use tallygate_store::UpstreamEntry;
 use tokio::time::timeout_at;
 
 use crate::layers::Question;
+use crate::metrics;
 use crate::plane::DataPlane;
 use crate::refusal::{DEFAULT_RETRY, Refusal};
 use crate::route::Step;
@@ -163,7 +164,7 @@ pub async fn run(
     let duration = started.elapsed();
     settlement.waited(duration);
     let (outcome, label, detail) = match &tried {
-        Ok(_) => ("ok", "none", None),
+        Ok(_) => (metrics::OK, metrics::NO_REASON, None),
         Err(Broken::Client(refusal)) => ("client_error", refusal.code, Some(refusal.message.clone())),
         Err(Broken::Upstream(failure)) => ("failed", failure.reason, Some(failure.detail.clone())),
     };

@@ -32,6 +32,10 @@ const CHECKPOINT_STREAM_BYTES: usize = 8 * 1024;
 /// After the terminal event the upstream has this long to close, so that its connection can be used again.
 const TAIL_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// After this long without a word the client is sent a comment, so that nothing between us takes the line for dead.
+const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
+
 /// See the module.
 pub struct StreamBody {
     /// `None`: nothing more will come.
@@ -46,6 +50,8 @@ pub struct StreamBody {
     /// When the upstream last sent something; the timer is only moved when it fires.
     active_at: Instant,
     timer: Pin<Box<Sleep>>,
+    /// When the client last got something; `None` where the stream has no room for comments.
+    sent_at: Option<Instant>,
     ends_at: Instant,
     is_done: bool,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -72,7 +78,8 @@ impl StreamBody {
             max_bytes: plane.config.max_stream_bytes,
             idle_timeout,
             active_at: now,
-            timer: Box::pin(tokio::time::sleep(idle_timeout)),
+            timer: Box::pin(tokio::time::sleep(idle_timeout.min(KEEP_ALIVE_INTERVAL))),
+            sent_at: (stream.content_type() == "text/event-stream").then_some(now),
             ends_at: now + plane.config.max_stream_duration,
             is_done: false,
             stop: Box::pin(plane.stop.clone().cancelled_owned()),
@@ -161,11 +168,14 @@ impl StreamBody {
         }
         let patience = if self.is_done { TAIL_TIMEOUT } else { self.idle_timeout };
         let until = (self.active_at + patience).min(self.ends_at);
-        if self.timer.deadline() > until {
-            self.timer.as_mut().reset(until);
+        let speak_at = self.sent_at.map_or(until, |sent| sent + KEEP_ALIVE_INTERVAL);
+        let next = until.min(speak_at);
+        if self.timer.deadline() > next {
+            self.timer.as_mut().reset(next);
         }
         while self.timer.as_mut().poll(cx).is_ready() {
-            if Instant::now() >= until {
+            let now = Instant::now();
+            if now >= until {
                 if self.is_done {
                     match self.stream.finish(&mut self.out) {
                         Ok(()) => self.complete(),
@@ -177,7 +187,12 @@ impl StreamBody {
                 }
                 return Poll::Ready(());
             }
-            self.timer.as_mut().reset(until);
+            if now >= speak_at {
+                // Only whole events pass here, so a comment never falls into the middle of one.
+                self.out.push(KEEP_ALIVE);
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(next);
         }
         Poll::Pending
     }
@@ -238,6 +253,7 @@ impl StreamBody {
         if let Some(settlement) = &mut self.settlement {
             settlement.bytes_out += piece.len() as u64;
         }
+        self.sent_at = self.sent_at.map(|_| Instant::now());
         Some(piece).filter(|piece| !piece.is_empty())
     }
 }

@@ -6,7 +6,7 @@ use std::task::{Context, Poll};
 use futures_util::future::Either;
 use http::{HeaderValue, Request, Response, header};
 use tallygate_adapter::models::{self, ModelInfo};
-use tallygate_store::{KeyEntry, ModelEntry, Snapshot};
+use tallygate_store::{ModelEntry, Snapshot};
 use tower::Service;
 
 use super::{AtOnce, Reply, at_once, facts, plane_layer};
@@ -55,11 +55,14 @@ impl<S> Catalogue<S> {
         let facts = facts(request).ok()?;
         let (endpoint, key) = (facts.endpoint()?, facts.key()?);
         let snapshot = self.plane.snapshot.load();
+        // What has no price cannot be had.
+        let is_open =
+            |model: &ModelEntry| policy::may_use(key, &model.name) && self.plane.prices.at(model.id, facts.accepted_at).is_some();
         let body = match &endpoint.operation {
-            Operation::ListModels => models::list(endpoint.dialect, &open_to(key, &snapshot)),
+            Operation::ListModels => models::list(endpoint.dialect, &sorted(&snapshot, is_open)),
             Operation::GetModel(id) => {
                 let name = id.strip_prefix("models/").unwrap_or(id);
-                match snapshot.models.get(name).filter(|model| policy::may_use(key, &model.name)) {
+                match snapshot.models.get(name).filter(|model| is_open(model)) {
                     Some(model) => models::one(endpoint.dialect, &info(model)),
                     None => return Some(Err(policy::unknown_model(name, key, &snapshot))),
                 }
@@ -72,9 +75,8 @@ impl<S> Catalogue<S> {
     }
 }
 
-fn open_to(key: &KeyEntry, snapshot: &Snapshot) -> Vec<ModelInfo> {
-    let mut open: Vec<ModelInfo> =
-        snapshot.models.values().filter(|model| policy::may_use(key, &model.name)).map(|model| info(model)).collect();
+fn sorted(snapshot: &Snapshot, is_open: impl Fn(&ModelEntry) -> bool) -> Vec<ModelInfo> {
+    let mut open: Vec<ModelInfo> = snapshot.models.values().filter(|model| is_open(model)).map(|model| info(model)).collect();
     open.sort_by(|a, b| a.name.cmp(&b.name));
     open
 }

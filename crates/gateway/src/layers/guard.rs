@@ -44,7 +44,7 @@ where
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let facts = Arc::new(Facts::new(&*self.plane.clock));
+        let facts = Arc::new(Facts::new(&*self.plane.clock, request.headers()));
         request.extensions_mut().insert(Arc::clone(&facts));
         // A request that panics has changed nothing but its own state, which goes away with it.
         let inner = catch_unwind(AssertUnwindSafe(|| self.inner.call(request))).ok();
@@ -103,4 +103,56 @@ impl<F: Future<Output = Reply>> Future for GuardFuture<F> {
 fn panicked(plane: &DataPlane) -> Refusal {
     plane.metrics.panics.inc();
     Refusal::internal()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+
+    use arc_swap::ArcSwap;
+    use http_body_util::BodyExt as _;
+    use tallygate_billing::{Budgets, Journal, JournalConfig, PriceBook};
+    use tallygate_store::{KeyDigester, SecretBytes32, Snapshot};
+    use tallygate_types::SystemClock;
+    use tower::ServiceExt as _;
+    use tower::service_fn;
+
+    use super::*;
+    use crate::config::GatewayConfig;
+    use crate::metrics::Metrics;
+    use crate::plane::Parts;
+
+    #[tokio::test]
+    async fn a_panic_is_answered_and_counted_and_the_next_request_served() {
+        let folder = tempfile::tempdir().unwrap();
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let plane = DataPlane::new(Parts {
+            config: GatewayConfig::default(),
+            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
+            store_fresh: Arc::new(AtomicBool::new(true)),
+            prices: Arc::new(PriceBook::default()),
+            budgets: Arc::new(Budgets::default()),
+            journal: Journal::open(folder.path(), JournalConfig::default()).unwrap().0,
+            digester: KeyDigester::new(&SecretBytes32::new([1; 32])),
+            clock: Arc::new(SystemClock),
+            metrics: Arc::clone(&metrics),
+        });
+        let inner = service_fn(|request: Request<&'static str>| {
+            assert!(*request.body() != "at once", "a bug before the future");
+            async move {
+                tokio::task::yield_now().await;
+                assert!(*request.body() != "later", "a bug in the future");
+                Ok(Response::new(ReplyBody::Whole("fine".into())))
+            }
+        });
+        let guard = Guard { plane, inner };
+        for (body, status) in [("at once", 500), ("later", 500), ("never", 200)] {
+            let response = guard.clone().oneshot(Request::new(body)).await.unwrap();
+            assert_eq!(response.status(), status, "{body}");
+            let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+            let text = response.into_body().collect().await.unwrap().to_bytes();
+            assert!(status == 200 || String::from_utf8_lossy(&text).contains(&id));
+        }
+        assert_eq!(metrics.panics.get(), 2);
+    }
 }

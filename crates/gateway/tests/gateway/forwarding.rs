@@ -93,8 +93,10 @@ async fn usage_that_the_upstream_keeps_to_itself_is_estimated_and_said_so() {
 
 #[tokio::test]
 async fn models_are_listed_in_the_shape_of_the_client_that_asks() {
-    let mut rig = Rig::new().with_model("smart", vec![]).with_model("fast", vec![]).with_model("secret", vec![]);
-    rig.key.allowed_models = Some(vec!["smart".into(), "fast".into()]);
+    let mut rig =
+        Rig::new().with_model("smart", vec![]).with_model("fast", vec![]).with_model("secret", vec![]).with_model("free", vec![]);
+    rig.unpriced = vec!["free"];
+    rig.key.allowed_models = Some(vec!["smart".into(), "fast".into(), "free".into()]);
     let gateway = rig.start().await;
     let bearer = format!("Bearer {KEY}");
 
