@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tallygate_adapter::{Answer, Call, Meter, Session, StreamFailure, peek, prepare};
+use tallygate_adapter::{Answer, Call, Meter, Peek, Session, StreamFailure, peek, prepare};
 use tallygate_types::{Dialect, Timestamp, Usage, UsageClass};
 
 /// Folders of recordings and the dialect they are in.
@@ -92,7 +92,7 @@ fn session(client: Dialect, upstream: Dialect, stream: bool) -> Session {
     prepare(&call(client, upstream, stream, &seen), &body, &[]).unwrap().session
 }
 
-fn call<'a>(client: Dialect, upstream: Dialect, stream: bool, peek: &'a tallygate_adapter::Peek) -> Call<'a> {
+fn call(client: Dialect, upstream: Dialect, stream: bool, peek: &Peek) -> Call<'_> {
     Call {
         client,
         upstream,

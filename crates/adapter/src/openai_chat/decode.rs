@@ -130,8 +130,7 @@ fn tool_choice(choice: Option<Value>) -> Result<Option<ToolChoice>, BadRequest> 
 fn output_format(format: wire::ResponseFormat) -> Result<OutputFormat, BadRequest> {
     Ok(match (format.kind.as_str(), format.json_schema) {
         ("text", _) => OutputFormat::Text,
-        ("json_object", _) => OutputFormat::JsonObject,
-        ("json_schema", Some(wire::JsonSchema { schema: None, .. })) => OutputFormat::JsonObject,
+        ("json_object", _) | ("json_schema", Some(wire::JsonSchema { schema: None, .. })) => OutputFormat::JsonObject,
         ("json_schema", Some(json)) => OutputFormat::JsonSchema {
             name: json.name,
             description: json.description,

@@ -69,7 +69,7 @@ pub(super) fn messages(messages: Vec<Message>, loss: &mut LossReport) -> Result<
                 }));
                 match turns.last_mut() {
                     Some(turn) if turn.role == Role::User && turn.parts.iter().all(Part::is_tool_result) => {
-                        turn.parts.push(result)
+                        turn.parts.push(result);
                     }
                     _ => turns.push(Turn::new(Role::User, vec![result])),
                 }
@@ -120,7 +120,9 @@ fn part(wire: ContentPart, path: &str, loss: &mut LossReport) -> Result<Option<P
                 .ok_or_else(|| BadRequest::invalid(format!("{path}.image_url.url"), "The data URL cannot be read."))?;
             let is_pdf = match &source {
                 Source::Data { media_type, .. } => media_type == "application/pdf",
-                Source::Url { url, .. } => url.split(['?', '#']).next().is_some_and(|path| path.ends_with(".pdf")),
+                Source::Url { url, .. } => {
+                    url.split(['?', '#']).next().is_some_and(|path| path.to_ascii_lowercase().ends_with(".pdf"))
+                }
                 _ => false,
             };
             if is_pdf {

@@ -59,7 +59,7 @@ impl Writer<'_> {
         let mut rest = Vec::new();
         for part in &turn.parts {
             if let PartKind::ToolResult(result) = &part.kind {
-                let content = self.tool_content(result, &mut rest, path)?;
+                let content = self.tool_content(result, &mut rest, path);
                 self.messages.push(Message {
                     role: "tool".into(),
                     content: Some(content),
@@ -81,7 +81,7 @@ impl Writer<'_> {
     }
 
     /// Tool messages are text only: media follow in a user message after all results of the turn.
-    fn tool_content(&mut self, result: &ToolResult, media: &mut Vec<Part>, path: &str) -> Result<Content, BadRequest> {
+    fn tool_content(&mut self, result: &ToolResult, media: &mut Vec<Part>, path: &str) -> Content {
         let mut texts = Vec::new();
         for part in &result.content {
             match &part.kind {
@@ -108,9 +108,9 @@ impl Writer<'_> {
             }
         }
         if texts.len() <= 1 {
-            return Ok(Content::Text(texts.pop().unwrap_or_default()));
+            return Content::Text(texts.pop().unwrap_or_default());
         }
-        Ok(Content::Parts(texts.into_iter().map(text_part).collect()))
+        Content::Parts(texts.into_iter().map(text_part).collect())
     }
 
     fn assistant(&mut self, turn: &Turn, path: &str) -> Result<(), BadRequest> {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::encode::finish_reason;
 use super::encode_message::{annotation, output_image, thinking_block};
-use super::wire::{Chunk, ChunkChoice, ChunkDelta, CustomCall, FunctionCall, ToolCall, Usage};
+use super::wire::{Chunk, ChunkChoice, ChunkDelta, ChunkUsage, CustomCall, FunctionCall, ToolCall, Usage};
 use super::{error, usage};
 use crate::context::ResponseContext;
 use crate::dispatch::Encode;
@@ -51,28 +51,28 @@ impl Encoder {
         Self { context, id, usage: None, choices: BTreeMap::new(), has_ended: false }
     }
 
-    fn chunk(&self, choices: Vec<ChunkChoice>, usage: Option<Option<Usage>>, out: &mut Vec<u8>) {
+    fn chunk(&self, choices: Vec<ChunkChoice>, usage: ChunkUsage, out: &mut Vec<u8>) {
         let chunk = Chunk {
             id: &self.id,
             object: "chat.completion.chunk",
             created: self.context.created_at.seconds(),
             model: &self.context.client_model,
             choices,
-            usage: if self.context.include_usage { usage.or(Some(None)) } else { None },
+            usage: if self.context.include_usage { usage } else { ChunkUsage::Absent },
         };
         sse::write(None, &serde_json::to_vec(&chunk).unwrap_or_default(), out);
     }
 
     fn delta(&mut self, candidate: u32, delta: ChunkDelta, out: &mut Vec<u8>) {
         self.role(candidate, out);
-        self.chunk(vec![ChunkChoice { index: candidate, delta, logprobs: None, finish_reason: None }], None, out);
+        self.chunk(vec![ChunkChoice { index: candidate, delta, logprobs: None, finish_reason: None }], ChunkUsage::Null, out);
     }
 
     fn role(&mut self, candidate: u32, out: &mut Vec<u8>) {
         let state = self.choices.entry(candidate).or_default();
         if !std::mem::replace(&mut state.role_said, true) {
             let delta = ChunkDelta { role: Some("assistant"), content: Some(String::new()), ..ChunkDelta::default() };
-            self.chunk(vec![ChunkChoice { index: candidate, delta, logprobs: None, finish_reason: None }], None, out);
+            self.chunk(vec![ChunkChoice { index: candidate, delta, logprobs: None, finish_reason: None }], ChunkUsage::Null, out);
         }
     }
 
@@ -155,7 +155,7 @@ impl Encoder {
                 let logprobs = Some(logprobs.clone());
                 let choice = ChunkChoice { index: candidate, delta: ChunkDelta::default(), logprobs, finish_reason: None };
                 self.role(candidate, out);
-                self.chunk(vec![choice], None, out);
+                self.chunk(vec![choice], ChunkUsage::Null, out);
                 return;
             }
             _ => return,
@@ -210,7 +210,7 @@ impl Encode for Encoder {
                 self.role(*candidate, out);
                 let finish_reason = Some(finish_reason(*reason, has_calls, self.context.legacy_functions));
                 let choice = ChunkChoice { index: *candidate, delta: ChunkDelta::default(), logprobs: None, finish_reason };
-                self.chunk(vec![choice], None, out);
+                self.chunk(vec![choice], ChunkUsage::Null, out);
             }
             StreamEvent::Usage(report) => self.usage = Some(usage::encode(&report.usage)),
             StreamEvent::Ping => out.extend_from_slice(b": ping\n\n"),
@@ -219,7 +219,7 @@ impl Encode for Encoder {
                 if self.context.include_usage
                     && let Some(usage) = self.usage
                 {
-                    self.chunk(Vec::new(), Some(Some(usage)), out);
+                    self.chunk(Vec::new(), ChunkUsage::Said(usage), out);
                 }
                 sse::write(None, b"[DONE]", out);
             }

@@ -189,6 +189,7 @@ pub(crate) struct InputAudio {
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
+#[expect(clippy::struct_field_names, reason = "the wire's names")]
 pub(crate) struct File {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub filename: Option<String>,
@@ -368,6 +369,7 @@ pub(crate) struct Usage {
 
 #[derive(Debug, Default, Clone, Copy, Deserialize, Serialize)]
 #[serde(default)]
+#[expect(clippy::struct_field_names, reason = "the wire's names")]
 pub(crate) struct PromptDetails {
     pub cached_tokens: Option<u64>,
     pub cache_write_tokens: Option<u64>,
@@ -435,9 +437,23 @@ pub(crate) struct Chunk<'a> {
     pub created: i64,
     pub model: &'a str,
     pub choices: Vec<ChunkChoice>,
-    /// `Some(None)` is `null`: said on every chunk but the last when usage was asked for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Option<Usage>>,
+    #[serde(skip_serializing_if = "ChunkUsage::is_absent")]
+    pub usage: ChunkUsage,
+}
+
+/// Where usage was asked for, every chunk but the last says null.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(untagged)]
+pub(crate) enum ChunkUsage {
+    Absent,
+    Null,
+    Said(Usage),
+}
+
+impl ChunkUsage {
+    fn is_absent(&self) -> bool {
+        matches!(self, Self::Absent)
+    }
 }
 
 #[derive(Debug, Serialize)]
