@@ -1,0 +1,87 @@
+//! What the tests of the translation share.
+#![allow(dead_code, reason = "each test program uses a part of it")]
+
+use bytes::Bytes;
+use serde_json::Value;
+use tallygate_adapter::{BadRequest, Call, Outgoing, ResponseStream, Session, StreamFailure, peek, prepare};
+use tallygate_types::{Dialect, Timestamp};
+
+pub struct To<'a> {
+    pub client: Dialect,
+    pub upstream: Dialect,
+    pub model: &'a str,
+    pub strict: bool,
+}
+
+impl To<'_> {
+    pub fn prepare(&self, body: &Value) -> Result<Outgoing, BadRequest> {
+        let body = Bytes::from(body.to_string());
+        let seen = peek(self.client, &body)?;
+        let call = Call {
+            client: self.client,
+            upstream: self.upstream,
+            client_model: "smart",
+            upstream_model: self.model,
+            stream: seen.stream,
+            peek: &seen,
+            strict: self.strict,
+            response_id: "0192",
+            created_at: Timestamp::from_micros(1_700_000_000_000_000),
+            client_query: "",
+        };
+        prepare(&call, &body, &[])
+    }
+
+    /// The upstream's body.
+    pub fn body(&self, body: &Value) -> Value {
+        serde_json::from_slice(&self.prepare(body).unwrap().body).unwrap()
+    }
+
+    /// The loss header.
+    pub fn loss(&self, body: &Value) -> String {
+        self.prepare(body).unwrap().loss.to_string()
+    }
+
+    /// Field and message of the refusal.
+    pub fn refusal(&self, body: &Value) -> (Option<String>, String) {
+        let error = self.prepare(body).unwrap_err();
+        (error.param, error.message)
+    }
+
+    pub fn session(&self, body: &Value) -> Session {
+        self.prepare(body).unwrap().session
+    }
+
+    pub fn answer(&self, request: &Value, body: &Value) -> Value {
+        let answer = self.session(request).answer(Bytes::from(body.to_string())).unwrap();
+        serde_json::from_slice(&answer.body).unwrap()
+    }
+
+    /// The client's stream as text, the same for every way to cut the upstream's in two.
+    pub fn stream(&self, request: &Value, upstream: &str) -> Result<String, StreamFailure> {
+        let whole = self.stream_of(request, &[upstream.as_bytes()]);
+        for cut in 0..upstream.len() {
+            let (head, tail) = upstream.as_bytes().split_at(cut);
+            assert_eq!(self.stream_of(request, &[head, tail]), whole, "cut at {cut}");
+        }
+        whole
+    }
+
+    fn stream_of(&self, request: &Value, chunks: &[&[u8]]) -> Result<String, StreamFailure> {
+        let mut stream = self.session(request).stream();
+        let mut out = Vec::new();
+        for chunk in chunks {
+            stream.push(Bytes::copy_from_slice(chunk), &mut out)?;
+        }
+        stream.finish(&mut out)?;
+        Ok(text(&out))
+    }
+
+    pub fn open(&self, request: &Value) -> ResponseStream {
+        self.session(request).stream()
+    }
+}
+
+pub fn text(out: &[Bytes]) -> String {
+    String::from_utf8(out.concat()).unwrap()
+}
