@@ -19,11 +19,6 @@ const DEFAULT_HOLDS_ROWS: &str = "23514";
 /// Partitions looked at in one run at most.
 const MAX_PARTITIONS: i64 = 4_000;
 
-/// As housekeeping does by itself, at once.
-pub async fn ensure_usage_partitions(store: &Store) -> Result<(), StoreError> {
-    make_partitions(store.db(), store.clock().now()).await
-}
-
 /// Makes the coming days' partitions. An open store does it by itself, at start and hourly; on SQLite there is nothing to do.
 ///
 /// A day whose rows already lie in the DEFAULT partition stays there: it is found and counted all the same.

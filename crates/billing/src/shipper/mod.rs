@@ -27,8 +27,6 @@ pub const LINGER: Duration = Duration::from_millis(100);
 /// The first pause after a failure; it doubles up to [`MAX_BACKOFF`].
 pub const MIN_BACKOFF: Duration = Duration::from_millis(100);
 pub const MAX_BACKOFF: Duration = Duration::from_secs(30);
-/// The partitions of the coming days are made at start, by the migration, and then this often.
-const PARTITION_INTERVAL: Duration = Duration::from_hours(6);
 /// Nobody may have woken the task for a record written while it was busy: it looks again after this.
 const IDLE_POLL: Duration = Duration::from_secs(5);
 /// The value of "oldest unshipped" when there is none.
@@ -94,15 +92,7 @@ impl Shipper {
     /// again whole.
     pub async fn run(self: Arc<Self>) {
         let mut backoff = MIN_BACKOFF;
-        let mut partitions_due = Instant::now() + PARTITION_INTERVAL;
         loop {
-            if Instant::now() >= partitions_due {
-                partitions_due = Instant::now() + PARTITION_INTERVAL;
-                // What has no partition of its own goes into the default one: a failure costs nothing at once.
-                if let Err(error) = tallygate_store::retention::ensure_usage_partitions(&self.store).await {
-                    tracing::warn!(%error, "the partitions of the coming days could not be made; trying again later");
-                }
-            }
             match self.ship_once().await {
                 Ok(0) => {
                     backoff = MIN_BACKOFF;
