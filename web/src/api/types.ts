@@ -26,6 +26,7 @@ export type PriceVersion = Schemas["PriceVersion"];
 export type RequestDetail = Schemas["RequestDetail"];
 export type RequestSummary = Schemas["RequestSummary"];
 export type Session = Schemas["Session"];
+export type Target = Schemas["Target"];
 export type Tenant = Schemas["Tenant"];
 export type TestReport = Schemas["TestReport"];
 export type Upstream = Schemas["Upstream"];

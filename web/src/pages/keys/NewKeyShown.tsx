@@ -8,16 +8,8 @@ import { ButtonLink } from "@/components/links";
 import { Note } from "@/components/Meaning";
 import { PageHeader } from "@/components/PageHeader";
 import { gatewayUrl, Snippets } from "@/components/Snippets";
+import { saveFile } from "@/lib/saveFile";
 import classes from "./NewKeyShown.module.css";
-
-function download(name: string, text: string) {
-  const url = URL.createObjectURL(new Blob([text], { type: "text/plain" }));
-  const link = document.createElement("a");
-  link.href = url;
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(url);
-}
 
 /** The only time the secret is seen: copy it, take it as a file, and try it at once. */
 export function NewKeyShown({
@@ -44,7 +36,7 @@ export function NewKeyShown({
             <button
               type="button"
               className={classes.download}
-              onClick={() => download(`${made.name}.env`, env)}
+              onClick={() => saveFile(`${made.name}.env`, "text/plain", env)}
             >
               {t("shown.download")}
             </button>

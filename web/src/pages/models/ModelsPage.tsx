@@ -1,3 +1,101 @@
+import { IconCpu, IconPlus } from "@tabler/icons-react";
+import { getRouteApi } from "@tanstack/react-router";
+import { useMemo } from "react";
+import { useTranslation } from "react-i18next";
+import { api } from "@/api/client";
+import { PAGE } from "@/api/lists";
+import { useMay } from "@/api/session";
+import type { Model } from "@/api/types";
+import { EmptyState } from "@/components/EmptyState";
+import { FilterBar, NameFilter, SelectFilter } from "@/components/FilterBar";
+import { ButtonLink } from "@/components/links";
+import { NothingFound } from "@/components/NothingFound";
+import { PageHeader } from "@/components/PageHeader";
+import { DataTable } from "@/components/table/DataTable";
+import { Pager } from "@/components/table/Pager";
+import { useModelColumns } from "./columns";
+import { ModelDrawer } from "./ModelDrawer";
+
+const route = getRouteApi("/app/models");
+
+/** What cannot be sold or served comes first, what is switched off last. */
+function rank(model: Model): number {
+  if (model.status === "disabled") return 2;
+  return model.price === null || model.targets.length === 0 ? 0 : 1;
+}
+
 export function ModelsPage() {
-  return null;
+  const { t } = useTranslation(["models", "common"]);
+  const search = route.useSearch();
+  const navigate = route.useNavigate();
+  const may = useMay();
+  const models = api.useQuery("get", "/admin/v1/models", {
+    params: { query: { limit: PAGE, after: search.after } },
+  });
+  const columns = useModelColumns();
+
+  const rows = useMemo(
+    () =>
+      models.data?.data
+        .filter(
+          (model) =>
+            (!search.q || model.name.toLowerCase().includes(search.q.toLowerCase())) &&
+            (!search.status || model.status === search.status),
+        )
+        .sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name)),
+    [models.data, search.q, search.status],
+  );
+  const filtered = Boolean(search.q || search.status);
+  const set = (change: Partial<typeof search>) =>
+    void navigate({ search: { ...search, after: undefined, ...change }, replace: true });
+  const clear = () => set({ q: undefined, status: undefined });
+
+  const create = may("models.write") ? (
+    <ButtonLink to="/models/new" leftSection={<IconPlus size={16} />}>
+      {t("create")}
+    </ButtonLink>
+  ) : null;
+
+  return (
+    <>
+      <PageHeader title={t("title")} purpose={t("purpose")} action={create} />
+      <FilterBar active={filtered} onClear={clear}>
+        <NameFilter value={search.q} onChange={(q) => set({ q })} />
+        <SelectFilter
+          label={t("common:anyStatus")}
+          value={search.status}
+          choices={(["active", "disabled"] as const).map((value) => ({
+            value,
+            label: t(`common:state.${value}`),
+          }))}
+          onChange={(status) => set({ status })}
+        />
+      </FilterBar>
+      <DataTable
+        label={t("title")}
+        columns={columns}
+        rows={rows}
+        rowId={(model) => model.id}
+        error={models.error}
+        onRetry={() => void models.refetch()}
+        openId={search.open}
+        onOpen={(model) => set({ open: model.id, after: search.after })}
+        empty={
+          filtered ? (
+            <NothingFound onClear={clear} />
+          ) : (
+            <EmptyState icon={IconCpu} title={t("empty.title")} action={create}>
+              {t("empty.body")}
+            </EmptyState>
+          )
+        }
+      />
+      <Pager
+        after={search.after}
+        next={models.data?.next_cursor}
+        onGo={(after) => void navigate({ search: { ...search, after } })}
+      />
+      <ModelDrawer id={search.open} onClose={() => set({ open: undefined, after: search.after })} />
+    </>
+  );
 }

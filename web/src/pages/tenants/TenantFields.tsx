@@ -5,7 +5,8 @@ import { useTranslation } from "react-i18next";
 import { useModels } from "@/api/lists";
 import { FormSection } from "@/components/form/FormPage";
 import { LimitsFields } from "@/components/form/LimitsFields";
-import { CURRENCIES, type TenantValues } from "./tenantForm";
+import { CURRENCIES } from "@/lib/currencies";
+import type { TenantValues } from "./tenantForm";
 
 /** The zones this browser knows; UTC stands first, since it is what a new tenant has. */
 function timeZones(current: string): string[] {

@@ -19,7 +19,6 @@ export interface TenantValues {
   allowed_models: string[];
 }
 
-export const CURRENCIES = ["USD", "EUR", "CNY", "GBP", "JPY"];
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
 export const NEW_TENANT: TenantValues = {

@@ -1,0 +1,2 @@
+/** What prices and budgets are usually kept in. */
+export const CURRENCIES = ["USD", "EUR", "CNY", "GBP", "JPY"];

@@ -1,0 +1,41 @@
+import { useCallback } from "react";
+import { useTranslation } from "react-i18next";
+
+export const KINDS = [
+  "tenant",
+  "api_key",
+  "upstream",
+  "credential",
+  "model",
+  "price",
+  "user",
+  "session",
+  "admin_token",
+] as const;
+
+const DEEDS = [
+  "created",
+  "updated",
+  "deleted",
+  "revoked",
+  "tested",
+  "suspended",
+  "resumed",
+  "failed",
+  "completed",
+] as const;
+
+/** `tenant.updated` in words; an action this page does not know is shown as the server says it. */
+export function useActionWords(): (action: string) => string {
+  const { t } = useTranslation("audit");
+  return useCallback(
+    (action) => {
+      const [kind = "", deed = ""] = action.split(".");
+      const knownKind = KINDS.find((candidate) => candidate === kind);
+      const knownDeed = DEEDS.find((candidate) => candidate === deed);
+      if (!knownKind || !knownDeed) return action;
+      return t(`deed.${knownDeed}`, { kind: t(`kind.${knownKind}`) });
+    },
+    [t],
+  );
+}
