@@ -1,10 +1,15 @@
 //! Forms several resources share: money, limits, prices.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
-use tallygate_types::{Currency, Pico, UsageClass};
+use tallygate_store::upstreams::Status;
+use tallygate_types::{Currency, Pico, UnitPrice, UsageClass};
 use utoipa::ToSchema;
 
 use crate::http_form::Patch;
+use crate::problem::{FieldError, Problem, Result};
 
 /// An amount of money: an exact decimal in major units.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -155,4 +160,162 @@ impl From<Dialect> for tallygate_types::Dialect {
             Dialect::Gemini => Self::Gemini,
         }
     }
+}
+
+/// Whether an upstream, a credential or a model takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Enabled {
+    Active,
+    Disabled,
+}
+
+impl From<Status> for Enabled {
+    fn from(status: Status) -> Self {
+        match status {
+            Status::Active => Self::Active,
+            Status::Disabled => Self::Disabled,
+        }
+    }
+}
+
+impl From<Enabled> for Status {
+    fn from(status: Enabled) -> Self {
+        match status {
+            Enabled::Active => Self::Active,
+            Enabled::Disabled => Self::Disabled,
+        }
+    }
+}
+
+/// Who may change a resource. What the configuration file declares is read-only here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ManagedBy {
+    Api,
+    File,
+}
+
+impl From<tallygate_store::ManagedBy> for ManagedBy {
+    fn from(managed_by: tallygate_store::ManagedBy) -> Self {
+        match managed_by {
+            tallygate_store::ManagedBy::Api => Self::Api,
+            tallygate_store::ManagedBy::File => Self::File,
+        }
+    }
+}
+
+impl Limits {
+    /// The limits as the store keeps them; zero is no limit but a mistake.
+    pub fn checked(self, pointer: &str) -> Result<tallygate_store::Limits> {
+        let zero = |field: &str| {
+            FieldError::new(format!("{pointer}/{field}"), "not_positive", "A limit must be at least 1; null lifts it.")
+        };
+        let mut errors = Vec::new();
+        if self.requests_per_minute == Some(0) {
+            errors.push(zero("requests_per_minute"));
+        }
+        if self.tokens_per_minute == Some(0) {
+            errors.push(zero("tokens_per_minute"));
+        }
+        if self.concurrency == Some(0) {
+            errors.push(zero("concurrency"));
+        }
+        if !errors.is_empty() {
+            return Err(Problem::invalid(errors));
+        }
+        Ok(tallygate_store::Limits {
+            requests_per_minute: self.requests_per_minute,
+            tokens_per_minute: self.tokens_per_minute,
+            concurrency: self.concurrency,
+        })
+    }
+}
+
+impl LimitsPatch {
+    pub fn apply(self, current: Limits) -> Limits {
+        Limits {
+            requests_per_minute: self.requests_per_minute.apply(current.requests_per_minute),
+            tokens_per_minute: self.tokens_per_minute.apply(current.tokens_per_minute),
+            concurrency: self.concurrency.apply(current.concurrency),
+        }
+    }
+}
+
+impl From<NewLimits> for Limits {
+    fn from(new: NewLimits) -> Self {
+        Self {
+            requests_per_minute: new.requests_per_minute,
+            tokens_per_minute: new.tokens_per_minute,
+            concurrency: new.concurrency,
+        }
+    }
+}
+
+impl From<tallygate_store::Limits> for Limits {
+    fn from(limits: tallygate_store::Limits) -> Self {
+        Self {
+            requests_per_minute: limits.requests_per_minute,
+            tokens_per_minute: limits.tokens_per_minute,
+            concurrency: limits.concurrency,
+        }
+    }
+}
+
+impl From<Budget> for tallygate_store::Budget {
+    fn from(budget: Budget) -> Self {
+        let BudgetPeriod::Month = budget.period;
+        Self { amount: budget.amount, currency: budget.currency, period: tallygate_store::BudgetPeriod::Month }
+    }
+}
+
+impl From<tallygate_store::Budget> for Budget {
+    fn from(budget: tallygate_store::Budget) -> Self {
+        let tallygate_store::BudgetPeriod::Month = budget.period;
+        Self { amount: budget.amount, currency: budget.currency, period: BudgetPeriod::Month }
+    }
+}
+
+impl Money {
+    pub const fn new(amount: Pico, currency: Currency) -> Self {
+        Self { amount, currency }
+    }
+}
+
+impl ClassPrices {
+    /// The prices as billing keeps them; every one that cannot be held exactly is named.
+    pub fn parse(&self, pointer: &str) -> Result<tallygate_billing::ClassPrices> {
+        let (mut prices, mut errors) = (tallygate_billing::ClassPrices::default(), Vec::new());
+        for (class, text) in self.iter() {
+            match UnitPrice::parse_per_million(text) {
+                Ok(price) => prices.set(class, Some(price)),
+                Err(error) => errors.push(FieldError::new(format!("{pointer}/{class}"), "not_a_price", error.to_string())),
+            }
+        }
+        if prices.is_empty() && errors.is_empty() {
+            errors.push(FieldError::new(pointer, "required", "Set the price of one class at least; zero is allowed."));
+        }
+        if errors.is_empty() { Ok(prices) } else { Err(Problem::invalid(errors)) }
+    }
+}
+
+impl From<tallygate_billing::ClassPrices> for ClassPrices {
+    fn from(prices: tallygate_billing::ClassPrices) -> Self {
+        let mut texts = Self::default();
+        for (class, price) in prices.iter() {
+            texts.set(class, price.to_per_million());
+        }
+        texts
+    }
+}
+
+/// Whole milliseconds.
+pub fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Charges by currency, as billing sums them; none for who may not see money.
+pub fn charges(sums: &BTreeMap<String, Pico>, sees_money: bool) -> Vec<Money> {
+    let known = sums.iter().filter(|_| sees_money).filter_map(|(code, amount)| Some(Money::new(*amount, code.parse().ok()?)));
+    known.collect()
 }

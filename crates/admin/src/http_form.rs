@@ -7,8 +7,10 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
+use tallygate_store::{Cursor, PageRequest};
 use utoipa::ToSchema;
 
+use crate::form::ManagedBy;
 use crate::problem::{FieldError, Problem, Result};
 
 /// Items of a page when `limit` is not given.
@@ -34,9 +36,15 @@ impl<T> Page<T> {
         Self { data, has_more: next_cursor.is_some(), next_cursor }
     }
 
-    pub fn map<U>(self, convert: impl FnMut(T) -> U) -> Page<U> {
-        Page { data: self.data.into_iter().map(convert).collect(), has_more: self.has_more, next_cursor: self.next_cursor }
+    /// A page of the store, converted.
+    pub fn of<R>(page: tallygate_store::Page<R>, convert: impl FnMut(R) -> T) -> Self {
+        Self::new(page.data.into_iter().map(convert).collect(), page.next.map(|cursor| cursor.to_string()))
     }
+}
+
+/// What a list's `limit` and `after` ask of the store.
+pub fn page_request(limit: Option<u32>, after: Option<String>) -> Result<PageRequest> {
+    Ok(PageRequest { after: after.map(Cursor::new), limit: Some(page_limit(limit)?) })
 }
 
 /// Checks a page's `limit`.
@@ -175,15 +183,6 @@ impl<T> Patch<T> {
         }
     }
 
-    /// What stands after the patch; null goes back to `default`.
-    pub fn apply_or(self, current: T, default: T) -> T {
-        match self {
-            Self::Absent => current,
-            Self::Null => default,
-            Self::Set(value) => value,
-        }
-    }
-
     pub fn map<U>(self, convert: impl FnOnce(T) -> U) -> Patch<U> {
         match self {
             Self::Absent => Patch::Absent,
@@ -214,6 +213,28 @@ pub fn etag(version: i64) -> String {
 /// The version a write was meant for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IfMatch(pub i64);
+
+impl IfMatch {
+    /// Checks that the resource is still what the caller read, and that the API may change it.
+    pub fn check<T: Versioned>(self, current: &T, managed_by: ManagedBy) -> Result<()> {
+        if managed_by == ManagedBy::File {
+            return Err(Problem::conflict(
+                "managed_by_file",
+                "This is declared in the configuration file, which would undo the change; change it there.",
+            ));
+        }
+        self.check_version(current)
+    }
+
+    /// Checks that the resource is still what the caller read.
+    pub fn check_version<T: Versioned>(self, current: &T) -> Result<()> {
+        if current.version() == self.0 {
+            return Ok(());
+        }
+        let body = serde_json::to_value(current).map_err(Problem::internal)?;
+        Err(Problem::version_mismatch(body, etag(current.version())))
+    }
+}
 
 impl<S: Send + Sync> FromRequestParts<S> for IfMatch {
     type Rejection = Problem;

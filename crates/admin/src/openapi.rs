@@ -5,7 +5,7 @@ use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder
 
 use crate::problem::Problem;
 use crate::resources;
-use crate::routes::Routes;
+use crate::routes::{Route, Routes};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -28,7 +28,7 @@ pub fn routes() -> Routes {
     components.add_security_scheme(
         "session",
         SecurityScheme::ApiKey(ApiKey::Cookie(ApiKeyValue::with_description(
-            crate::SESSION_COOKIE,
+            crate::auth::cookies::SESSION_COOKIE,
             "Set by POST /admin/v1/session. Writes must come from the dashboard's own origin.",
         ))),
     );
@@ -71,4 +71,9 @@ pub fn openapi_json() -> String {
     let mut json = document.to_pretty_json().unwrap_or_default();
     json.push('\n');
     json
+}
+
+/// Every route with who may call it.
+pub fn route_table() -> Vec<Route> {
+    routes().into_parts().2
 }

@@ -4,6 +4,7 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use serde_json::Value;
+use tallygate_store::StoreError;
 use utoipa::ToSchema;
 
 use crate::auth::Permission;
@@ -155,11 +156,50 @@ impl Problem {
         }
     }
 
+    /// A failure of the store about a part of the body at `pointer`.
+    pub fn within(error: StoreError, pointer: &str) -> Self {
+        let mut problem = Self::from(error);
+        for error in &mut problem.errors {
+            error.pointer.insert_str(0, pointer);
+        }
+        problem
+    }
+
     /// The same problem with its request id.
     pub(crate) fn with_instance(mut self, request_id: &str) -> Self {
         request_id.clone_into(&mut self.instance);
         self
     }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        let said = error.to_string();
+        match error {
+            StoreError::NotFound { kind, .. } => Self::not_found(kind),
+            StoreError::AlreadyExists { field, .. } => Self {
+                errors: vec![FieldError::new(pointer_of(field), "taken", said.clone())],
+                ..Self::conflict("already_exists", said)
+            },
+            // Between reading and writing somebody was faster; the next read shows what they wrote.
+            StoreError::VersionMismatch { .. } => Self::new(StatusCode::PRECONDITION_FAILED, "version_mismatch", said),
+            StoreError::InUse { .. } => Self::conflict("in_use", said),
+            StoreError::Invalid { field: "after", reason } => {
+                let mut problem = Self::bad_request("invalid_parameter", format!("`after`: {reason}."));
+                problem.errors = vec![FieldError::new("after", "unreadable", reason)];
+                problem
+            }
+            StoreError::Invalid { field, reason } => Self::invalid_field(&pointer_of(field), "invalid", reason),
+            StoreError::SetupToken { .. } => Self::new(StatusCode::FORBIDDEN, "setup_token_invalid", said),
+            StoreError::Unavailable(cause) => Self::store_unavailable(cause),
+            other => Self::internal(other),
+        }
+    }
+}
+
+/// A JSON pointer of the store's way to name a field: `budget.amount`.
+fn pointer_of(field: &str) -> String {
+    format!("/{}", field.replace('.', "/"))
 }
 
 /// When to come back while the store is away.

@@ -1,7 +1,5 @@
 //! The table of routes. A route cannot be added without saying who may call it.
 
-use std::collections::BTreeMap;
-
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{Next, from_fn};
@@ -154,15 +152,6 @@ pub fn rewritten_path(requested: &str, extensions: &[&str]) -> Option<String> {
     }
     let (name, extension) = last.rsplit_once('.')?;
     (!name.is_empty() && extensions.contains(&extension)).then(|| format!("{folder}/{name}{ACTION_MARK}{extension}"))
-}
-
-/// The operations of the table by path, for tests and for the 405 answer.
-pub fn methods_by_path(table: &[Route]) -> BTreeMap<&str, Vec<&'static str>> {
-    let mut methods: BTreeMap<&str, Vec<&'static str>> = BTreeMap::new();
-    for route in table {
-        methods.entry(&route.path).or_default().push(route.method);
-    }
-    methods
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@
 
 pub mod admin_tokens;
 mod check;
+mod counts;
 pub mod credentials;
 mod db;
 pub mod declared;
@@ -61,6 +62,7 @@ pub mod upstreams;
 pub mod users;
 mod value;
 
+pub use counts::{Counts, counts};
 pub use db::{Conn, Db, Engine, Held, Place, Source};
 pub use error::StoreError;
 pub use key_format::{KEY_PREFIX, KeyShape, MAX_KEY_CHARS, MIN_DECLARED_KEY_CHARS, key_shape};

@@ -1,6 +1,7 @@
 //! Roles and what each may do. Whatever is not listed is denied.
 
 use serde::{Deserialize, Serialize};
+use tallygate_store::users;
 use utoipa::ToSchema;
 
 /// A role of staff. Roles of tenants come with the tenant portal.
@@ -32,8 +33,16 @@ impl Role {
         }
     }
 
-    pub fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|role| role.as_str() == text)
+    /// The role, if it is one of the platform's and not of a tenant's.
+    pub const fn of_platform(role: users::Role) -> Option<Self> {
+        match role {
+            users::Role::Owner => Some(Self::Owner),
+            users::Role::Admin => Some(Self::Admin),
+            users::Role::Finance => Some(Self::Finance),
+            users::Role::Ops => Some(Self::Ops),
+            users::Role::Auditor => Some(Self::Auditor),
+            users::Role::TenantAdmin | users::Role::TenantMember => None,
+        }
     }
 
     /// Whether this role may give or take `other` from somebody: nobody but an owner reaches as high as themself.
@@ -51,6 +60,18 @@ impl Role {
 }
 
 // `$name` is a `tt`, not a `literal`: the latter reaches the schema's derive as a group, in which it finds no name.
+impl From<Role> for users::Role {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Owner => Self::Owner,
+            Role::Admin => Self::Admin,
+            Role::Finance => Self::Finance,
+            Role::Ops => Self::Ops,
+            Role::Auditor => Self::Auditor,
+        }
+    }
+}
+
 macro_rules! permissions {
     ($($(#[$doc:meta])* $variant:ident = $name:tt: $($role:ident)|+;)*) => {
         /// One right. The name is `<resource>.<deed>`.

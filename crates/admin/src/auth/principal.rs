@@ -2,7 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use tallygate_types::{SessionId, UserId};
+use tallygate_types::{AdminTokenId, SessionId, UserId};
 
 use super::{Permission, Role};
 use crate::problem::Problem;
@@ -21,7 +21,7 @@ pub enum PrincipalKind {
     /// A person with a session in the dashboard.
     User { user: UserId, session: SessionId },
     /// A program with an admin token.
-    Token { id: String },
+    Token { id: AdminTokenId },
 }
 
 impl Principal {

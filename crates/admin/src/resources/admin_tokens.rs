@@ -1,17 +1,25 @@
 //! `/admin-tokens`: tokens for programs that use this API.
 
+use std::time::Duration;
+
 use axum::extract::State;
+use http::StatusCode;
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
+use tallygate_store::admin_tokens::{self, NewAdminToken};
 use tallygate_types::{AdminTokenId, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::AppState;
-use crate::audit::Change;
+use crate::audit::{Change, Target};
 use crate::auth::{Permission, Role};
-use crate::http_form::{Body, Page, Params, Path};
+use crate::http_form::{Body, Page, Params, Path, page_request};
 use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
+
+const DEFAULT_LIFETIME: Duration = Duration::from_hours(24 * 90);
+const MAX_LIFETIME: Duration = Duration::from_hours(24 * 366);
 
 pub fn add(routes: Routes) -> Routes {
     routes
@@ -32,6 +40,8 @@ pub struct AdminToken {
     pub expires_at: Timestamp,
     #[schema(value_type = Option<String>, format = DateTime, required = true)]
     pub revoked_at: Option<Timestamp>,
+    /// Who made it.
+    pub created_by: String,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
 }
@@ -48,8 +58,8 @@ pub struct AdminTokenWithSecret {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AdminTokenCreate {
-    /// Printable, at most 100 characters.
-    #[schema(max_length = 100)]
+    /// Printable, on one line; at most 200 characters.
+    #[schema(max_length = 200)]
     pub name: String,
     pub role: Role,
     /// 90 days from now if absent; at most 366.
@@ -75,8 +85,9 @@ async fn list_admin_tokens(
     State(state): State<AppState>,
     Params(query): Params<ListAdminTokens>,
 ) -> Result<axum::Json<Page<AdminToken>>> {
-    let _ = (state, query.limit, query.after);
-    Err(Problem::not_found("admin token"))
+    let page = admin_tokens::list(&state.store, &page_request(query.limit, query.after)?).await?;
+    let next = page.next.map(|cursor| cursor.to_string());
+    Ok(axum::Json(Page::new(page.data.into_iter().filter_map(AdminToken::read).collect(), next)))
 }
 
 /// Makes a token. The answer holds its secret, which is shown this once.
@@ -86,9 +97,21 @@ async fn create_admin_token(
     State(state): State<AppState>,
     change: Change,
     Body(body): Body<AdminTokenCreate>,
-) -> Result<(http::StatusCode, axum::Json<AdminTokenWithSecret>)> {
-    let _ = (state, change, body);
-    Err(Problem::not_found("admin token"))
+) -> Result<(StatusCode, axum::Json<AdminTokenWithSecret>)> {
+    let now = state.now();
+    let expires_at = body.expires_at.unwrap_or_else(|| now.saturating_add(DEFAULT_LIFETIME));
+    if expires_at <= now || expires_at > now.saturating_add(MAX_LIFETIME) {
+        let reason = "A token must expire, and within 366 days.";
+        return Err(Problem::invalid_field("/expires_at", "out_of_range", reason));
+    }
+    let created_by = change.principal.name.clone();
+    let new = NewAdminToken { name: body.name, role: body.role.into(), expires_at, created_by };
+    let mut tx = state.store.begin().await?;
+    let (row, secret) = admin_tokens::create(&mut tx, &new).await?;
+    let token = AdminToken::read(row).ok_or_else(|| Problem::not_found("admin token"))?;
+    change.created(&mut tx, target(&token), &token).await?;
+    tx.commit().await?;
+    Ok((StatusCode::CREATED, axum::Json(AdminTokenWithSecret { token, secret: secret.expose_secret().to_owned() })))
 }
 
 /// Revokes a token for good, at once.
@@ -99,6 +122,33 @@ async fn revoke_admin_token(
     Path(id): Path<AdminTokenId>,
     change: Change,
 ) -> Result<axum::Json<AdminToken>> {
-    let _ = (state, id, change);
-    Err(Problem::not_found("admin token"))
+    let mut tx = state.store.begin().await?;
+    let missing = || Problem::not_found("admin token");
+    let before = AdminToken::read(admin_tokens::get(&mut tx, id).await?).ok_or_else(missing)?;
+    if before.revoked_at.is_some() {
+        return Ok(axum::Json(before));
+    }
+    let after = AdminToken::read(admin_tokens::revoke(&mut tx, id).await?).ok_or_else(missing)?;
+    change.record(&mut tx, "admin_token.revoked", target(&after), Some(&before), Some(&after)).await?;
+    tx.commit().await?;
+    Ok(axum::Json(after))
+}
+
+fn target(token: &AdminToken) -> Target<'_> {
+    Target { kind: "admin_token", id: token.id.to_string(), name: &token.name, tenant: None }
+}
+
+impl AdminToken {
+    fn read(row: admin_tokens::AdminToken) -> Option<Self> {
+        Some(Self {
+            id: row.id,
+            name: row.name,
+            role: Role::of_platform(row.role)?,
+            last4: row.last4,
+            expires_at: row.expires_at,
+            revoked_at: row.revoked_at,
+            created_by: row.created_by,
+            created_at: row.created_at,
+        })
+    }
 }

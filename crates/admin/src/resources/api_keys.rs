@@ -1,16 +1,19 @@
 //! `/api-keys`: the keys issued to tenants.
 
 use axum::extract::State;
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
+use tallygate_store::keys::{self, KeyFilter, KeySettings, KeyStatus, NewKey};
+use tallygate_store::{StoreError, TenantScope, tenants};
 use tallygate_types::{ApiKeyId, TenantId, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::AppState;
-use crate::audit::Change;
+use crate::audit::{Change, Target};
 use crate::auth::Permission;
-use crate::form::{Limits, LimitsPatch, NewLimits};
-use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned};
+use crate::form::{Limits, LimitsPatch, ManagedBy, NewLimits};
+use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned, page_request};
 use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
 
@@ -30,6 +33,14 @@ pub enum ApiKeyStatus {
     /// Past its `expires_at`.
     Expired,
     /// Revoked for good.
+    Revoked,
+}
+
+/// A status that can be filtered by; an expired key is still `active` there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StoredKeyStatus {
+    Active,
     Revoked,
 }
 
@@ -56,6 +67,7 @@ pub struct ApiKey {
     pub allowed_models: Option<Vec<String>>,
     #[schema(value_type = Option<String>, format = DateTime, required = true)]
     pub last_used_at: Option<Timestamp>,
+    pub managed_by: ManagedBy,
     pub version: i64,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -89,8 +101,8 @@ impl Versioned for ApiKeyWithSecret {
 pub struct ApiKeyCreate {
     #[schema(value_type = String)]
     pub tenant_id: TenantId,
-    /// Printable, at most 100 characters.
-    #[schema(example = "ci", max_length = 100)]
+    /// Printable, on one line; at most 200 characters.
+    #[schema(example = "ci", max_length = 200)]
     pub name: String,
     #[schema(value_type = Option<String>, format = DateTime)]
     pub expires_at: Option<Timestamp>,
@@ -122,6 +134,10 @@ pub struct ListApiKeys {
     /// Only keys of this tenant.
     #[param(value_type = Option<String>)]
     tenant_id: Option<TenantId>,
+    #[param(inline)]
+    status: Option<StoredKeyStatus>,
+    /// Part of the name or of the prefix.
+    q: Option<String>,
     /// Items of the page, 1 to 200.
     #[param(default = 50, minimum = 1, maximum = 200)]
     limit: Option<u32>,
@@ -133,8 +149,17 @@ pub struct ListApiKeys {
 #[utoipa::path(get, path = "/admin/v1/api-keys", tag = "api-keys", params(ListApiKeys),
     responses((status = 200, body = Page<ApiKey>)))]
 async fn list_api_keys(State(state): State<AppState>, Params(query): Params<ListApiKeys>) -> Result<axum::Json<Page<ApiKey>>> {
-    let _ = (state, query.tenant_id, query.limit, query.after);
-    Err(Problem::not_found("API key"))
+    let filter = KeyFilter {
+        tenant_id: query.tenant_id,
+        status: query.status.map(|status| match status {
+            StoredKeyStatus::Active => KeyStatus::Active,
+            StoredKeyStatus::Revoked => KeyStatus::Revoked,
+        }),
+        search: query.q,
+    };
+    let page = keys::list(&state.store, TenantScope::All, &filter, &page_request(query.limit, query.after)?).await?;
+    let now = state.now();
+    Ok(axum::Json(Page::of(page, |key| ApiKey::read(key, now))))
 }
 
 /// Makes a key. The answer holds its secret, which is shown this once.
@@ -145,16 +170,32 @@ async fn create_api_key(
     change: Change,
     Body(body): Body<ApiKeyCreate>,
 ) -> Result<Created<ApiKeyWithSecret>> {
-    let _ = (state, change, body);
-    Err(Problem::not_found("API key"))
+    check_expiry(body.expires_at, state.now())?;
+    let settings = KeySettings {
+        name: body.name,
+        expires_at: body.expires_at,
+        limits: Limits::from(body.limits).checked("/limits")?,
+        allowed_models: body.allowed_models,
+    };
+    let mut tx = state.store.begin().await?;
+    if let Err(StoreError::NotFound { .. }) = tenants::get(&mut tx, TenantScope::All, body.tenant_id).await {
+        return Err(Problem::invalid_field("/tenant_id", "unknown", format!("There is no tenant `{}`.", body.tenant_id)));
+    }
+    let (key, secret) = keys::create(&mut tx, &NewKey { tenant_id: body.tenant_id, settings, declared: None }).await?;
+    let key = ApiKey::read(key, state.now());
+    change.created(&mut tx, target(&key), &key).await?;
+    tx.commit().await?;
+    Ok(Created {
+        location: format!("/admin/v1/api-keys/{}", key.id),
+        resource: ApiKeyWithSecret { key, secret: secret.expose_secret().to_owned() },
+    })
 }
 
 /// Reads a key's metadata.
 #[utoipa::path(get, path = "/admin/v1/api-keys/{id}", tag = "api-keys", params(("id" = String, Path)),
     responses((status = 200, body = ApiKey)))]
 async fn get_api_key(State(state): State<AppState>, Path(id): Path<ApiKeyId>) -> Result<Found<ApiKey>> {
-    let _ = (state, id);
-    Err(Problem::not_found("API key"))
+    Ok(Found(ApiKey::read(keys::get(&state.store, TenantScope::All, id).await?, state.now())))
 }
 
 /// Changes a key's name, expiry, limits or models.
@@ -168,14 +209,75 @@ async fn update_api_key(
     change: Change,
     Body(body): Body<ApiKeyPatch>,
 ) -> Result<Found<ApiKey>> {
-    let _ = (state, id, expected, change, body);
-    Err(Problem::not_found("API key"))
+    let now = state.now();
+    check_expiry(body.expires_at.set().copied(), now)?;
+    let mut tx = state.store.begin().await?;
+    let current = keys::get(&mut tx, TenantScope::All, id).await?;
+    let before = ApiKey::read(current.clone(), now);
+    expected.check(&before, before.managed_by)?;
+    let settings = KeySettings {
+        name: body.name.unwrap_or(current.name),
+        expires_at: body.expires_at.apply(current.expires_at),
+        limits: body.limits.apply(current.limits.into()).checked("/limits")?,
+        allowed_models: body.allowed_models.apply(current.allowed_models),
+    };
+    let after = ApiKey::read(keys::update(&mut tx, TenantScope::All, id, expected.0, &settings).await?, now);
+    change.updated(&mut tx, target(&after), &before, &after).await?;
+    tx.commit().await?;
+    Ok(Found(after))
 }
 
 /// Revokes a key for good, at once. A leaked key must not wait for an ETag, so none is asked for.
 #[utoipa::path(post, path = "/admin/v1/api-keys/{id}:revoke", tag = "api-keys", params(("id" = String, Path)),
     responses((status = 200, body = ApiKey)))]
 async fn revoke_api_key(State(state): State<AppState>, Path(id): Path<ApiKeyId>, change: Change) -> Result<Found<ApiKey>> {
-    let _ = (state, id, change);
-    Err(Problem::not_found("API key"))
+    let mut tx = state.store.begin().await?;
+    let before = ApiKey::read(keys::get(&mut tx, TenantScope::All, id).await?, state.now());
+    if before.status == ApiKeyStatus::Revoked {
+        return Ok(Found(before));
+    }
+    let after = ApiKey::read(keys::revoke(&mut tx, TenantScope::All, id).await?, state.now());
+    change.record(&mut tx, "api_key.revoked", target(&after), Some(&before), Some(&after)).await?;
+    tx.commit().await?;
+    Ok(Found(after))
+}
+
+fn check_expiry(expires_at: Option<Timestamp>, now: Timestamp) -> Result<()> {
+    match expires_at {
+        Some(at) if at <= now => Err(Problem::invalid_field(
+            "/expires_at",
+            "in_the_past",
+            "The expiry must lie in the future; to end a key now, revoke it.",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn target(key: &ApiKey) -> Target<'_> {
+    Target { kind: "api_key", id: key.id.to_string(), name: &key.name, tenant: Some(key.tenant_id) }
+}
+
+impl ApiKey {
+    fn read(row: keys::ApiKey, now: Timestamp) -> Self {
+        Self {
+            id: row.id,
+            tenant_id: row.tenant_id,
+            name: row.name,
+            prefix: row.prefix,
+            last4: row.last4,
+            status: match row.status {
+                KeyStatus::Revoked => ApiKeyStatus::Revoked,
+                KeyStatus::Active if row.expires_at.is_some_and(|at| at <= now) => ApiKeyStatus::Expired,
+                KeyStatus::Active => ApiKeyStatus::Active,
+            },
+            expires_at: row.expires_at,
+            limits: row.limits.into(),
+            allowed_models: row.allowed_models,
+            last_used_at: row.last_used_at,
+            managed_by: row.managed_by.into(),
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
 }

@@ -3,14 +3,16 @@
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tallygate_billing::audit::{self, AuditFilter, AuditRow};
+use tallygate_store::TenantScope;
 use tallygate_types::{AuditEventId, TenantId, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::AppState;
 use crate::auth::Permission;
-use crate::http_form::{Page, Params};
-use crate::problem::{Problem, Result};
+use crate::http_form::{Page, Params, page_request};
+use crate::problem::Result;
 use crate::routes::{Access, Routes};
 
 pub fn add(routes: Routes) -> Routes {
@@ -20,7 +22,7 @@ pub fn add(routes: Routes) -> Routes {
 /// Who acted.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Actor {
-    /// `user`, `admin_token` or `system`.
+    /// `user`, `admin_token`, `cli` or `system`.
     #[schema(example = "user")]
     pub kind: String,
     #[schema(required = true)]
@@ -46,6 +48,9 @@ pub struct AuditEvent {
     pub target_kind: String,
     #[schema(required = true)]
     pub target_id: Option<String>,
+    /// What people called it at that time.
+    #[schema(required = true)]
+    pub target_name: Option<String>,
     #[schema(value_type = Option<String>, required = true)]
     pub tenant_id: Option<TenantId>,
     /// The resource before; secrets are never in it.
@@ -58,6 +63,8 @@ pub struct AuditEvent {
     pub request_id: Option<String>,
     #[schema(required = true)]
     pub ip: Option<String>,
+    #[schema(required = true)]
+    pub user_agent: Option<String>,
     /// What the caller gave as `X-Tallygate-Reason`.
     #[schema(required = true)]
     pub reason: Option<String>,
@@ -93,6 +100,36 @@ async fn list_audit_events(
     State(state): State<AppState>,
     Params(query): Params<ListAuditEvents>,
 ) -> Result<axum::Json<Page<AuditEvent>>> {
-    let _ = (state, query);
-    Err(Problem::not_found("audit event"))
+    let filter = AuditFilter {
+        tenant: query.tenant_id,
+        actor_id: query.actor_id,
+        action: query.action,
+        target_kind: query.target_kind,
+        target_id: query.target_id,
+        from: query.from,
+        to: query.to,
+    };
+    let page = audit::list(&state.store, TenantScope::All, &filter, &page_request(query.limit, query.after)?).await?;
+    Ok(axum::Json(Page::of(page, AuditEvent::from)))
+}
+
+impl From<AuditRow> for AuditEvent {
+    fn from(row: AuditRow) -> Self {
+        Self {
+            id: row.id,
+            at: row.at,
+            actor: Actor { kind: row.actor.kind, id: row.actor.id, name: row.actor.name, role: row.actor.role },
+            action: row.action,
+            target_kind: row.target_kind,
+            target_id: row.target_id,
+            target_name: row.target_name,
+            tenant_id: row.tenant_id,
+            before: row.before,
+            after: row.after,
+            request_id: row.request_id,
+            ip: row.ip,
+            user_agent: row.user_agent,
+            reason: row.reason,
+        }
+    }
 }

@@ -1,14 +1,18 @@
 //! `/upstreams/{id}/credentials`: the secrets an upstream is called with. They go in and never come out.
 
 use axum::extract::State;
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use tallygate_store::credentials::{self, CredentialSettings, NewCredential};
+use tallygate_store::upstreams;
 use tallygate_types::{CredentialId, Timestamp, UpstreamId};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::AppState;
-use crate::audit::Change;
+use crate::audit::{Change, Target};
 use crate::auth::Permission;
+use crate::form::{Enabled, ManagedBy};
 use crate::http_form::{Body, Created, Found, IfMatch, Page, Patch, Path, Versioned};
 use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
@@ -20,13 +24,6 @@ pub fn add(routes: Routes) -> Routes {
         .add(Access::Needs(Permission::UpstreamsRead), routes!(get_credential))
         .add(Access::Needs(Permission::UpstreamSecretsWrite), routes!(update_credential))
         .add(Access::Needs(Permission::UpstreamSecretsWrite), routes!(delete_credential))
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum CredentialStatus {
-    Active,
-    Disabled,
 }
 
 /// A secret of an upstream, without the secret.
@@ -45,7 +42,8 @@ pub struct Credential {
     /// The outbound proxy of this credential, before the upstream's own; its password masked.
     #[schema(required = true)]
     pub proxy: Option<String>,
-    pub status: CredentialStatus,
+    pub status: Enabled,
+    pub managed_by: ManagedBy,
     pub version: i64,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -62,8 +60,8 @@ impl Versioned for Credential {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialCreate {
-    /// Printable, at most 100 characters.
-    #[schema(max_length = 100)]
+    /// Printable, on one line; at most 200 characters.
+    #[schema(max_length = 200)]
     pub name: String,
     /// The provider's key. Write-only.
     #[schema(value_type = String, write_only)]
@@ -81,7 +79,7 @@ pub struct CredentialPatch {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub proxy: Patch<String>,
-    pub status: Option<CredentialStatus>,
+    pub status: Option<Enabled>,
 }
 
 impl std::fmt::Debug for CredentialCreate {
@@ -96,12 +94,13 @@ impl std::fmt::Debug for CredentialPatch {
     }
 }
 
-/// Lists the credentials of an upstream.
+/// Lists the credentials of an upstream, by name; all on one page.
 #[utoipa::path(get, path = "/admin/v1/upstreams/{id}/credentials", tag = "upstreams", params(("id" = String, Path)),
     responses((status = 200, body = Page<Credential>)))]
 async fn list_credentials(State(state): State<AppState>, Path(id): Path<UpstreamId>) -> Result<axum::Json<Page<Credential>>> {
-    let _ = (state, id);
-    Err(Problem::not_found("upstream"))
+    upstreams::get(&state.store, id).await?;
+    let own = credentials::list(&state.store, id).await?;
+    Ok(axum::Json(Page::new(own.into_iter().map(Into::into).collect(), None)))
 }
 
 /// Adds a credential.
@@ -113,8 +112,11 @@ async fn create_credential(
     change: Change,
     Body(body): Body<CredentialCreate>,
 ) -> Result<Created<Credential>> {
-    let _ = (state, id, change, body);
-    Err(Problem::not_found("upstream"))
+    let mut tx = state.store.begin().await?;
+    let credential = Credential::from(credentials::create(&mut tx, &body.into_new(id)).await?);
+    change.created(&mut tx, target(&credential), &credential).await?;
+    tx.commit().await?;
+    Ok(Created { location: format!("/admin/v1/upstreams/{id}/credentials/{}", credential.id), resource: credential })
 }
 
 /// Reads a credential, without its secret.
@@ -124,8 +126,7 @@ async fn get_credential(
     State(state): State<AppState>,
     Path((id, credential_id)): Path<(UpstreamId, CredentialId)>,
 ) -> Result<Found<Credential>> {
-    let _ = (state, id, credential_id);
-    Err(Problem::not_found("credential"))
+    Ok(Found(own(credentials::get(&state.store, credential_id).await?, id)?.into()))
 }
 
 /// Renames a credential, replaces its secret, or takes it out of service.
@@ -140,8 +141,23 @@ async fn update_credential(
     change: Change,
     Body(body): Body<CredentialPatch>,
 ) -> Result<Found<Credential>> {
-    let _ = (state, id, credential_id, expected, change, body);
-    Err(Problem::not_found("credential"))
+    let mut tx = state.store.begin().await?;
+    let current = own(credentials::get(&mut tx, credential_id).await?, id)?;
+    let before = Credential::from(current.clone());
+    expected.check(&before, before.managed_by)?;
+    let settings = CredentialSettings {
+        name: body.name.unwrap_or(current.name),
+        proxy: body.proxy.apply(current.proxy),
+        status: body.status.map_or(current.status, Into::into),
+    };
+    let mut row = credentials::update(&mut tx, credential_id, expected.0, &settings).await?;
+    if let Some(secret) = &body.secret {
+        row = credentials::replace_secret(&mut tx, credential_id, row.version, secret).await?;
+    }
+    let after = Credential::from(row);
+    change.updated(&mut tx, target(&after), &before, &after).await?;
+    tx.commit().await?;
+    Ok(Found(after))
 }
 
 /// Deletes a credential and its secret.
@@ -154,7 +170,46 @@ async fn delete_credential(
     Path((id, credential_id)): Path<(UpstreamId, CredentialId)>,
     expected: IfMatch,
     change: Change,
-) -> Result<http::StatusCode> {
-    let _ = (state, id, credential_id, expected, change);
-    Err(Problem::not_found("credential"))
+) -> Result<StatusCode> {
+    let mut tx = state.store.begin().await?;
+    let before = Credential::from(own(credentials::get(&mut tx, credential_id).await?, id)?);
+    expected.check(&before, before.managed_by)?;
+    credentials::delete(&mut tx, credential_id, expected.0).await?;
+    change.deleted(&mut tx, target(&before), &before).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The credential, if it belongs to the upstream of the path.
+fn own(credential: credentials::Credential, upstream: UpstreamId) -> Result<credentials::Credential> {
+    if credential.upstream_id == upstream { Ok(credential) } else { Err(Problem::not_found("credential")) }
+}
+
+fn target(credential: &Credential) -> Target<'_> {
+    Target { kind: "credential", id: credential.id.to_string(), name: &credential.name, tenant: None }
+}
+
+impl CredentialCreate {
+    pub fn into_new(self, upstream_id: UpstreamId) -> NewCredential {
+        let settings = CredentialSettings { proxy: self.proxy, ..CredentialSettings::named(self.name) };
+        NewCredential { upstream_id, settings, secret: self.secret }
+    }
+}
+
+impl From<credentials::Credential> for Credential {
+    fn from(row: credentials::Credential) -> Self {
+        Self {
+            id: row.id,
+            upstream_id: row.upstream_id,
+            name: row.name,
+            fingerprint: row.fingerprint,
+            last4: row.last4,
+            proxy: row.proxy,
+            status: row.status.into(),
+            managed_by: row.managed_by.into(),
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
 }

@@ -1,16 +1,23 @@
 //! `/models`: the models tenants ask for and where each is served from.
 
+use std::collections::{HashMap, HashSet};
+
 use axum::extract::State;
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use tallygate_billing::prices;
+use tallygate_store::models::{self, ModelFilter, ModelSettings, TargetSettings};
+use tallygate_store::{StoreError, upstreams};
 use tallygate_types::{ModelId, TargetId, Timestamp, UpstreamId};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use super::prices::{PriceCreate, PriceVersion};
 use crate::AppState;
-use crate::audit::Change;
+use crate::audit::{self, Change};
 use crate::auth::Permission;
-use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Path, Versioned};
+use crate::form::{Enabled, ManagedBy};
+use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Path, Versioned, page_request};
 use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
 
@@ -21,14 +28,6 @@ pub fn add(routes: Routes) -> Routes {
         .add(Access::Needs(Permission::ModelsRead), routes!(get_model))
         .add(Access::Needs(Permission::ModelsWrite), routes!(update_model))
         .add(Access::Needs(Permission::ModelsWrite), routes!(delete_model))
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum ModelStatus {
-    Active,
-    /// Nobody can call it.
-    Disabled,
 }
 
 /// One place a model is served from.
@@ -55,13 +54,14 @@ pub struct Model {
     pub id: ModelId,
     #[schema(example = "smart")]
     pub name: String,
-    pub status: ModelStatus,
+    pub status: Enabled,
     /// Refuse a request rather than translate it with loss.
     pub strict: bool,
     pub targets: Vec<Target>,
     /// The price in force now; null means the model cannot be sold.
     #[schema(required = true)]
     pub price: Option<PriceVersion>,
+    pub managed_by: ManagedBy,
     pub version: i64,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -82,19 +82,19 @@ pub struct NewTarget {
     pub upstream_id: UpstreamId,
     /// The model's name at the upstream.
     pub upstream_model: String,
-    /// 1 to 1000; 1 if absent.
-    #[schema(minimum = 1, maximum = 1000)]
+    /// The share among targets of the same priority; 0 takes none, 1 if absent.
+    #[schema(minimum = 0, maximum = 1_000_000)]
     pub weight: Option<u32>,
-    /// 1 to 100; 1 if absent. Lower is tried first.
-    #[schema(minimum = 1, maximum = 100)]
+    /// Lower is tried first; 1 if absent.
+    #[schema(minimum = 1, maximum = 1000)]
     pub priority: Option<u32>,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelCreate {
-    /// What tenants ask for: letters, digits and `. _ - / : @`; at most 128.
-    #[schema(max_length = 128)]
+    /// What tenants ask for: printable, on one line; at most 200 characters.
+    #[schema(max_length = 200)]
     pub name: String,
     #[serde(default)]
     #[schema(required = false)]
@@ -108,7 +108,7 @@ pub struct ModelCreate {
 #[serde(deny_unknown_fields)]
 pub struct ModelPatch {
     pub name: Option<String>,
-    pub status: Option<ModelStatus>,
+    pub status: Option<Enabled>,
     pub strict: Option<bool>,
     /// Replaces all targets.
     pub targets: Option<Vec<NewTarget>>,
@@ -118,6 +118,10 @@ pub struct ModelPatch {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListModels {
+    #[param(inline)]
+    status: Option<Enabled>,
+    /// Part of the name.
+    q: Option<String>,
     /// Items of the page, 1 to 200.
     #[param(default = 50, minimum = 1, maximum = 200)]
     limit: Option<u32>,
@@ -129,24 +133,48 @@ pub struct ListModels {
 #[utoipa::path(get, path = "/admin/v1/models", tag = "models", params(ListModels),
     responses((status = 200, body = Page<Model>)))]
 async fn list_models(State(state): State<AppState>, Params(query): Params<ListModels>) -> Result<axum::Json<Page<Model>>> {
-    let _ = (state, query.limit, query.after);
-    Err(Problem::not_found("model"))
+    let filter = ModelFilter { status: query.status.map(Into::into), search: query.q };
+    let page = models::list(&state.store, &filter, &page_request(query.limit, query.after)?).await?;
+    let prices = prices::list(&state.store, None).await?;
+    let names = upstream_names(&state, page.data.iter().flat_map(|model| &model.targets)).await?;
+    let now = state.now();
+    Ok(axum::Json(Page::of(page, |row| {
+        let price = in_force(prices.iter().filter(|version| version.model_id == row.id), now);
+        Model::read(row, &names, price.cloned())
+    })))
 }
 
 /// Creates a model with its targets, and its first price if given.
 #[utoipa::path(post, path = "/admin/v1/models", tag = "models", request_body = ModelCreate,
     responses((status = 201, body = Model)))]
 async fn create_model(State(state): State<AppState>, change: Change, Body(body): Body<ModelCreate>) -> Result<Created<Model>> {
-    let _ = (state, change, body);
-    Err(Problem::not_found("model"))
+    if body.price.is_some() && !change.principal.may(Permission::PricesWrite) {
+        return Err(Problem::forbidden(Permission::PricesWrite));
+    }
+    let targets = known_targets(&state, body.targets).await?;
+    let settings = ModelSettings { strict: body.strict, ..ModelSettings::named(body.name, targets) };
+    let names = upstream_names(&state, &settings.targets).await?;
+    let mut tx = state.store.begin().await?;
+    let row = models::create(&mut tx, &settings).await?;
+    let price = match body.price {
+        Some(price) => {
+            let new = price.into_new("/price", row.id, tx.now(), &change.principal.name)?;
+            Some(prices::create(&mut tx, new).await.map_err(|error| Problem::within(error, "/price"))?)
+        }
+        None => None,
+    };
+    let model = Model::read(row, &names, price);
+    change.created(&mut tx, target(&model), &model).await?;
+    tx.commit().await?;
+    Ok(Created { location: format!("/admin/v1/models/{}", model.id), resource: model })
 }
 
 /// Reads a model.
 #[utoipa::path(get, path = "/admin/v1/models/{id}", tag = "models", params(("id" = String, Path)),
     responses((status = 200, body = Model)))]
 async fn get_model(State(state): State<AppState>, Path(id): Path<ModelId>) -> Result<Found<Model>> {
-    let _ = (state, id);
-    Err(Problem::not_found("model"))
+    let row = models::get(&state.store, id).await?;
+    complete(&state, row).await.map(Found)
 }
 
 /// Changes a model; `targets`, if given, replaces all of them.
@@ -160,8 +188,27 @@ async fn update_model(
     change: Change,
     Body(body): Body<ModelPatch>,
 ) -> Result<Found<Model>> {
-    let _ = (state, id, expected, change, body);
-    Err(Problem::not_found("model"))
+    // Read before the transaction: names and prices are shown, not decided upon; the version guards what is written.
+    let current = models::get(&state.store, id).await?;
+    let before = complete(&state, current.clone()).await?;
+    expected.check(&before, before.managed_by)?;
+    let kept = current.settings();
+    let settings = ModelSettings {
+        name: body.name.unwrap_or(kept.name),
+        status: body.status.map_or(kept.status, Into::into),
+        strict: body.strict.unwrap_or(kept.strict),
+        targets: match body.targets {
+            Some(targets) => known_targets(&state, targets).await?,
+            None => kept.targets,
+        },
+    };
+    let names = upstream_names(&state, &settings.targets).await?;
+    let mut tx = state.store.begin().await?;
+    let row = models::update(&mut tx, id, expected.0, &settings).await?;
+    let after = Model { price: before.price.clone(), ..Model::read(row, &names, None) };
+    change.updated(&mut tx, target(&after), &before, &after).await?;
+    tx.commit().await?;
+    Ok(Found(after))
 }
 
 /// Deletes a model. What was used and charged stays.
@@ -173,7 +220,108 @@ async fn delete_model(
     Path(id): Path<ModelId>,
     expected: IfMatch,
     change: Change,
-) -> Result<http::StatusCode> {
-    let _ = (state, id, expected, change);
-    Err(Problem::not_found("model"))
+) -> Result<StatusCode> {
+    let row = models::get(&state.store, id).await?;
+    let before = complete(&state, row).await?;
+    expected.check(&before, before.managed_by)?;
+    let mut tx = state.store.begin().await?;
+    models::delete(&mut tx, id, expected.0).await?;
+    change.deleted(&mut tx, target(&before), &before).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The price in force at `now`, of versions with the latest first.
+pub fn in_force<'a>(
+    mut versions: impl Iterator<Item = &'a tallygate_billing::PriceVersion>,
+    now: Timestamp,
+) -> Option<&'a tallygate_billing::PriceVersion> {
+    versions.find(|version| version.valid_from <= now)
+}
+
+async fn complete(state: &AppState, row: models::Model) -> Result<Model> {
+    let names = upstream_names(state, &row.targets).await?;
+    let versions = prices::list(&state.store, Some(row.id)).await?;
+    let price = in_force(versions.iter(), state.now()).cloned();
+    Ok(Model::read(row, &names, price))
+}
+
+/// The names of the upstreams the targets stand at.
+async fn upstream_names<'a, T: At + 'a>(
+    state: &AppState,
+    targets: impl IntoIterator<Item = &'a T>,
+) -> Result<HashMap<UpstreamId, String>> {
+    let wanted: HashSet<UpstreamId> = targets.into_iter().map(At::upstream).collect();
+    let mut names = HashMap::with_capacity(wanted.len());
+    for id in wanted {
+        names.insert(id, upstreams::get(&state.store, id).await?.name);
+    }
+    Ok(names)
+}
+
+/// A target before and after it is stored.
+trait At {
+    fn upstream(&self) -> UpstreamId;
+}
+
+impl At for models::Target {
+    fn upstream(&self) -> UpstreamId {
+        self.upstream_id
+    }
+}
+
+impl At for TargetSettings {
+    fn upstream(&self) -> UpstreamId {
+        self.upstream_id
+    }
+}
+
+/// The targets as the store takes them; each names an upstream there is.
+async fn known_targets(state: &AppState, targets: Vec<NewTarget>) -> Result<Vec<TargetSettings>> {
+    let mut known = Vec::with_capacity(targets.len());
+    for (index, target) in targets.into_iter().enumerate() {
+        match upstreams::get(&state.store, target.upstream_id).await {
+            Ok(_) => {}
+            Err(StoreError::NotFound { .. }) => {
+                let reason = format!("There is no upstream `{}`.", target.upstream_id);
+                return Err(Problem::invalid_field(&format!("/targets/{index}/upstream_id"), "unknown", reason));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        known.push(TargetSettings {
+            weight: target.weight.unwrap_or(1),
+            priority: target.priority.unwrap_or(1),
+            ..TargetSettings::at(target.upstream_id, target.upstream_model)
+        });
+    }
+    Ok(known)
+}
+
+fn target(model: &Model) -> audit::Target<'_> {
+    audit::Target { kind: "model", id: model.id.to_string(), name: &model.name, tenant: None }
+}
+
+impl Model {
+    fn read(row: models::Model, names: &HashMap<UpstreamId, String>, price: Option<tallygate_billing::PriceVersion>) -> Self {
+        let targets = row.targets.into_iter().map(|target| Target {
+            id: target.id,
+            upstream_id: target.upstream_id,
+            upstream: names.get(&target.upstream_id).cloned().unwrap_or_default(),
+            upstream_model: target.upstream_model,
+            weight: target.weight,
+            priority: target.priority,
+        });
+        Self {
+            id: row.id,
+            name: row.name,
+            status: row.status.into(),
+            strict: row.strict,
+            targets: targets.collect(),
+            price: price.map(Into::into),
+            managed_by: row.managed_by.into(),
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
 }

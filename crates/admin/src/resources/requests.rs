@@ -1,15 +1,21 @@
 //! `/requests`: every call of every tenant, with what it used and what it cost.
 
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use tallygate_types::{ApiKeyId, CredentialId, ModelId, PriceVersionId, RequestId, TenantId, Timestamp, UpstreamId};
+use tallygate_billing::AttemptRecord;
+use tallygate_billing::usage::{self, StoredUsage, UsageDetail, UsageFilter};
+use tallygate_store::{StoreError, TenantScope, keys, tenants};
+use tallygate_types::{ApiKeyId, CredentialId, Currency, ModelId, PriceVersionId, RequestId, TenantId, Timestamp, UpstreamId};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::AppState;
 use crate::auth::{Permission, Principal};
-use crate::form::{Dialect, Money, Usage};
-use crate::http_form::{Page, Params, Path};
+use crate::form::{Dialect, Money, Usage, millis};
+use crate::http_form::{Page, Params, Path, page_request};
 use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
 
@@ -160,6 +166,9 @@ pub struct RequestDetail {
     /// The provider's own usage object, as JSON text.
     #[schema(required = true)]
     pub raw_usage: Option<String>,
+    /// What estimated the tokens, where the provider did not count them.
+    #[schema(required = true)]
+    pub estimator: Option<String>,
     /// Named `attempts_detail` because `attempts` counts them.
     pub attempts_detail: Vec<Attempt>,
     /// The charge line by line; empty without the permission `money.read`.
@@ -199,6 +208,12 @@ pub struct ListRequests {
     outcome: Option<Outcome>,
     /// The HTTP status the client got.
     status: Option<u16>,
+    /// Only calls that failed, but not those whose client left.
+    errors_only: Option<bool>,
+    #[param(inline)]
+    usage_source: Option<UsageSource>,
+    /// The user the caller named.
+    end_user: Option<String>,
     /// Accepted at or after.
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<Timestamp>,
@@ -220,8 +235,26 @@ async fn list_requests(
     principal: Principal,
     Params(query): Params<ListRequests>,
 ) -> Result<axum::Json<Page<RequestSummary>>> {
-    let _ = (state, principal, query);
-    Err(Problem::not_found("request"))
+    let page = page_request(query.limit, query.after)?;
+    let filter = UsageFilter {
+        tenant: query.tenant_id,
+        key: query.key_id,
+        model: query.model,
+        upstream: query.upstream_id,
+        outcome: query.outcome.map(Into::into),
+        status: query.status,
+        errors_only: query.errors_only.unwrap_or(false),
+        usage_source: query.usage_source.map(Into::into),
+        end_user: query.end_user,
+        from: query.from,
+        to: query.to,
+    };
+    let page = usage::list(&state.store, TenantScope::All, &filter, &page).await?;
+    let names = Names::of(&state, page.data.iter().map(|record| (record.tenant_id, record.key_id))).await?;
+    let sees_money = principal.may(Permission::MoneyRead);
+    let next = page.next.map(|cursor| cursor.to_string());
+    let data = page.data.iter().map(|record| RequestSummary::read(record, &names, sees_money)).collect::<Result<_>>()?;
+    Ok(axum::Json(Page::new(data, next)))
 }
 
 /// Reads one call: attempts, tokens by class and the arithmetic of its charge.
@@ -232,6 +265,142 @@ async fn get_request(
     principal: Principal,
     Path(id): Path<RequestId>,
 ) -> Result<axum::Json<RequestDetail>> {
-    let _ = (state, principal, id);
-    Err(Problem::not_found("request"))
+    let UsageDetail { record, breakdown } = usage::get(&state.store, TenantScope::All, id).await?;
+    let names = Names::of(&state, [(record.tenant_id, record.key_id)]).await?;
+    let sees_money = principal.may(Permission::MoneyRead);
+    let summary = RequestSummary::read(&record, &names, sees_money)?;
+    let currency = record.currency.filter(|_| sees_money);
+    let lines = match (breakdown, currency) {
+        (Some(charge), Some(currency)) => charge.lines.iter().map(|line| ChargeLine::read(line, currency)).collect(),
+        _ => Vec::new(),
+    };
+    Ok(axum::Json(RequestDetail {
+        summary,
+        first_byte_at: record.first_byte_at,
+        finished_at: record.finished_at,
+        usage: Usage::from(&record.usage),
+        raw_usage: record.raw_usage,
+        estimator: record.estimator,
+        attempts_detail: record.attempts.into_iter().map(Into::into).collect(),
+        charge_lines: lines,
+        price_version_id: record.price_version_id,
+        reserved: currency.map(|currency| Money::new(record.reserved, currency)),
+        credential_id: record.credential_id,
+        upstream_request_id: record.upstream_request_id,
+        loss: record.loss,
+        bytes_in: record.bytes_in,
+        bytes_out: record.bytes_out,
+        trace_id: record.trace_id,
+    }))
 }
+
+/// What tenants and keys are called today.
+#[derive(Debug, Default)]
+pub struct Names {
+    tenants: HashMap<TenantId, String>,
+    keys: HashMap<ApiKeyId, String>,
+}
+
+impl Names {
+    async fn of(state: &AppState, wanted: impl IntoIterator<Item = (TenantId, ApiKeyId)>) -> Result<Self> {
+        let mut names = Self::default();
+        for (tenant, key) in wanted.into_iter().collect::<HashSet<_>>() {
+            if let Entry::Vacant(slot) = names.tenants.entry(tenant) {
+                match tenants::get(&state.store, TenantScope::All, tenant).await {
+                    Ok(tenant) => drop(slot.insert(tenant.name)),
+                    Err(StoreError::NotFound { .. }) => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            match keys::get(&state.store, TenantScope::All, key).await {
+                Ok(found) => drop(names.keys.insert(key, found.name)),
+                Err(StoreError::NotFound { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(names)
+    }
+}
+
+impl RequestSummary {
+    fn read(record: &StoredUsage, names: &Names, sees_money: bool) -> Result<Self> {
+        let dialect = |text: &str| text.parse::<tallygate_types::Dialect>().map(Dialect::from).map_err(Problem::internal);
+        Ok(Self {
+            id: record.request_id,
+            accepted_at: record.accepted_at,
+            tenant_id: record.tenant_id,
+            tenant: names.tenants.get(&record.tenant_id).cloned(),
+            key_id: record.key_id,
+            key: names.keys.get(&record.key_id).cloned(),
+            end_user: record.end_user.clone(),
+            endpoint: record.endpoint.to_string(),
+            client_dialect: dialect(&record.client_dialect)?,
+            upstream_dialect: record.upstream_dialect.as_deref().map(dialect).transpose()?,
+            model: record.model.clone(),
+            model_id: record.model_id,
+            upstream_model: record.upstream_model.clone(),
+            returned_model: record.returned_model.clone(),
+            upstream_id: record.upstream_id,
+            upstream: record.upstream.clone(),
+            attempts: u32::try_from(record.attempts.len()).unwrap_or(u32::MAX),
+            stream: record.stream,
+            outcome: record.outcome.into(),
+            status: record.status,
+            error_code: record.error_code.clone(),
+            finish_reason: record.finish_reason.clone(),
+            first_byte_ms: record.first_byte_at.map(|at| millis(at.since(record.accepted_at))),
+            duration_ms: millis(record.finished_at.since(record.accepted_at)),
+            overhead_us: record.overhead_us,
+            input_tokens: record.usage.input_total(),
+            output_tokens: record.usage.output_total(),
+            usage_source: record.usage_source.into(),
+            charge: record.currency.filter(|_| sees_money).map(|currency| Money::new(record.charge, currency)),
+        })
+    }
+}
+
+impl ChargeLine {
+    fn read(line: &tallygate_billing::ChargeLine, currency: Currency) -> Self {
+        Self {
+            class: line.class.to_string(),
+            priced_as: line.priced_as.to_string(),
+            tokens: line.tokens,
+            price_per_million: line.unit_price.to_per_million(),
+            amount: Money::new(line.amount, currency),
+        }
+    }
+}
+
+impl From<AttemptRecord> for Attempt {
+    fn from(record: AttemptRecord) -> Self {
+        Self {
+            upstream: record.upstream,
+            credential_id: record.credential_id,
+            status: record.status,
+            outcome: record.outcome,
+            reason: record.reason,
+            started_at: record.started_at,
+            duration_us: record.duration_us,
+        }
+    }
+}
+
+macro_rules! same_names {
+    ($ours:ident, $theirs:path: $($variant:ident)+) => {
+        impl From<$theirs> for $ours {
+            fn from(value: $theirs) -> Self {
+                match value { $(<$theirs>::$variant => Self::$variant,)+ }
+            }
+        }
+
+        impl From<$ours> for $theirs {
+            fn from(value: $ours) -> Self {
+                match value { $($ours::$variant => Self::$variant,)+ }
+            }
+        }
+    };
+}
+
+same_names!(Outcome, tallygate_billing::Outcome:
+    Ok ClientError RateLimited QuotaExceeded UpstreamError Timeout ClientGone Internal Crash);
+same_names!(UsageSource, tallygate_billing::UsageSource: Provider Estimated Crash None);

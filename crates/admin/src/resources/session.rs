@@ -1,18 +1,28 @@
 //! `/session`: signing in, staying in, signing out.
 
+use std::time::Duration;
+
+use axum::Extension;
 use axum::extract::State;
-use axum::response::Response;
-use secrecy::SecretString;
+use axum::response::{IntoResponse, Response};
+use http::{HeaderMap, StatusCode};
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use tallygate_billing::audit::{self, Actor};
+use tallygate_store::sessions::{self, Refresh};
+use tallygate_store::throttle::{self, Subject};
+use tallygate_store::upstreams::Status;
+use tallygate_store::{Tx, users};
 use tallygate_types::Timestamp;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
-use crate::AppState;
-use crate::auth::{Permission, Principal, Role};
+use crate::audit::RequestContext;
+use crate::auth::{ACCESS_SECONDS, Permission, Principal, PrincipalKind, Role, cookies};
 use crate::http_form::Body;
 use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
+use crate::{AppState, browser};
 
 pub fn add(routes: Routes) -> Routes {
     routes
@@ -49,28 +59,157 @@ pub struct SignIn {
 
 /// Signs in. Sets the session's cookies.
 #[utoipa::path(post, path = "/admin/v1/session", tag = "session", request_body = SignIn, responses((status = 201, body = Session)))]
-async fn create_session(State(state): State<AppState>, Body(body): Body<SignIn>) -> Result<Response> {
-    let _ = (state, body);
-    Err(Problem::unauthenticated())
+async fn create_session(
+    State(state): State<AppState>,
+    context: RequestContext,
+    headers: HeaderMap,
+    Body(body): Body<SignIn>,
+) -> Result<Response> {
+    browser::check_cookies_will_stick(&headers, &state.config.public_origin)?;
+    let subjects: Vec<Subject> =
+        [Some(Subject::Account(body.email.clone())), context.ip.map(Subject::Address)].into_iter().flatten().collect();
+    for subject in &subjects {
+        if let Some(wait) = throttle::wait(&state.store, subject, state.now()).await? {
+            return Err(throttled(wait));
+        }
+    }
+    // Whatever does not fit (no such user, a disabled one, a tenant's, a wrong password) takes as long and says the same.
+    let user = users::find_by_email(&state.store, &body.email).await?;
+    let user = user.filter(|user| user.status == Status::Active && Role::of_platform(user.role).is_some());
+    let hash = user.as_ref().map(|user| user.password_hash.clone());
+    let proven = state.passwords.verify(body.password, hash).await?;
+    let mut tx = state.store.begin().await?;
+    let Some(user) = user.filter(|_| proven) else {
+        for subject in &subjects {
+            throttle::note_failure(&mut tx, subject).await?;
+        }
+        tx.commit().await?;
+        return Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "invalid_credentials",
+            "The e-mail address or the password is wrong.",
+        ));
+    };
+    throttle::clear(&mut tx, &Subject::Account(body.email)).await?;
+    let response = begin(&state, &mut tx, &context, &user).await?;
+    tx.commit().await?;
+    Ok(response)
 }
 
 /// Who am I?
 #[utoipa::path(get, path = "/admin/v1/session", tag = "session", responses((status = 200, body = Session)))]
-async fn get_session(State(state): State<AppState>, principal: Principal) -> Result<axum::Json<Session>> {
-    let _ = (state, principal);
-    Err(Problem::unauthenticated())
+async fn get_session(State(state): State<AppState>, principal: Principal, headers: HeaderMap) -> Result<axum::Json<Session>> {
+    let (kind, id) = match &principal.kind {
+        PrincipalKind::User { user, .. } => ("user", user.to_string()),
+        PrincipalKind::Token { id } => ("admin_token", id.to_string()),
+    };
+    let claims = cookies::read(&headers, cookies::SESSION_COOKIE)
+        .filter(|_| matches!(principal.kind, PrincipalKind::User { .. }))
+        .and_then(|token| state.access_tokens.check(token, state.now()));
+    let expires_at = claims.map(|claims| Timestamp::from_micros(claims.exp.saturating_mul(1_000_000)));
+    Ok(axum::Json(Session {
+        id,
+        kind: kind.to_owned(),
+        name: principal.name,
+        role: principal.role,
+        permissions: principal.role.permissions(),
+        expires_at,
+    }))
 }
 
 /// Signs out. Works with an expired session too.
 #[utoipa::path(delete, path = "/admin/v1/session", tag = "session", responses((status = 204)))]
-async fn delete_session(State(state): State<AppState>) -> Result<Response> {
-    let _ = state;
-    Err(Problem::unauthenticated())
+async fn delete_session(
+    State(state): State<AppState>,
+    principal: Option<Extension<Principal>>,
+    context: RequestContext,
+    headers: HeaderMap,
+) -> Result<Response> {
+    let mut tx = state.store.begin().await?;
+    let ended = match principal.map(|Extension(principal)| principal) {
+        Some(principal) => match principal.kind {
+            PrincipalKind::User { session, .. } => Some((session, principal.actor())),
+            PrincipalKind::Token { .. } => None,
+        },
+        None => match cookies::read(&headers, cookies::REFRESH_COOKIE) {
+            Some(token) => match sessions::refresh(&mut tx, &SecretString::from(token)).await? {
+                Refresh::Rotated { session, user, .. } | Refresh::JustRotated { session, user } => {
+                    Some((session.id, Actor::user(user.id, user.email, user.role.as_str())))
+                }
+                Refresh::Reused { .. } | Refresh::Refused => None,
+            },
+            None => None,
+        },
+    };
+    if let Some((session, actor)) = ended {
+        sessions::revoke(&mut tx, session, "signed out").await?;
+        audit::record(&mut tx, context.event(actor, "session.ended", "session", &session.to_string())).await?;
+    }
+    tx.commit().await?;
+    let mut response = StatusCode::NO_CONTENT.into_response();
+    cookies::clear(response.headers_mut())?;
+    Ok(response)
 }
 
 /// Renews the session with its refresh cookie, which is replaced. A refresh token that was used before ends the session.
 #[utoipa::path(post, path = "/admin/v1/session:refresh", tag = "session", responses((status = 200, body = Session)))]
-async fn refresh_session(State(state): State<AppState>) -> Result<Response> {
-    let _ = state;
-    Err(Problem::unauthenticated())
+async fn refresh_session(State(state): State<AppState>, context: RequestContext, headers: HeaderMap) -> Result<Response> {
+    let token = cookies::read(&headers, cookies::REFRESH_COOKIE).ok_or_else(Problem::unauthenticated)?;
+    let mut tx = state.store.begin().await?;
+    let outcome = sessions::refresh(&mut tx, &SecretString::from(token)).await?;
+    if let Refresh::Reused { session, .. } = &outcome {
+        let actor = Actor::system("session");
+        audit::record(&mut tx, context.event(actor, "session.reuse_detected", "session", &session.to_string())).await?;
+    }
+    tx.commit().await?;
+    match outcome {
+        Refresh::Rotated { session, user, token } => signed_in(&state, StatusCode::OK, &session, &user, Some(&token)),
+        Refresh::JustRotated { session, user } => signed_in(&state, StatusCode::OK, &session, &user, None),
+        Refresh::Reused { .. } | Refresh::Refused => {
+            let mut response = Problem::unauthenticated().into_response();
+            cookies::clear(response.headers_mut())?;
+            Ok(response)
+        }
+    }
+}
+
+/// Begins a session for somebody who has just proven who they are.
+pub async fn begin(state: &AppState, tx: &mut Tx, context: &RequestContext, user: &users::User) -> Result<Response> {
+    let ip = context.ip.map(|ip| ip.to_string());
+    let (session, token) = sessions::create(tx, user, ip.as_deref(), context.user_agent.as_deref()).await?;
+    let actor = Actor::user(user.id, &user.email, user.role.as_str());
+    audit::record(tx, context.event(actor, "session.created", "session", &session.id.to_string())).await?;
+    signed_in(state, StatusCode::CREATED, &session, user, Some(&token))
+}
+
+fn signed_in(
+    state: &AppState,
+    status: StatusCode,
+    session: &sessions::Session,
+    user: &users::User,
+    refresh: Option<&SecretString>,
+) -> Result<Response> {
+    let role = Role::of_platform(user.role).ok_or_else(Problem::unauthenticated)?;
+    let now = state.now();
+    let (access, expires_at) = state.access_tokens.sign(user.id, session.id, session.session_epoch, now)?;
+    let body = Session {
+        id: user.id.to_string(),
+        kind: "user".to_owned(),
+        name: user.email.clone(),
+        role,
+        permissions: role.permissions(),
+        expires_at: Some(expires_at),
+    };
+    let mut response = (status, axum::Json(body)).into_response();
+    cookies::set_access(response.headers_mut(), &access, ACCESS_SECONDS)?;
+    if let Some(refresh) = refresh {
+        let lives = session.idle_expires_at.min(session.expires_at).seconds() - now.seconds();
+        cookies::set_refresh(response.headers_mut(), refresh.expose_secret(), lives)?;
+    }
+    Ok(response)
+}
+
+fn throttled(wait: Duration) -> Problem {
+    let seconds = wait.as_secs().max(1);
+    Problem::too_many("too_many_attempts", format!("Too many failed attempts; try again in {seconds} s."), seconds)
 }

@@ -1,17 +1,20 @@
 //! `/tenants`: the customers of the installation.
 
 use axum::extract::State;
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use tallygate_store::TenantScope;
+use tallygate_store::tenants::{self, TenantFilter, TenantSettings};
 use tallygate_types::{TenantId, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::AppState;
-use crate::audit::Change;
+use crate::audit::{Change, Target};
 use crate::auth::Permission;
-use crate::form::{Budget, Limits, LimitsPatch, NewLimits};
-use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned};
-use crate::problem::{Problem, Result};
+use crate::form::{Budget, Limits, LimitsPatch, ManagedBy, NewLimits};
+use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned, page_request};
+use crate::problem::Result;
 use crate::routes::{Access, Routes};
 
 pub fn add(routes: Routes) -> Routes {
@@ -20,6 +23,7 @@ pub fn add(routes: Routes) -> Routes {
         .add(Access::Needs(Permission::TenantsWrite), routes!(create_tenant))
         .add(Access::Needs(Permission::TenantsRead), routes!(get_tenant))
         .add(Access::Needs(Permission::TenantsWrite), routes!(update_tenant))
+        .add(Access::Needs(Permission::TenantsWrite), routes!(delete_tenant))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -50,6 +54,7 @@ pub struct Tenant {
     /// Public model names the tenant may call; null is all.
     #[schema(required = true)]
     pub allowed_models: Option<Vec<String>>,
+    pub managed_by: ManagedBy,
     pub version: i64,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -66,8 +71,8 @@ impl Versioned for Tenant {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TenantCreate {
-    /// Lower-case letters, digits and hyphens; at most 63.
-    #[schema(example = "acme", max_length = 63)]
+    /// Printable, on one line; at most 200 characters.
+    #[schema(example = "acme", max_length = 200)]
     pub name: String,
     /// An IANA time zone; `UTC` if absent.
     pub time_zone: Option<String>,
@@ -103,6 +108,10 @@ pub struct TenantPatch {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListTenants {
+    #[param(inline)]
+    status: Option<TenantStatus>,
+    /// Part of the name.
+    q: Option<String>,
     /// Items of the page, 1 to 200.
     #[param(default = 50, minimum = 1, maximum = 200)]
     limit: Option<u32>,
@@ -114,24 +123,34 @@ pub struct ListTenants {
 #[utoipa::path(get, path = "/admin/v1/tenants", tag = "tenants", params(ListTenants),
     responses((status = 200, body = Page<Tenant>)))]
 async fn list_tenants(State(state): State<AppState>, Params(query): Params<ListTenants>) -> Result<axum::Json<Page<Tenant>>> {
-    let _ = (state, query.limit, query.after);
-    Err(Problem::not_found("tenant"))
+    let filter = TenantFilter { status: query.status.map(Into::into), search: query.q };
+    let page = tenants::list(&state.store, TenantScope::All, &filter, &page_request(query.limit, query.after)?).await?;
+    Ok(axum::Json(Page::of(page, Tenant::from)))
 }
 
 /// Creates a tenant.
 #[utoipa::path(post, path = "/admin/v1/tenants", tag = "tenants", request_body = TenantCreate,
     responses((status = 201, body = Tenant)))]
 async fn create_tenant(State(state): State<AppState>, change: Change, Body(body): Body<TenantCreate>) -> Result<Created<Tenant>> {
-    let _ = (state, change, body);
-    Err(Problem::not_found("tenant"))
+    let settings = TenantSettings {
+        time_zone: body.time_zone.unwrap_or_else(|| "UTC".to_owned()),
+        limits: Limits::from(body.limits).checked("/limits")?,
+        budget: body.budget.map(Into::into),
+        allowed_models: body.allowed_models,
+        ..TenantSettings::named(body.name)
+    };
+    let mut tx = state.store.begin().await?;
+    let tenant = Tenant::from(tenants::create(&mut tx, &settings).await?);
+    change.created(&mut tx, target(&tenant), &tenant).await?;
+    tx.commit().await?;
+    Ok(Created { location: format!("/admin/v1/tenants/{}", tenant.id), resource: tenant })
 }
 
 /// Reads a tenant.
 #[utoipa::path(get, path = "/admin/v1/tenants/{id}", tag = "tenants", params(("id" = String, Path)),
     responses((status = 200, body = Tenant)))]
 async fn get_tenant(State(state): State<AppState>, Path(id): Path<TenantId>) -> Result<Found<Tenant>> {
-    let _ = (state, id);
-    Err(Problem::not_found("tenant"))
+    Ok(Found(tenants::get(&state.store, TenantScope::All, id).await?.into()))
 }
 
 /// Changes a tenant: its name, limits, budget or models; suspends or resumes it.
@@ -145,6 +164,75 @@ async fn update_tenant(
     change: Change,
     Body(body): Body<TenantPatch>,
 ) -> Result<Found<Tenant>> {
-    let _ = (state, id, expected, change, body);
-    Err(Problem::not_found("tenant"))
+    let mut tx = state.store.begin().await?;
+    let current = tenants::get(&mut tx, TenantScope::All, id).await?;
+    let before = Tenant::from(current.clone());
+    expected.check(&before, before.managed_by)?;
+    let settings = TenantSettings {
+        name: body.name.unwrap_or(current.name),
+        status: body.status.map_or(current.status, Into::into),
+        suspended_message: body.suspended_message.apply(current.suspended_message),
+        time_zone: body.time_zone.unwrap_or(current.time_zone),
+        limits: body.limits.apply(current.limits.into()).checked("/limits")?,
+        budget: body.budget.map(Into::into).apply(current.budget),
+        allowed_models: body.allowed_models.apply(current.allowed_models),
+    };
+    let after = Tenant::from(tenants::update(&mut tx, id, expected.0, &settings).await?);
+    change.updated(&mut tx, target(&after), &before, &after).await?;
+    tx.commit().await?;
+    Ok(Found(after))
+}
+
+/// Deletes a tenant nothing hangs on. One that ever had a key is suspended instead, so that its usage keeps its name.
+#[utoipa::path(delete, path = "/admin/v1/tenants/{id}", tag = "tenants",
+    params(("id" = String, Path), ("If-Match" = String, Header, description = "The ETag of the version read.")),
+    responses((status = 204)))]
+async fn delete_tenant(
+    State(state): State<AppState>,
+    Path(id): Path<TenantId>,
+    expected: IfMatch,
+    change: Change,
+) -> Result<StatusCode> {
+    let mut tx = state.store.begin().await?;
+    let before = Tenant::from(tenants::get(&mut tx, TenantScope::All, id).await?);
+    expected.check(&before, before.managed_by)?;
+    tenants::delete(&mut tx, id, expected.0).await?;
+    change.deleted(&mut tx, target(&before), &before).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn target(tenant: &Tenant) -> Target<'_> {
+    Target { kind: "tenant", id: tenant.id.to_string(), name: &tenant.name, tenant: Some(tenant.id) }
+}
+
+impl From<tenants::Tenant> for Tenant {
+    fn from(row: tenants::Tenant) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            status: match row.status {
+                tenants::TenantStatus::Active => TenantStatus::Active,
+                tenants::TenantStatus::Suspended => TenantStatus::Suspended,
+            },
+            suspended_message: row.suspended_message,
+            time_zone: row.time_zone,
+            limits: row.limits.into(),
+            budget: row.budget.map(Into::into),
+            allowed_models: row.allowed_models,
+            managed_by: row.managed_by.into(),
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
+}
+
+impl From<TenantStatus> for tenants::TenantStatus {
+    fn from(status: TenantStatus) -> Self {
+        match status {
+            TenantStatus::Active => Self::Active,
+            TenantStatus::Suspended => Self::Suspended,
+        }
+    }
 }

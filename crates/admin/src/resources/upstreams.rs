@@ -1,17 +1,23 @@
 //! `/upstreams`: the providers requests are sent to.
 
+use std::time::Instant;
+
 use axum::extract::State;
+use http::StatusCode;
 use serde::{Deserialize, Serialize};
+use tallygate_store::credentials;
+use tallygate_store::upstreams::{self, Status, UpstreamFilter, UpstreamSettings};
 use tallygate_types::{CredentialId, Timestamp, UpstreamId};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use super::credentials::{Credential, CredentialCreate};
 use crate::AppState;
-use crate::audit::Change;
+use crate::audit::{Change, Target};
 use crate::auth::Permission;
-use crate::form::Dialect;
-use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned};
+use crate::form::{Dialect, Enabled, ManagedBy, millis};
+use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned, page_request};
+use crate::probe::{ProbeRequest, ProbeStep};
 use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
 
@@ -25,25 +31,21 @@ pub fn add(routes: Routes) -> Routes {
         .add(Access::Needs(Permission::UpstreamsTest), routes!(test_upstream))
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum UpstreamStatus {
-    Active,
-    /// No request is sent to it.
-    Disabled,
-}
-
-/// How long to wait for an upstream.
+/// How long to wait for an upstream; null takes the gateway's default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Timeouts {
     /// To connect, TLS included.
-    pub connect_ms: u64,
+    #[schema(required = true)]
+    pub connect_ms: Option<u64>,
     /// From sending the request to the first byte of the answer.
-    pub first_byte_ms: u64,
+    #[schema(required = true)]
+    pub first_byte_ms: Option<u64>,
     /// Between two pieces of a stream.
-    pub idle_ms: u64,
+    #[schema(required = true)]
+    pub stream_idle_ms: Option<u64>,
     /// For the whole exchange.
-    pub total_ms: u64,
+    #[schema(required = true)]
+    pub total_ms: Option<u64>,
 }
 
 /// A change of timeouts: absent leaves, null goes back to the default.
@@ -58,7 +60,7 @@ pub struct TimeoutsPatch {
     pub first_byte_ms: Patch<u64>,
     #[serde(default)]
     #[schema(value_type = Option<u64>, minimum = 1)]
-    pub idle_ms: Patch<u64>,
+    pub stream_idle_ms: Patch<u64>,
     #[serde(default)]
     #[schema(value_type = Option<u64>, minimum = 1)]
     pub total_ms: Patch<u64>,
@@ -77,9 +79,10 @@ pub struct Upstream {
     /// The outbound proxy, its password masked.
     #[schema(required = true, example = "socks5://127.0.0.1:1080")]
     pub proxy: Option<String>,
-    pub status: UpstreamStatus,
+    pub status: Enabled,
     pub timeouts: Timeouts,
     pub credentials: Vec<Credential>,
+    pub managed_by: ManagedBy,
     pub version: i64,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -96,8 +99,8 @@ impl Versioned for Upstream {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamCreate {
-    /// Lower-case letters, digits and hyphens; at most 63.
-    #[schema(max_length = 63)]
+    /// Printable, on one line; at most 200 characters.
+    #[schema(max_length = 200)]
     pub name: String,
     pub dialect: Dialect,
     /// `http` or `https`, with or without the version segment. May be private; never a cloud's metadata address.
@@ -120,7 +123,7 @@ pub struct UpstreamPatch {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub proxy: Patch<String>,
-    pub status: Option<UpstreamStatus>,
+    pub status: Option<Enabled>,
     #[serde(default)]
     #[schema(required = false)]
     pub timeouts: TimeoutsPatch,
@@ -130,6 +133,12 @@ pub struct UpstreamPatch {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListUpstreams {
+    #[param(inline)]
+    status: Option<Enabled>,
+    #[param(inline)]
+    dialect: Option<Dialect>,
+    /// Part of the name.
+    q: Option<String>,
     /// Items of the page, 1 to 200.
     #[param(default = 50, minimum = 1, maximum = 200)]
     limit: Option<u32>,
@@ -193,8 +202,16 @@ async fn list_upstreams(
     State(state): State<AppState>,
     Params(query): Params<ListUpstreams>,
 ) -> Result<axum::Json<Page<Upstream>>> {
-    let _ = (state, query.limit, query.after);
-    Err(Problem::not_found("upstream"))
+    let filter = UpstreamFilter { status: query.status.map(Into::into), dialect: query.dialect.map(Into::into), search: query.q };
+    let page = upstreams::list(&state.store, &filter, &page_request(query.limit, query.after)?).await?;
+    let mut credentials = std::collections::HashMap::new();
+    for upstream in &page.data {
+        credentials.insert(upstream.id, credentials::list(&state.store, upstream.id).await?);
+    }
+    Ok(axum::Json(Page::of(page, |row| {
+        let own = credentials.remove(&row.id).unwrap_or_default();
+        Upstream::read(row, own)
+    })))
 }
 
 /// Creates an upstream, with its first credentials if given.
@@ -205,16 +222,36 @@ async fn create_upstream(
     change: Change,
     Body(body): Body<UpstreamCreate>,
 ) -> Result<Created<Upstream>> {
-    let _ = (state, change, body);
-    Err(Problem::not_found("upstream"))
+    if !body.credentials.is_empty() && !change.principal.may(Permission::UpstreamSecretsWrite) {
+        return Err(Problem::forbidden(Permission::UpstreamSecretsWrite));
+    }
+    let settings = UpstreamSettings {
+        proxy: body.proxy,
+        timeouts: body.timeouts.apply(upstreams::Timeouts::default()),
+        ..UpstreamSettings::at(body.name, body.dialect.into(), body.base_url)
+    };
+    let mut tx = state.store.begin().await?;
+    let row = upstreams::create(&mut tx, &settings).await?;
+    let mut made = Vec::new();
+    for (index, credential) in body.credentials.into_iter().enumerate() {
+        let new = credential.into_new(row.id);
+        let stored =
+            credentials::create(&mut tx, &new).await.map_err(|error| Problem::within(error, &format!("/credentials/{index}")))?;
+        made.push(stored);
+    }
+    let upstream = Upstream::read(row, made);
+    change.created(&mut tx, target(&upstream), &upstream).await?;
+    tx.commit().await?;
+    Ok(Created { location: format!("/admin/v1/upstreams/{}", upstream.id), resource: upstream })
 }
 
 /// Reads an upstream.
 #[utoipa::path(get, path = "/admin/v1/upstreams/{id}", tag = "upstreams", params(("id" = String, Path)),
     responses((status = 200, body = Upstream)))]
 async fn get_upstream(State(state): State<AppState>, Path(id): Path<UpstreamId>) -> Result<Found<Upstream>> {
-    let _ = (state, id);
-    Err(Problem::not_found("upstream"))
+    let row = upstreams::get(&state.store, id).await?;
+    let own = credentials::list(&state.store, id).await?;
+    Ok(Found(Upstream::read(row, own)))
 }
 
 /// Changes an upstream; its dialect stays.
@@ -228,8 +265,23 @@ async fn update_upstream(
     change: Change,
     Body(body): Body<UpstreamPatch>,
 ) -> Result<Found<Upstream>> {
-    let _ = (state, id, expected, change, body);
-    Err(Problem::not_found("upstream"))
+    let mut tx = state.store.begin().await?;
+    let current = upstreams::get(&mut tx, id).await?;
+    let own = credentials::list(&mut tx, id).await?;
+    let before = Upstream::read(current.clone(), own.clone());
+    expected.check(&before, before.managed_by)?;
+    let settings = UpstreamSettings {
+        name: body.name.unwrap_or(current.name),
+        dialect: current.dialect,
+        base_url: body.base_url.unwrap_or(current.base_url),
+        proxy: body.proxy.apply(current.proxy),
+        status: body.status.map_or(current.status, Into::into),
+        timeouts: body.timeouts.apply(current.timeouts),
+    };
+    let after = Upstream::read(upstreams::update(&mut tx, id, expected.0, &settings).await?, own);
+    change.updated(&mut tx, target(&after), &before, &after).await?;
+    tx.commit().await?;
+    Ok(Found(after))
 }
 
 /// Deletes an upstream and its credentials. Refused with 409 while a model has a target there.
@@ -241,9 +293,15 @@ async fn delete_upstream(
     Path(id): Path<UpstreamId>,
     expected: IfMatch,
     change: Change,
-) -> Result<http::StatusCode> {
-    let _ = (state, id, expected, change);
-    Err(Problem::not_found("upstream"))
+) -> Result<StatusCode> {
+    let mut tx = state.store.begin().await?;
+    let row = upstreams::get(&mut tx, id).await?;
+    let before = Upstream::read(row, credentials::list(&mut tx, id).await?);
+    expected.check(&before, before.managed_by)?;
+    upstreams::delete(&mut tx, id, expected.0).await?;
+    change.deleted(&mut tx, target(&before), &before).await?;
+    tx.commit().await?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// Tests the way to an upstream layer by layer, ending with one small request if a model is known.
@@ -255,6 +313,114 @@ async fn test_upstream(
     change: Change,
     Body(body): Body<UpstreamTest>,
 ) -> Result<axum::Json<TestReport>> {
-    let _ = (state, id, change, body);
-    Err(Problem::not_found("upstream"))
+    let request = probe_request(&state, id, &body).await?;
+    let model = request.model.clone();
+    let started = Instant::now();
+    let steps = state.probe.probe(request).await;
+    let report = TestReport {
+        ok: !steps.is_empty() && steps.iter().all(|step| step.ok),
+        duration_ms: millis(started.elapsed()),
+        model,
+        steps: steps.into_iter().map(TestStep::from).collect(),
+    };
+    // It spends the operator's money and uses a secret, so the trail knows of it.
+    let mut tx = state.store.begin().await?;
+    let name = upstreams::get(&mut tx, id).await?.name;
+    let target = Target { kind: "upstream", id: id.to_string(), name: &name, tenant: None };
+    change.record(&mut tx, "upstream.tested", target, None::<&TestReport>, Some(&report)).await?;
+    tx.commit().await?;
+    Ok(axum::Json(report))
+}
+
+/// What to test with: the credential and the model that were asked for, or else the first there are.
+async fn probe_request(state: &AppState, id: UpstreamId, body: &UpstreamTest) -> Result<ProbeRequest> {
+    let upstream = upstreams::get(&state.store, id).await?;
+    let own = credentials::list(&state.store, id).await?;
+    let credential = match body.credential_id {
+        Some(wanted) => Some(
+            own.iter()
+                .find(|one| one.id == wanted)
+                .ok_or_else(|| Problem::invalid_field("/credential_id", "unknown", "This upstream has no such credential."))?,
+        ),
+        None => own.iter().find(|one| one.status == Status::Active).or_else(|| own.first()),
+    };
+    let snapshot = state.store.snapshot().await?;
+    // Only the snapshot opens the proxy of a credential, and it leaves out what is disabled.
+    let entry = snapshot
+        .upstreams
+        .get(&id)
+        .and_then(|entry| entry.credentials.iter().find(|one| credential.is_some_and(|credential| credential.id == one.id)));
+    let (secret, proxy) = match (entry, credential) {
+        (Some(entry), _) => (Some(entry.secret.clone()), entry.proxy.clone()),
+        (None, Some(credential)) => {
+            (Some(credentials::open_secret(&state.store, credential.id).await?), credential.proxy.clone())
+        }
+        (None, None) => (None, None),
+    };
+    let proxy = match proxy {
+        Some(proxy) => Some(proxy),
+        None => upstreams::open_proxy(&state.store, id).await?,
+    };
+    let model = body.model.clone().or_else(|| {
+        let mut models: Vec<_> = snapshot.models.values().collect();
+        models.sort_by(|a, b| a.name.cmp(&b.name));
+        models
+            .into_iter()
+            .flat_map(|model| &model.targets)
+            .find(|target| target.upstream.id == id)
+            .map(|target| target.upstream_model.clone())
+    });
+    Ok(ProbeRequest {
+        dialect: upstream.dialect,
+        base_url: upstream.base_url,
+        proxy,
+        secret,
+        model,
+        stream: body.stream.unwrap_or(true),
+    })
+}
+
+fn target(upstream: &Upstream) -> Target<'_> {
+    Target { kind: "upstream", id: upstream.id.to_string(), name: &upstream.name, tenant: None }
+}
+
+impl From<ProbeStep> for TestStep {
+    fn from(step: ProbeStep) -> Self {
+        Self { step: step.name, ok: step.ok, duration_ms: millis(step.duration), detail: step.detail, fix: step.fix }
+    }
+}
+
+impl TimeoutsPatch {
+    fn apply(self, current: upstreams::Timeouts) -> upstreams::Timeouts {
+        upstreams::Timeouts {
+            connect_ms: self.connect_ms.apply(current.connect_ms),
+            first_byte_ms: self.first_byte_ms.apply(current.first_byte_ms),
+            stream_idle_ms: self.stream_idle_ms.apply(current.stream_idle_ms),
+            total_ms: self.total_ms.apply(current.total_ms),
+        }
+    }
+}
+
+impl Upstream {
+    fn read(row: upstreams::Upstream, own: Vec<credentials::Credential>) -> Self {
+        Self {
+            id: row.id,
+            name: row.name,
+            dialect: row.dialect.into(),
+            base_url: row.base_url,
+            proxy: row.proxy,
+            status: row.status.into(),
+            timeouts: Timeouts {
+                connect_ms: row.timeouts.connect_ms,
+                first_byte_ms: row.timeouts.first_byte_ms,
+                stream_idle_ms: row.timeouts.stream_idle_ms,
+                total_ms: row.timeouts.total_ms,
+            },
+            credentials: own.into_iter().map(Into::into).collect(),
+            managed_by: row.managed_by.into(),
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        }
+    }
 }

@@ -1,17 +1,30 @@
 //! `/usage`: sums over time, read from rollups.
 
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use tallygate_types::{ApiKeyId, TenantId, Timestamp};
+use tallygate_billing::usage::{self, SumFilter, UsageSum};
+use tallygate_store::{StoreError, TenantScope, keys, tenants};
+use tallygate_types::{ApiKeyId, TenantId, Timestamp, UpstreamId};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::AppState;
 use crate::auth::{Permission, Principal};
-use crate::form::{Money, Usage};
-use crate::http_form::Params;
-use crate::problem::{Problem, Result};
+use crate::form::{Money, Usage, charges};
+use crate::http_form::{Params, invalid_parameter};
+use crate::problem::Result;
 use crate::routes::{Access, Routes};
+
+/// The range when `from` is absent: a day.
+const DEFAULT_RANGE_MICROS: i64 = 24 * 3_600 * 1_000_000;
+/// Ranges up to this are shown by the hour unless asked otherwise.
+const HOURLY_UP_TO: Duration = Duration::from_hours(7 * 24);
+/// Points of one answer at most.
+const MAX_POINTS: usize = 20_000;
+const MICROS_PER_MILLI: u64 = 1_000;
 
 pub fn add(routes: Routes) -> Routes {
     routes.add(Access::Needs(Permission::UsageRead), routes!(get_usage))
@@ -21,8 +34,8 @@ pub fn add(routes: Routes) -> Routes {
 #[serde(rename_all = "snake_case")]
 pub enum Bucket {
     Hour,
+    /// Days of the time zone asked for.
     Day,
-    Month,
     /// One sum over the whole range.
     Total,
 }
@@ -41,10 +54,10 @@ pub enum GroupBy {
 /// Counts of one bucket and one group.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct UsagePoint {
-    /// When the bucket begins, UTC.
+    /// When the bucket begins.
     #[schema(value_type = String, format = DateTime)]
     pub start: Timestamp,
-    /// The group's id or, for models and outcomes, its name; null when not grouped.
+    /// The group's id (tenants, keys) or its name (models, upstreams, outcomes); null when not grouped.
     #[schema(required = true)]
     pub group: Option<String>,
     /// What people call the group.
@@ -58,6 +71,14 @@ pub struct UsagePoint {
     pub output_tokens: u64,
     /// Charges by currency; empty without the permission `money.read`.
     pub charges: Vec<Money>,
+    #[schema(required = true)]
+    pub mean_duration_ms: Option<u64>,
+    /// Over the requests that got an answer.
+    #[schema(required = true)]
+    pub mean_first_byte_ms: Option<u64>,
+    /// What the gateway itself added.
+    #[schema(required = true)]
+    pub mean_overhead_us: Option<u64>,
 }
 
 /// A series of sums. Buckets in which nothing happened are left out.
@@ -96,15 +117,97 @@ pub struct GetUsage {
     key_id: Option<ApiKeyId>,
     /// The model asked for.
     model: Option<String>,
+    #[param(value_type = Option<String>)]
+    upstream_id: Option<UpstreamId>,
+    /// The IANA time zone in which days begin; `UTC` if absent.
+    time_zone: Option<String>,
 }
 
-/// Sums requests, tokens and charges over time.
+/// Sums requests, tokens and charges over time. The range is widened to whole hours.
 #[utoipa::path(get, path = "/admin/v1/usage", tag = "usage", params(GetUsage), responses((status = 200, body = UsageReport)))]
 async fn get_usage(
     State(state): State<AppState>,
     principal: Principal,
     Params(query): Params<GetUsage>,
 ) -> Result<axum::Json<UsageReport>> {
-    let _ = (state, principal, query);
-    Err(Problem::not_found("usage"))
+    let to = query.to.unwrap_or_else(|| state.now());
+    let from = query.from.unwrap_or_else(|| Timestamp::from_micros(to.micros().saturating_sub(DEFAULT_RANGE_MICROS)));
+    if from >= to {
+        return Err(invalid_parameter("to", "out_of_range", "`to` must be later than `from`."));
+    }
+    let bucket = query.bucket.unwrap_or(if to.since(from) <= HOURLY_UP_TO { Bucket::Hour } else { Bucket::Day });
+    let group_by = query.group_by.unwrap_or(GroupBy::None);
+    let filter =
+        SumFilter { from, to, tenant: query.tenant_id, key: query.key_id, model: query.model, upstream: query.upstream_id };
+    let group = match group_by {
+        GroupBy::None => None,
+        GroupBy::Tenant => Some(usage::GroupBy::Tenant),
+        GroupBy::Key => Some(usage::GroupBy::Key),
+        GroupBy::Model => Some(usage::GroupBy::Model),
+        GroupBy::Upstream => Some(usage::GroupBy::Upstream),
+        GroupBy::Outcome => Some(usage::GroupBy::Outcome),
+    };
+    let zone = query.time_zone.as_deref().unwrap_or("UTC");
+    let series = |bucket| usage::series(&state.store, TenantScope::All, &filter, bucket, group, zone);
+    let mut points: Vec<(Timestamp, UsageSum)> = match bucket {
+        Bucket::Hour => series(usage::Bucket::Hour).await?.into_iter().map(|point| (point.at, point.sum)).collect(),
+        Bucket::Day => series(usage::Bucket::Day).await?.into_iter().map(|point| (point.at, point.sum)).collect(),
+        Bucket::Total => {
+            let sums = usage::totals(&state.store, TenantScope::All, &filter, group).await?;
+            sums.into_iter().map(|sum| (from, sum)).collect()
+        }
+    };
+    let truncated = points.len() > MAX_POINTS;
+    points.truncate(MAX_POINTS);
+    let names = group_names(&state, group_by, points.iter().filter_map(|(_, sum)| sum.group.as_deref())).await?;
+    let sees_money = principal.may(Permission::MoneyRead);
+    let data = points.into_iter().map(|(start, sum)| UsagePoint::read(start, sum, &names, sees_money)).collect();
+    Ok(axum::Json(UsageReport { from, to, bucket, group_by, data, truncated }))
+}
+
+/// What people call the members of a group; models, upstreams and outcomes are called what they are.
+pub async fn group_names<'a>(
+    state: &AppState,
+    group_by: GroupBy,
+    groups: impl Iterator<Item = &'a str>,
+) -> Result<HashMap<String, String>> {
+    let mut names = HashMap::new();
+    for group in groups.map(str::to_owned).collect::<HashSet<_>>() {
+        let found = match group_by {
+            GroupBy::Tenant => match group.parse::<TenantId>() {
+                Ok(id) => tenants::get(&state.store, TenantScope::All, id).await.map(|tenant| tenant.name),
+                Err(_) => continue,
+            },
+            GroupBy::Key => match group.parse::<ApiKeyId>() {
+                Ok(id) => keys::get(&state.store, TenantScope::All, id).await.map(|key| key.name),
+                Err(_) => continue,
+            },
+            GroupBy::None | GroupBy::Model | GroupBy::Upstream | GroupBy::Outcome => Ok(group.clone()),
+        };
+        match found {
+            Ok(name) => drop(names.insert(group, name)),
+            Err(StoreError::NotFound { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(names)
+}
+
+impl UsagePoint {
+    fn read(start: Timestamp, sum: UsageSum, names: &HashMap<String, String>, sees_money: bool) -> Self {
+        Self {
+            start,
+            group_name: sum.group.as_ref().and_then(|group| names.get(group).cloned()),
+            requests: sum.requests,
+            errors: sum.errors,
+            usage: Usage::from(&sum.usage),
+            input_tokens: sum.usage.input_total(),
+            output_tokens: sum.usage.output_total(),
+            charges: charges(&sum.charge, sees_money),
+            mean_duration_ms: (sum.duration_us / MICROS_PER_MILLI).checked_div(sum.requests),
+            mean_first_byte_ms: (sum.first_byte_us / MICROS_PER_MILLI).checked_div(sum.first_byte_count),
+            mean_overhead_us: sum.overhead_us.checked_div(sum.requests),
+            group: sum.group,
+        }
+    }
 }

@@ -1,16 +1,21 @@
 //! `/users`: the staff who sign in to the dashboard.
 
 use axum::extract::State;
+use http::StatusCode;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use tallygate_store::TenantScope;
+use tallygate_store::upstreams::Status;
+use tallygate_store::users::{self, NewUser, UserFilter, UserSettings};
 use tallygate_types::{Timestamp, UserId};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::AppState;
-use crate::audit::Change;
-use crate::auth::{Permission, Role};
-use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Path, Versioned};
+use crate::audit::{Change, Target};
+use crate::auth::{Permission, Principal, PrincipalKind, Role, password};
+use crate::form::Enabled;
+use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Path, Versioned, page_request};
 use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
 
@@ -30,6 +35,10 @@ pub struct User {
     pub email: String,
     pub name: String,
     pub role: Role,
+    /// A disabled person cannot sign in.
+    pub status: Enabled,
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
+    pub last_login_at: Option<Timestamp>,
     pub version: i64,
     #[schema(value_type = String, format = DateTime)]
     pub created_at: Timestamp,
@@ -47,8 +56,8 @@ impl Versioned for User {
 #[serde(deny_unknown_fields)]
 pub struct UserCreate {
     pub email: String,
-    /// Printable, at most 100 characters.
-    #[schema(max_length = 100)]
+    /// Printable, on one line; at most 200 characters.
+    #[schema(max_length = 200)]
     pub name: String,
     pub role: Role,
     /// 15 to 128 characters.
@@ -62,6 +71,8 @@ pub struct UserPatch {
     pub name: Option<String>,
     /// A new role ends the person's sessions.
     pub role: Option<Role>,
+    /// Disabling ends the person's sessions.
+    pub status: Option<Enabled>,
     /// A new password ends the person's sessions.
     #[schema(value_type = Option<String>, write_only, min_length = 15, max_length = 128)]
     pub password: Option<SecretString>,
@@ -71,6 +82,8 @@ pub struct UserPatch {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListUsers {
+    /// Part of the name or of the address.
+    q: Option<String>,
     /// Items of the page, 1 to 200.
     #[param(default = 50, minimum = 1, maximum = 200)]
     limit: Option<u32>,
@@ -78,29 +91,46 @@ pub struct ListUsers {
     after: Option<String>,
 }
 
-/// Lists the staff.
+/// Lists the staff, newest first.
 #[utoipa::path(get, path = "/admin/v1/users", tag = "users", params(ListUsers), responses((status = 200, body = Page<User>)))]
 async fn list_users(State(state): State<AppState>, Params(query): Params<ListUsers>) -> Result<axum::Json<Page<User>>> {
-    let _ = (state, query.limit, query.after);
-    Err(Problem::not_found("user"))
+    let filter = UserFilter { search: query.q, ..UserFilter::default() };
+    let page = users::list(&state.store, TenantScope::All, &filter, &page_request(query.limit, query.after)?).await?;
+    let next = page.next.map(|cursor| cursor.to_string());
+    Ok(axum::Json(Page::new(page.data.into_iter().filter_map(User::read).collect(), next)))
 }
 
 /// Adds a person. Nobody but an owner can add owners or admins.
 #[utoipa::path(post, path = "/admin/v1/users", tag = "users", request_body = UserCreate, responses((status = 201, body = User)))]
 async fn create_user(State(state): State<AppState>, change: Change, Body(body): Body<UserCreate>) -> Result<Created<User>> {
-    let _ = (state, change, body);
-    Err(Problem::not_found("user"))
+    check_may_manage(&change.principal, body.role)?;
+    password::check_new("/password", &body.password, &body.email).map_err(|error| Problem::invalid(vec![error]))?;
+    let new = NewUser {
+        settings: UserSettings {
+            email: body.email,
+            name: body.name,
+            role: body.role.into(),
+            tenant_id: None,
+            status: Status::Active,
+        },
+        password_hash: state.passwords.hash(body.password).await?,
+    };
+    let mut tx = state.store.begin().await?;
+    let user = User::read(users::create(&mut tx, &new).await?).ok_or_else(|| Problem::not_found("user"))?;
+    change.created(&mut tx, target(&user), &user).await?;
+    tx.commit().await?;
+    Ok(Created { location: format!("/admin/v1/users/{}", user.id), resource: user })
 }
 
 /// Reads a person.
 #[utoipa::path(get, path = "/admin/v1/users/{id}", tag = "users", params(("id" = String, Path)),
     responses((status = 200, body = User)))]
 async fn get_user(State(state): State<AppState>, Path(id): Path<UserId>) -> Result<Found<User>> {
-    let _ = (state, id);
-    Err(Problem::not_found("user"))
+    let row = users::get(&state.store, TenantScope::All, id).await?;
+    User::read(row).map(Found).ok_or_else(|| Problem::not_found("user"))
 }
 
-/// Changes a person's name, role or password.
+/// Changes a person's name, role or password, or takes their access away.
 #[utoipa::path(patch, path = "/admin/v1/users/{id}", tag = "users",
     params(("id" = String, Path), ("If-Match" = String, Header, description = "The ETag of the version read.")),
     request_body = UserPatch, responses((status = 200, body = User)))]
@@ -111,6 +141,69 @@ async fn update_user(
     change: Change,
     Body(body): Body<UserPatch>,
 ) -> Result<Found<User>> {
-    let _ = (state, id, expected, change, body);
-    Err(Problem::not_found("user"))
+    // Hashed before the transaction begins: it takes long, and SQLite has one writer.
+    let hash = match &body.password {
+        Some(password) => {
+            let row = users::get(&state.store, TenantScope::All, id).await?;
+            password::check_new("/password", password, &row.email).map_err(|error| Problem::invalid(vec![error]))?;
+            Some(state.passwords.hash(password.clone()).await?)
+        }
+        None => None,
+    };
+    let mut tx = state.store.begin().await?;
+    let row = users::get(&mut tx, TenantScope::All, id).await?;
+    let before = User::read(row.clone()).ok_or_else(|| Problem::not_found("user"))?;
+    let is_self = matches!(change.principal.kind, PrincipalKind::User { user, .. } if user == id);
+    let (role, status) = (body.role.unwrap_or(before.role), body.status.unwrap_or(before.status));
+    if !(is_self && role == before.role && status == before.status) {
+        check_may_manage(&change.principal, before.role)?;
+        check_may_manage(&change.principal, role)?;
+    }
+    expected.check_version(&before)?;
+    let settings = UserSettings {
+        name: body.name.unwrap_or_else(|| row.name.clone()),
+        role: role.into(),
+        status: status.into(),
+        ..row.settings()
+    };
+    let mut row = users::update(&mut tx, id, expected.0, &settings).await?;
+    if let Some(hash) = hash {
+        row = users::set_password(&mut tx, id, &hash).await?;
+    }
+    let after = User::read(row).ok_or_else(|| Problem::not_found("user"))?;
+    change.updated(&mut tx, target(&after), &before, &after).await?;
+    tx.commit().await?;
+    Ok(Found(after))
+}
+
+fn check_may_manage(principal: &Principal, role: Role) -> Result<()> {
+    if principal.role.may_manage(role) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::FORBIDDEN,
+        "role_out_of_reach",
+        format!("A person with the role `{}` cannot manage the role `{}`.", principal.role.as_str(), role.as_str()),
+    ))
+}
+
+fn target(user: &User) -> Target<'_> {
+    Target { kind: "user", id: user.id.to_string(), name: &user.email, tenant: None }
+}
+
+impl User {
+    /// `None` for the users of a tenant, who are managed with their tenant.
+    pub fn read(row: users::User) -> Option<Self> {
+        Some(Self {
+            id: row.id,
+            email: row.email,
+            name: row.name,
+            role: Role::of_platform(row.role)?,
+            status: row.status.into(),
+            last_login_at: row.last_login_at,
+            version: row.version,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
 }

@@ -2,12 +2,13 @@
 
 use axum::extract::State;
 use serde::Serialize;
+use tallygate_store::Engine;
 use tallygate_types::Timestamp;
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::AppState;
-use crate::problem::{Problem, Result};
+use crate::problem::Result;
 use crate::routes::{Access, Routes};
 
 pub fn add(routes: Routes) -> Routes {
@@ -38,6 +39,17 @@ pub struct Version {
 /// What is running, and where.
 #[utoipa::path(get, path = "/admin/v1/version", tag = "version", responses((status = 200, body = Version)))]
 async fn get_version(State(state): State<AppState>) -> Result<axum::Json<Version>> {
-    let _ = state;
-    Err(Problem::not_found("version"))
+    let store = match state.store.db().engine() {
+        Engine::Sqlite => "sqlite",
+        Engine::Postgres => "postgresql",
+    };
+    Ok(axum::Json(Version {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        store: store.to_owned(),
+        config_version: state.store.config_version().await?,
+        api_url: state.config.api_url.clone(),
+        demo: state.config.demo,
+        started_at: state.started_at,
+        now: state.now(),
+    }))
 }
