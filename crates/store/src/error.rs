@@ -74,10 +74,6 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        /// SQLSTATE classes 08 (connection), 53 (resources), 57 (intervention: shutdown, cancelled by a timeout) and SQLite's BUSY.
-        fn passes(code: &str) -> bool {
-            code.starts_with("08") || code.starts_with("53") || code.starts_with("57") || code == "5" || code == "40001"
-        }
         match &error {
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed => {
                 Self::Unavailable(error.to_string())
@@ -86,10 +82,44 @@ impl From<sqlx::Error> for StoreError {
             sqlx::Error::Database(database) if database.code().is_some_and(|code| code == "22021") => {
                 Self::invalid("text", "must not contain the NUL character")
             }
-            sqlx::Error::Database(database) if database.code().is_some_and(|code| passes(&code)) => {
+            sqlx::Error::Database(database) if database.code().is_some_and(|code| is_passing(&code)) => {
                 Self::Unavailable(error.to_string())
             }
             _ => Self::Database(Box::new(error)),
         }
+    }
+}
+
+/// Whether an error code of either engine is about its state of the moment, not about the statement.
+fn is_passing(code: &str) -> bool {
+    /// Characters of every SQLSTATE; SQLite's codes are shorter numbers.
+    const SQLSTATE_CHARS: usize = 5;
+    if code.len() == SQLSTATE_CHARS {
+        // Connection; resources; intervention (shutdown, starting up, cancelled by a timeout); serialization, deadlock.
+        return ["08", "53", "57"].iter().any(|class| code.starts_with(class)) || code == "40001" || code == "40P01";
+    }
+    // SQLite: BUSY, LOCKED, IOERR, FULL, CANTOPEN; the low byte of an extended code.
+    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13 | 14))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_passes_is_told_from_what_does_not() {
+        for code in ["08006", "53300", "57P01", "57P03", "57014", "40001", "40P01", "5", "517", "6", "266", "13", "14"] {
+            assert!(is_passing(code), "{code}");
+        }
+        for code in ["23505", "42P01", "22021", "19", "2067", "1", ""] {
+            assert!(!is_passing(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn an_error_keeps_its_cause() {
+        let error = StoreError::from(sqlx::Error::RowNotFound);
+        assert!(std::error::Error::source(&error).is_some() && !error.is_transient());
+        assert!(StoreError::from(sqlx::Error::PoolTimedOut).is_transient());
     }
 }
