@@ -364,7 +364,25 @@ fn folded(usage: &Usage) -> [u64; 6] {
     ]
 }
 
-fn compare(case: &Case, through: Dialect, before: &Gist, after: &Gist, failures: &mut Vec<String>) {
+/// What Gemini can say of a gist.
+fn said_by_gemini(mut gist: Gist) -> Gist {
+    if let Some(usage) = &mut gist.usage {
+        // What is written to its cache is counted with the rest of the prompt.
+        let written = [UsageClass::InputCacheWrite5m, UsageClass::InputCacheWrite1h];
+        let all = written.iter().map(|class| usage.get(*class)).sum::<u64>() + usage.get(UsageClass::InputUncached);
+        *usage = written.iter().fold(*usage, |usage, class| usage.with(*class, 0)).with(UsageClass::InputUncached, all);
+    }
+    // Arguments that were cut off are no object, and Gemini knows nothing else.
+    for (_, arguments) in &mut gist.calls {
+        if arguments.is_string() {
+            *arguments = json!({ "_raw": arguments });
+        }
+    }
+    gist
+}
+
+fn compare(case: &Case, through: Dialect, before: Gist, after: &Gist, failures: &mut Vec<String>) {
+    let before = if through == Dialect::Gemini { said_by_gemini(before) } else { before };
     let has_modalities = through == Dialect::Gemini;
     let usage_differs = match (&before.usage, &after.usage) {
         (Some(before), Some(after)) if !has_modalities => folded(before) != folded(after),

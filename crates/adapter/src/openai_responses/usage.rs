@@ -58,6 +58,14 @@ pub(super) struct WireUsage {
 struct WireInputDetails {
     cached_tokens: u64,
     cache_write_tokens: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache_write_tokens_details: Option<WireCacheWriteDetails>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct WireCacheWriteDetails {
+    ttl_30m_tokens: u64,
+    ttl_12h_tokens: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -99,11 +107,14 @@ pub(crate) fn decode(raw: &Value) -> Option<UsageReport> {
 
 pub(super) fn encode(usage: &Usage) -> WireUsage {
     let sum = |classes: &[UsageClass]| classes.iter().fold(0_u64, |sum, class| sum.saturating_add(usage.get(*class)));
+    let long = usage.get(UsageClass::InputCacheWrite1h);
+    let details = WireCacheWriteDetails { ttl_30m_tokens: usage.get(UsageClass::InputCacheWrite5m), ttl_12h_tokens: long };
     WireUsage {
         input_tokens: usage.input_total(),
         input_tokens_details: WireInputDetails {
             cached_tokens: sum(&[UsageClass::InputCacheRead, UsageClass::InputAudioCached]),
             cache_write_tokens: sum(&[UsageClass::InputCacheWrite5m, UsageClass::InputCacheWrite1h]),
+            cache_write_tokens_details: (long > 0).then_some(details),
         },
         output_tokens: usage.output_total(),
         output_tokens_details: WireOutputDetails { reasoning_tokens: usage.get(UsageClass::OutputReasoning) },
