@@ -280,6 +280,13 @@ fn gemini_gist(records: &[Value]) -> (String, Vec<(String, Value)>) {
         if part["thought"] != true {
             text += part["text"].as_str().unwrap_or_default();
         }
+        // Vertex may send arguments in pieces.
+        for piece in part["functionCall"]["partialArgs"].as_array().into_iter().flatten() {
+            let name = piece["jsonPath"].as_str().unwrap().trim_start_matches("$.");
+            let (_, args): &mut (String, Value) = calls.last_mut().unwrap();
+            let so_far = args[name].as_str().unwrap_or_default();
+            args[name] = format!("{so_far}{}", piece["stringValue"].as_str().unwrap()).into();
+        }
         if let Some(name) = part["functionCall"]["name"].as_str() {
             let args = &part["functionCall"]["args"];
             calls.push((name.to_owned(), if args.is_null() { json!({}) } else { args.clone() }));

@@ -2,6 +2,7 @@
 
 mod decoder;
 mod encoder;
+mod growing;
 
 use serde::Deserialize;
 use serde_json::Value;

@@ -133,6 +133,26 @@ pub struct FunctionCall {
     pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub args: Option<Object>,
+    /// Vertex with `streamFunctionCallArguments`: the arguments come in pieces.
+    #[serde(alias = "partial_args", deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    pub partial_args: Vec<PartialArg>,
+    #[serde(alias = "will_continue", skip_serializing_if = "Option::is_none")]
+    pub will_continue: Option<bool>,
+    #[serde(flatten)]
+    pub rest: Object,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct PartialArg {
+    #[serde(alias = "json_path")]
+    pub json_path: String,
+    #[serde(alias = "string_value", skip_serializing_if = "Option::is_none")]
+    pub string_value: Option<String>,
+    #[serde(alias = "number_value", skip_serializing_if = "Option::is_none")]
+    pub number_value: Option<Value>,
+    #[serde(alias = "bool_value", skip_serializing_if = "Option::is_none")]
+    pub bool_value: Option<bool>,
     #[serde(flatten)]
     pub rest: Object,
 }

@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use super::super::parts::{self, Meaning};
-use super::super::wire::{Candidate, GenerateContentResponse};
-use super::super::{decode, error, finish, ids, usage};
+use super::super::wire::{Candidate, FunctionCall, GenerateContentResponse, GroundingMetadata, Part as WirePart};
+use super::super::{decode, error, finish, ids, signature, usage};
+use super::growing::Growing;
 use super::has_parts;
 use crate::dispatch::Decode;
 use crate::failure::StreamFailure;
-use crate::ir::{Delta, FinishReason, PartKind, PartStart, Signature, StreamEvent, UsageReport};
+use crate::ir::{Delta, FinishReason, PartKind, PartStart, Signature, StreamEvent, ToolKind, UsageReport};
 use crate::sse::Event;
 
 /// Reads an upstream's stream. A part has no index on the wire: neighbouring texts of one kind are one part.
@@ -28,6 +29,8 @@ struct State {
     calls: usize,
     /// The text part in work.
     open: Option<OpenText>,
+    /// The call that comes in pieces.
+    growing: Option<Growing>,
     has_content: bool,
     finish: Option<String>,
     finish_message: Option<String>,
@@ -87,7 +90,12 @@ impl Decoder {
 }
 
 impl State {
-    fn part(&mut self, candidate: u32, wire: super::super::wire::Part, scope: &str, out: &mut Vec<StreamEvent>) {
+    fn part(&mut self, candidate: u32, mut wire: WirePart, scope: &str, out: &mut Vec<StreamEvent>) {
+        if let Some(call) = wire.function_call.take_if(|call| call.will_continue == Some(true) || call.name.is_empty()) {
+            let signature = wire.thought_signature.as_deref().and_then(signature::read);
+            self.piece(candidate, call, signature, scope, out);
+            return;
+        }
         let read = parts::read(wire);
         let signature = read.signature.clone();
         match read.meaning {
@@ -100,18 +108,7 @@ impl State {
             Meaning::Part(PartKind::Text(text)) => self.text(candidate, false, &text.text, signature, out),
             Meaning::Part(PartKind::Reasoning(reasoning)) => self.text(candidate, true, &reasoning.text, signature, out),
             Meaning::Call { name, arguments, .. } => {
-                self.close(candidate, out);
-                let id = ids::mint(scope, candidate as usize, self.calls);
-                self.calls += 1;
-                self.has_content = true;
-                let part = self.take_number();
-                let start = PartStart::ToolCall { id, name, kind: crate::ir::ToolKind::Function };
-                out.push(StreamEvent::PartStart { candidate, part, start });
-                out.extend(signature.map(|signature| StreamEvent::PartDelta {
-                    candidate,
-                    part,
-                    delta: Delta::Signature(signature),
-                }));
+                let part = self.start_call(candidate, name, signature, scope, out);
                 out.push(StreamEvent::PartDelta { candidate, part, delta: Delta::Arguments(arguments) });
                 out.push(StreamEvent::PartEnd { candidate, part });
             }
@@ -124,6 +121,45 @@ impl State {
                     out.push(StreamEvent::PartEnd { candidate, part });
                 }
             }
+        }
+    }
+
+    fn start_call(
+        &mut self,
+        candidate: u32,
+        name: String,
+        signature: Option<Signature>,
+        scope: &str,
+        out: &mut Vec<StreamEvent>,
+    ) -> u32 {
+        self.close(candidate, out);
+        let id = ids::mint(scope, candidate as usize, self.calls);
+        self.calls += 1;
+        self.has_content = true;
+        let part = self.take_number();
+        out.push(StreamEvent::PartStart { candidate, part, start: PartStart::ToolCall { id, name, kind: ToolKind::Function } });
+        out.extend(signature.map(|signature| StreamEvent::PartDelta { candidate, part, delta: Delta::Signature(signature) }));
+        part
+    }
+
+    /// A piece of a call: its start has the name, its end has nothing.
+    fn piece(
+        &mut self,
+        candidate: u32,
+        call: FunctionCall,
+        signature: Option<Signature>,
+        scope: &str,
+        out: &mut Vec<StreamEvent>,
+    ) {
+        if !call.name.is_empty() {
+            let part = self.start_call(candidate, call.name, signature, scope, out);
+            self.growing = Some(Growing::new(part, call.args));
+        }
+        if let Some(growing) = &mut self.growing {
+            call.partial_args.iter().for_each(|piece| growing.add(piece));
+        }
+        if call.will_continue != Some(true) {
+            self.close(candidate, out);
         }
     }
 
@@ -156,6 +192,11 @@ impl State {
     }
 
     fn close(&mut self, candidate: u32, out: &mut Vec<StreamEvent>) {
+        if let Some(growing) = self.growing.take() {
+            let (part, delta) = (growing.part, Delta::Arguments(growing.arguments()));
+            out.push(StreamEvent::PartDelta { candidate, part, delta });
+            out.push(StreamEvent::PartEnd { candidate, part });
+        }
         if let Some(open) = self.open.take() {
             let part = open.number;
             out.extend(open.signature.map(|signature| StreamEvent::PartDelta {
@@ -167,7 +208,7 @@ impl State {
         }
     }
 
-    fn cite(&mut self, candidate: u32, grounding: &super::super::wire::GroundingMetadata, out: &mut Vec<StreamEvent>) {
+    fn cite(&mut self, candidate: u32, grounding: &GroundingMetadata, out: &mut Vec<StreamEvent>) {
         let Some(open) = self.open.as_ref().filter(|open| !open.is_thought) else { return };
         for citation in decode::citations(grounding, &open.text) {
             out.push(StreamEvent::PartDelta { candidate, part: open.number, delta: Delta::Citation(citation) });
