@@ -13,6 +13,9 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use super::dial::{Dial, ProxyError};
 use crate::config::GatewayConfig;
 
+const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
+const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// hyper-util's pooled client over HTTP/1.1, or HTTP/2 where TLS negotiates it.
 pub type Client = legacy::Client<HttpsConnector<Dial>, Full<Bytes>>;
 
@@ -55,6 +58,10 @@ impl Pool {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(self.idle_timeout)
             .pool_max_idle_per_host(self.idle_per_host)
+            // A connection that died unnoticed would take all its streams along.
+            .http2_keep_alive_interval(HTTP2_PING_INTERVAL)
+            .http2_keep_alive_timeout(HTTP2_PING_TIMEOUT)
+            .http2_adaptive_window(true)
             .build(connector))
     }
 }

@@ -49,6 +49,7 @@ async fn whatever_an_upstream_does_before_its_first_content_the_next_one_answers
         assert_eq!((reply.header("x-tallygate-attempts"), reply.header("x-tallygate-upstream")), ("2", "good"));
         let record = &gateway.records()[0];
         assert_eq!((record.attempt, record.attempts.len()), (2, 2));
+        assert_eq!(gateway.journal.open_calls(), 0);
         assert_eq!((record.attempts[0].outcome.as_str(), record.attempts[1].outcome.as_str()), (reason, "ok"));
         assert!(gateway.metric(&format!(r#"tallygate_failovers_total{{from="bad",reason="{reason}",to="good"}} 1"#)));
     }

@@ -5,8 +5,8 @@ use http_body_util::BodyExt as _;
 use tallygate_billing::{Outcome, UsageSource};
 use tallygate_types::{Dialect, Usage, UsageClass};
 
-use crate::rig::{KEY, Rig};
-use crate::upstream::{Upstream, answer, stream};
+use crate::rig::{KEY, Rig, next_piece};
+use crate::upstream::{Act, Upstream, answer, piece, stream, stream_end, stream_head};
 
 const CHAT: &str = r#"{"id":"chatcmpl-1","object":"chat.completion","created":1,"model":"real-model-2026","future":{"kept":[1,2]},"choices":[{"index":0,"message":{"role":"assistant","content":"Hello."},"finish_reason":"stop"}],"usage":{"prompt_tokens":1200,"completion_tokens":40,"total_tokens":1240}}"#;
 
@@ -150,4 +150,30 @@ async fn http_2_with_prior_knowledge_is_spoken_too() {
     let response = client.request(request).await.unwrap();
     assert_eq!((response.status().as_u16(), response.version()), (200, http::Version::HTTP_2));
     assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), CHAT);
+}
+
+#[tokio::test]
+async fn what_is_ready_together_goes_out_together() {
+    let event = |text: &str, finish: &str| {
+        format!(
+            "data: {{\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[{{\"index\":0,\"delta\":{{\"content\":\"{text}\"}},\"finish_reason\":{finish}}}]}}\n\n"
+        )
+    };
+    let mut burst = Vec::new();
+    for _ in 0..100 {
+        let Act::Write(bytes) = piece(&event("word", "null")) else { unreachable!() };
+        burst.extend(bytes);
+    }
+    let script =
+        vec![stream_head(), Act::Write(burst), piece(&event("end", "\"stop\"")), piece("data: [DONE]\n\n"), stream_end()];
+    let upstream = Upstream::start(vec![script]).await;
+    let gateway = Rig::serving(Dialect::OpenaiChat, upstream.address).start().await;
+    let mut body = gateway.open("/v1/chat/completions", r#"{"model":"smart","stream":true,"messages":[]}"#).await.into_body();
+    let mut pieces = Vec::new();
+    while let Some(text) = next_piece(&mut body).await {
+        pieces.push(text);
+    }
+    assert_eq!(pieces.concat().matches("word").count(), 100);
+    assert_eq!(pieces[0], event("word", "null"), "the first content waits for nothing");
+    assert!(pieces.len() < 20, "{} writes", pieces.len());
 }

@@ -95,6 +95,17 @@ async fn a_refused_budget_takes_nothing_of_the_rate() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_recorded_is_not_served() {
+    let upstream = Upstream::start(vec![answer(200, &[], GOOD)]).await;
+    let mut rig = Rig::serving(Dialect::OpenaiChat, upstream.address);
+    rig.journal.max_bytes = 0;
+    let gateway = rig.start().await;
+    let refused = gateway.chat(ASK).await;
+    assert_eq!((refused.status.as_u16(), upstream.seen().len()), (503, 0), "{}", refused.body);
+    assert!(gateway.metric("tallygate_journal_failures_total 1"));
+}
+
+#[tokio::test]
 async fn requests_beyond_what_the_gateway_can_hold_are_turned_away() {
     let mut rig = Rig::serving(Dialect::OpenaiChat, Upstream::dead().await);
     rig.config.max_in_flight = 0;

@@ -45,6 +45,7 @@ pub struct Rig {
     /// Models by name that shall have no price.
     pub unpriced: Vec<&'static str>,
     pub store_is_fresh: bool,
+    pub journal: JournalConfig,
 }
 
 pub struct Gateway {
@@ -95,6 +96,7 @@ impl Rig {
             models: Vec::new(),
             unpriced: Vec::new(),
             store_is_fresh: true,
+            journal: JournalConfig::default(),
         }
     }
 
@@ -139,7 +141,7 @@ impl Rig {
             upstreams: HashMap::new(),
         };
         let folder = tempfile::tempdir().unwrap();
-        let (journal, _) = Journal::open(folder.path(), JournalConfig::default()).unwrap();
+        let (journal, _) = Journal::open(folder.path(), self.journal).unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
         let plane = DataPlane::new(Parts {
             config: self.config,
