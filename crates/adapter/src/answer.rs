@@ -84,9 +84,11 @@ enum Reader {
 
 enum Lane {
     /// `held`: the beginning of an event whose end has not come. Only whole events pass, so that an error of ours can follow.
+    /// `cut_crlf`: the last event ended with CR at the end of a chunk; a LF that follows belongs to it, dropped or not.
     Pass {
         drop_usage: bool,
         held: Vec<Bytes>,
+        cut_crlf: Option<Fate>,
     },
     Translate {
         decoder: Box<dyn Decode>,
@@ -130,7 +132,7 @@ impl Session {
 
     pub fn stream(self) -> ResponseStream {
         let lane = match self.mode {
-            Mode::Pass { drop_usage } => Lane::Pass { drop_usage, held: Vec::new() },
+            Mode::Pass { drop_usage } => Lane::Pass { drop_usage, held: Vec::new(), cut_crlf: None },
             Mode::Translate { restore } => Lane::Translate {
                 decoder: (codec(self.upstream).decoder)(),
                 encoder: (codec(self.client).encoder)(self.context.clone()),
@@ -158,8 +160,9 @@ impl ResponseStream {
         self.decide(&chunk);
         let before = out.len();
         let result = match &mut self.lane {
-            Lane::Pass { drop_usage, held } => {
-                let mut passing = Passing { chunk: &chunk, held, out, start: 0, good: 0 };
+            Lane::Pass { drop_usage, held, cut_crlf } => {
+                let mut passing = Passing { chunk: &chunk, held, out, start: 0, good: 0, cut_crlf };
+                passing.complete_crlf();
                 let drop_usage = *drop_usage;
                 let tap = &mut self.tap;
                 let tap_event = codec(self.upstream).tap_event;
@@ -205,7 +208,7 @@ impl ResponseStream {
     pub fn finish(&mut self, out: &mut Vec<Bytes>) -> Result<(), StreamFailure> {
         let before = out.len();
         let result = match &mut self.lane {
-            Lane::Pass { drop_usage, held } => {
+            Lane::Pass { drop_usage, held, .. } => {
                 let tap = &mut self.tap;
                 let tap_event = codec(self.upstream).tap_event;
                 let result = self.reader.finish(|event| tap_event(event, tap));
@@ -316,6 +319,13 @@ impl Reader {
     }
 }
 
+/// What became of the last event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    Passed,
+    Dropped,
+}
+
 /// Cuts a chunk at the ends of its events, without copying.
 struct Passing<'a> {
     chunk: &'a Bytes,
@@ -325,6 +335,7 @@ struct Passing<'a> {
     start: usize,
     /// Up to here its events are sound.
     good: usize,
+    cut_crlf: &'a mut Option<Fate>,
 }
 
 impl Passing<'_> {
@@ -334,6 +345,7 @@ impl Passing<'_> {
     }
 
     fn pass(&mut self, end: usize) {
+        let end = self.past(end);
         if end > self.start {
             self.out.append(self.held);
             self.out.push(if self.start == 0 && end == self.chunk.len() {
@@ -342,12 +354,34 @@ impl Passing<'_> {
                 self.chunk.slice(self.start..end)
             });
             self.start = end;
+            self.note_cut(end, Fate::Passed);
+        }
+    }
+
+    fn note_cut(&mut self, end: usize, fate: Fate) {
+        *self.cut_crlf = (end == self.chunk.len() && self.chunk.ends_with(b"\r")).then_some(fate);
+    }
+
+    /// A LF that completes the last chunk's CRLF shares the fate of its event.
+    fn complete_crlf(&mut self) {
+        match self.cut_crlf.take().filter(|_| self.chunk.starts_with(b"\n")) {
+            Some(Fate::Passed) if self.chunk.len() > 1 => self.pass(1),
+            Some(Fate::Dropped) => self.start = 1,
+            _ => {}
         }
     }
 
     fn skip(&mut self, end: usize) {
+        let end = self.past(end);
         self.held.clear();
         self.start = end;
+        self.note_cut(end, Fate::Dropped);
+    }
+
+    /// An event ends with its CR; a LF after it belongs to it too.
+    fn past(&self, end: usize) -> usize {
+        let is_crlf = end > 0 && self.chunk[end - 1] == b'\r' && self.chunk.get(end) == Some(&b'\n');
+        end + usize::from(is_crlf)
     }
 
     /// A failure: only the events before it pass.

@@ -60,8 +60,9 @@ pub fn peek(dialect: Dialect, body: &[u8]) -> Result<Peek, BadRequest> {
             peek.stream_options_span = Some(span_in(body, raw));
         }
     }
-    peek.max_output_tokens = first(&top, fields.max_output_tokens, "a whole number")?;
-    peek.candidates = first(&top, fields.candidates, "a whole number")?.unwrap_or(1);
+    peek.max_output_tokens = first::<Count>(&top, fields.max_output_tokens, "a whole number")?.map(|count| count.0);
+    let candidates = first::<Count>(&top, fields.candidates, "a whole number")?;
+    peek.candidates = candidates.map_or(1, |count| u32::try_from(count.0).unwrap_or(u32::MAX));
     // An end user of another type is for the upstream to refuse.
     peek.user = first(&top, fields.user, "a string").unwrap_or(None);
     Ok(peek)
@@ -84,6 +85,26 @@ pub(crate) fn splice(body: &[u8], mut edits: Vec<(Range<usize>, Vec<u8>)>) -> Ve
 #[derive(Deserialize)]
 struct StreamOptions {
     include_usage: Option<bool>,
+}
+
+/// A count in any spelling a server may take: `7`, `7.0`, and `"7"` as protobuf writes it. Never below zero.
+struct Count(u64);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Spelling {
+            Whole(u64),
+            Other(f64),
+            Text(String),
+        }
+        match Spelling::deserialize(deserializer)? {
+            Spelling::Whole(count) => Ok(Self(count)),
+            Spelling::Other(number) => Ok(Self(number.max(0.0) as u64)),
+            Spelling::Text(text) => text.parse().map(Self).map_err(serde::de::Error::custom),
+        }
+    }
 }
 
 /// The members of one JSON object, values unread.

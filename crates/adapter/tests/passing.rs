@@ -1,0 +1,224 @@
+//! Client and upstream speak the same dialect: bytes pass, but for what routing must change; usage is read on the way.
+
+mod common;
+
+use bytes::Bytes;
+use common::text;
+use tallygate_adapter::{
+    Call, ErrorKind, ErrorReply, FailureClass, Outgoing, Progress, ResponseStream, StreamFailure, peek, prepare,
+    prepare_embeddings,
+};
+use tallygate_types::{Dialect, Timestamp, Usage, UsageClass};
+
+fn pass(dialect: Dialect, body: &'static str, stream: bool, query: &str, headers: &[(String, String)]) -> Outgoing {
+    let body = Bytes::from_static(body.as_bytes());
+    let seen = peek(dialect, &body).unwrap();
+    let call = Call {
+        client: dialect,
+        upstream: dialect,
+        client_model: "smart",
+        upstream_model: "big-\"1\"",
+        stream,
+        peek: &seen,
+        strict: true,
+        response_id: "0192",
+        created_at: Timestamp::UNIX_EPOCH,
+        client_query: query,
+    };
+    prepare(&call, &body, headers).unwrap()
+}
+
+#[test]
+fn only_the_model_is_replaced() {
+    let outgoing =
+        pass(Dialect::Anthropic, "{ \"max_tokens\": 1.0e1,\"model\" : \"smart\" , \"unknown\":[1,  2]}", false, "", &[]);
+    assert_eq!(outgoing.body, &b"{ \"max_tokens\": 1.0e1,\"model\" : \"big-\\\"1\\\"\" , \"unknown\":[1,  2]}"[..]);
+    assert_eq!(outgoing.headers, [("anthropic-version", "2023-06-01".to_owned())]);
+}
+
+#[test]
+fn an_equal_model_leaves_the_very_same_bytes() {
+    let body = Bytes::from_static(br#"{"model":"m","messages":[]}"#);
+    let seen = peek(Dialect::OpenaiChat, &body).unwrap();
+    let call = Call {
+        client: Dialect::OpenaiChat,
+        upstream: Dialect::OpenaiChat,
+        client_model: "m",
+        upstream_model: "m",
+        stream: false,
+        peek: &seen,
+        strict: false,
+        response_id: "0192",
+        created_at: Timestamp::UNIX_EPOCH,
+        client_query: "",
+    };
+    assert_eq!(prepare(&call, &body, &[]).unwrap().body.as_ptr(), body.as_ptr());
+}
+
+#[test]
+fn the_version_and_betas_of_the_client_pass() {
+    let header = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let headers = [
+        header("anthropic-version", "2026-10-21"),
+        header("anthropic-beta", "a"),
+        header("anthropic-beta", "b"),
+        header("x-api-key", "k"),
+    ];
+    assert_eq!(
+        pass(Dialect::Anthropic, r#"{"model":"smart"}"#, false, "", &headers).headers,
+        [("anthropic-version", "2026-10-21".to_owned()), ("anthropic-beta", "a,b".to_owned())]
+    );
+}
+
+#[test]
+fn chat_streams_are_made_to_report_usage() {
+    assert_eq!(
+        pass(Dialect::OpenaiChat, r#" {"model":"smart","stream":true}"#, true, "", &[]).body,
+        &br#" {"stream_options":{"include_usage":true},"model":"big-\"1\"","stream":true}"#[..]
+    );
+    assert_eq!(
+        pass(
+            Dialect::OpenaiChat,
+            r#"{"stream_options": {"include_obfuscation":false}, "model":"smart","stream":true}"#,
+            true,
+            "",
+            &[]
+        )
+        .body,
+        &br#"{"stream_options": {"include_obfuscation":false,"include_usage":true}, "model":"big-\"1\"","stream":true}"#[..]
+    );
+    assert_eq!(
+        pass(Dialect::OpenaiChat, r#"{"stream_options":null,"model":"smart","stream":true}"#, true, "", &[]).body,
+        &br#"{"stream_options":{"include_usage":true},"model":"big-\"1\"","stream":true}"#[..]
+    );
+}
+
+#[test]
+fn gemini_keeps_the_query_of_the_client_but_not_its_key() {
+    let path = |query: &str| pass(Dialect::Gemini, r#"{"contents":[]}"#, true, query, &[]).path;
+    assert!(path("alt=sse&key=secret").ends_with(":streamGenerateContent?alt=sse"), "{}", path("alt=sse&key=secret"));
+    assert!(path("key=secret").ends_with(":streamGenerateContent"));
+}
+
+const ASKED: &str = r#"{"model":"smart","stream":true,"stream_options":{"include_usage":true}}"#;
+const NOT_ASKED: &str = r#"{"model":"smart","stream":true}"#;
+const FIRST: &str = "data: {\"id\":\"c1\",\"model\":\"big\",\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"\"},\"finish_reason\":null}],\"usage\":null}\n\n";
+const TEXT: &str = "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"Hé \\\"error\\\" \\\"usage\\\":{\"},\"finish_reason\":null}],\"usage\":null}\n\n";
+const FINISH: &str =
+    "data: {\"id\":\"c1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\n\n";
+const USAGE: &str =
+    "data: {\"id\":\"c1\",\"choices\":[],\"usage\":{\"prompt_tokens\":5,\"completion_tokens\":2,\"total_tokens\":7}}\n\n";
+const DONE: &str = "data: [DONE]\n\n";
+
+fn open(body: &'static str) -> ResponseStream {
+    pass(Dialect::OpenaiChat, body, true, "", &[]).session.stream()
+}
+
+#[test]
+fn a_stream_passes_untouched_and_is_metered() {
+    let whole = [FIRST, ": ping\n\n", TEXT, FINISH, USAGE, DONE].concat();
+    let mut stream = open(ASKED);
+    let mut out = Vec::new();
+    let chunk = Bytes::from(whole.clone());
+    let progress = stream.push(chunk.clone(), &mut out).unwrap();
+    assert_eq!((progress, out.len(), out[0].as_ptr()), (Progress { content: true, done: true }, 1, chunk.as_ptr()));
+    stream.finish(&mut out).unwrap();
+    assert_eq!(text(&out), whole);
+    let meter = stream.meter();
+    assert_eq!(meter.usage, Some(Usage::default().with(UsageClass::InputUncached, 5).with(UsageClass::OutputText, 2)));
+    assert_eq!(meter.raw_usage.as_deref(), Some(r#"{"prompt_tokens":5,"completion_tokens":2,"total_tokens":7}"#));
+    assert_eq!(
+        (meter.finish_reason.as_deref(), meter.upstream_response_id.as_deref(), meter.upstream_model.as_deref()),
+        (Some("stop"), Some("c1"), Some("big"))
+    );
+}
+
+#[test]
+fn the_gate_opens_with_the_first_content() {
+    let mut stream = open(ASKED);
+    let mut out = Vec::new();
+    assert_eq!(stream.push(FIRST.into(), &mut out).unwrap(), Progress { content: false, done: false });
+    assert_eq!(stream.push(TEXT.into(), &mut out).unwrap(), Progress { content: true, done: false });
+}
+
+#[test]
+fn usage_that_was_not_asked_for_is_taken_out_at_every_cut() {
+    let whole = [FIRST, TEXT, FINISH, USAGE, DONE].concat();
+    let expected = [FIRST, TEXT, FINISH, DONE].concat();
+    for line_end in ["\n", "\r\n"] {
+        let whole = whole.replace('\n', line_end);
+        let expected = expected.replace('\n', line_end);
+        for cut in 0..=whole.len() {
+            let mut stream = open(NOT_ASKED);
+            let mut out = Vec::new();
+            stream.push(Bytes::copy_from_slice(&whole.as_bytes()[..cut]), &mut out).unwrap();
+            stream.push(Bytes::copy_from_slice(&whole.as_bytes()[cut..]), &mut out).unwrap();
+            stream.finish(&mut out).unwrap();
+            assert_eq!(String::from_utf8(out.concat()).unwrap(), expected, "cut at {cut}");
+            assert_eq!(stream.meter().usage.unwrap().total(), 7);
+        }
+    }
+}
+
+#[test]
+fn only_whole_events_pass_so_that_an_error_can_follow() {
+    let mut stream = open(ASKED);
+    let mut out = Vec::new();
+    stream.push([FIRST, TEXT, &FINISH[..20]].concat().into(), &mut out).unwrap();
+    assert_eq!(text(&out), [FIRST, TEXT].concat());
+    assert_eq!(stream.finish(&mut out), Err(StreamFailure::Truncated));
+    assert_eq!(text(&out), [FIRST, TEXT].concat());
+    stream.fail(&ErrorReply::new(ErrorKind::UpstreamInvalid, "upstream_invalid", "Cut.", "r"), &mut out);
+    assert!(text(&out).starts_with(&([FIRST, TEXT].concat() + "data: {\"error\":")));
+}
+
+#[test]
+fn an_error_event_is_seen_and_what_came_before_it_passes() {
+    let mut stream = open(ASKED);
+    let mut out = Vec::new();
+    let error = "event: error\ndata: {\"error\":{\"message\":\"bad call\",\"code\":\"tool_use_failed\",\"type\":\"invalid_request_error\"}}\n\n";
+    let Err(StreamFailure::Upstream(failure)) = stream.push([FIRST, TEXT, error].concat().into(), &mut out) else {
+        panic!("no failure")
+    };
+    assert_eq!(
+        (failure.class, failure.code.as_deref(), text(&out)),
+        (FailureClass::BadRequest, Some("tool_use_failed"), [FIRST, TEXT].concat())
+    );
+}
+
+#[test]
+fn an_error_body_where_a_stream_was_due_is_an_error() {
+    let mut stream = open(ASKED);
+    let mut out = Vec::new();
+    let body = "{\"error\":{\"message\":\"busy\",\"code\":\"server_is_overloaded\"}}";
+    let Err(StreamFailure::Upstream(failure)) = stream.push(body.into(), &mut out) else { panic!("no failure") };
+    assert_eq!((failure.class, out.len()), (FailureClass::Overloaded, 0));
+}
+
+#[test]
+fn a_plain_answer_passes_and_is_metered() {
+    let body = Bytes::from_static(br#"{"id":"msg_1","model":"big","content":[{"type":"text","text":"abc"}],"stop_reason":"end_turn","usage":{"input_tokens":3,"output_tokens":1}}"#);
+    let answer = pass(Dialect::Anthropic, r#"{"model":"smart"}"#, false, "", &[]).session.answer(body.clone()).unwrap();
+    assert_eq!(answer.body.as_ptr(), body.as_ptr());
+    assert_eq!(
+        (answer.meter.output_bytes, answer.meter.usage.unwrap().total(), answer.meter.finish_reason.as_deref()),
+        (3, 4, Some("end_turn"))
+    );
+    let broken = pass(Dialect::Anthropic, r#"{"model":"smart"}"#, false, "", &[]).session.answer("<html>".into());
+    assert!(broken.is_err());
+}
+
+#[test]
+fn embeddings_pass_and_are_metered() {
+    let body = Bytes::from_static(br#"{"input":"x","model":"smart","encoding_format":"base64"}"#);
+    let outgoing = prepare_embeddings("embed-1", &peek(Dialect::OpenaiChat, &body).unwrap(), &body).unwrap();
+    assert_eq!(
+        (outgoing.path.as_str(), &outgoing.body[..]),
+        ("/v1/embeddings", &br#"{"input":"x","model":"embed-1","encoding_format":"base64"}"#[..])
+    );
+    let answer = outgoing
+        .session
+        .answer(br#"{"object":"list","data":[],"model":"embed-1","usage":{"prompt_tokens":8,"total_tokens":8}}"#[..].into())
+        .unwrap();
+    assert_eq!(answer.meter.usage, Some(Usage::default().with(UsageClass::InputUncached, 8)));
+}
