@@ -176,7 +176,11 @@ pub fn upstream(name: &str, dialect: Dialect, address: SocketAddr, credentials: 
         id: UpstreamId::generate(),
         name: name.into(),
         dialect,
-        base_url: format!("http://{address}/v1"),
+        // As each vendor's documentation writes it.
+        base_url: match dialect {
+            Dialect::OpenaiChat | Dialect::OpenaiResponses => format!("http://{address}/v1"),
+            Dialect::Anthropic | Dialect::Gemini => format!("http://{address}"),
+        },
         proxy: None,
         timeouts: Timeouts::default(),
         credentials: credentials.iter().map(credential).collect(),
