@@ -137,7 +137,7 @@ function request(minutesAgo: number): Schemas["RequestDetail"] {
     reserved: { amount: "0.0921", currency: "USD" },
     credential_id: id("crd"),
     upstream_request_id: used ? "msg_01XkT8bq2mZ" : null,
-    loss: next() > 0.5 ? "logit_bias=dropped; seed=dropped; top_k=approximated" : null,
+    loss: next() > 0.5 ? "dropped=logit_bias,seed; approximated=top_k" : null,
     bytes_in: 8_214,
     bytes_out: 3_912,
     trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",

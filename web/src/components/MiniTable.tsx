@@ -1,21 +1,24 @@
 import type { ReactNode } from "react";
 import classes from "./MiniTable.module.css";
 
-/** A small table inside a panel or drawer: the first column says what, the rest are figures. */
+/** A small table inside a panel or drawer: words at the left, then figures at the right. */
 export function MiniTable({
   label,
   head,
   rows,
   foot,
+  words = 1,
 }: {
   label: string;
   head: string[];
   rows: { key: string; cells: ReactNode[] }[];
   foot?: ReactNode[][];
+  /** How many of the first columns are words. */
+  words?: 1 | 2;
 }) {
   return (
     <div className={classes.scroll}>
-      <table className={classes.table} aria-label={label}>
+      <table className={classes.table} data-words={words} aria-label={label}>
         <thead>
           <tr>
             {head.map((name) => (

@@ -1,4 +1,5 @@
 const KILO = 1_000;
+const MINUTE = 60_000;
 const STEPS: readonly [number, string][] = [
   [1e12, "T"],
   [1e9, "G"],
@@ -38,7 +39,14 @@ export function percent(value: number, locale: string, decimals = 1): string {
 export function duration(ms: number): string {
   if (ms < 1) return `${ms.toFixed(2)}\u00a0ms`;
   if (ms < KILO) return `${Math.round(ms)}\u00a0ms`;
-  if (ms < 60 * KILO) return `${(ms / KILO).toFixed(2)}\u00a0s`;
-  const minutes = Math.floor(ms / (60 * KILO));
-  return `${minutes}\u00a0min ${Math.round((ms - minutes * 60 * KILO) / KILO)}\u00a0s`;
+  if (ms < MINUTE) return `${(ms / KILO).toFixed(2)}\u00a0s`;
+  const minutes = Math.floor(ms / MINUTE);
+  return `${minutes}\u00a0min ${Math.round((ms - minutes * MINUTE) / KILO)}\u00a0s`;
+}
+
+/** A setting in the unit it was meant in: `5 s`, `2 min`; what is not whole stays precise. */
+export function setting(ms: number): string {
+  if (ms >= MINUTE && ms % MINUTE === 0) return `${ms / MINUTE}\u00a0min`;
+  if (ms >= KILO && ms % KILO === 0) return `${ms / KILO}\u00a0s`;
+  return duration(ms);
 }

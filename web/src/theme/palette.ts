@@ -10,6 +10,10 @@ function hash(name: string): number {
   return value >>> 0;
 }
 
+/** Grey belongs to what is summed as "other"; no name gets it. */
+const named = categorical.slice(0, -1);
+export const OTHER_COLOR = categorical[categorical.length - 1];
+
 const assigned = new Map<string, string>();
 
 /**
@@ -20,14 +24,14 @@ export function colorOf(name: string): string {
   const known = assigned.get(name);
   if (known) return known;
   const taken = new Set(assigned.values());
-  const start = hash(name) % categorical.length;
-  for (let step = 0; step < categorical.length; step += 1) {
-    const candidate = categorical[(start + step) % categorical.length] as string;
-    if (!taken.has(candidate) || step === categorical.length - 1) {
-      const color = taken.has(candidate) ? (categorical[start] as string) : candidate;
+  const start = hash(name) % named.length;
+  for (let step = 0; step < named.length; step += 1) {
+    const candidate = named[(start + step) % named.length] as string;
+    if (!taken.has(candidate) || step === named.length - 1) {
+      const color = taken.has(candidate) ? (named[start] as string) : candidate;
       assigned.set(name, color);
       return color;
     }
   }
-  return categorical[0];
+  return named[0] as string;
 }

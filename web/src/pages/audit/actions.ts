@@ -13,23 +13,17 @@ export const KINDS = [
   "admin_token",
 ] as const;
 
-const DEEDS = [
-  "created",
-  "updated",
-  "deleted",
-  "revoked",
-  "tested",
-  "suspended",
-  "resumed",
-  "failed",
-  "completed",
-] as const;
+const DEEDS = ["created", "updated", "deleted", "revoked", "tested"] as const;
+
+const SESSION = ["session_created", "session_ended", "session_reuse_detected"] as const;
 
 /** `tenant.updated` in words; an action this page does not know is shown as the server says it. */
 export function useActionWords(): (action: string) => string {
   const { t } = useTranslation("audit");
   return useCallback(
     (action) => {
+      const session = SESSION.find((candidate) => candidate === action.replace(".", "_"));
+      if (session) return t(`session.${session}`);
       const [kind = "", deed = ""] = action.split(".");
       const knownKind = KINDS.find((candidate) => candidate === kind);
       const knownDeed = DEEDS.find((candidate) => candidate === deed);

@@ -77,6 +77,7 @@ function Detail({ model }: { model: Model }) {
         ) : (
           <MiniTable
             label={t("targets")}
+            words={2}
             head={[t("upstreamModel"), t("upstream"), t("priority"), t("weight")]}
             rows={model.targets.map((target) => ({
               key: target.id,

@@ -93,6 +93,7 @@ export function TargetFields({
           <IconAction
             label={t("removeTarget", { number: index + 1 })}
             className={classes.remove}
+            variant="transparent"
             disabled={targets.length === 1}
             onClick={() => onRemove(index)}
           >

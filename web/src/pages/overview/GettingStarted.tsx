@@ -44,7 +44,9 @@ export function GettingStarted({ steps }: { steps: Steps }) {
           </div>
         </li>
       </ol>
-      <Snippets base={version.data?.api_url ?? undefined} model={models.data?.data[0]?.name} />
+      <div className={classes.snippet}>
+        <Snippets base={version.data?.api_url ?? undefined} model={models.data?.data[0]?.name} />
+      </div>
     </section>
   );
 }

@@ -64,6 +64,7 @@ export function UsageCharts({ range }: { range: RangeName }) {
           {usage.data ? (
             <TokensChart
               {...tokenRows(usage.data, window, bucket, t("other"))}
+              other={t("other")}
               bucket={bucket}
               onOpen={open}
             />

@@ -1,34 +1,31 @@
 import { Text } from "@mantine/core";
 import { useTranslation } from "react-i18next";
+import { Facts } from "@/components/DetailDrawer";
 import { Note } from "@/components/Meaning";
-import classes from "./Attempts.module.css";
+import { readLoss } from "./lossReport";
 
-/** `a=dropped; b=approximated`: what the other dialect could not say. */
-function items(loss: string): string[] {
-  return loss
-    .split(/;\s*/)
-    .map((item) => item.trim())
-    .filter(Boolean);
-}
-
+/** What the other dialect could not say, field by field. */
 export function LossReport({ loss }: { loss: string | null }) {
   const { t } = useTranslation(["requests", "common"]);
-  if (!loss) {
+  const groups = readLoss(loss ?? "");
+  if (groups.length === 0) {
     return (
       <Text fz="sm" c="dimmed">
         {t("loss.none")}
       </Text>
     );
   }
+  const count = groups.reduce((sum, { fields }) => sum + fields.length, 0);
   return (
-    <Note tone="warning" title={t("loss.some", { count: items(loss).length })}>
-      <ul className={classes.list}>
-        {items(loss).map((item) => (
-          <li key={item} className="tg-mono">
-            {item}
-          </li>
-        ))}
-      </ul>
+    <Note tone="warning" title={t("loss.some", { count })}>
+      <Facts
+        rows={groups.map(({ verdict, fields }) => [
+          t(`loss.verdict.${verdict}`),
+          <span key={verdict} className="tg-mono">
+            {fields.join(", ")}
+          </span>,
+        ])}
+      />
     </Note>
   );
 }

@@ -10,7 +10,7 @@ import { TimeText } from "@/components/Figures";
 import { Id } from "@/components/Id";
 import { ButtonLink } from "@/components/links";
 import { State } from "@/components/State";
-import { duration } from "@/lib/numbers";
+import { setting } from "@/lib/numbers";
 import { Credentials } from "./Credentials";
 import { UpstreamTest } from "./UpstreamTest";
 
@@ -85,10 +85,10 @@ function Detail({ upstream }: { upstream: Upstream }) {
       <DrawerSection title={t("timeouts.title")}>
         <Facts
           rows={[
-            [t("timeouts.connect"), duration(timeouts.connect_ms)],
-            [t("timeouts.firstByte"), duration(timeouts.first_byte_ms)],
-            [t("timeouts.idle"), duration(timeouts.idle_ms)],
-            [t("timeouts.total"), duration(timeouts.total_ms)],
+            [t("timeouts.connect"), setting(timeouts.connect_ms)],
+            [t("timeouts.firstByte"), setting(timeouts.first_byte_ms)],
+            [t("timeouts.idle"), setting(timeouts.idle_ms)],
+            [t("timeouts.total"), setting(timeouts.total_ms)],
           ]}
         />
       </DrawerSection>

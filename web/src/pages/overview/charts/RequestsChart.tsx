@@ -1,4 +1,4 @@
-import "@mantine/charts/styles.css";
+import "@mantine/charts/styles.layer.css";
 import { BarChart } from "@mantine/charts";
 import { useTranslation } from "react-i18next";
 import { categorical } from "@/theme/tokens";
@@ -32,7 +32,7 @@ export default function RequestsChart({
       series={series}
       withLegend
       legendProps={{ verticalAlign: "top", height: 28 }}
-      gridAxis="y"
+      gridAxis="x"
       strokeDasharray="0"
       gridColor="var(--tg-grid)"
       tickLine="none"

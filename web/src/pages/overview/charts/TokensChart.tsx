@@ -1,6 +1,6 @@
-import "@mantine/charts/styles.css";
+import "@mantine/charts/styles.layer.css";
 import { LineChart } from "@mantine/charts";
-import { colorOf } from "@/theme/palette";
+import { colorOf, OTHER_COLOR } from "@/theme/palette";
 import type { ChartBucket, TokenRows } from "../rows";
 import { CHART_HEIGHT, openAt, useAxes } from "./axes";
 import { ChartHover } from "./ChartHover";
@@ -8,11 +8,16 @@ import { ChartHover } from "./ChartHover";
 export default function TokensChart({
   rows,
   names,
+  other,
   bucket,
   onOpen,
-}: TokenRows & { bucket: ChartBucket; onOpen: (start: string) => void }) {
+}: TokenRows & { other: string; bucket: ChartBucket; onOpen: (start: string) => void }) {
   const axes = useAxes(bucket);
-  const series = names.map((name) => ({ name, label: name, color: colorOf(name) }));
+  const series = names.map((name) => ({
+    name,
+    label: name,
+    color: name === other ? OTHER_COLOR : colorOf(name),
+  }));
   return (
     <LineChart
       h={CHART_HEIGHT}
@@ -24,7 +29,7 @@ export default function TokensChart({
       withDots={false}
       withLegend
       legendProps={{ verticalAlign: "top", height: 28 }}
-      gridAxis="y"
+      gridAxis="x"
       strokeDasharray="0"
       gridColor="var(--tg-grid)"
       tickLine="none"

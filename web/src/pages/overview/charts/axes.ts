@@ -1,6 +1,6 @@
 import { useMemo } from "react";
 import { useLocale } from "@/i18n/useLocale";
-import { compact, exact } from "@/lib/numbers";
+import { exact } from "@/lib/numbers";
 import type { ChartBucket } from "../rows";
 
 export const CHART_HEIGHT = 220;
@@ -21,11 +21,13 @@ export function useAxes(bucket: ChartBucket) {
         ? { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hourCycle: "h23" }
         : { year: "numeric", month: "short", day: "numeric" },
     );
+    // Ticks are round numbers: up to two decimals, and none that are zero.
+    const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 2 });
     return {
       tick: (start: string) => tick.format(new Date(start)),
       label: (start: unknown) =>
         typeof start === "string" ? whole.format(new Date(start)) : String(start ?? ""),
-      short: (value: number) => compact(value, locale).replace(".0\u00a0", "\u00a0"),
+      short: (value: number) => short.format(value).replace(/(?<=\d)(?=[A-Za-z])/, "\u00a0"),
       exact: (value: number) => exact(value, locale),
     };
   }, [locale, bucket]);
