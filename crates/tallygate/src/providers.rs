@@ -3,9 +3,10 @@
 //! The variables are those the vendors' own SDKs read, base URLs included, so that what worked without the gateway works with
 //! it.
 
+use tallygate_billing::catalogue;
 use tallygate_types::Dialect;
 
-use crate::config::{Credential, SecretRef, Upstream};
+use crate::config::{Config, Credential, Key, Limits, Model, SecretRef, Target, Tenant, Upstream};
 
 /// A provider that is known by the name of its key's variable.
 pub struct Provider {
@@ -114,6 +115,40 @@ pub fn upstreams(lookup: impl Fn(&str) -> Option<String>) -> Vec<Upstream> {
     found
 }
 
+/// The tenant and key of a personal gateway.
+const PERSONAL: &str = "personal";
+
+/// A whole configuration from the provider keys in the environment, or `None` if there are none: every model the catalogue
+/// lists for those providers, and one tenant with one key that is minted at the first start.
+pub fn personal(lookup: impl Fn(&str) -> Option<String>) -> Option<Config> {
+    let upstreams = upstreams(lookup);
+    if upstreams.is_empty() {
+        return None;
+    }
+    let mut models: Vec<Model> = Vec::new();
+    for listed in catalogue::all() {
+        let serves = |name: &str| upstreams.iter().any(|upstream| upstream.name == name);
+        // A model two providers list is served by the first of them.
+        if !serves(&listed.provider) || models.iter().any(|model| model.name == listed.model) {
+            continue;
+        }
+        let responses_only = listed.provider == "openai" && listed.mode == "responses";
+        let upstream = if responses_only { OPENAI_RESPONSES } else { &listed.provider };
+        let target = Target { upstream: upstream.to_owned(), model: listed.model.clone(), weight: 1, priority: 1 };
+        models.push(Model { name: listed.model.clone(), targets: vec![target], strict: false, price: None });
+    }
+    let key = Key { name: PERSONAL.to_owned(), secret: None, limits: Limits::default(), models: None };
+    let tenant = Tenant {
+        name: PERSONAL.to_owned(),
+        limits: Limits::default(),
+        budget: None,
+        models: None,
+        time_zone: "UTC".to_owned(),
+        keys: vec![key],
+    };
+    Some(Config { upstreams, models, tenants: vec![tenant], ..Config::default() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -140,5 +175,14 @@ mod tests {
         let found = names(&[("OPENAI_API_KEY", "k"), ("OPENAI_BASE_URL", "http://127.0.0.1:9/v1")]);
         assert_eq!(found.len(), 2);
         assert!(found.iter().all(|(_, base_url, _)| base_url == "http://127.0.0.1:9/v1"));
+    }
+
+    #[test]
+    fn a_personal_gateway_has_the_catalogues_models_of_its_providers_and_no_others() {
+        let lookup = |name: &str| (name == "ANTHROPIC_API_KEY").then(|| "a".to_owned());
+        let config = personal(lookup).unwrap();
+        assert!(config.models.iter().any(|model| model.name == "claude-sonnet-5-5"));
+        assert!(config.models.iter().all(|model| model.targets[0].upstream == "anthropic"));
+        assert!(personal(|_| None).is_none());
     }
 }

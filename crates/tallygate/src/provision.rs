@@ -1,0 +1,230 @@
+//! Brings the database to what the configuration declares, in one transaction, with an audit row for each change.
+
+use anyhow::{Context as _, Result};
+use secrecy::SecretString;
+use serde_json::json;
+use tallygate_billing::audit::{Actor, AuditEvent};
+use tallygate_billing::prices::{self, NewPrice};
+use tallygate_billing::{ClassPrices, audit, catalogue};
+use tallygate_store::declared::{
+    self, Applied, DeclaredCredential, DeclaredModel, DeclaredTarget, DeclaredTenant, DeclaredUpstream,
+};
+use tallygate_store::upstreams::Timeouts;
+use tallygate_store::{Budget, BudgetPeriod, Limits, Store, TenantScope, Tx, keys};
+use tallygate_types::{Currency, ModelId, TenantId, UnitPrice, UsageClass};
+
+use crate::config::{self, Config};
+
+/// A key made by this start; its text is shown this once.
+pub struct MintedKey {
+    pub tenant: String,
+    pub name: String,
+    pub secret: SecretString,
+}
+
+/// What a declaration did, beyond what stands in the audit trail.
+#[derive(Default)]
+pub struct Provisioned {
+    pub minted: Vec<MintedKey>,
+    /// Models that cannot be sold because neither the file nor the catalogue prices them.
+    pub unpriced: Vec<String>,
+}
+
+/// Declares everything in `config`; changes nothing that is so already.
+pub async fn declare(store: &Store, config: &Config) -> Result<Provisioned> {
+    let mut tx = store.begin().await?;
+    let mut done = Provisioned::default();
+    for upstream in &config.upstreams {
+        declare_upstream(&mut tx, upstream).await.with_context(|| format!("upstream `{}`", upstream.name))?;
+    }
+    for model in &config.models {
+        let priced = declare_model(&mut tx, model).await.with_context(|| format!("model `{}`", model.name))?;
+        if !priced {
+            done.unpriced.push(model.name.clone());
+        }
+    }
+    for tenant in &config.tenants {
+        let minted = declare_tenant(&mut tx, tenant).await.with_context(|| format!("tenant `{}`", tenant.name))?;
+        done.minted.extend(minted);
+    }
+    tx.commit().await?;
+    Ok(done)
+}
+
+async fn declare_upstream(tx: &mut Tx, upstream: &config::Upstream) -> Result<()> {
+    let mut credentials = Vec::with_capacity(upstream.credentials.len());
+    for credential in &upstream.credentials {
+        let what = format!("credential `{}` of upstream `{}`", credential.name, upstream.name);
+        credentials.push(DeclaredCredential {
+            name: credential.name.clone(),
+            secret: credential.secret.resolve(&what)?,
+            proxy: credential.proxy.clone(),
+        });
+    }
+    let declared = DeclaredUpstream {
+        name: upstream.name.clone(),
+        dialect: upstream.dialect,
+        base_url: upstream.base_url.clone(),
+        proxy: upstream.proxy.clone(),
+        timeouts: Timeouts::default(),
+        credentials,
+    };
+    let (stored, applied) = declared::upstream(tx, &declared).await?;
+    note(
+        tx,
+        applied,
+        "upstream",
+        stored.id,
+        &stored.name,
+        None,
+        json!({ "dialect": stored.dialect, "base_url": stored.base_url }),
+    )
+    .await
+}
+
+/// Whether the model has a price in the end.
+async fn declare_model(tx: &mut Tx, model: &config::Model) -> Result<bool> {
+    let targets = model.targets.iter().map(|target| DeclaredTarget {
+        upstream: target.upstream.clone(),
+        model: target.model.clone(),
+        weight: target.weight,
+        priority: target.priority,
+    });
+    let declared = DeclaredModel { name: model.name.clone(), strict: model.strict, targets: targets.collect() };
+    let (stored, applied) = declared::model(tx, &declared).await?;
+    note(tx, applied, "model", stored.id, &stored.name, None, json!({ "targets": stored.targets.len() })).await?;
+
+    let versions = prices::list(&mut *tx, Some(stored.id)).await?;
+    let newest = versions.iter().max_by_key(|version| version.valid_from);
+    let wanted = match &model.price {
+        Some(price) => Some((price.currency.parse()?, class_prices(price)?, None)),
+        // The catalogue seeds a price once; from then on it is the installation's own.
+        None if newest.is_none() => listed(model).map(|(prices, source)| (Currency::USD, prices, Some(source))),
+        None => None,
+    };
+    let Some((currency, prices, source)) = wanted else { return Ok(newest.is_some()) };
+    if newest.is_some_and(|newest| newest.currency == currency && newest.prices == prices) {
+        return Ok(true);
+    }
+    set_price(tx, stored.id, &stored.name, currency, prices, source).await?;
+    Ok(true)
+}
+
+async fn set_price(
+    tx: &mut Tx,
+    model_id: ModelId,
+    model: &str,
+    currency: Currency,
+    prices: ClassPrices,
+    source: Option<String>,
+) -> Result<()> {
+    let new = NewPrice { model_id, currency, valid_from: tx.now(), prices, source, created_by: "file".to_owned() };
+    let version = prices::create(tx, new).await?;
+    let after = json!({ "currency": currency, "prices": version.prices, "valid_from": version.valid_from });
+    note(tx, Applied::Created, "price", version.id, model, None, after).await
+}
+
+async fn declare_tenant(tx: &mut Tx, tenant: &config::Tenant) -> Result<Vec<MintedKey>> {
+    let budget = tenant.budget.as_ref().map(|budget| -> Result<Budget> {
+        Ok(Budget { amount: budget.amount.parse()?, currency: budget.currency.parse()?, period: BudgetPeriod::Month })
+    });
+    let declared = DeclaredTenant {
+        name: tenant.name.clone(),
+        time_zone: tenant.time_zone.clone(),
+        limits: limits(&tenant.limits),
+        budget: budget.transpose()?,
+        allowed_models: tenant.models.clone(),
+    };
+    let (stored, applied) = declared::tenant(tx, &declared).await?;
+    let after = json!({ "limits": stored.limits, "budget": stored.budget, "allowed_models": stored.allowed_models });
+    note(tx, applied, "tenant", stored.id, &stored.name, Some(stored.id), after).await?;
+
+    let mut minted = Vec::new();
+    for key in &tenant.keys {
+        let what = format!("key `{}` of tenant `{}`", key.name, tenant.name);
+        let secret = key.secret.as_ref().map(|secret| secret.resolve(&what)).transpose()?;
+        let shown = declare_key(tx, stored.id, key, secret.as_ref()).await.context(what)?;
+        minted.extend(shown.map(|secret| MintedKey { tenant: tenant.name.clone(), name: key.name.clone(), secret }));
+    }
+    Ok(minted)
+}
+
+async fn declare_key(
+    tx: &mut Tx,
+    tenant: TenantId,
+    key: &config::Key,
+    secret: Option<&SecretString>,
+) -> Result<Option<SecretString>> {
+    let (mut stored, shown, mut applied) = declared::key(tx, tenant, &key.name, secret).await?;
+    let mut settings = stored.settings();
+    settings.limits = limits(&key.limits);
+    settings.allowed_models.clone_from(&key.models);
+    if settings != stored.settings() && stored.status == keys::KeyStatus::Active {
+        stored = keys::update(tx, TenantScope::Only(tenant), stored.id, stored.version, &settings).await?;
+        applied = if applied == Applied::Created { applied } else { Applied::Updated };
+    }
+    let after = json!({ "prefix": stored.prefix, "limits": stored.limits, "allowed_models": stored.allowed_models });
+    note(tx, applied, "api_key", stored.id, &stored.name, Some(tenant), after).await?;
+    Ok(shown)
+}
+
+/// The audit row of a declaration, if it changed anything.
+async fn note(
+    tx: &mut Tx,
+    applied: Applied,
+    kind: &str,
+    id: impl ToString,
+    name: &str,
+    tenant: Option<TenantId>,
+    after: serde_json::Value,
+) -> Result<()> {
+    let verb = match applied {
+        Applied::Unchanged => return Ok(()),
+        Applied::Created => "create",
+        Applied::Updated => "update",
+    };
+    let actor = Actor { kind: "file".to_owned(), id: None, name: Some("configuration file".to_owned()), role: None };
+    let mut event = AuditEvent::new(actor, format!("{kind}.{verb}"), kind, id);
+    event.target_name = Some(name.to_owned());
+    event.tenant = tenant;
+    event.after = Some(after);
+    audit::record(tx, event).await?;
+    Ok(())
+}
+
+const fn limits(declared: &config::Limits) -> Limits {
+    Limits {
+        requests_per_minute: declared.requests_per_minute,
+        tokens_per_minute: declared.tokens_per_minute,
+        concurrency: declared.concurrency,
+    }
+}
+
+fn class_prices(price: &config::Price) -> Result<ClassPrices> {
+    let optional = [
+        (UsageClass::InputCacheRead, &price.cache_read),
+        (UsageClass::InputCacheWrite5m, &price.cache_write_5m),
+        (UsageClass::InputCacheWrite1h, &price.cache_write_1h),
+        (UsageClass::OutputReasoning, &price.reasoning),
+        (UsageClass::InputAudio, &price.input_audio),
+        (UsageClass::InputImage, &price.input_image),
+        (UsageClass::OutputAudio, &price.output_audio),
+        (UsageClass::OutputImage, &price.output_image),
+    ];
+    let mut prices = ClassPrices::default()
+        .with(UsageClass::InputUncached, UnitPrice::parse_per_million(&price.input)?)
+        .with(UsageClass::OutputText, UnitPrice::parse_per_million(&price.output)?);
+    for (class, text) in optional {
+        if let Some(text) = text {
+            prices.set(class, Some(UnitPrice::parse_per_million(text)?));
+        }
+    }
+    Ok(prices)
+}
+
+/// The catalogue's price of the model's first target: at the provider the upstream is named after, else at any.
+fn listed(model: &config::Model) -> Option<(ClassPrices, String)> {
+    let target = model.targets.first()?;
+    let listed = catalogue::lookup(&target.upstream, &target.model).or_else(|| catalogue::lookup_anywhere(&target.model))?;
+    Some((listed.prices, catalogue::SOURCE.to_owned()))
+}
