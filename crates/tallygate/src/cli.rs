@@ -121,7 +121,7 @@ pub enum UpstreamCommand {
 
 #[derive(Debug, Subcommand)]
 pub enum UsageCommand {
-    /// Write usage records as CSV (or JSON lines with --json), oldest first.
+    /// Write usage records as CSV (or JSON lines with --json), newest first.
     Export {
         #[command(flatten)]
         config: ConfigArg,
