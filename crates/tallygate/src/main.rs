@@ -1,9 +1,65 @@
-#![allow(dead_code, unused_imports)]
+//! The `tallygate` binary: command line, configuration, wiring, telemetry, shutdown.
+
 mod banner;
 mod cli;
+mod commands;
 mod config;
+mod demo;
+mod installation;
 mod ops;
+mod probe;
 mod providers;
+mod provision;
+mod refresh;
 mod secrets;
+mod serve;
+mod shutdown;
 mod telemetry;
-fn main() {}
+mod usage_metrics;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use cli::{Cli, Command, ConfigCommand};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tallygate: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<ExitCode> {
+    // One crypto backend for the whole process; a second install can only mean that it is in already.
+    let _already_installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(dispatch(cli))
+}
+
+async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
+    let json = cli.json;
+    match cli.command {
+        Command::Config(ConfigCommand::Check(arg)) => commands::config::check(&arg, json),
+        Command::Config(ConfigCommand::Show(arg)) => commands::config::show(&arg, json),
+        Command::Config(ConfigCommand::Schema) => commands::config::schema(),
+        Command::Serve(arg) => serve::run(&arg, json).await,
+        Command::Demo(arg) => demo::run(arg, json).await,
+        Command::Sim(arg) => commands::sim::run(arg, json).await,
+        Command::Version => commands::version(json),
+        Command::Migrate(arg) => commands::doctor::migrate(&arg, json).await,
+        Command::Doctor(arg) => commands::doctor::doctor(&arg, json).await,
+        Command::Healthcheck(arg) => commands::doctor::healthcheck(&arg, json).await,
+        Command::Key(command) => commands::key::run(command, json).await,
+        Command::Upstream(command) => commands::upstream::run(command, json).await,
+        Command::Usage(command) => commands::export::usage(command, json).await,
+        Command::Bill(command) => commands::export::bill(command, json).await,
+    }
+}

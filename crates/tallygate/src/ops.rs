@@ -61,7 +61,9 @@ async fn readyz(State(ops): State<Ops>) -> Response {
 
 async fn metrics(State(ops): State<Ops>) -> Response {
     let mut text = Vec::new();
-    match TextEncoder::new().encode(&ops.registry.gather(), &mut text) {
+    // The process's own figures (memory, descriptors, CPU) are in the library's default registry.
+    let families = [ops.registry.gather(), prometheus::gather()].concat();
+    match TextEncoder::new().encode(&families, &mut text) {
         Ok(()) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("metrics cannot be written: {error}\n")).into_response(),
     }

@@ -4,8 +4,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use schemars::JsonSchema;
+use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
+use super::error::ConfigError;
 use super::secret::SecretRef;
 
 /// The whole file. Every section may be left out.
@@ -250,6 +252,17 @@ impl Default for Store {
 }
 
 impl Config {
+    /// The configuration as it may be shown: a password in the store's URL is replaced.
+    pub fn masked(mut self) -> Self {
+        if let Some((scheme, rest)) = self.store.url.split_once("://")
+            && let Some((credentials, host)) = rest.rsplit_once('@')
+            && let Some((user, _)) = credentials.split_once(':')
+        {
+            self.store.url = format!("{scheme}://{user}:***@{host}");
+        }
+        self
+    }
+
     /// The directory of the usage journal.
     pub fn journal_dir(&self) -> PathBuf {
         let beside_database = || self.store.sqlite_path().and_then(Path::parent).map(|dir| dir.join("journal"));
@@ -258,6 +271,12 @@ impl Config {
 }
 
 impl Store {
+    /// The URL itself, fetched if it is only pointed at.
+    pub fn resolved_url(&self) -> Result<SecretString, ConfigError> {
+        let reference: SecretRef = self.url.parse().unwrap_or_else(|error: std::convert::Infallible| match error {});
+        reference.resolve("store.url")
+    }
+
     /// The database file, if the engine is SQLite.
     pub fn sqlite_path(&self) -> Option<&Path> {
         let rest = self.url.strip_prefix("sqlite:")?;

@@ -1,0 +1,238 @@
+//! One running installation: the store, the journal and its shipper, what the data plane reads, and the planes on their
+//! listeners. `serve` and `demo` differ only in what they put into it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use secrecy::{ExposeSecret as _, SecretString};
+use tallygate_admin::{AdminConfig, AdminState};
+use tallygate_billing::{Budgets, Journal, JournalConfig, Shipper};
+use tallygate_gateway::{DataPlane, Drained, GatewayConfig, Metrics, Parts};
+use tallygate_store::{Store, setup, users};
+use tallygate_types::{Clock, SystemClock};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use crate::config::Config;
+use crate::ops::{self, Health};
+use crate::probe::Probe;
+use crate::refresh::Refresher;
+use crate::{secrets, shutdown, usage_metrics};
+
+/// How long the last flush to the database may take; what is left then stays in the journal and goes at the next start.
+const FLUSH_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Store and journal, open; nothing listens yet.
+pub struct Opened {
+    pub store: Arc<Store>,
+    pub journal: Arc<Journal>,
+    pub shipper: Arc<Shipper>,
+    pub clock: Arc<dyn Clock>,
+    /// The dashboard says so on every page.
+    pub is_demo: bool,
+}
+
+/// Everything running.
+pub struct Running {
+    opened: Opened,
+    health: Arc<Health>,
+    plane: Arc<DataPlane>,
+    pub listen: SocketAddr,
+    pub admin_listen: SocketAddr,
+    pub metrics_listen: SocketAddr,
+    serving: JoinHandle<Drained>,
+    drain: CancellationToken,
+    /// Stops what must outlive the drain: admin, probes, refresher.
+    stop: CancellationToken,
+    shipping: JoinHandle<()>,
+    background: Vec<JoinHandle<()>>,
+}
+
+/// Opens the database and brings its schema up to date.
+pub async fn open_store(config: &Config) -> Result<Arc<Store>> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let secrets = secrets::load_or_make(config)?;
+    let url = config.store.resolved_url()?;
+    let store = Store::open(url.expose_secret(), secrets, clock).await?;
+    store.migrate().await?;
+    Ok(store)
+}
+
+/// Opens the store and the journal; what an earlier process left unfinished is settled here.
+pub async fn open(config: &Config) -> Result<Opened> {
+    let store = open_store(config).await?;
+    let clock: Arc<dyn Clock> = Arc::clone(store.clock());
+    let journal_config = JournalConfig { clock: Arc::clone(&clock), ..JournalConfig::default() };
+    let (journal, recovery) = Journal::open(config.journal_dir(), journal_config)?;
+    if !recovery.settled.is_empty() {
+        tracing::warn!(requests = recovery.settled.len(), "requests were in flight when the process died; settled as `crash`");
+    }
+    for damage in &recovery.quarantined {
+        tracing::error!(
+            segment = damage.segment,
+            offset = damage.offset,
+            bytes = damage.bytes,
+            "the usage journal is damaged; a copy was kept"
+        );
+    }
+    let shipper = Shipper::new(Arc::clone(&store), Arc::clone(&journal));
+    Ok(Opened { store, journal, shipper, clock, is_demo: false })
+}
+
+impl Opened {
+    /// A one-time link for the first owner, if there is none yet.
+    pub async fn setup_link(&self, admin_url: &str) -> Result<Option<String>> {
+        if users::has_owner(&self.store).await? {
+            return Ok(None);
+        }
+        let mut tx = self.store.begin().await?;
+        let token: SecretString = setup::issue(&mut tx).await?;
+        tx.commit().await?;
+        Ok(Some(format!("{admin_url}/setup#{}", token.expose_secret())))
+    }
+
+    /// Binds the listeners and starts everything.
+    pub async fn start(self, config: &Config) -> Result<Running> {
+        // Usage the last process left must count against budgets before the first request is admitted.
+        if let Err(error) = self.shipper.flush(FLUSH_DEADLINE).await {
+            tracing::warn!(%error, "usage of an earlier run is still in the journal");
+        }
+        let refresher = Refresher::load(Arc::clone(&self.store)).await?;
+        let budgets = Arc::new(Budgets::default());
+        budgets.reload(&self.store, &refresher.snapshot.load(), &self.journal, self.clock.now()).await?;
+
+        let data = bind(config.server.listen, "server.listen").await?;
+        let admin = bind(config.server.admin_listen, "server.admin_listen").await?;
+        let probes = bind(config.server.metrics_listen, "server.metrics_listen").await?;
+        let (listen, admin_listen, metrics_listen) = (data.local_addr()?, admin.local_addr()?, probes.local_addr()?);
+
+        let metrics = Arc::new(Metrics::new()?);
+        usage_metrics::register(metrics.registry(), Arc::clone(&self.shipper), Arc::clone(&self.journal))?;
+        let plane = DataPlane::new(Parts {
+            config: gateway_config(config),
+            snapshot: Arc::clone(&refresher.snapshot),
+            store_fresh: Arc::clone(&refresher.store_is_fresh),
+            prices: Arc::clone(&refresher.prices),
+            budgets: Arc::clone(&budgets),
+            journal: Arc::clone(&self.journal),
+            digester: self.store.digester(),
+            clock: Arc::clone(&self.clock),
+            metrics: Arc::clone(&metrics),
+        });
+
+        let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
+        let health = Arc::new(Health::default());
+        let mut background = Vec::new();
+        let registry = metrics.registry().clone();
+        let (probe_health, fresh, probe_stop) = (Arc::clone(&health), Arc::clone(&refresher.store_is_fresh), stop.clone());
+        background.push(tokio::spawn(async move {
+            if let Err(error) = ops::serve(probes, probe_health, registry, fresh, probe_stop).await {
+                tracing::error!(%error, "the probes' listener failed");
+            }
+        }));
+        let admin_config =
+            AdminConfig { public_origin: public_url(config, admin_listen), api_url: Some(reachable(listen)), demo: self.is_demo };
+        let admin_state = AdminState::new(Arc::clone(&self.store), Some(budgets), Arc::new(Probe::new()), admin_config)?;
+        background.push(tokio::spawn(serve_admin(admin, tallygate_admin::router(admin_state), stop.clone())));
+        background.push(tokio::spawn(refresher.run(stop.clone())));
+        let shipping = tokio::spawn(Arc::clone(&self.shipper).run());
+        let serving = tokio::spawn(tallygate_gateway::serve(data, Arc::clone(&plane), drain.clone()));
+        health.started.store(true, Ordering::Release);
+        Ok(Running {
+            opened: self,
+            health,
+            plane,
+            listen,
+            admin_listen,
+            metrics_listen,
+            serving,
+            drain,
+            stop,
+            shipping,
+            background,
+        })
+    }
+}
+
+impl Running {
+    pub async fn setup_link(&self, admin_url: &str) -> Result<Option<String>> {
+        self.opened.setup_link(admin_url).await
+    }
+
+    pub const fn store(&self) -> &Arc<Store> {
+        &self.opened.store
+    }
+
+    pub const fn journal(&self) -> &Arc<Journal> {
+        &self.opened.journal
+    }
+
+    pub const fn shipper(&self) -> &Arc<Shipper> {
+        &self.opened.shipper
+    }
+
+    /// Serves until SIGTERM or SIGINT, then drains: open requests finish, usage reaches the database. A second signal cuts
+    /// the drain short.
+    pub async fn until_shutdown(self) -> Result<()> {
+        shutdown::requested().await;
+        self.health.draining.store(true, Ordering::Release);
+        tracing::info!(in_flight = self.plane.in_flight(), "draining; a second signal stops at once");
+        self.drain.cancel();
+        let plane = Arc::clone(&self.plane);
+        let impatient = tokio::spawn(async move {
+            shutdown::requested().await;
+            plane.stop.cancel();
+        });
+        let drained = self.serving.await.context("the data plane failed")?;
+        impatient.abort();
+        self.stop.cancel();
+        for task in self.background {
+            // A task that panicked has said so already.
+            let _ = task.await;
+        }
+        self.shipping.abort();
+        let _ = self.shipping.await;
+        if let Err(error) = self.opened.shipper.flush(FLUSH_DEADLINE).await {
+            tracing::warn!(%error, "usage is left in the journal");
+        }
+        self.opened.store.close().await;
+        tracing::info!(complete = drained == Drained::Complete, "stopped");
+        Ok(())
+    }
+}
+
+async fn bind(address: SocketAddr, key: &str) -> Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; set {key} to a free address"))
+}
+
+async fn serve_admin(listener: TcpListener, router: axum::Router, stop: CancellationToken) {
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stop.cancelled_owned()).await {
+        tracing::error!(%error, "the admin listener failed");
+    }
+}
+
+/// Where browsers find the dashboard.
+pub fn public_url(config: &Config, admin_listen: SocketAddr) -> String {
+    let derived = || reachable(admin_listen);
+    config.server.public_url.as_ref().map_or_else(derived, |url| url.trim_end_matches('/').to_owned())
+}
+
+/// A URL a browser on this machine can open for a listener, which may be bound to every interface.
+pub fn reachable(address: SocketAddr) -> String {
+    if address.ip().is_unspecified() { format!("http://127.0.0.1:{}", address.port()) } else { format!("http://{address}") }
+}
+
+fn gateway_config(config: &Config) -> GatewayConfig {
+    let server = &config.server;
+    GatewayConfig {
+        max_body_bytes: usize::try_from(server.max_body_bytes).unwrap_or(usize::MAX),
+        max_in_flight: server.max_in_flight,
+        drain_timeout: Duration::from_secs(server.drain_timeout_seconds),
+        ..GatewayConfig::default()
+    }
+}
