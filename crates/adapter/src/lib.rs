@@ -51,10 +51,12 @@ mod loss;
 mod media;
 pub mod models;
 mod names;
+mod passing;
 mod peek;
 mod profile;
 mod replay;
 mod reply;
+mod response_stream;
 mod schema;
 pub mod sse;
 mod tap;
@@ -67,7 +69,7 @@ mod openai_responses;
 
 use tallygate_types::Dialect;
 
-pub use answer::{Answer, Meter, Progress, ResponseStream, Session};
+pub use answer::{Answer, Meter, Session};
 pub use call::{Call, Outgoing, prepare, prepare_embeddings};
 pub use context::ResponseContext;
 pub use failure::{
@@ -75,6 +77,7 @@ pub use failure::{
 };
 pub use loss::{Loss, LossReport, Verdict};
 pub use peek::{Peek, peek};
+pub use response_stream::{Progress, ResponseStream};
 pub use url::join_url;
 
 /// An error of ours as an answer in a dialect.

@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::fmt::Write as _;
+
 use common::{To, text};
 use serde_json::{Value, json};
 use tallygate_adapter::{ErrorKind, ErrorReply, StreamFailure};
@@ -152,10 +154,10 @@ fn chunks(choices: &[Value], tail: &[Value]) -> String {
     for choice in choices {
         let mut choice = choice.clone();
         choice["index"] = 0.into();
-        text += &format!("data: {}\n\n", json!({"id": "chatcmpl-1", "model": "m", "choices": [choice]}));
+        write!(text, "data: {}\n\n", json!({"id": "chatcmpl-1", "model": "m", "choices": [choice]})).unwrap();
     }
     for chunk in tail {
-        text += &format!("data: {chunk}\n\n");
+        write!(text, "data: {chunk}\n\n").unwrap();
     }
     text + "data: [DONE]\n\n"
 }

@@ -1,0 +1,250 @@
+//! Streamed answers.
+
+use bytes::Bytes;
+use tallygate_types::Dialect;
+
+use crate::answer::{Meter, meter};
+use crate::context::ResponseContext;
+use crate::dispatch::{Decode, Encode, codec};
+use crate::failure::{ErrorReply, StreamFailure};
+use crate::ir::{Delta, PartStart, StreamEvent};
+use crate::loss::LossReport;
+use crate::names::Restore;
+use crate::passing::Passer;
+use crate::sse::Event;
+use crate::tap::Tap;
+use crate::{json_array, sse};
+
+/// How far a stream has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Progress {
+    /// Content has passed. What was put out before may be thrown away and another upstream tried; after, no more.
+    pub content: bool,
+    /// The terminal event was seen.
+    pub done: bool,
+}
+
+/// A streamed answer on its way. Bytes go in as they come, whole events in the client's dialect come out.
+pub struct ResponseStream {
+    client: Dialect,
+    upstream: Dialect,
+    context: ResponseContext,
+    reader: Reader,
+    lane: Lane,
+    tap: Tap,
+    loss: LossReport,
+    /// Whole events were put out (a JSON array needs a comma before the next).
+    has_output: bool,
+}
+
+enum Reader {
+    /// Nothing but white space has come.
+    Undecided,
+    Events(sse::Scanner),
+    /// A JSON array, or an error body where events were due.
+    Objects(json_array::Scanner),
+}
+
+pub(crate) enum Lane {
+    Pass(Passer),
+    Translate { decoder: Box<dyn Decode>, encoder: Box<dyn Encode>, restore: Restore },
+}
+
+impl ResponseStream {
+    pub(crate) fn new(client: Dialect, upstream: Dialect, context: ResponseContext, lane: Lane, loss: LossReport) -> Self {
+        Self { client, upstream, context, reader: Reader::Undecided, lane, tap: Tap::default(), loss, has_output: false }
+    }
+
+    /// Takes what came from the upstream and appends what may go to the client.
+    ///
+    /// On a failure `out` still holds the whole events before it.
+    pub fn push(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> Result<Progress, StreamFailure> {
+        self.decide(&chunk);
+        let before = out.len();
+        let result = match &mut self.lane {
+            Lane::Pass(passer) => {
+                let mut passing = passer.chunk(&chunk, out);
+                let tap = &mut self.tap;
+                let tap_event = codec(self.upstream).tap_event;
+                let result = self.reader.read(&chunk, |event| {
+                    tap_event(event, tap)?;
+                    passing.event(event.end, std::mem::take(&mut tap.only_usage));
+                    Ok(())
+                });
+                match &result {
+                    Ok(()) => passing.rest(self.reader.boundary()),
+                    Err(_) => passing.stop(),
+                }
+                result
+            }
+            Lane::Translate { decoder, encoder, restore } => {
+                let tap = &mut self.tap;
+                let mut written = Vec::new();
+                let mut steps = Steps { encoder: &mut **encoder, restore, tap, written: &mut written };
+                let mut events = Vec::new();
+                let result = self.reader.read(&chunk, |event| {
+                    let result = decoder.event(event, &mut events);
+                    steps.take(&mut events);
+                    result
+                });
+                if !written.is_empty() {
+                    out.push(written.into());
+                }
+                result
+            }
+        };
+        self.has_output |= out.len() > before;
+        result.map(|()| self.progress())
+    }
+
+    /// The upstream closed. Fails unless the answer was complete.
+    pub fn finish(&mut self, out: &mut Vec<Bytes>) -> Result<(), StreamFailure> {
+        let before = out.len();
+        let result = match &mut self.lane {
+            Lane::Pass(passer) => {
+                let tap = &mut self.tap;
+                let tap_event = codec(self.upstream).tap_event;
+                let result = self.reader.finish(|event| tap_event(event, tap));
+                let is_complete = self.tap.done || self.tap.finish_reason.is_some();
+                passer.finish(result.is_ok() && is_complete, std::mem::take(&mut self.tap.only_usage), out);
+                result.and(if is_complete { Ok(()) } else { Err(StreamFailure::Truncated) })
+            }
+            Lane::Translate { decoder, encoder, restore } => {
+                let mut written = Vec::new();
+                let mut steps = Steps { encoder: &mut **encoder, restore, tap: &mut self.tap, written: &mut written };
+                let mut events = Vec::new();
+                let mut result = self.reader.finish(|event| {
+                    let result = decoder.event(event, &mut events);
+                    steps.take(&mut events);
+                    result
+                });
+                if result.is_ok() {
+                    result = decoder.finish(&mut events);
+                    steps.take(&mut events);
+                }
+                if !written.is_empty() {
+                    out.push(written.into());
+                }
+                result
+            }
+        };
+        self.has_output |= out.len() > before;
+        result
+    }
+
+    /// Says an error of ours inside the stream, in the client's dialect. Close the connection after.
+    pub fn fail(&mut self, error: &ErrorReply, out: &mut Vec<Bytes>) {
+        let mut written = Vec::new();
+        match &mut self.lane {
+            Lane::Pass(_) if matches!(self.reader, Reader::Objects(_)) || self.context.json_array => {
+                written.push(if self.has_output { b',' } else { b'[' });
+                written.extend_from_slice(&(codec(self.client).encode_error)(error).body);
+                written.push(b']');
+            }
+            Lane::Pass(_) => (codec(self.client).encoder)(self.context.clone()).fail(error, &mut written),
+            Lane::Translate { encoder, .. } => encoder.fail(error, &mut written),
+        }
+        out.push(written.into());
+    }
+
+    pub fn meter(&self) -> Meter {
+        meter(&self.tap, &self.loss)
+    }
+
+    pub fn content_type(&self) -> &'static str {
+        if self.context.json_array { "application/json" } else { "text/event-stream" }
+    }
+
+    fn progress(&self) -> Progress {
+        Progress { content: self.tap.content, done: self.tap.done }
+    }
+
+    /// The first byte that is not white space tells events from objects.
+    fn decide(&mut self, chunk: &[u8]) {
+        if let Reader::Undecided = self.reader
+            && let Some(byte) = chunk.iter().find(|byte| !byte.is_ascii_whitespace())
+        {
+            self.reader = match byte {
+                b'[' | b'{' => Reader::Objects(json_array::Scanner::new()),
+                _ => Reader::Events(sse::Scanner::new()),
+            };
+        }
+    }
+}
+
+impl std::fmt::Debug for ResponseStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ResponseStream")
+            .field("client", &self.client)
+            .field("upstream", &self.upstream)
+            .field("tap", &self.tap)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    fn read(&mut self, chunk: &[u8], on_event: impl FnMut(Event<'_>) -> Result<(), StreamFailure>) -> Result<(), StreamFailure> {
+        match self {
+            Self::Undecided => Ok(()),
+            Self::Events(scanner) => scanner.push(chunk, on_event),
+            Self::Objects(scanner) => scanner.push(chunk, on_event),
+        }
+    }
+
+    fn finish(&mut self, on_event: impl FnMut(Event<'_>) -> Result<(), StreamFailure>) -> Result<(), StreamFailure> {
+        match self {
+            Self::Events(scanner) => scanner.finish(on_event),
+            Self::Undecided | Self::Objects(_) => Ok(()),
+        }
+    }
+
+    /// How much of the last chunk may pass; `None`: all of it (white space before a stream).
+    fn boundary(&self) -> Option<usize> {
+        match self {
+            Self::Undecided => None,
+            Self::Events(scanner) => Some(scanner.boundary()),
+            Self::Objects(scanner) => Some(scanner.boundary()),
+        }
+    }
+}
+
+/// Decoded events on their way to the client.
+struct Steps<'a> {
+    encoder: &'a mut dyn Encode,
+    restore: &'a mut Restore,
+    tap: &'a mut Tap,
+    written: &'a mut Vec<u8>,
+}
+
+impl Steps<'_> {
+    fn take(&mut self, events: &mut Vec<StreamEvent>) {
+        let mut restored = Vec::with_capacity(events.len());
+        for event in events.drain(..) {
+            tap_event(&event, self.tap);
+            self.restore.event(event, &mut restored);
+        }
+        for event in &restored {
+            self.encoder.event(event, self.written);
+        }
+    }
+}
+
+fn tap_event(event: &StreamEvent, tap: &mut Tap) {
+    match event {
+        StreamEvent::Start { id, model } => {
+            tap.id.clone_from(id);
+            tap.model.clone_from(model);
+        }
+        StreamEvent::PartStart { start: PartStart::ToolCall { .. } | PartStart::Whole(_), .. } => tap.content = true,
+        StreamEvent::PartDelta { delta: Delta::Text(text) | Delta::Arguments(text), .. } if !text.is_empty() => {
+            tap.content = true;
+            tap.output_bytes += text.len() as u64;
+        }
+        StreamEvent::Finish { reason, raw, .. } => {
+            tap.finish_reason = Some(raw.clone().unwrap_or_else(|| format!("{reason:?}")));
+        }
+        StreamEvent::Usage(report) => tap.usage = Some(report.clone()),
+        StreamEvent::End => tap.done = true,
+        _ => {}
+    }
+}
