@@ -125,7 +125,7 @@ fn translate(call: &Call<'_>, context: &mut ResponseContext, body: &Bytes) -> Re
     let mut request = (client.decode_request)(body, &mut loss)?;
     call.upstream_model.clone_into(&mut request.model);
     request.stream = call.stream;
-    let restore = Restore::prepare(&mut request, upstream.names);
+    let restore = Restore::prepare(&mut request, upstream.names, &mut loss);
     let body = (upstream.encode_request)(&request, &mut loss)?;
     if call.strict
         && let Some(item) = loss.items.first()

@@ -46,6 +46,8 @@ pub(crate) struct NameRules {
     pub call_id_chars: usize,
     /// The dialect lets `.` and `:` stand in tool names.
     pub dots_allowed: bool,
+    /// Parameters of a tool must be an object, without a choice of schemas at the top.
+    pub plain_objects: bool,
 }
 
 /// Reads an upstream's stream.

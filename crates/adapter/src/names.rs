@@ -5,8 +5,12 @@
 
 use std::collections::HashMap;
 
+use serde_json::{Value, json};
+
 use crate::dispatch::NameRules;
 use crate::ir::{Delta, Part, PartKind, PartStart, Request, Response, StreamEvent, Tool, ToolChoice, ToolKind};
+use crate::loss::LossReport;
+use crate::schema;
 
 /// Hex digits of the hash that keeps bent names apart.
 const HASH_HEX: usize = 8;
@@ -18,13 +22,15 @@ pub(crate) struct Restore {
     names: HashMap<String, String>,
     /// Names, as sent, of tools that are free text to the client.
     custom: Vec<String>,
-    /// Free-text calls in work: their JSON must be whole before its text can be taken out.
-    open: HashMap<(u32, u32), String>,
+    /// Names, as sent, of tools whose parameters had to be wrapped in an object.
+    wrapped: Vec<String>,
+    /// Calls in work whose JSON must be whole before what the client wants can be taken out.
+    open: HashMap<(u32, u32), (ToolKind, String)>,
 }
 
 impl Restore {
     /// Bends the request's names in place.
-    pub fn prepare(request: &mut Request, rules: NameRules) -> Self {
+    pub fn prepare(request: &mut Request, rules: NameRules, loss: &mut LossReport) -> Self {
         let mut restore = Self::default();
         let mut bend = |name: &mut String| {
             let sent = bent(name, rules.tool_name_chars, rules.dots_allowed);
@@ -59,12 +65,47 @@ impl Restore {
                 _ => {}
             }
         }
+        if rules.plain_objects {
+            restore.wrap(request, loss);
+        }
         restore.custom = request
             .tools
             .iter()
             .filter_map(|tool| if let Tool::Custom { name, .. } = tool { Some(name.clone()) } else { None })
             .collect();
         restore
+    }
+
+    /// Wraps parameters that are no plain object, in the tools and in the calls of the history.
+    fn wrap(&mut self, request: &mut Request, loss: &mut LossReport) {
+        for (position, tool) in request.tools.iter_mut().enumerate() {
+            if let Tool::Function(function) = tool
+                && let Some(wrapped) =
+                    function.parameters.as_ref().and_then(|parameters| schema::wrapped(parameters, FREE_TEXT_FIELD))
+            {
+                loss.approximated(format!("tools[{position}].parameters"), "wrapped in an object with one property `input`");
+                function.parameters = Some(wrapped);
+                self.wrapped.push(function.name.clone());
+            }
+        }
+        for part in request.turns.iter_mut().flat_map(|turn| &mut turn.parts) {
+            if let PartKind::ToolCall(call) = &mut part.kind
+                && self.wrapped.contains(&call.name)
+            {
+                let value: Value = serde_json::from_str(&call.arguments).unwrap_or_else(|_| call.arguments.clone().into());
+                call.arguments = json!({ FREE_TEXT_FIELD: value }).to_string();
+            }
+        }
+    }
+
+    /// What the client sees of a call's arguments; `None`: all of it, as it comes.
+    fn view(&self, name: &String, kind: ToolKind) -> Option<ToolKind> {
+        let function = kind == ToolKind::Function;
+        if function && self.custom.contains(name) {
+            Some(ToolKind::Custom)
+        } else {
+            (function && self.wrapped.contains(name)).then_some(ToolKind::Function)
+        }
     }
 
     pub fn response(&self, response: &mut Response) {
@@ -77,22 +118,22 @@ impl Restore {
     pub fn event(&mut self, mut event: StreamEvent, out: &mut Vec<StreamEvent>) {
         match &mut event {
             StreamEvent::PartStart { candidate, part, start: PartStart::ToolCall { name, kind, .. } } => {
-                if *kind == ToolKind::Function && self.custom.contains(name) {
-                    *kind = ToolKind::Custom;
-                    self.open.insert((*candidate, *part), String::new());
+                if let Some(view) = self.view(name, *kind) {
+                    *kind = view;
+                    self.open.insert((*candidate, *part), (view, String::new()));
                 }
                 self.straighten(name);
             }
             StreamEvent::PartStart { start: PartStart::Whole(part), .. } => self.part(part),
             StreamEvent::PartDelta { candidate, part, delta: Delta::Arguments(fragment) } => {
-                if let Some(buffer) = self.open.get_mut(&(*candidate, *part)) {
+                if let Some((_, buffer)) = self.open.get_mut(&(*candidate, *part)) {
                     buffer.push_str(fragment);
                     return;
                 }
             }
             StreamEvent::PartEnd { candidate, part } => {
-                if let Some(json) = self.open.remove(&(*candidate, *part)) {
-                    let delta = Delta::Arguments(free_text(&json));
+                if let Some((view, json)) = self.open.remove(&(*candidate, *part)) {
+                    let delta = Delta::Arguments(unwrapped(&json, view));
                     out.push(StreamEvent::PartDelta { candidate: *candidate, part: *part, delta });
                 }
             }
@@ -103,9 +144,9 @@ impl Restore {
 
     fn part(&self, part: &mut Part) {
         if let PartKind::ToolCall(call) = &mut part.kind {
-            if call.kind == ToolKind::Function && self.custom.contains(&call.name) {
-                call.kind = ToolKind::Custom;
-                call.arguments = free_text(&call.arguments);
+            if let Some(view) = self.view(&call.name, call.kind) {
+                call.kind = view;
+                call.arguments = unwrapped(&call.arguments, view);
             }
             self.straighten(&mut call.name);
         }
@@ -121,12 +162,15 @@ impl Restore {
 /// What a free-text tool is called with when the upstream knows functions only.
 pub(crate) const FREE_TEXT_FIELD: &str = "input";
 
-fn free_text(json: &str) -> String {
-    match serde_json::from_str::<serde_json::Value>(json) {
-        Ok(serde_json::Value::Object(mut object)) => match object.remove(FREE_TEXT_FIELD) {
-            Some(serde_json::Value::String(text)) => text,
-            _ => json.to_owned(),
-        },
+/// What stands in the one property; the whole where it is not there.
+fn unwrapped(json: &str, view: ToolKind) -> String {
+    let inner = match serde_json::from_str::<Value>(json) {
+        Ok(Value::Object(mut object)) => object.remove(FREE_TEXT_FIELD),
+        _ => None,
+    };
+    match (inner, view) {
+        (Some(Value::String(text)), ToolKind::Custom) => text,
+        (Some(value), ToolKind::Function) => value.to_string(),
         _ => json.to_owned(),
     }
 }
@@ -165,7 +209,8 @@ mod tests {
 
     #[test]
     fn free_text_is_taken_out_of_its_object() {
-        assert_eq!(free_text(r#"{"input":"ls -l"}"#), "ls -l");
-        assert_eq!(free_text("{\"inp"), "{\"inp");
+        assert_eq!(unwrapped(r#"{"input":"ls -l"}"#, ToolKind::Custom), "ls -l");
+        assert_eq!(unwrapped(r#"{"input":{"a":1}}"#, ToolKind::Function), r#"{"a":1}"#);
+        assert_eq!(unwrapped("{\"inp", ToolKind::Custom), "{\"inp");
     }
 }

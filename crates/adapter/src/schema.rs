@@ -89,21 +89,27 @@ fn bend(schema: &Value, depth: usize, changed: &mut bool) -> Value {
     bent.into()
 }
 
-/// Parameters of a tool where a schema of an object is required. Gives the schema and whether it had to be wrapped.
-pub(crate) fn tool_parameters(parameters: Option<&Value>) -> (Value, bool) {
+/// Parameters of a tool where a schema of an object is required.
+pub(crate) fn tool_parameters(parameters: Option<&Value>) -> Value {
     match parameters {
-        Some(Value::Object(object)) if ["anyOf", "oneOf", "allOf"].iter().any(|key| object.contains_key(*key)) => {
-            (json!({"type": "object", "properties": {"input": parameters}, "required": ["input"]}), true)
-        }
-        Some(Value::Object(object)) if object.contains_key("type") => (Value::Object(object.clone()), false),
+        Some(Value::Object(object)) if object.contains_key("type") => Value::Object(object.clone()),
         Some(Value::Object(object)) => {
             let mut typed = Map::new();
             typed.insert("type".into(), "object".into());
             typed.extend(object.clone());
-            (typed.into(), false)
+            typed.into()
         }
-        _ => (json!({"type": "object", "properties": {}}), false),
+        _ => json!({"type": "object", "properties": {}}),
     }
+}
+
+/// A choice of schemas at the top, where only an object is taken: wrapped in an object with one property. `None`: it fits.
+pub(crate) fn wrapped(parameters: &Value, property: &str) -> Option<Value> {
+    let object = parameters.as_object()?;
+    ["anyOf", "oneOf", "allOf"]
+        .iter()
+        .any(|key| object.contains_key(*key))
+        .then(|| json!({"type": "object", "properties": {property: parameters}, "required": [property]}))
 }
 
 #[cfg(test)]
@@ -137,8 +143,11 @@ mod tests {
 
     #[test]
     fn tool_parameters_are_always_an_object() {
-        assert_eq!(tool_parameters(None), (json!({"type": "object", "properties": {}}), false));
-        assert_eq!(tool_parameters(Some(&json!({"$defs": {}}))), (json!({"type": "object", "$defs": {}}), false));
-        assert!(tool_parameters(Some(&json!({"anyOf": []}))).1);
+        assert_eq!(tool_parameters(None), json!({"type": "object", "properties": {}}));
+        assert_eq!(tool_parameters(Some(&json!({"$defs": {}}))), json!({"type": "object", "$defs": {}}));
+        let choice = json!({"anyOf": []});
+        let expected = json!({"type": "object", "properties": {"input": {"anyOf": []}}, "required": ["input"]});
+        assert_eq!(wrapped(&choice, "input"), Some(expected));
+        assert_eq!(wrapped(&json!({"type": "object"}), "input"), None);
     }
 }

@@ -329,3 +329,34 @@ fn an_error_as_the_first_event_shows_nothing_to_the_client() {
     let Err(StreamFailure::Upstream(failure)) = stream.push(event.into(), &mut out) else { panic!("no failure") };
     assert_eq!((failure.status, failure.class, out.len()), (529, tallygate_adapter::FailureClass::Overloaded, 0));
 }
+
+#[test]
+fn a_choice_of_schemas_is_wrapped_and_the_call_unwrapped() {
+    let choice = json!({"anyOf": [{"type": "object", "properties": {"a": {"type": "integer"}}}]});
+    let request =
+        with(json!({"stream": true, "tools": [{"type": "function", "function": {"name": "get_weather", "parameters": choice}}]}));
+    assert_eq!(
+        TO.body(&request)["tools"][0]["input_schema"],
+        json!({"type": "object", "properties": {"input": choice}, "required": ["input"]})
+    );
+    assert_eq!(TO.loss(&request), "approximated=tools[0].parameters");
+    let upstream = STREAM.replace("{\\\"city\\\":1}", "{\\\"input\\\":{\\\"a\\\":1}}");
+    let stream = TO.stream(&request, &upstream).unwrap();
+    assert!(stream.contains(r#""function":{"arguments":"{\"a\":1}"}"#), "{stream}");
+}
+
+#[test]
+fn a_free_text_tool_is_a_function_upstream_and_free_text_again_in_the_answer() {
+    let request = with(json!({"stream": true, "tools": [{"type": "custom", "custom": {"name": "get_weather"}}]}));
+    assert_eq!(
+        TO.body(&request)["tools"][0]["input_schema"],
+        json!({"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]})
+    );
+    let upstream = STREAM.replace("{\\\"city\\\":1}", "{\\\"input\\\":\\\"ls\\\"}");
+    let stream = TO.stream(&request, &upstream).unwrap();
+    assert!(
+        stream.contains(r#"{"index":0,"id":"toolu_A","type":"custom","custom":{"name":"get_weather","input":""}}"#),
+        "{stream}"
+    );
+    assert!(stream.contains(r#"{"index":0,"custom":{"input":"ls"}}"#), "{stream}");
+}

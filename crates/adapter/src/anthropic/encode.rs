@@ -186,10 +186,7 @@ fn tools(request: &Request, loss: &mut LossReport) -> Result<Vec<wire::Tool>, Ba
     for (position, tool) in request.tools.iter().enumerate() {
         let encoded = match tool {
             Tool::Function(function) => {
-                let (input_schema, is_wrapped) = schema::tool_parameters(function.parameters.as_ref());
-                if is_wrapped {
-                    loss.approximated(format!("tools[{position}].parameters"), "wrapped in an object with one property `input`");
-                }
+                let input_schema = schema::tool_parameters(function.parameters.as_ref());
                 for (_, field, _) in function.extensions.foreign(Dialect::Anthropic) {
                     loss.dropped(format!("tools[{position}].{field}"), "no equivalent");
                 }

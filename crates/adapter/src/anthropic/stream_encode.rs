@@ -7,6 +7,7 @@ use tallygate_types::{Dialect, Usage};
 
 use super::encode::{citation, stop, tool_input, usage_object};
 use super::error;
+use super::wire::{BlockDelta, Piece};
 use crate::context::ResponseContext;
 use crate::dispatch::Encode;
 use crate::failure::ErrorReply;
@@ -246,29 +247,31 @@ impl Live {
     }
 
     fn delta(&mut self, delta: &Delta, out: &mut Vec<u8>) {
-        let said = match (self.kind, delta) {
+        let object;
+        let piece = match (self.kind, delta) {
             (_, Delta::Text(text) | Delta::Arguments(text)) if text.is_empty() => return,
-            (BlockKind::Text, Delta::Text(text)) => json!({"type": "text_delta", "text": text}),
-            (BlockKind::Thinking, Delta::Text(text)) => json!({"type": "thinking_delta", "thinking": text}),
+            (BlockKind::Text, Delta::Text(text)) => Piece::Text { text },
+            (BlockKind::Thinking, Delta::Text(text)) => Piece::Thinking { thinking: text },
             (BlockKind::Thinking, Delta::Signature(signature)) if signature.vendor == Vendor::Anthropic => {
-                json!({"type": "signature_delta", "signature": signature.data})
+                Piece::Signature { signature: &signature.data }
             }
             (BlockKind::Text, Delta::Citation(given)) => match citation(given) {
-                Some(citation) => json!({"type": "citations_delta", "citation": citation}),
+                Some(citation) => Piece::Citation { citation },
                 None => return,
             },
             (BlockKind::Tool(ToolKind::Function), Delta::Arguments(text)) => {
                 self.arguments.push_str(text);
-                json!({"type": "input_json_delta", "partial_json": text})
+                Piece::Json { partial_json: text }
             }
             (BlockKind::Tool(ToolKind::Custom), Delta::Arguments(text)) => {
-                let object = json!({ FREE_TEXT_FIELD: text }).to_string();
+                object = json!({ FREE_TEXT_FIELD: text }).to_string();
                 self.arguments.push_str(&object);
-                json!({"type": "input_json_delta", "partial_json": object})
+                Piece::Json { partial_json: &object }
             }
             _ => return,
         };
-        write("content_block_delta", &json!({"type": "content_block_delta", "index": self.block, "delta": said}), out);
+        let event = BlockDelta { kind: "content_block_delta", index: self.block, delta: piece };
+        sse::write(Some(event.kind), &serde_json::to_vec(&event).unwrap_or_default(), out);
     }
 }
 

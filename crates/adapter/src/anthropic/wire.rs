@@ -10,7 +10,8 @@ use crate::peek::PeekFields;
 pub(crate) const PEEK: PeekFields =
     PeekFields { in_body: true, max_output_tokens: &["max_tokens"], candidates: &[], user: &["metadata.user_id"] };
 pub(crate) const FORWARDED_HEADERS: &[&str] = &["anthropic-version", "anthropic-beta"];
-pub(crate) const NAMES: NameRules = NameRules { tool_name_chars: 128, call_id_chars: 64, dots_allowed: false };
+pub(crate) const NAMES: NameRules =
+    NameRules { tool_name_chars: 128, call_id_chars: 64, dots_allowed: false, plain_objects: true };
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -256,7 +257,31 @@ pub(crate) struct OutputDetails {
     pub thinking_tokens: u64,
 }
 
-/// One event of a stream.
+/// The event that is written most often.
+#[derive(Debug, Serialize)]
+pub(crate) struct BlockDelta<'a> {
+    #[serde(rename = "type")]
+    pub kind: &'static str,
+    pub index: u32,
+    pub delta: Piece<'a>,
+}
+
+#[derive(Debug, Serialize)]
+#[serde(tag = "type")]
+pub(crate) enum Piece<'a> {
+    #[serde(rename = "text_delta")]
+    Text { text: &'a str },
+    #[serde(rename = "thinking_delta")]
+    Thinking { thinking: &'a str },
+    #[serde(rename = "signature_delta")]
+    Signature { signature: &'a str },
+    #[serde(rename = "citations_delta")]
+    Citation { citation: Value },
+    #[serde(rename = "input_json_delta")]
+    Json { partial_json: &'a str },
+}
+
+/// One event of an upstream's stream.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Event {

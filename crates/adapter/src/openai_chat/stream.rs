@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::decode::finish_of;
 use super::decode_message::{arguments_text, citation, minted_id, thinking_text};
-use super::wire::{Choice, Content, Message, Response, ToolCall};
+use super::wire::{Content, ToolCall, UpstreamChoice, UpstreamChunk, UpstreamDelta};
 use super::{error, usage};
 use crate::dispatch::Decode;
 use crate::failure::StreamFailure;
@@ -95,7 +95,8 @@ impl Decode for Decoder {
         if event.data.is_empty() {
             return Ok(());
         }
-        let chunk: Response = serde_json::from_slice(event.data).map_err(|error| StreamFailure::Invalid(error.to_string()))?;
+        let chunk: UpstreamChunk =
+            serde_json::from_slice(event.data).map_err(|error| StreamFailure::Invalid(error.to_string()))?;
         fail_on(chunk.error.as_ref())?;
         if event.name == "error" {
             let value: Value = serde_json::from_slice(event.data).unwrap_or_default();
@@ -141,12 +142,12 @@ fn fail_on(error: Option<&Value>) -> Result<(), StreamFailure> {
 
 impl State {
     /// In the order reasoning, content, calls, finish: servers that fake a stream put all in one chunk.
-    fn choice(&mut self, choice: Choice, out: &mut Vec<StreamEvent>) -> Result<(), StreamFailure> {
+    fn choice(&mut self, choice: UpstreamChoice, out: &mut Vec<StreamEvent>) -> Result<(), StreamFailure> {
         if self.is_finished {
             return Ok(());
         }
         let candidate = choice.index;
-        let mut message = choice.message.unwrap_or_default();
+        let mut message = choice.delta.or(choice.message).unwrap_or_default();
         self.reasoning(candidate, &mut message, out);
         match message.content.take() {
             Some(Content::Text(text)) => self.text(candidate, Open::Text, text, out),
@@ -187,7 +188,7 @@ impl State {
         Ok(())
     }
 
-    fn reasoning(&mut self, candidate: u32, message: &mut Message, out: &mut Vec<StreamEvent>) {
+    fn reasoning(&mut self, candidate: u32, message: &mut UpstreamDelta, out: &mut Vec<StreamEvent>) {
         if let Some(text) = message.reasoning_content.take().or_else(|| message.reasoning.take()) {
             self.text(candidate, Open::Reasoning, text, out);
         }
@@ -355,7 +356,7 @@ pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> 
         value.is_some_and(|byte| *byte == b'{')
     });
     if is_first || may_fail || has_usage {
-        let chunk: Response = serde_json::from_slice(data).map_err(|error| StreamFailure::Invalid(error.to_string()))?;
+        let chunk: UpstreamChunk = serde_json::from_slice(data).map_err(|error| StreamFailure::Invalid(error.to_string()))?;
         fail_on(chunk.error.as_ref())?;
         if event.name == "error" {
             let value: Value = serde_json::from_slice(data).unwrap_or_default();

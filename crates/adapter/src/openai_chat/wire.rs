@@ -16,7 +16,8 @@ pub(crate) const PEEK: PeekFields = PeekFields {
 };
 pub(crate) const FORWARDED_HEADERS: &[&str] = &["openai-beta"];
 /// Ids of 40 characters are what older models take.
-pub(crate) const NAMES: NameRules = NameRules { tool_name_chars: 64, call_id_chars: 40, dots_allowed: false };
+pub(crate) const NAMES: NameRules =
+    NameRules { tool_name_chars: 64, call_id_chars: 40, dots_allowed: false, plain_objects: false };
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -327,7 +328,7 @@ pub(crate) struct JsonSchema {
     pub strict: Option<bool>,
 }
 
-/// A whole answer or, with `delta` in its choices, a chunk of a stream.
+/// A whole answer.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Response {
@@ -343,10 +344,44 @@ pub(crate) struct Response {
 #[serde(default)]
 pub(crate) struct Choice {
     pub index: u32,
-    #[serde(alias = "delta")]
     pub message: Option<Message>,
     pub finish_reason: Option<String>,
     pub logprobs: Option<Value>,
+}
+
+/// A chunk of an upstream's stream. Nothing here is flattened: that would cost a tree a chunk.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct UpstreamChunk {
+    pub id: Option<String>,
+    pub model: Option<String>,
+    pub choices: Option<Vec<UpstreamChoice>>,
+    pub usage: Option<Value>,
+    pub error: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct UpstreamChoice {
+    pub index: u32,
+    pub delta: Option<UpstreamDelta>,
+    /// Servers that fake a stream send the whole message.
+    pub message: Option<UpstreamDelta>,
+    pub finish_reason: Option<String>,
+    pub logprobs: Option<Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct UpstreamDelta {
+    pub content: Option<Content>,
+    pub refusal: Option<String>,
+    pub reasoning_content: Option<String>,
+    pub reasoning: Option<String>,
+    pub thinking_blocks: Option<Vec<ThinkingBlock>>,
+    pub tool_calls: Option<Vec<ToolCall>>,
+    pub function_call: Option<FunctionCall>,
+    pub annotations: Option<Vec<Value>>,
 }
 
 #[derive(Debug, Default, Clone, Copy, Deserialize, Serialize)]

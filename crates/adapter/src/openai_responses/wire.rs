@@ -33,7 +33,8 @@ pub(crate) const FORWARDED_HEADERS: &[&str] = &[
     "x-openai-subagent",
 ];
 /// `FunctionTool.name`, `function_call_output.call_id`.
-pub(crate) const NAMES: NameRules = NameRules { tool_name_chars: 64, call_id_chars: 64, dots_allowed: false };
+pub(crate) const NAMES: NameRules =
+    NameRules { tool_name_chars: 64, call_id_chars: 64, dots_allowed: false, plain_objects: false };
 
 /// `POST /v1/responses`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
