@@ -79,7 +79,7 @@ for (const [look, viewport, colorScheme, locale] of LOOKS) {
       await page.locator(click).first().click();
       await page.waitForLoadState("networkidle");
     }
-    await page.waitForTimeout(350);
+    await page.waitForTimeout(scenario === "failing" ? 2_000 : 350);
     const wide = await page.evaluate(
       () => document.documentElement.scrollWidth - document.documentElement.clientWidth,
     );

@@ -51,6 +51,8 @@ export function KeysPage() {
     [keys.data, search.q, search.status],
   );
   const filtered = Boolean(search.q || search.status || search.tenant);
+  /** Nothing there at all: the page then teaches, with one action. */
+  const blank = rows?.length === 0 && !filtered && !search.after;
   const set = (change: Partial<typeof search>) =>
     void navigate({ search: { ...search, after: undefined, ...change }, replace: true });
   const clear = () => set({ q: undefined, status: undefined, tenant: undefined });
@@ -67,25 +69,27 @@ export function KeysPage() {
 
   return (
     <>
-      <PageHeader title={t("title")} purpose={t("purpose")} action={create} />
-      <FilterBar active={filtered} onClear={clear}>
-        <NameFilter value={search.q} onChange={(q) => set({ q })} />
-        <SelectFilter
-          label={t("common:anyTenant")}
-          value={search.tenant}
-          choices={tenants.data?.data.map(({ id, name }) => ({ value: id, label: name })) ?? []}
-          onChange={(tenant) => set({ tenant })}
-        />
-        <SelectFilter
-          label={t("common:anyStatus")}
-          value={search.status}
-          choices={(["active", "expired", "revoked"] as const).map((value) => ({
-            value,
-            label: t(`common:state.${value}`),
-          }))}
-          onChange={(status) => set({ status })}
-        />
-      </FilterBar>
+      <PageHeader title={t("title")} purpose={t("purpose")} action={blank ? null : create} />
+      {blank ? null : (
+        <FilterBar active={filtered} onClear={clear}>
+          <NameFilter value={search.q} onChange={(q) => set({ q })} />
+          <SelectFilter
+            label={t("common:anyTenant")}
+            value={search.tenant}
+            choices={tenants.data?.data.map(({ id, name }) => ({ value: id, label: name })) ?? []}
+            onChange={(tenant) => set({ tenant })}
+          />
+          <SelectFilter
+            label={t("common:anyStatus")}
+            value={search.status}
+            choices={(["active", "expired", "revoked"] as const).map((value) => ({
+              value,
+              label: t(`common:state.${value}`),
+            }))}
+            onChange={(status) => set({ status })}
+          />
+        </FilterBar>
+      )}
       <DataTable
         label={t("title")}
         columns={columns}

@@ -71,6 +71,8 @@ export function RequestsPage() {
       search.from ||
       search.to,
   );
+  /** Nothing there at all: the page then teaches how to send the first one. */
+  const blank = requests.data?.data.length === 0 && !filtered && !search.after;
   const set = (change: Partial<typeof search>) =>
     void navigate({ search: { ...search, after: undefined, ...change }, replace: true });
   const clear = () => void navigate({ search: {} });
@@ -78,38 +80,40 @@ export function RequestsPage() {
   return (
     <>
       <PageHeader title={t("title")} purpose={t("purpose")} />
-      <FilterBar active={filtered} onClear={clear}>
-        <SegmentedControl
-          aria-label={t("common:range.label")}
-          value={search.from || search.to ? "" : (search.range ?? ALL_TIME)}
-          data={[
-            ...RANGE_NAMES.map((value) => ({ value, label: t(`common:range.${value}`) })),
-            { value: ALL_TIME, label: t("common:all") },
-          ]}
-          onChange={(value) =>
-            set({ range: isRange(value) ? value : undefined, from: undefined, to: undefined })
-          }
-        />
-        <SelectFilter
-          label={t("common:anyTenant")}
-          value={search.tenant}
-          choices={tenants.data?.data.map(({ id, name }) => ({ value: id, label: name })) ?? []}
-          onChange={(tenant) => set({ tenant })}
-        />
-        <SelectFilter
-          label={t("common:anyModel")}
-          value={search.model}
-          choices={models.data?.data.map(({ name }) => ({ value: name, label: name })) ?? []}
-          onChange={(model) => set({ model })}
-        />
-        <SelectFilter
-          label={t("anyOutcome")}
-          value={search.outcome}
-          choices={OUTCOMES.map((value) => ({ value, label: t(`outcome.${value}`) }))}
-          onChange={(outcome) => set({ outcome })}
-        />
-        <StatusFilter value={search.status} onChange={(status) => set({ status })} />
-      </FilterBar>
+      {blank ? null : (
+        <FilterBar active={filtered} onClear={clear}>
+          <SegmentedControl
+            aria-label={t("common:range.label")}
+            value={search.from || search.to ? "" : (search.range ?? ALL_TIME)}
+            data={[
+              ...RANGE_NAMES.map((value) => ({ value, label: t(`common:range.${value}`) })),
+              { value: ALL_TIME, label: t("common:all") },
+            ]}
+            onChange={(value) =>
+              set({ range: isRange(value) ? value : undefined, from: undefined, to: undefined })
+            }
+          />
+          <SelectFilter
+            label={t("common:anyTenant")}
+            value={search.tenant}
+            choices={tenants.data?.data.map(({ id, name }) => ({ value: id, label: name })) ?? []}
+            onChange={(tenant) => set({ tenant })}
+          />
+          <SelectFilter
+            label={t("common:anyModel")}
+            value={search.model}
+            choices={models.data?.data.map(({ name }) => ({ value: name, label: name })) ?? []}
+            onChange={(model) => set({ model })}
+          />
+          <SelectFilter
+            label={t("anyOutcome")}
+            value={search.outcome}
+            choices={OUTCOMES.map((value) => ({ value, label: t(`outcome.${value}`) }))}
+            onChange={(outcome) => set({ outcome })}
+          />
+          <StatusFilter value={search.status} onChange={(status) => set({ status })} />
+        </FilterBar>
+      )}
       <DataTable
         label={t("title")}
         columns={columns}

@@ -6,6 +6,7 @@ import { api } from "@/api/client";
 import { rememberSession } from "@/api/session";
 import { PublicPage } from "@/app/PublicPage";
 import { FormFailure } from "@/components/form/FormFailure";
+import { Note } from "@/components/Meaning";
 import { PageHeader } from "@/components/PageHeader";
 
 const route = getRouteApi("/sign-in");
@@ -14,6 +15,7 @@ export function SignInPage() {
   const { t } = useTranslation("auth");
   const { next } = route.useSearch();
   const router = useRouter();
+  const setup = api.useQuery("get", "/admin/v1/setup", {}, { retry: false });
   const form = useForm({
     mode: "uncontrolled",
     initialValues: { email: "", password: "" },
@@ -35,6 +37,11 @@ export function SignInPage() {
       <PageHeader title={t("signIn.title")} purpose={t("signIn.purpose")} />
       <form noValidate onSubmit={form.onSubmit((body) => signIn.mutate({ body }))}>
         <Stack gap="md">
+          {setup.data?.needed ? (
+            <Note tone="info" title={t("signIn.nobody")}>
+              {t("setup.noTokenHelp")}
+            </Note>
+          ) : null}
           <FormFailure error={signIn.error} />
           <TextInput
             label={t("email")}

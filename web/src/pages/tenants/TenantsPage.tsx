@@ -49,6 +49,8 @@ export function TenantsPage() {
     [tenants.data, search.q, search.status],
   );
   const filtered = Boolean(search.q || search.status);
+  /** Nothing there at all: the page then teaches, with one action. */
+  const blank = rows?.length === 0 && !filtered && !search.after;
   const set = (change: Partial<typeof search>) =>
     void navigate({ search: { ...search, after: undefined, ...change }, replace: true });
   const clear = () => set({ q: undefined, status: undefined });
@@ -61,16 +63,18 @@ export function TenantsPage() {
 
   return (
     <>
-      <PageHeader title={t("title")} purpose={t("purpose")} action={create} />
-      <FilterBar active={filtered} onClear={clear}>
-        <NameFilter value={search.q} onChange={(q) => set({ q })} />
-        <SelectFilter
-          label={t("common:anyStatus")}
-          value={search.status}
-          choices={STATUSES.map((value) => ({ value, label: t(`common:state.${value}`) }))}
-          onChange={(status) => set({ status })}
-        />
-      </FilterBar>
+      <PageHeader title={t("title")} purpose={t("purpose")} action={blank ? null : create} />
+      {blank ? null : (
+        <FilterBar active={filtered} onClear={clear}>
+          <NameFilter value={search.q} onChange={(q) => set({ q })} />
+          <SelectFilter
+            label={t("common:anyStatus")}
+            value={search.status}
+            choices={STATUSES.map((value) => ({ value, label: t(`common:state.${value}`) }))}
+            onChange={(status) => set({ status })}
+          />
+        </FilterBar>
+      )}
       <DataTable
         label={t("title")}
         columns={columns}

@@ -3,6 +3,9 @@ import { useLocale } from "@/i18n/useLocale";
 import { exact } from "@/lib/numbers";
 import type { ChartBucket } from "../rows";
 
+/** The prefixes of the rest of the dashboard, for those English writes otherwise. */
+const UNITS: Record<string, string> = { K: "k", B: "G" };
+
 export const CHART_HEIGHT = 220;
 
 /** How instants and counts are written on the axes and in the hover. */
@@ -27,7 +30,8 @@ export function useAxes(bucket: ChartBucket) {
       tick: (start: string) => tick.format(new Date(start)),
       label: (start: unknown) =>
         typeof start === "string" ? whole.format(new Date(start)) : String(start ?? ""),
-      short: (value: number) => short.format(value).replace(/(?<=\d)(?=[A-Za-z])/, "\u00a0"),
+      short: (value: number) =>
+        short.format(value).replace(/[KMBT]$/, (unit) => `\u00a0${UNITS[unit] ?? unit}`),
       exact: (value: number) => exact(value, locale),
     };
   }, [locale, bucket]);
