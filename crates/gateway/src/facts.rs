@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use tallygate_store::KeyEntry;
@@ -26,6 +26,7 @@ pub struct Facts {
     /// The model as the client named it, and whether it asked for a stream.
     asked: OnceLock<(String, bool)>,
     bytes_in: AtomicU64,
+    body_wait_us: AtomicU64,
     /// The trace that the client says this request belongs to.
     trace_id: Option<String>,
     /// Set by whoever takes over the duty to record the request.
@@ -45,6 +46,7 @@ impl Facts {
             key: OnceLock::new(),
             asked: OnceLock::new(),
             bytes_in: AtomicU64::new(0),
+            body_wait_us: AtomicU64::new(0),
             trace_id: trace_id(headers),
             is_taken: AtomicBool::new(false),
         }
@@ -95,8 +97,14 @@ impl Facts {
         self.bytes_in.load(Ordering::Relaxed)
     }
 
-    pub fn learn_bytes_in(&self, bytes: u64) {
+    /// How long the client took to send its body: time that is not ours.
+    pub fn body_wait(&self) -> Duration {
+        Duration::from_micros(self.body_wait_us.load(Ordering::Relaxed))
+    }
+
+    pub fn learn_body(&self, bytes: u64, wait: Duration) {
         self.bytes_in.store(bytes, Ordering::Relaxed);
+        self.body_wait_us.store(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// From here on somebody else records how the request ends.

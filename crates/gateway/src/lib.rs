@@ -31,7 +31,7 @@ mod path;
 mod plane;
 mod policy;
 mod refusal;
-pub mod route;
+mod route;
 mod serve;
 mod settle;
 mod stack;
@@ -41,6 +41,6 @@ mod upstream;
 
 pub use config::GatewayConfig;
 pub use metrics::Metrics;
-pub use plane::{DataPlane, Parts};
+pub use plane::{DataPlane, Parts, Planned};
 pub use serve::{Drained, serve};
 pub use upstream::ProxyError;

@@ -13,6 +13,9 @@ const MAX_PREFIXES: usize = 4;
 /// A guess farther from what was asked than this is not worth naming (0 is equal, 1 is unrelated).
 const MAX_SUGGESTION_DISTANCE: f64 = 0.4;
 
+/// A path longer than this is not a misspelt endpoint, and comparing is quadratic.
+const MAX_SUGGESTION_BYTES: usize = 100;
+
 /// The endpoints as the documentation names them, for suggestions.
 const ENDPOINTS: [&str; 8] = [
     "/v1/chat/completions",
@@ -144,6 +147,9 @@ fn listing_dialect(query: Option<&str>, headers: &HeaderMap) -> Dialect {
 /// The endpoint whose documented path is closest to what was asked.
 fn suggest(segments: &[&str]) -> Option<&'static str> {
     let asked = segments.join("/");
+    if asked.len() > MAX_SUGGESTION_BYTES {
+        return None;
+    }
     ENDPOINTS
         .into_iter()
         .map(|endpoint| {

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::GatewayConfig;
 use crate::limits::{Bucket, MemoryLimiter, RateLimiter};
 use crate::metrics::Metrics;
+use crate::route;
 use crate::upstream::{Health, Pool};
 
 /// What the data plane is given by whoever starts it.
@@ -48,6 +49,19 @@ pub struct DataPlane {
     turns: RwLock<HashMap<ModelId, Arc<AtomicU64>>>,
     in_flight: Arc<AtomicU32>,
     rejections: Bucket,
+}
+
+/// One attempt of a plan, for people to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    pub upstream: String,
+    pub upstream_model: String,
+    /// `None`: the upstream asks for no key.
+    pub credential: Option<String>,
+    pub priority: u32,
+    pub weight: u32,
+    /// The credential was refused lately and is tried only because no other is left.
+    pub cooling_until: Option<Timestamp>,
 }
 
 /// One place among the requests in flight, free again when dropped.
@@ -93,6 +107,25 @@ impl DataPlane {
             seats.fetch_sub(1, Ordering::AcqRel);
         }
         seat
+    }
+
+    /// The attempts that a request for `model` would make now, without making its turn pass. `None`: no such model.
+    pub fn explain(&self, model: &str) -> Option<Vec<Planned>> {
+        let snapshot = self.snapshot.load();
+        let model = snapshot.models.get(model)?;
+        let now = self.clock.now();
+        let turn =
+            self.turns.read().unwrap_or_else(PoisonError::into_inner).get(&model.id).map_or(0, |t| t.load(Ordering::Relaxed));
+        let cooling_until = |id| self.health.cooling_until(id, now);
+        let planned = |step: route::Step<'_>| Planned {
+            upstream: step.target.upstream.name.clone(),
+            upstream_model: step.target.upstream_model.clone(),
+            credential: step.credential.map(|credential| credential.name.clone()),
+            priority: step.target.priority,
+            weight: step.target.weight,
+            cooling_until: step.credential.and_then(|credential| cooling_until(credential.id)),
+        };
+        Some(route::plan(model, turn, cooling_until, self.config.max_attempts).into_iter().map(planned).collect())
     }
 
     /// The next turn of a model, for the shares of its targets.

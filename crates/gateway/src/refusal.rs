@@ -18,6 +18,8 @@ use crate::path;
 pub const DEFAULT_RETRY: Duration = Duration::from_secs(1);
 /// Names offered for a misspelt one, at most.
 const MAX_SUGGESTIONS: usize = 3;
+/// Of a name that is not known this much is compared and repeated.
+const MAX_SHOWN_CHARS: usize = 100;
 /// A name farther from what was asked than this is not worth offering (1 is equal, 0 is unrelated).
 const MIN_SIMILARITY: f64 = 0.5;
 
@@ -151,8 +153,9 @@ impl Refusal {
 
     /// `known` are the names the key may use.
     pub fn unknown_model<'a>(asked: &str, known: impl Iterator<Item = &'a str>) -> Self {
-        let shown: String = asked.chars().take(100).collect();
-        let lower = asked.to_lowercase();
+        // Comparing is quadratic, and the name is the client's.
+        let shown: String = asked.chars().take(MAX_SHOWN_CHARS).collect();
+        let lower = shown.to_lowercase();
         let mut close: Vec<(f64, &str)> = known
             .map(|name| (strsim::jaro_winkler(&name.to_lowercase(), &lower), name))
             .filter(|(similarity, _)| *similarity >= MIN_SIMILARITY)

@@ -21,8 +21,10 @@ use crate::route::Step;
 /// What is recorded for a client that left before its answer was complete.
 const STATUS_CLIENT_GONE: u16 = 499;
 const STATUS_INTERNAL: u16 = 500;
-/// A model name that is not configured is kept this far.
-const MAX_MODEL_CHARS: usize = 200;
+/// What clients and upstreams name as they like (end users, models, ids) is kept this far.
+const MAX_NAME_CHARS: usize = 256;
+/// A provider's usage object is some hundred bytes; one larger than this is not kept beside the counts.
+const MAX_RAW_USAGE_BYTES: usize = 16 * 1024;
 
 /// See the module.
 pub struct Settlement {
@@ -60,7 +62,7 @@ impl Settlement {
             accepted_at: question.facts.accepted_at,
             tenant_id: question.key.tenant.id,
             key_id: question.key.id,
-            end_user: question.peek.user.clone(),
+            end_user: question.peek.user.clone().map(shortened),
             endpoint: endpoint_of(question.endpoint.operation.name()),
             client_dialect: question.endpoint.dialect,
             upstream_dialect: None,
@@ -146,7 +148,7 @@ impl Settlement {
 
     /// The gateway's own share of the time so far.
     pub fn overhead(&self) -> Duration {
-        self.facts.started.elapsed().saturating_sub(self.upstream_wait)
+        self.facts.started.elapsed().saturating_sub(self.upstream_wait).saturating_sub(self.facts.body_wait())
     }
 
     /// For the case that this process dies: how much output was delivered so far.
@@ -191,10 +193,11 @@ impl Settlement {
             }
         };
         if let Some(meter) = meter {
-            record.raw_usage = meter.raw_usage;
-            record.finish_reason = meter.finish_reason;
-            record.returned_model = meter.upstream_model;
-            record.upstream_request_id = record.upstream_request_id.or(meter.upstream_response_id);
+            // An upstream's words are bounded: a record must always fit the journal.
+            record.raw_usage = meter.raw_usage.filter(|raw| raw.len() <= MAX_RAW_USAGE_BYTES);
+            record.finish_reason = meter.finish_reason.map(shortened);
+            record.returned_model = meter.upstream_model.map(shortened);
+            record.upstream_request_id = record.upstream_request_id.or(meter.upstream_response_id).map(shortened);
             record.loss = (!meter.loss.is_empty()).then(|| meter.loss.to_string());
         }
         if record.usage_source == UsageSource::Estimated {
@@ -317,7 +320,7 @@ fn bare_record(plane: &DataPlane, facts: &Facts) -> Option<UsageRecord> {
         client_dialect: endpoint.dialect,
         upstream_dialect: None,
         model_id: plane.snapshot.load().models.get(model).map(|model| model.id),
-        model: model.chars().take(MAX_MODEL_CHARS).collect(),
+        model: shortened(model.to_owned()),
         upstream_model: None,
         upstream_id: None,
         upstream: None,
@@ -373,6 +376,13 @@ fn announce(plane: &DataPlane, facts: &Facts, record: &UsageRecord, first_token:
         err_code = record.error_code.as_deref().unwrap_or_default(),
         "request"
     );
+}
+
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(MAX_NAME_CHARS) {
+        Some((end, _)) => text[..end].to_owned(),
+        None => text,
+    }
 }
 
 fn endpoint_of(name: &str) -> Endpoint {

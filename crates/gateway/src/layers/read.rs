@@ -24,6 +24,9 @@ use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 use crate::upstream::AskedWith;
 
+/// No configured model has a longer name.
+const MAX_MODEL_BYTES: usize = 512;
+
 /// A request whose body has been read.
 pub struct Question {
     pub facts: Arc<Facts>,
@@ -94,6 +97,7 @@ impl<S> Read<S> {
             read: Gathered::Nothing,
             limit: config.max_body_bytes,
             idle_timeout: config.body_idle_timeout,
+            begun: now,
             deadline: now + config.body_timeout,
             timer: None,
         })
@@ -138,6 +142,7 @@ struct Reading {
     read: Gathered,
     limit: usize,
     idle_timeout: Duration,
+    begun: Instant,
     deadline: Instant,
     /// Made when the client first lets us wait.
     timer: Option<Pin<Box<Sleep>>>,
@@ -197,7 +202,7 @@ impl Reading {
     }
 
     fn into_question(self, body: Bytes) -> Result<Question, Refusal> {
-        self.facts.learn_bytes_in(body.len() as u64);
+        self.facts.learn_body(body.len() as u64, self.begun.elapsed());
         if body.is_empty() {
             return Err(Refusal::bad_request("empty_body", "The request has no body. Send the request as a JSON object."));
         }
@@ -209,6 +214,11 @@ impl Reading {
         if model.is_empty() {
             let message = "The field `model` is missing. Name one of the models that GET /v1/models lists.";
             return Err(Refusal::bad_request("missing_model", message).with_param(Some("model".to_owned())));
+        }
+        if model.len() > MAX_MODEL_BYTES {
+            let message =
+                format!("The name of the model is longer than {MAX_MODEL_BYTES} bytes. GET /v1/models lists the models.");
+            return Err(Refusal::bad_request("invalid_model", message).with_param(Some("model".to_owned())));
         }
         let stream = stream && self.endpoint.operation != Operation::Embeddings;
         self.facts.learn_model(model.clone(), stream);

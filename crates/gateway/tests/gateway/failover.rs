@@ -119,6 +119,9 @@ async fn a_refused_credential_rests_and_the_others_serve() {
     for _ in 0..4 {
         assert_eq!(gateway.chat(ASK).await.status, 200);
     }
+    let plan = gateway.plane.explain("smart").unwrap();
+    assert_eq!((plan.len(), plan[0].credential.as_deref(), plan[0].upstream.as_str()), (1, Some("two"), "main"));
+    assert_eq!(gateway.plane.explain("other"), None);
     let keys: Vec<_> = upstream.seen().iter().map(|seen| seen.header("authorization").unwrap().to_owned()).collect();
     assert_eq!(keys[0], "Bearer secret-one");
     assert!(keys[1..].iter().all(|key| key == "Bearer secret-two"), "{keys:?}");

@@ -92,6 +92,21 @@ async fn usage_that_the_upstream_keeps_to_itself_is_estimated_and_said_so() {
 }
 
 #[tokio::test]
+async fn what_others_name_as_they_like_is_recorded_only_so_far() {
+    let wordy =
+        CHAT.replace("real-model-2026", &"m".repeat(100_000)).replace("\"stop\"", &format!("\"{}\"", "é".repeat(100_000)));
+    let upstream = Upstream::start(vec![answer(200, &[("x-request-id", &"i".repeat(10_000))], &wordy)]).await;
+    let gateway = Rig::serving(Dialect::OpenaiChat, upstream.address).start().await;
+    let user = "u".repeat(1 << 20);
+    let reply = gateway.chat(&format!(r#"{{"model":"smart","messages":[],"user":"{user}"}}"#)).await;
+    assert_eq!((reply.status.as_u16(), reply.body), (200, wordy));
+    let record = &gateway.records()[0];
+    for text in [&record.end_user, &record.returned_model, &record.finish_reason, &record.upstream_request_id] {
+        assert_eq!(text.as_ref().unwrap().chars().count(), 256);
+    }
+}
+
+#[tokio::test]
 async fn models_are_listed_in_the_shape_of_the_client_that_asks() {
     let mut rig =
         Rig::new().with_model("smart", vec![]).with_model("fast", vec![]).with_model("secret", vec![]).with_model("free", vec![]);

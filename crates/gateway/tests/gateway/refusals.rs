@@ -111,6 +111,8 @@ async fn bad_bodies_are_refused_before_anything_is_dispatched() {
         );
     }
     assert_eq!(gateway.chat(r#"{"model":"smart","model":"other","messages":[]}"#).await.status, 400);
+    let endless = format!(r#"{{"model":"{}","messages":[]}}"#, "m".repeat(600));
+    assert_eq!(gateway.chat(&endless).await.json()["error"]["code"], "invalid_model");
     let large = format!(r#"{{"model":"smart","x":"{}"}}"#, "x".repeat(1_000));
     let reply = gateway.chat(&large).await;
     assert_eq!((reply.status.as_u16(), reply.json()["error"]["code"].as_str()), (413, Some("request_too_large")));
