@@ -22,6 +22,8 @@ pub struct GatewayConfig {
     pub max_header_bytes: usize,
     pub max_uri_bytes: usize,
     pub max_body_bytes: usize,
+    /// Request bodies in memory at once, over all requests. One more piece is answered 503.
+    pub max_bodies_bytes: usize,
     /// Between two pieces of a request body.
     pub body_idle_timeout: Duration,
     /// The whole request body.
@@ -74,6 +76,7 @@ impl Default for GatewayConfig {
             max_header_bytes: 32 * KIB,
             max_uri_bytes: 8 * KIB,
             max_body_bytes: 32 * MIB,
+            max_bodies_bytes: 1024 * MIB,
             body_idle_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_mins(5),
             write_stall_timeout: Duration::from_mins(1),

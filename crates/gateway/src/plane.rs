@@ -1,7 +1,7 @@
 //! What all layers share: the configuration as it is now, and the state that outlives a request.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
@@ -48,6 +48,7 @@ pub struct DataPlane {
     pub(crate) health: Health,
     turns: RwLock<HashMap<ModelId, Arc<AtomicU64>>>,
     in_flight: Arc<AtomicU32>,
+    bodies: Arc<AtomicUsize>,
     rejections: Bucket,
 }
 
@@ -62,6 +63,13 @@ pub struct Planned {
     pub weight: u32,
     /// The credential was refused lately and is tried only because no other is left.
     pub cooling_until: Option<Timestamp>,
+}
+
+/// The share of one request in the memory for bodies, free again when dropped.
+pub(crate) struct Room {
+    all: Arc<AtomicUsize>,
+    limit: usize,
+    taken: usize,
 }
 
 /// One place among the requests in flight, free again when dropped.
@@ -90,6 +98,7 @@ impl DataPlane {
             health: Health::default(),
             turns: RwLock::default(),
             in_flight: Arc::default(),
+            bodies: Arc::default(),
             rejections: Bucket::default(),
         })
     }
@@ -107,6 +116,11 @@ impl DataPlane {
             seats.fetch_sub(1, Ordering::AcqRel);
         }
         seat
+    }
+
+    /// Room for a request body that is about to be read; it grows with [`Room::grow`].
+    pub(crate) fn room(&self) -> Room {
+        Room { all: Arc::clone(&self.bodies), limit: self.config.max_bodies_bytes, taken: 0 }
     }
 
     /// The attempts that a request for `model` would make now, without making its turn pass. `None`: no such model.
@@ -140,6 +154,21 @@ impl DataPlane {
     /// Whether one more refused request may be recorded: a flood of them must not fill the journal.
     pub(crate) fn may_record_rejection(&self, now: Timestamp) -> bool {
         self.rejections.take(1, u64::from(self.config.max_rejection_records_per_minute), now).is_ok()
+    }
+}
+
+impl Room {
+    /// Takes `bytes` more; false if the bodies of all requests together would become too large.
+    pub fn grow(&mut self, bytes: usize) -> bool {
+        let before = self.all.fetch_add(bytes, Ordering::AcqRel);
+        self.taken += bytes;
+        before.saturating_add(bytes) <= self.limit
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.taken, Ordering::AcqRel);
     }
 }
 

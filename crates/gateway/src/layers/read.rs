@@ -20,7 +20,7 @@ use super::{Reply, facts, plane_layer};
 use crate::body::ReplyBody;
 use crate::facts::Facts;
 use crate::path::{Endpoint, Operation};
-use crate::plane::DataPlane;
+use crate::plane::{DataPlane, Room};
 use crate::refusal::Refusal;
 use crate::upstream::AskedWith;
 
@@ -40,6 +40,8 @@ pub struct Question {
     /// The client's query without the `?`.
     pub query: String,
     pub asked: AskedWith,
+    /// Held as long as the body is.
+    _room: Room,
 }
 
 plane_layer! {
@@ -98,6 +100,7 @@ impl<S> Read<S> {
             limit: config.max_body_bytes,
             idle_timeout: config.body_idle_timeout,
             begun: now,
+            room: self.plane.room(),
             deadline: now + config.body_timeout,
             timer: None,
         })
@@ -143,6 +146,7 @@ struct Reading {
     limit: usize,
     idle_timeout: Duration,
     begun: Instant,
+    room: Room,
     deadline: Instant,
     /// Made when the client first lets us wait.
     timer: Option<Pin<Box<Sleep>>>,
@@ -184,6 +188,9 @@ impl Reading {
     fn take(&mut self, data: Bytes) -> Result<(), Refusal> {
         if self.read.len() + data.len() > self.limit {
             return Err(too_large(self.limit));
+        }
+        if !self.room.grow(data.len()) {
+            return Err(Refusal::unavailable("The gateway holds as many large requests as it can. Try again.", None));
         }
         self.read = match std::mem::replace(&mut self.read, Gathered::Nothing) {
             Gathered::Nothing => Gathered::One(data),
@@ -232,6 +239,7 @@ impl Reading {
             peek,
             query: self.query,
             asked: self.asked,
+            _room: self.room,
         })
     }
 }

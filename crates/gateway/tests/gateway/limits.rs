@@ -95,6 +95,20 @@ async fn a_refused_budget_takes_nothing_of_the_rate() {
 }
 
 #[tokio::test]
+async fn bodies_share_a_bounded_memory() {
+    let upstream = Upstream::start(vec![answer(200, &[], GOOD)]).await;
+    let mut rig = Rig::serving(Dialect::OpenaiChat, upstream.address);
+    rig.config.max_bodies_bytes = 2 * ASK.len();
+    let gateway = rig.start().await;
+    for _ in 0..5 {
+        assert_eq!(gateway.chat(ASK).await.status, 200);
+    }
+    let large = ASK.replace("\"x\"", &format!("\"{}\"", "x".repeat(3 * ASK.len())));
+    assert_eq!(gateway.chat(&large).await.status, 503);
+    assert_eq!(gateway.chat(ASK).await.status, 200);
+}
+
+#[tokio::test]
 async fn what_cannot_be_recorded_is_not_served() {
     let upstream = Upstream::start(vec![answer(200, &[], GOOD)]).await;
     let mut rig = Rig::serving(Dialect::OpenaiChat, upstream.address);
