@@ -32,7 +32,7 @@ export function DetailDrawer({
           </div>
           <Group gap="xs" wrap="nowrap">
             {actions}
-            <Drawer.CloseButton aria-label={t("close")} />
+            <Drawer.CloseButton data-autofocus aria-label={t("close")} />
           </Group>
         </Drawer.Header>
         <Drawer.Body className={classes.body}>{children}</Drawer.Body>

@@ -82,6 +82,7 @@ export const cssVariables: CSSVariablesResolver = () => ({
     "--tg-row-compact": "28px",
   },
   light: {
+    "--mantine-color-error": "var(--tg-bad)",
     "--mantine-color-body": "#ffffff",
     "--mantine-color-dimmed": "#566463",
     "--mantine-color-placeholder": "#74817f",
@@ -103,6 +104,7 @@ export const cssVariables: CSSVariablesResolver = () => ({
     "--tg-grid": gray[2],
   },
   dark: {
+    "--mantine-color-error": "var(--tg-bad)",
     "--mantine-color-body": dark[6],
     "--mantine-color-dimmed": "#98a6a5",
     "--mantine-color-placeholder": "#82908f",
