@@ -438,7 +438,3 @@ pub(super) fn logprobs(result: &Value) -> Option<Value> {
         .collect();
     Some(json!({ "content": content, "refusal": null }))
 }
-
-#[cfg(test)]
-#[path = "decode_tests.rs"]
-mod tests;

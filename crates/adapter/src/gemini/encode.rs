@@ -35,7 +35,7 @@ pub(crate) fn path(model: &str, stream: bool) -> String {
 }
 
 pub(crate) fn headers() -> Vec<(&'static str, String)> {
-    vec![("content-type", "application/json".into())]
+    Vec::new()
 }
 
 pub(crate) fn response(response: &Response, context: &ResponseContext) -> Vec<u8> {
@@ -49,7 +49,7 @@ pub(crate) fn response(response: &Response, context: &ResponseContext) -> Vec<u8
 pub(crate) fn request(request: &Request, loss: &mut LossReport) -> Result<Vec<u8>, BadRequest> {
     let family = families::of(&request.model);
     let (system_instruction, contents) = history::contents(request, &family, loss)?;
-    let tools = tools(request, &family, loss);
+    let tools = tools(request, &family, loss)?;
     let has_functions = tools.iter().any(|tool| !tool.function_declarations.is_empty());
     let mut wire = GenerateContent {
         system_instruction,
@@ -93,10 +93,10 @@ fn report_unsayable(request: &Request, loss: &mut LossReport) {
     }
 }
 
-fn tools(request: &Request, family: &Family, loss: &mut LossReport) -> Vec<WireTool> {
+fn tools(request: &Request, family: &Family, loss: &mut LossReport) -> Result<Vec<WireTool>, BadRequest> {
     let mut declarations = Vec::new();
     let mut tools = Vec::new();
-    for tool in &request.tools {
+    for (i, tool) in request.tools.iter().enumerate() {
         match tool {
             Tool::Function(function) => {
                 if function.cache.is_some() {
@@ -125,13 +125,18 @@ fn tools(request: &Request, family: &Family, loss: &mut LossReport) -> Vec<WireT
             Tool::Builtin { dialect: DIALECT, value: Value::Object(fields), .. } => {
                 tools.push(WireTool { rest: fields.clone(), ..WireTool::default() });
             }
-            Tool::Builtin { kind, .. } => loss.dropped(format!("tools.{kind}"), "a tool of another provider"),
+            Tool::Builtin { kind, .. } => {
+                return Err(BadRequest::unsupported_value(
+                    format!("tools[{i}]"),
+                    format!("The tool `{kind}` is run by its vendor and the upstream of this model does not have it. Remove it."),
+                ));
+            }
         }
     }
     if !declarations.is_empty() {
         tools.insert(0, WireTool { function_declarations: declarations, ..WireTool::default() });
     }
-    tools
+    Ok(tools)
 }
 
 /// A function without parameters is best declared without a schema.
@@ -321,7 +326,3 @@ fn service_tier(tier: &ServiceTier, loss: &mut LossReport) -> Option<String> {
         }
     }
 }
-
-#[cfg(test)]
-#[path = "encode_tests.rs"]
-mod tests;

@@ -67,7 +67,3 @@ pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> 
 fn has_parts(candidate: &Candidate) -> bool {
     candidate.content.as_ref().is_some_and(|content| !content.parts.is_empty())
 }
-
-#[cfg(test)]
-#[path = "stream_tests.rs"]
-mod tests;

@@ -4,31 +4,17 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tallygate_types::Dialect;
 
+use super::history::History;
 use super::parts::{self, ReasoningMeaning};
-use super::wire::{CallOutput, CreateResponse, Format, Input, Item, Message, ResponseBody, TextOptions, ToolEntry};
+use super::wire::{CreateResponse, Format, Input, Item, Message, ResponseBody, TextOptions, ToolEntry};
 use super::{error, usage};
 use crate::failure::{BadRequest, InvalidAnswer};
 use crate::ir::{
     Candidate, Effort, Extensions, FinishReason, FunctionTool, Object, OutputFormat, Part, PartKind, ReasoningControl, Request,
-    Response, Role, ServiceTier, Signature, Tool, ToolChoice, ToolKind, ToolResult, Turn,
+    Response, Role, ServiceTier, Tool, ToolChoice, Turn,
 };
 use crate::loss::LossReport;
 
-/// Items the provider's own tools left in the history: another provider cannot read them, and failing would wedge the session.
-const HOSTED_ITEMS: &[&str] = &[
-    "web_search_call",
-    "file_search_call",
-    "code_interpreter_call",
-    "image_generation_call",
-    "mcp_list_tools",
-    "mcp_approval_request",
-    "mcp_approval_response",
-    "mcp_call",
-    "tool_search_call",
-    "tool_search_output",
-    "program",
-    "program_output",
-];
 const LOGPROBS: &str = "message.output_text.logprobs";
 const ENCRYPTED_REASONING: &str = "reasoning.encrypted_content";
 
@@ -73,7 +59,7 @@ pub(crate) fn request(body: &[u8], loss: &mut LossReport) -> Result<Request, Bad
     }
     let mut tools = Vec::new();
     for (i, value) in wire.tools.iter().flatten().enumerate() {
-        read_tool(value, &format!("tools[{i}]"), &mut tools)?;
+        read_tool(value, &format!("tools[{i}]"), &mut tools, loss)?;
     }
     request.tools = tools;
     request.tool_choice = wire.tool_choice.as_ref().map(tool_choice).transpose()?.flatten();
@@ -94,6 +80,12 @@ pub(crate) fn request(body: &[u8], loss: &mut LossReport) -> Result<Request, Bad
                 history.item(value, &format!("input[{i}]"))?;
             }
         }
+    }
+    if request.tools.is_empty() {
+        if request.tool_choice == Some(ToolChoice::Required) {
+            return Err(refused_choice("A tool of OpenAI's own"));
+        }
+        request.tool_choice = None;
     }
     // What has no place in the form between is reported by the encoder, as any field of ours it cannot say.
     let rest = std::mem::take(&mut wire.rest);
@@ -160,7 +152,7 @@ fn reasoning_control(effort: Option<&str>, summary: Option<&str>, loss: &mut Los
     }
 }
 
-fn output_format(text: &TextOptions) -> Result<Option<OutputFormat>, BadRequest> {
+pub(super) fn output_format(text: &TextOptions) -> Result<Option<OutputFormat>, BadRequest> {
     Ok(match &text.format {
         None => None,
         Some(Format::Text(_)) => Some(OutputFormat::Text),
@@ -181,7 +173,7 @@ fn output_format(text: &TextOptions) -> Result<Option<OutputFormat>, BadRequest>
 }
 
 /// Namespaces are flattened: no other dialect has them. The encoder of the answer splits the names again.
-fn read_tool(value: &Value, path: &str, tools: &mut Vec<Tool>) -> Result<(), BadRequest> {
+pub(super) fn read_tool(value: &Value, path: &str, tools: &mut Vec<Tool>, loss: &mut LossReport) -> Result<(), BadRequest> {
     let entry: ToolEntry = typed(value.clone(), path)?;
     match entry {
         ToolEntry::Function(function) => tools.push(Tool::Function(FunctionTool {
@@ -199,7 +191,7 @@ fn read_tool(value: &Value, path: &str, tools: &mut Vec<Tool>) -> Result<(), Bad
             let namespace = fields.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
             for (i, inner) in fields.get("tools").and_then(Value::as_array).into_iter().flatten().enumerate() {
                 let before = tools.len();
-                read_tool(inner, &format!("{path}.tools[{i}]"), tools)?;
+                read_tool(inner, &format!("{path}.tools[{i}]"), tools, loss)?;
                 for tool in &mut tools[before..] {
                     if let Tool::Function(FunctionTool { name, .. }) | Tool::Custom { name, .. } = tool {
                         *name = format!("{namespace}{}{name}", parts::NAMESPACE_SEPARATOR);
@@ -207,27 +199,25 @@ fn read_tool(value: &Value, path: &str, tools: &mut Vec<Tool>) -> Result<(), Bad
                 }
             }
         }
-        ToolEntry::Other { kind, .. } => {
-            tools.push(Tool::Builtin { dialect: Dialect::OpenaiResponses, kind, value: value.clone() });
-        }
+        // Codex declares the provider's own tools in every request: refusing them would refuse the client.
+        ToolEntry::Other { kind, .. } => loss.dropped(path, format!("the tool `{kind}` is run by OpenAI")),
     }
     Ok(())
 }
 
+fn refused_choice(what: &str) -> BadRequest {
+    let message = format!("{what} cannot be forced on the upstream of this model; use `auto`, `none`, `required` or a function.");
+    BadRequest::unsupported_value("tool_choice", message)
+}
+
 fn tool_choice(value: &Value) -> Result<Option<ToolChoice>, BadRequest> {
-    let refused = |what: &str| {
-        BadRequest::unsupported_value(
-            "tool_choice",
-            format!("{what} cannot be forced on the upstream of this model; use `auto`, `none`, `required` or a function."),
-        )
-    };
     match value {
         Value::Null => Ok(None),
         Value::String(word) => match word.as_str() {
             "auto" => Ok(Some(ToolChoice::Auto)),
             "none" => Ok(Some(ToolChoice::None)),
             "required" => Ok(Some(ToolChoice::Required)),
-            other => Err(refused(&format!("`{other}`"))),
+            other => Err(refused_choice(&format!("`{other}`"))),
         },
         value => {
             let kind = value["type"].as_str().unwrap_or_default();
@@ -242,7 +232,7 @@ fn tool_choice(value: &Value) -> Result<Option<ToolChoice>, BadRequest> {
                     let names = tools.iter().filter_map(|tool| tool["name"].as_str().map(str::to_owned)).collect();
                     Ok(Some(ToolChoice::Allowed { names, required: value["mode"] == "required" }))
                 }
-                kind => Err(refused(&format!("A tool of type `{kind}`"))),
+                kind => Err(refused_choice(&format!("A tool of type `{kind}`"))),
             }
         }
     }
@@ -299,144 +289,8 @@ fn echo(wire: &CreateResponse) -> Result<Object, BadRequest> {
     }
 }
 
-fn typed<T: DeserializeOwned>(value: Value, path: &str) -> Result<T, BadRequest> {
+pub(super) fn typed<T: DeserializeOwned>(value: Value, path: &str) -> Result<T, BadRequest> {
     serde_json::from_value(value).map_err(|error| BadRequest::invalid(path, format!("`{path}`: {error}.")))
-}
-
-/// Items on their way to turns.
-struct History<'a> {
-    request: &'a mut Request,
-    loss: &'a mut LossReport,
-    /// Of the call that follows.
-    pending_signature: Option<Signature>,
-}
-
-impl History<'_> {
-    fn item(&mut self, value: Value, path: &str) -> Result<(), BadRequest> {
-        let item: Item = typed(value, path)?;
-        match item {
-            Item::Message(message) => self.message(message, path)?,
-            Item::Reasoning(item) => match parts::reasoning(item) {
-                ReasoningMeaning::Part(part) => self.assistant(part),
-                ReasoningMeaning::SignatureOfNext(signature) => self.pending_signature = Some(signature),
-            },
-            Item::FunctionCall(_) | Item::CustomToolCall(_) => {
-                let part = Part { signature: self.pending_signature.take(), ..parts::call(item) };
-                self.assistant(part);
-            }
-            Item::FunctionCallOutput(output) => self.output(output, ToolKind::Function, path)?,
-            Item::CustomToolCallOutput(output) => self.output(output, ToolKind::Custom, path)?,
-            Item::Other { kind, fields } => self.other(&kind, &fields, path)?,
-        }
-        Ok(())
-    }
-
-    fn message(&mut self, message: Message, path: &str) -> Result<(), BadRequest> {
-        let role = match message.role.as_str() {
-            "user" => Role::User,
-            "assistant" => Role::Assistant,
-            "system" => Role::System,
-            "developer" => Role::Developer,
-            other => {
-                return Err(BadRequest::invalid(
-                    format!("{path}.role"),
-                    format!("`{path}.role` is `{other}`; it must be user, assistant, system or developer."),
-                ));
-            }
-        };
-        let parts = parts::message(message, path)?;
-        match role {
-            Role::System | Role::Developer if self.request.turns.is_empty() => self.request.system.extend(parts),
-            Role::Assistant => parts.into_iter().for_each(|part| self.assistant(part)),
-            role => self.request.turns.push(Turn::new(role, parts)),
-        }
-        Ok(())
-    }
-
-    /// Neighbouring items of the model are one turn: upstreams refuse parallel calls in several.
-    fn assistant(&mut self, part: Part) {
-        match self.request.turns.last_mut() {
-            Some(turn) if turn.role == Role::Assistant => turn.parts.push(part),
-            _ => self.request.turns.push(Turn::new(Role::Assistant, vec![part])),
-        }
-    }
-
-    fn output(&mut self, output: CallOutput, kind: ToolKind, path: &str) -> Result<(), BadRequest> {
-        let call_id = match output.call_id.filter(|id| !id.is_empty()) {
-            Some(id) => id,
-            None => self.unanswered(output.name.as_deref()).ok_or_else(|| {
-                BadRequest::invalid(
-                    format!("{path}.call_id"),
-                    format!("`{path}.call_id` is missing and no call is left that it could answer."),
-                )
-            })?,
-        };
-        let content = parts::content(output.output, &format!("{path}.output"))?;
-        let result = Part::new(PartKind::ToolResult(ToolResult { call_id, name: output.name, content, is_error: false, kind }));
-        match self.request.turns.last_mut() {
-            Some(turn) if turn.role == Role::User && turn.parts.iter().all(Part::is_tool_result) => turn.parts.push(result),
-            _ => self.request.turns.push(Turn::new(Role::User, vec![result])),
-        }
-        Ok(())
-    }
-
-    /// The first call without a result, of this name if one is given.
-    fn unanswered(&self, name: Option<&str>) -> Option<String> {
-        let parts = || self.request.turns.iter().flat_map(|turn| &turn.parts);
-        let is_answered =
-            |id: &str| parts().any(|part| matches!(&part.kind, PartKind::ToolResult(result) if result.call_id == id));
-        let mut calls = parts().filter_map(|part| if let PartKind::ToolCall(call) = &part.kind { Some(call) } else { None });
-        calls.find(|call| name.is_none_or(|name| name == call.name) && !is_answered(&call.id)).map(|call| call.id.clone())
-    }
-
-    fn other(&mut self, kind: &str, fields: &Object, path: &str) -> Result<(), BadRequest> {
-        match kind {
-            kind if HOSTED_ITEMS.contains(&kind) => {
-                self.loss.dropped(path, format!("a `{kind}` of another provider's own tool"));
-                // Tools a search brought up are there for the model to call.
-                self.tools_of(fields, path)?;
-            }
-            "additional_tools" => self.tools_of(fields, path)?,
-            "configuration_update" => {
-                if let Some(effort) =
-                    fields.get("reasoning").and_then(|reasoning| reasoning["effort"].as_str()).and_then(Effort::parse)
-                {
-                    self.request.reasoning.get_or_insert_default().effort = Some(effort);
-                }
-                if let Some(text) = fields.get("text") {
-                    self.request.output = output_format(&typed(text.clone(), path)?)?;
-                }
-            }
-            "item_reference" => {
-                return Err(BadRequest::unsupported_value(
-                    path,
-                    format!("`{path}` refers to a stored item, and nothing is stored for this model. Send the full item."),
-                ));
-            }
-            kind => {
-                return Err(BadRequest::unsupported_value(
-                    format!("{path}.type"),
-                    format!(
-                        "An item of type `{kind}` cannot be translated for the upstream of this model. Remove it or use a model served by the Responses API."
-                    ),
-                ));
-            }
-        }
-        Ok(())
-    }
-
-    fn tools_of(&mut self, fields: &Object, path: &str) -> Result<(), BadRequest> {
-        for (i, value) in fields.get("tools").and_then(Value::as_array).into_iter().flatten().enumerate() {
-            let mut tools = Vec::new();
-            read_tool(value, &format!("{path}.tools[{i}]"), &mut tools)?;
-            for tool in tools {
-                if tool.name().is_some_and(|name| self.request.tools.iter().all(|known| known.name() != Some(name))) {
-                    self.request.tools.push(tool);
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 pub(crate) fn response(body: &[u8]) -> Result<Response, InvalidAnswer> {
@@ -520,7 +374,3 @@ pub(super) fn finish(wire: &ResponseBody, parts: &[Part]) -> (FinishReason, Opti
     };
     (finish, Some(reason.unwrap_or(status).to_owned()))
 }
-
-#[cfg(test)]
-#[path = "decode_tests.rs"]
-mod tests;

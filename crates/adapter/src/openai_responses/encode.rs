@@ -30,7 +30,7 @@ pub(crate) fn path(_model: &str, _stream: bool) -> String {
 }
 
 pub(crate) fn headers() -> Vec<(&'static str, String)> {
-    vec![("content-type", "application/json".into())]
+    Vec::new()
 }
 
 pub(crate) fn response(response: &Response, context: &ResponseContext) -> Vec<u8> {
@@ -76,7 +76,7 @@ pub(crate) fn request(request: &Request, loss: &mut LossReport) -> Result<Vec<u8
         reasoning: request.reasoning.as_ref().and_then(|control| reasoning_options(control, loss)),
         text: text_options(request),
         metadata: metadata(&request.metadata, loss),
-        service_tier: request.service_tier.as_ref().map(service_tier),
+        service_tier: request.service_tier.as_ref().and_then(|tier| service_tier(tier, loss)),
         store: Some(false),
         user: request.user.clone(),
         prompt_cache_key: request.prompt_cache_key.clone(),
@@ -85,7 +85,7 @@ pub(crate) fn request(request: &Request, loss: &mut LossReport) -> Result<Vec<u8
     if request.max_output_tokens.is_some_and(|tokens| tokens < MIN_OUTPUT_TOKENS) {
         loss.approximated("max_output_tokens", "raised to 16, the least the Responses API takes");
     }
-    let tools: Vec<Value> = request.tools.iter().filter_map(|tool| tool_entry(tool, loss)).collect();
+    let tools = request.tools.iter().enumerate().map(|(i, tool)| tool_entry(tool, i, loss)).collect::<Result<Vec<_>, _>>()?;
     if tools.is_empty() {
         // Without tools there is nothing to choose between.
         wire.parallel_tool_calls = None;
@@ -142,8 +142,13 @@ fn value(item: &impl serde::Serialize) -> Value {
     serde_json::to_value(item).unwrap_or_default()
 }
 
+/// A lone text is said as a string, which every server of this API takes.
 fn message(role: &str, content: Vec<Value>) -> Value {
-    let content = MessageContent::Parts(content);
+    let lone = match content.as_slice() {
+        [part] if matches!(part["type"].as_str(), Some("input_text" | "output_text")) => part["text"].as_str().map(str::to_owned),
+        _ => None,
+    };
+    let content = lone.map_or(MessageContent::Parts(content), MessageContent::Text);
     value(&Item::Message(Message { role: role.into(), content, ..Message::default() }))
 }
 
@@ -283,14 +288,23 @@ fn tool_output(result: &ToolResult, loss: &mut LossReport) -> Result<Value, BadR
     }))
 }
 
+/// Texts that follow each other are one: citations cut them, and citations are not said.
+fn assistant_text(text: &str, content: &mut Vec<Value>) {
+    if let Some(Value::String(so_far)) =
+        content.last_mut().filter(|last| last["type"] == "output_text").map(|last| &mut last["text"])
+    {
+        so_far.push_str(text);
+    } else if !text.is_empty() {
+        content.push(value(&Content::OutputText(OutputText { text: text.to_owned(), ..OutputText::default() })));
+    }
+}
+
 fn assistant_turn(parts: &[Part], items: &mut Vec<Value>, loss: &mut LossReport) {
     let mut content = Vec::new();
     for part in parts {
         let item = match &part.kind {
             PartKind::Text(text) => {
-                if !text.text.is_empty() {
-                    content.push(value(&Content::OutputText(OutputText { text: text.text.clone(), ..OutputText::default() })));
-                }
+                assistant_text(&text.text, &mut content);
                 continue;
             }
             PartKind::Refusal(text) => {
@@ -312,10 +326,11 @@ fn assistant_turn(parts: &[Part], items: &mut Vec<Value>, loss: &mut LossReport)
                 }),
             },
             PartKind::Reasoning(reasoning) => match (&reasoning.id, &reasoning.signature) {
-                (Some(id), Some(signature)) if signature.vendor == Vendor::OpenAi => {
+                // The id helps where there is one; without a store the encrypted content is what counts.
+                (id, Some(signature)) if signature.vendor == Vendor::OpenAi => {
                     let summary = Content::SummaryText(TextPart { text: reasoning.text.clone(), rest: Object::new() });
                     Item::Reasoning(ReasoningItem {
-                        id: Some(id.clone()),
+                        id: id.clone(),
                         summary: (!reasoning.text.is_empty()).then_some(summary).into_iter().collect(),
                         encrypted_content: Some(signature.data.clone()),
                         ..ReasoningItem::default()
@@ -353,8 +368,8 @@ fn assistant_turn(parts: &[Part], items: &mut Vec<Value>, loss: &mut LossReport)
     }
 }
 
-fn tool_entry(tool: &Tool, loss: &mut LossReport) -> Option<Value> {
-    Some(match tool {
+fn tool_entry(tool: &Tool, i: usize, loss: &mut LossReport) -> Result<Value, BadRequest> {
+    Ok(match tool {
         Tool::Function(function) => {
             if function.cache.is_some() {
                 loss.dropped("cache_control", "OpenAI caches prompts by itself");
@@ -379,8 +394,10 @@ fn tool_entry(tool: &Tool, loss: &mut LossReport) -> Option<Value> {
         })),
         Tool::Builtin { dialect: DIALECT, value, .. } => value.clone(),
         Tool::Builtin { kind, .. } => {
-            loss.dropped(format!("tools.{kind}"), "a tool of another provider");
-            return None;
+            return Err(BadRequest::unsupported_value(
+                format!("tools[{i}]"),
+                format!("The tool `{kind}` is run by its vendor and the upstream of this model does not have it. Remove it."),
+            ));
         }
     })
 }
@@ -450,17 +467,18 @@ fn metadata(metadata: &Object, loss: &mut LossReport) -> Option<Object> {
     (!kept.is_empty()).then_some(kept)
 }
 
-fn service_tier(tier: &ServiceTier) -> String {
-    match tier {
-        ServiceTier::Auto => "auto",
-        ServiceTier::Default => "default",
-        ServiceTier::Flex => "flex",
-        ServiceTier::Priority => "priority",
-        ServiceTier::Other(word) => word,
-    }
-    .to_owned()
+fn service_tier(tier: &ServiceTier, loss: &mut LossReport) -> Option<String> {
+    Some(
+        match tier {
+            ServiceTier::Auto => "auto",
+            ServiceTier::Default => "default",
+            ServiceTier::Flex => "flex",
+            ServiceTier::Priority => "priority",
+            ServiceTier::Other(word) => {
+                loss.dropped("service_tier", format!("`{word}` is not known to OpenAI"));
+                return None;
+            }
+        }
+        .to_owned(),
+    )
 }
-
-#[cfg(test)]
-#[path = "encode_tests.rs"]
-mod tests;

@@ -4,6 +4,7 @@ pub(crate) mod carrier;
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod error;
+mod history;
 mod parts;
 pub(crate) mod stream;
 pub(crate) mod usage;

@@ -87,7 +87,3 @@ pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> 
     }
     Ok(())
 }
-
-#[cfg(test)]
-#[path = "stream_tests.rs"]
-mod tests;

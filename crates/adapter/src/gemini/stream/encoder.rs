@@ -32,8 +32,8 @@ pub(crate) struct Encoder {
 #[derive(Default)]
 struct State {
     open: BTreeMap<u32, Open>,
-    /// Calls that are whole and wait for their neighbours.
-    calls: Vec<Value>,
+    /// Calls that are whole and wait for their neighbours, by part number: they may end in another order.
+    calls: BTreeMap<u32, Value>,
     gathered: Vec<Value>,
     /// Text so far, which citations count their offsets in.
     text: String,
@@ -110,8 +110,8 @@ impl Encoder {
 
     /// Sends parts of one candidate; gives their place when gathering.
     fn send(&mut self, candidate: u32, parts: Vec<Value>, out: &mut Vec<u8>) -> Option<usize> {
-        let mut all = std::mem::take(&mut self.candidates.entry(candidate).or_default().calls);
-        all.extend(parts);
+        let calls = std::mem::take(&mut self.candidates.entry(candidate).or_default().calls);
+        let all: Vec<Value> = calls.into_values().chain(parts).collect();
         if all.is_empty() {
             return None;
         }
@@ -196,7 +196,7 @@ impl Encoder {
             if let Some(signature) = signature {
                 call["thoughtSignature"] = signature::write(&signature).into();
             }
-            state.calls.push(call);
+            state.calls.insert(part, call);
         }
     }
 
@@ -219,7 +219,7 @@ impl Encoder {
         let mut candidates = Vec::new();
         for (index, mut state) in std::mem::take(&mut self.candidates) {
             let mut parts = std::mem::take(&mut state.gathered);
-            parts.append(&mut state.calls);
+            parts.extend(std::mem::take(&mut state.calls).into_values());
             if parts.is_empty() && !self.is_gathering {
                 parts.push(json!({ "text": "" }));
             }
