@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tallygate_billing::{Outcome, UsageSource};
+use tallygate_billing::{Journal, JournalConfig, Outcome, UsageSource};
 use tallygate_gateway::Drained;
 use tallygate_types::{Dialect, UsageClass};
 use tokio::io::AsyncWriteExt as _;
@@ -80,6 +80,29 @@ async fn a_stream_that_breaks_off_ends_in_an_error_and_never_looks_complete() {
         assert_eq!((record.outcome, record.usage_source), (outcome, UsageSource::Estimated));
         assert_eq!(record.usage.get(UsageClass::OutputText), 1);
     }
+}
+
+#[tokio::test]
+async fn a_stream_under_way_is_settled_from_its_checkpoint_should_the_process_die() {
+    let text = "x".repeat(12_000);
+    let script = vec![stream_head(), piece(&chunk("a", "null")), piece(&chunk(&text, "null")), Act::WaitForClose];
+    let upstream = Upstream::start(vec![script]).await;
+    let gateway = Rig::serving(Dialect::OpenaiChat, upstream.address).start().await;
+    let mut body = gateway.open("/v1/chat/completions", ASK).await.into_body();
+    let mut received = String::new();
+    while !received.contains(&text) {
+        received.push_str(&next_piece(&mut body).await.unwrap());
+    }
+    // What a process that starts after a crash would find.
+    let copy = tempfile::tempdir().unwrap();
+    for file in std::fs::read_dir(gateway.folder.path()).unwrap() {
+        let path = file.unwrap().path();
+        std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+    }
+    let (_journal, recovery) = Journal::open(copy.path(), JournalConfig::default()).unwrap();
+    let record = &recovery.settled[0];
+    assert_eq!((recovery.settled.len(), record.outcome, record.usage_source), (1, Outcome::Crash, UsageSource::Crash));
+    assert_eq!(record.usage.get(UsageClass::OutputText), 12_001_u64.div_ceil(4));
 }
 
 #[tokio::test]

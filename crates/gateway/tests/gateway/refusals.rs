@@ -165,6 +165,22 @@ async fn a_connection_that_says_nothing_is_closed() {
 }
 
 #[tokio::test]
+async fn a_connection_too_many_is_closed_at_once() {
+    let mut rig = rig().await;
+    rig.config.max_connections = 1;
+    let gateway = rig.start().await;
+    let mut first = TcpStream::connect(gateway.address).await.unwrap();
+    first.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut reply = [0; 15];
+    first.read_exact(&mut reply).await.unwrap();
+    assert_eq!(&reply, b"HTTP/1.1 200 OK");
+    let mut second = TcpStream::connect(gateway.address).await.unwrap();
+    let closed = tokio::time::timeout(Duration::from_secs(10), second.read(&mut [0; 1])).await.expect("still open");
+    assert!(matches!(closed, Ok(0) | Err(_)));
+    assert!(gateway.metric("tallygate_connections_refused_total 1"));
+}
+
+#[tokio::test]
 async fn names_from_outside_grow_no_metrics() {
     let gateway = rig().await.start().await;
     let series = || gateway.metrics.render().unwrap().lines().filter(|line| !line.starts_with('#')).count();

@@ -56,7 +56,8 @@ pub struct Gateway {
     pub shutdown: CancellationToken,
     pub serving: JoinHandle<Drained>,
     client: Client<HttpConnector, Full<Bytes>>,
-    _folder: tempfile::TempDir,
+    /// Where the journal lies.
+    pub folder: tempfile::TempDir,
 }
 
 pub struct Answer {
@@ -159,7 +160,7 @@ impl Rig {
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(serve(listener, Arc::clone(&plane), shutdown.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Gateway { address, plane, metrics, journal, shutdown, serving, client, _folder: folder }
+        Gateway { address, plane, metrics, journal, shutdown, serving, client, folder }
     }
 }
 

@@ -1,0 +1,91 @@
+use super::*;
+
+fn finished<'a>(model: Option<&'a str>, usage: &'a Usage) -> Finished<'a> {
+    Finished {
+        endpoint: "chat_completions",
+        model,
+        tenant: Some("acme"),
+        provider: Some("openai"),
+        stream: false,
+        outcome: Outcome::Ok,
+        duration: Duration::from_millis(20),
+        first_token: None,
+        overhead: Duration::from_micros(80),
+        usage,
+        usage_source: UsageSource::Provider,
+        charge: Pico::new(3_600_000_000),
+        currency: Some("USD"),
+    }
+}
+
+fn series(metrics: &Metrics) -> usize {
+    metrics.render().unwrap().lines().filter(|line| !line.starts_with('#')).count()
+}
+
+#[test]
+fn a_finished_request_is_counted_under_its_configured_names() {
+    let metrics = Metrics::new().unwrap();
+    let usage = Usage::default().with(UsageClass::InputUncached, 1_200).with(UsageClass::OutputReasoning, 7);
+    metrics.finished(&finished(Some("smart"), &usage));
+    let page = metrics.render().unwrap();
+    for line in [
+        r#"tallygate_requests_total{endpoint="chat_completions",model="smart",outcome="ok",stream="false"} 1"#,
+        r#"tallygate_tokens_total{kind="input",model="smart",provider="openai",source="provider"} 1200"#,
+        r#"tallygate_tokens_total{kind="reasoning",model="smart",provider="openai",source="provider"} 7"#,
+        r#"tallygate_billed_amount_total{currency="USD",model="smart"} 0.0036"#,
+        r#"tallygate_tenant_tokens_total{tenant="acme"} 1207"#,
+        r#"tallygate_request_duration_seconds_bucket{endpoint="chat_completions",model="smart",stream="false",le="0.04"} 1"#,
+    ] {
+        assert!(page.contains(line), "{line} is not in\n{page}");
+    }
+}
+
+#[test]
+fn unconfigured_models_and_endpoints_grow_no_series() {
+    let metrics = Metrics::new().unwrap();
+    let none = Usage::default();
+    metrics.finished(&Finished { outcome: Outcome::ClientError, charge: Pico::ZERO, ..finished(None, &none) });
+    metrics.finished(&Finished { endpoint: "junk", outcome: Outcome::ClientError, charge: Pico::ZERO, ..finished(None, &none) });
+    let before = series(&metrics);
+    for _ in 0..1_000 {
+        metrics.finished(&Finished { outcome: Outcome::ClientError, charge: Pico::ZERO, ..finished(None, &none) });
+        metrics.finished(&Finished {
+            endpoint: "junk",
+            outcome: Outcome::ClientError,
+            charge: Pico::ZERO,
+            ..finished(None, &none)
+        });
+    }
+    assert_eq!(series(&metrics), before);
+}
+
+#[test]
+fn beyond_the_cap_a_label_is_other() {
+    let metrics = Metrics::new().unwrap();
+    let none = Usage::default();
+    for number in 0..MAX_LABEL_VALUES + 50 {
+        let name = format!("model-{number}");
+        metrics.finished(&Finished { tenant: Some(&name), ..finished(Some("m"), &none) });
+    }
+    let page = metrics.render().unwrap();
+    assert_eq!(page.matches("tallygate_tenant_requests_total{").count(), MAX_LABEL_VALUES + 1);
+    assert!(page.contains(r#"tallygate_tenant_requests_total{tenant="other"} 50"#));
+}
+
+#[test]
+fn a_removed_model_takes_its_series_along() {
+    let metrics = Metrics::new().unwrap();
+    metrics.finished(&finished(Some("gone"), &Usage::default()));
+    assert!(metrics.render().unwrap().contains(r#"requests_total{endpoint="chat_completions",model="gone""#));
+    metrics.forget_model("gone");
+    assert!(!metrics.render().unwrap().contains(r#"requests_total{endpoint="chat_completions",model="gone""#));
+}
+
+#[test]
+fn what_is_present_is_counted_until_it_is_dropped() {
+    let metrics = Metrics::new().unwrap();
+    let one = metrics.serving("messages");
+    assert!(metrics.render().unwrap().contains(r#"tallygate_requests_in_flight{endpoint="messages"} 1"#));
+    drop(one);
+    assert!(metrics.render().unwrap().contains(r#"tallygate_requests_in_flight{endpoint="messages"} 0"#));
+}
