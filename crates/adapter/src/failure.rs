@@ -33,8 +33,8 @@ pub enum StreamFailure {
     Truncated,
     #[error("the upstream's stream cannot be read: {0}")]
     Invalid(String),
-    /// A line or event above the bounds of [`crate::sse`].
-    #[error("the upstream sent a stream event of more than {} bytes", crate::sse::MAX_EVENT_BYTES)]
+    /// A line, event or stream above the bounds ([`crate::sse::MAX_EVENT_BYTES`], [`crate::MAX_TRANSLATED_BYTES`]).
+    #[error("the upstream's stream is above the bounds on an event or on the whole")]
     TooLong,
 }
 

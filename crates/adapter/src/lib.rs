@@ -77,7 +77,7 @@ pub use failure::{
 };
 pub use loss::{Loss, LossReport, Verdict};
 pub use peek::{Peek, peek};
-pub use response_stream::{Progress, ResponseStream};
+pub use response_stream::{MAX_TRANSLATED_BYTES, Progress, ResponseStream};
 pub use url::join_url;
 
 /// An error of ours as an answer in a dialect.

@@ -15,6 +15,10 @@ use crate::sse::Event;
 use crate::tap::Tap;
 use crate::{json_array, sse};
 
+/// Most an upstream may send in one translated stream, in bytes: encoders keep arguments that are not whole.
+/// Streams that pass untouched keep nothing and have no such bound here.
+pub const MAX_TRANSLATED_BYTES: u64 = 64 * 1024 * 1024;
+
 /// How far a stream has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
@@ -35,6 +39,7 @@ pub struct ResponseStream {
     loss: LossReport,
     /// Whole events were put out (a JSON array needs a comma before the next).
     has_output: bool,
+    bytes_read: u64,
 }
 
 enum Reader {
@@ -52,7 +57,17 @@ pub(crate) enum Lane {
 
 impl ResponseStream {
     pub(crate) fn new(client: Dialect, upstream: Dialect, context: ResponseContext, lane: Lane, loss: LossReport) -> Self {
-        Self { client, upstream, context, reader: Reader::Undecided, lane, tap: Tap::default(), loss, has_output: false }
+        Self {
+            client,
+            upstream,
+            context,
+            reader: Reader::Undecided,
+            lane,
+            tap: Tap::default(),
+            loss,
+            has_output: false,
+            bytes_read: 0,
+        }
     }
 
     /// Takes what came from the upstream and appends what may go to the client.
@@ -60,6 +75,10 @@ impl ResponseStream {
     /// On a failure `out` still holds the whole events before it.
     pub fn push(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> Result<Progress, StreamFailure> {
         self.decide(&chunk);
+        self.bytes_read += chunk.len() as u64;
+        if matches!(self.lane, Lane::Translate { .. }) && self.bytes_read > MAX_TRANSLATED_BYTES {
+            return Err(StreamFailure::TooLong);
+        }
         let before = out.len();
         let result = match &mut self.lane {
             Lane::Pass(passer) => {

@@ -67,6 +67,11 @@ impl To<'_> {
         whole
     }
 
+    /// The client's stream as text, fed whole.
+    pub fn once(&self, request: &Value, upstream: &str) -> String {
+        self.stream_of(request, &[upstream.as_bytes()]).unwrap()
+    }
+
     fn stream_of(&self, request: &Value, chunks: &[&[u8]]) -> Result<String, StreamFailure> {
         let mut stream = self.session(request).stream();
         let mut out = Vec::new();
