@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::fmt::Write as _;
+
 use bytes::Bytes;
 use common::{To, text};
 use serde_json::{Value, json};
@@ -48,10 +50,23 @@ fn both_spellings_say_the_same_and_keys_of_data_stay() {
             "model": "gpt-5.5",
             "input": [{"type": "message", "role": "user", "content": [{"type": "input_image", "image_url": "data:image/png;base64,iVBORw0KGgo=", "detail": "auto"}]}],
             "tools": [{"type": "function", "name": "f", "parameters": {"type": "object", "properties": {"some_key": {"type": ["string", "null"]}}}, "strict": false}],
-            "tool_choice": "required", "max_output_tokens": 99, "top_p": 0.5,
+            "tool_choice": "required", "max_output_tokens": 99,
             "reasoning": {"effort": "low", "summary": "auto"}, "include": ["reasoning.encrypted_content"], "store": false
         })
     );
+}
+
+#[test]
+fn models_that_reason_take_no_sampling_and_models_that_do_not_take_no_effort() {
+    let body = with(json!({"generationConfig": {"temperature": 0.2, "thinkingConfig": {"thinkingLevel": "MINIMAL"}}}));
+    let said = |model: &str| {
+        let to = To { model, ..TO };
+        let body = to.body(&body);
+        (body["temperature"].clone(), body["reasoning"]["effort"].clone())
+    };
+    assert_eq!(said("gpt-5.5"), (Value::Null, json!("low")));
+    assert_eq!(said("gpt-4.1"), (json!(0.2), Value::Null));
+    assert_eq!(said("qwen3"), (json!(0.2), json!("minimal")));
 }
 
 #[test]
@@ -100,7 +115,7 @@ fn what_openai_cannot_say_is_reported_or_refused() {
         TO.loss(&body),
         "dropped=stop,top_k,seed,generationConfig.mediaResolution,safetySettings,labels; approximated=reasoning.budget_tokens,max_output_tokens"
     );
-    assert_eq!(TO.body(&body)["reasoning"], json!({"effort": "high"}));
+    assert_eq!(TO.body(&body)["reasoning"], json!({"effort": "medium"}));
     let strict = To { strict: true, ..TO };
     assert!(strict.prepare(&body).is_err());
     for (fields, param) in [
@@ -168,14 +183,13 @@ fn an_answer_is_a_complete_candidate_and_thoughts_are_shown_to_who_asked() {
 }
 
 fn events(list: &[Value]) -> String {
-    list.iter()
-        .enumerate()
-        .map(|(i, event)| {
-            let mut event = event.clone();
-            event["sequence_number"] = i.into();
-            format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap())
-        })
-        .collect()
+    let mut stream = String::new();
+    for (i, event) in list.iter().enumerate() {
+        let mut event = event.clone();
+        event["sequence_number"] = i.into();
+        let _ = write!(stream, "event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap());
+    }
+    stream
 }
 
 fn streamed() -> String {

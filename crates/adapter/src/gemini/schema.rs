@@ -54,7 +54,7 @@ const OPEN_API: &[&str] = &[
     "example",
 ];
 /// Keywords that say nothing about a value; leaving them out loses nothing.
-const MUTE: &[&str] = &["$schema", "$comment", "$id", "$anchor", "examples", "deprecated", "readOnly", "writeOnly"];
+const MUTE: &[&str] = &["$schema", "$comment", "$id", "$anchor", "examples", "deprecated", "readOnly", "writeOnly", "strict"];
 const OPEN_API_FORMATS: &[&str] = &["float", "double", "int32", "int64", "enum", "date-time"];
 
 fn fits_open_api(schema: &Value, depth: usize) -> bool {

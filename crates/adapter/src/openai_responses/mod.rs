@@ -3,6 +3,7 @@
 pub(crate) mod carrier;
 pub(crate) mod decode;
 pub(crate) mod encode;
+mod encode_turns;
 pub(crate) mod error;
 mod history;
 mod parts;

@@ -1,11 +1,14 @@
 //! [`StreamEvent`] → events of the Responses API, and the response object at their end.
 
+mod message;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
 use serde_json::{Value, json};
 use tallygate_types::Usage;
 
+use self::message::Message;
 use super::super::{carrier, error};
 use super::output::{self, CallItem, Standing};
 use crate::context::ResponseContext;
@@ -37,24 +40,6 @@ pub(crate) struct Encoder {
     finish: Option<(FinishReason, Option<String>)>,
     has_refusal: bool,
     body: Value,
-}
-
-struct Message {
-    index: usize,
-    id: String,
-    is_open: bool,
-    done: Vec<Value>,
-    /// The content part in work, and its number in the candidate.
-    content: Option<Content>,
-}
-
-struct Content {
-    part: u32,
-    is_refusal: bool,
-    is_open: bool,
-    text: String,
-    annotations: Vec<Value>,
-    logprobs: Vec<Value>,
 }
 
 struct Item {
@@ -177,123 +162,6 @@ impl Encoder {
             item.is_ended = true;
         }
         self.close_ended(status, out);
-    }
-
-    // Messages
-
-    fn open_content(&mut self, part: u32, is_refusal: bool, out: &mut Vec<u8>) {
-        self.close_content(out);
-        self.release_held(out);
-        if self.message.is_none() {
-            self.close_ended("completed", out);
-            self.message = Some(Message { index: 0, id: String::new(), is_open: false, done: Vec::new(), content: None });
-        }
-        if let Some(message) = &mut self.message {
-            message.content = Some(Content {
-                part,
-                is_refusal,
-                is_open: false,
-                text: String::new(),
-                annotations: Vec::new(),
-                logprobs: Vec::new(),
-            });
-        }
-    }
-
-    /// Says that the message and its content part begin, if that was not said.
-    fn announce_content(&mut self, out: &mut Vec<u8>) {
-        let Some(mut message) = self.message.take() else { return };
-        if !message.is_open {
-            message.is_open = true;
-            (message.index, message.id) = self.next_item("msg");
-            self.add(message.index, output::message(&message.id, "in_progress", &[]), out);
-        }
-        if let Some(content) = message.content.as_mut().filter(|content| !content.is_open) {
-            content.is_open = true;
-            let part = if content.is_refusal { output::refusal("") } else { output::output_text("", &[], &[]) };
-            self.has_refusal |= content.is_refusal;
-            let fields = json!({ "item_id": message.id, "output_index": message.index, "content_index": message.done.len(), "part": part });
-            self.emit("response.content_part.added", fields, out);
-        }
-        self.message = Some(message);
-    }
-
-    fn content_delta(&mut self, delta: &Delta, out: &mut Vec<u8>) {
-        if let Delta::Text(text) = delta
-            && text.is_empty()
-        {
-            return;
-        }
-        if matches!(delta, Delta::Text(_)) {
-            self.announce_content(out);
-        }
-        let Some(mut message) = self.message.take() else { return };
-        let content_index = message.done.len();
-        if let Some(content) = &mut message.content {
-            match delta {
-                Delta::Text(text) => {
-                    content.text.push_str(text);
-                    let event = DeltaEvent {
-                        kind: if content.is_refusal { "response.refusal.delta" } else { "response.output_text.delta" },
-                        sequence_number: 0,
-                        item_id: &message.id,
-                        output_index: message.index,
-                        content_index: Some(content_index),
-                        summary_index: None,
-                        delta: text,
-                        logprobs: (!content.is_refusal).then_some([]),
-                    };
-                    self.emit_delta(event, out);
-                }
-                Delta::Citation(citation) if content.is_open => {
-                    if let Some(annotation) = output::annotation(citation) {
-                        let fields = json!({
-                            "item_id": message.id, "output_index": message.index, "content_index": content_index,
-                            "annotation_index": content.annotations.len(), "annotation": &annotation,
-                        });
-                        self.emit("response.output_text.annotation.added", fields, out);
-                        content.annotations.push(annotation);
-                    }
-                }
-                Delta::Logprobs(logprobs) => {
-                    content.logprobs.extend(logprobs["content"].as_array().into_iter().flatten().filter_map(logprob));
-                }
-                // Nobody checks the signature of a text, and it has no place here.
-                Delta::Citation(_) | Delta::Arguments(_) | Delta::Signature(_) => {}
-            }
-        }
-        self.message = Some(message);
-    }
-
-    fn close_content(&mut self, out: &mut Vec<u8>) {
-        let Some(mut message) = self.message.take() else { return };
-        if let Some(content) = message.content.take().filter(|content| content.is_open) {
-            let place = json!({ "item_id": message.id, "output_index": message.index, "content_index": message.done.len() });
-            let (part, kind, field) = if content.is_refusal {
-                (output::refusal(&content.text), "response.refusal.done", "refusal")
-            } else {
-                (output::output_text(&content.text, &content.annotations, &content.logprobs), "response.output_text.done", "text")
-            };
-            let mut fields = place.clone();
-            fields[field] = content.text.as_str().into();
-            if !content.is_refusal {
-                fields["logprobs"] = content.logprobs.iter().map(without_bytes).collect();
-            }
-            self.emit(kind, fields, out);
-            let mut fields = place;
-            fields["part"] = part.clone();
-            self.emit("response.content_part.done", fields, out);
-            message.done.push(part);
-        }
-        self.message = Some(message);
-    }
-
-    fn close_message(&mut self, status: &str, out: &mut Vec<u8>) {
-        self.close_content(out);
-        if let Some(message) = self.message.take().filter(|message| message.is_open) {
-            let item = output::message(&message.id, status, &message.done);
-            self.done(message.index, item, out);
-        }
     }
 
     // Reasoning and calls
@@ -459,16 +327,6 @@ impl Encoder {
     }
 }
 
-impl Content {
-    fn whole(&self) -> Value {
-        if self.is_refusal {
-            output::refusal(&self.text)
-        } else {
-            output::output_text(&self.text, &self.annotations, &self.logprobs)
-        }
-    }
-}
-
 impl Item {
     fn delta<'a>(&'a self, kind: &'a str, summary_index: Option<usize>, delta: &'a str) -> DeltaEvent<'a> {
         DeltaEvent {
@@ -575,25 +433,4 @@ impl Encode for Encoder {
         self.emit("response.failed", json!({ "response": response }), out);
         self.is_over = true;
     }
-}
-
-/// An entry with all its fields: vendors leave out `bytes` and `top_logprobs`.
-fn logprob(entry: &Value) -> Option<Value> {
-    let token = entry["token"].as_str()?;
-    let bytes = entry["bytes"].as_array().cloned().unwrap_or_else(|| token.bytes().map(Value::from).collect());
-    let top = entry["top_logprobs"].as_array().into_iter().flatten().map(|top| {
-        let token = top["token"].as_str().unwrap_or_default();
-        let bytes = top["bytes"].as_array().cloned().unwrap_or_else(|| token.bytes().map(Value::from).collect());
-        json!({ "token": token, "logprob": top["logprob"].as_f64(), "bytes": bytes })
-    });
-    Some(
-        json!({ "token": token, "logprob": entry["logprob"].as_f64().unwrap_or(0.0), "bytes": bytes, "top_logprobs": top.collect::<Vec<_>>() }),
-    )
-}
-
-/// Events carry the shorter form of an entry.
-fn without_bytes(entry: &Value) -> Value {
-    let top = entry["top_logprobs"].as_array().into_iter().flatten();
-    let top: Vec<Value> = top.map(|top| json!({ "token": top["token"], "logprob": top["logprob"] })).collect();
-    json!({ "token": entry["token"], "logprob": entry["logprob"], "top_logprobs": top })
 }
