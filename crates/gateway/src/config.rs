@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tallygate_store::upstreams::Timeouts;
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
@@ -43,6 +45,8 @@ pub struct GatewayConfig {
     pub max_stream_duration: Duration,
     /// An upstream error body is read this far.
     pub max_error_bytes: usize,
+    /// Timeouts of upstreams that set none of their own; where these are not set either, the defaults apply.
+    pub upstream_timeouts: Timeouts,
     /// Idle upstream connections kept for each host.
     pub pool_idle_per_host: usize,
     pub pool_idle_timeout: Duration,
@@ -87,6 +91,7 @@ impl Default for GatewayConfig {
             max_stream_bytes: 64 * MIB,
             max_stream_duration: Duration::from_mins(30),
             max_error_bytes: 64 * KIB,
+            upstream_timeouts: Timeouts::default(),
             pool_idle_per_host: 256,
             pool_idle_timeout: Duration::from_secs(90),
             assumed_output_tokens: 4_096,

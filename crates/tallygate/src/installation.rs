@@ -11,6 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tallygate_admin::{AdminConfig, AdminState};
 use tallygate_billing::{Budgets, Journal, JournalConfig, Shipper};
 use tallygate_gateway::{DataPlane, Drained, GatewayConfig, Metrics, Parts};
+use tallygate_store::upstreams::Timeouts;
 use tallygate_store::{Store, setup, users};
 use tallygate_types::{Clock, SystemClock};
 use tokio::net::TcpListener;
@@ -167,14 +168,6 @@ impl Running {
         &self.opened.store
     }
 
-    pub const fn journal(&self) -> &Arc<Journal> {
-        &self.opened.journal
-    }
-
-    pub const fn shipper(&self) -> &Arc<Shipper> {
-        &self.opened.shipper
-    }
-
     /// Serves until SIGTERM or SIGINT, then drains: open requests finish, usage reaches the database. A second signal cuts
     /// the drain short.
     pub async fn until_shutdown(self) -> Result<()> {
@@ -233,6 +226,12 @@ fn gateway_config(config: &Config) -> GatewayConfig {
         max_body_bytes: usize::try_from(server.max_body_bytes).unwrap_or(usize::MAX),
         max_in_flight: server.max_in_flight,
         drain_timeout: Duration::from_secs(server.drain_timeout_seconds),
+        upstream_timeouts: Timeouts {
+            connect_ms: server.connect_timeout_ms,
+            first_byte_ms: server.first_byte_timeout_ms,
+            stream_idle_ms: server.idle_timeout_ms,
+            total_ms: None,
+        },
         ..GatewayConfig::default()
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use reqwest::{Client, RequestBuilder, StatusCode};
 use rustls::pki_types::ServerName;
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tallygate_adapter::join_url;
 use tallygate_admin::{ProbeRequest, ProbeStep, ProbeStepName, UpstreamProbe};
@@ -106,16 +106,12 @@ async fn resolve(host: &str, port: u16, steps: &mut Vec<ProbeStep>) -> Option<So
     match timeout(DNS_TIMEOUT, tokio::net::lookup_host((host, port))).await {
         Ok(Ok(addresses)) => {
             let addresses: Vec<_> = addresses.collect();
-            match addresses.first() {
-                Some(first) => {
-                    steps.push(passed(ProbeStepName::Dns, started, format!("{host} is {}", first.ip())));
-                    Some(*first)
-                }
-                None => {
-                    steps.push(failed(ProbeStepName::Dns, started, format!("{host} has no address"), fix));
-                    None
-                }
-            }
+            let step = match addresses.first() {
+                Some(first) => passed(ProbeStepName::Dns, started, format!("{host} is {}", first.ip())),
+                None => failed(ProbeStepName::Dns, started, format!("{host} has no address"), fix),
+            };
+            steps.push(step);
+            addresses.first().copied()
         }
         Ok(Err(error)) => {
             steps.push(failed(ProbeStepName::Dns, started, error.to_string(), fix));
@@ -272,7 +268,7 @@ fn question(dialect: Dialect, model: &str, stream: bool) -> (String, Value) {
 
 fn authorized(request: RequestBuilder, dialect: Dialect, secret: Option<&SecretString>) -> RequestBuilder {
     let request = if dialect == Dialect::Anthropic { request.header("anthropic-version", ANTHROPIC_VERSION) } else { request };
-    let Some(secret) = secret.map(|secret| secret.expose_secret()) else { return request };
+    let Some(secret) = secret.map(ExposeSecret::expose_secret) else { return request };
     match dialect {
         Dialect::OpenaiChat | Dialect::OpenaiResponses => request.bearer_auth(secret),
         Dialect::Anthropic => request.header("x-api-key", secret),

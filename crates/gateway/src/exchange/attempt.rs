@@ -13,6 +13,7 @@ use tallygate_adapter::{
 };
 use tallygate_billing::{AttemptRecord, Outcome};
 use tallygate_store::UpstreamEntry;
+use tallygate_store::upstreams::Timeouts;
 use tokio::time::timeout_at;
 
 use crate::layers::Question;
@@ -215,7 +216,7 @@ async fn exchange(
     status: &mut Option<u16>,
 ) -> Result<Content, Broken> {
     let upstream = &step.target.upstream;
-    let times = Times::of(upstream, question.stream);
+    let times = Times::of(upstream, &plane.config.upstream_timeouts, question.stream);
     let (request, session) = build(question, step, outgoing)?;
     let proxy = step.credential.and_then(|credential| credential.proxy.as_deref()).or(upstream.proxy.as_deref());
     let client = plane
@@ -260,13 +261,20 @@ struct Times {
 }
 
 impl Times {
-    fn of(upstream: &UpstreamEntry, stream: bool) -> Self {
-        let or = |own: Option<u64>, default| own.map_or(default, Duration::from_millis);
-        let own = &upstream.timeouts;
-        let total = or(own.total_ms, TOTAL_TIMEOUT);
+    /// The upstream's own timeouts, else the installation's, else the defaults.
+    fn of(upstream: &UpstreamEntry, installation: &Timeouts, stream: bool) -> Self {
+        let of = |field: fn(&Timeouts) -> Option<u64>, default| {
+            field(&upstream.timeouts).or_else(|| field(installation)).map_or(default, Duration::from_millis)
+        };
+        let total = of(|timeouts| timeouts.total_ms, TOTAL_TIMEOUT);
         // Without streaming the head comes with the whole answer.
-        let head = if stream { or(own.first_byte_ms, FIRST_BYTE_TIMEOUT) } else { or(own.first_byte_ms, total).min(total) };
-        Self { connect: or(own.connect_ms, CONNECT_TIMEOUT), head, idle: or(own.stream_idle_ms, STREAM_IDLE_TIMEOUT), total }
+        let head = of(|timeouts| timeouts.first_byte_ms, if stream { FIRST_BYTE_TIMEOUT } else { total }).min(total);
+        Self {
+            connect: of(|timeouts| timeouts.connect_ms, CONNECT_TIMEOUT),
+            head,
+            idle: of(|timeouts| timeouts.stream_idle_ms, STREAM_IDLE_TIMEOUT),
+            total,
+        }
     }
 }
 

@@ -37,13 +37,12 @@ pub async fn run(command: KeyCommand, as_json: bool) -> Result<ExitCode> {
 
 async fn create(store: &Store, tenant: &str, name: &str, as_json: bool) -> Result<()> {
     let mut tx = store.begin().await?;
-    let tenant = match tenants::find_by_name(&mut tx, tenant).await? {
-        Some(tenant) => tenant,
-        None => {
-            let made = tenants::create(&mut tx, &TenantSettings::named(tenant)).await?;
-            note(&mut tx, "tenant.create", "tenant", made.id, &made.name, made.id).await?;
-            made
-        }
+    let tenant = if let Some(tenant) = tenants::find_by_name(&mut tx, tenant).await? {
+        tenant
+    } else {
+        let made = tenants::create(&mut tx, &TenantSettings::named(tenant)).await?;
+        note(&mut tx, "tenant.create", "tenant", made.id, &made.name, made.id).await?;
+        made
     };
     let new = NewKey { tenant_id: tenant.id, settings: KeySettings::named(name), declared: None };
     let (key, secret) = keys::create(&mut tx, &new).await?;

@@ -41,12 +41,13 @@ pub struct Server {
     pub max_body_bytes: u64,
     /// After SIGTERM: how long open requests may take to finish.
     pub drain_timeout_seconds: u64,
-    /// How long an upstream may take to connect.
-    pub connect_timeout_ms: u64,
-    /// How long an upstream may take to send its first byte.
-    pub first_byte_timeout_ms: u64,
-    /// How long an upstream may pause inside a stream.
-    pub idle_timeout_ms: u64,
+    /// How long an upstream may take to connect [default: 5 s].
+    pub connect_timeout_ms: Option<u64>,
+    /// How long an upstream may take to send its first byte [default: 60 s for streams; without streaming the first byte
+    /// comes with the whole answer, for which it has 10 min].
+    pub first_byte_timeout_ms: Option<u64>,
+    /// How long an upstream may pause inside a stream [default: 2 min].
+    pub idle_timeout_ms: Option<u64>,
     /// Requests in flight over all tenants; more are answered 503.
     pub max_in_flight: u32,
 }
@@ -237,9 +238,9 @@ impl Default for Server {
             public_url: None,
             max_body_bytes: 32 * 1024 * 1024,
             drain_timeout_seconds: 120,
-            connect_timeout_ms: 3_000,
-            first_byte_timeout_ms: 60_000,
-            idle_timeout_ms: 120_000,
+            connect_timeout_ms: None,
+            first_byte_timeout_ms: None,
+            idle_timeout_ms: None,
             max_in_flight: 2_000,
         }
     }
