@@ -26,9 +26,9 @@ const RECORDED: &[(&str, Dialect)] = &[
     ("vertex-gemini-generate", Dialect::Gemini),
     ("vertex-gemini-stream", Dialect::Gemini),
 ];
-/// Dialects a recording travels through.
 /// Written by hand: the text of its deltas is not that of its items.
 const CONTRADICTORY: &str = "ai-ffb9104e";
+/// Dialects a recording travels through.
 const THROUGH: &[Dialect] = &Dialect::ALL;
 /// Sizes of the pieces a stream is fed in, in bytes.
 const PIECES: &[usize] = &[1, 7, 1000, usize::MAX];

@@ -53,6 +53,12 @@ pub(super) fn control(request: &Request, model: AnthropicModel, max_tokens: u64,
         Thinking::Budget => {
             let budget = budget.or(wanted.effort.map(budget_of)).or(wanted.mode.map(|_| budget_of(Effort::Medium)));
             if let Some(budget) = budget {
+                if wanted.budget_tokens.is_none() {
+                    loss.approximated(
+                        "reasoning",
+                        format!("this model takes a thinking budget instead of an effort: {budget} tokens"),
+                    );
+                }
                 control.thinking = budgeted(budget, max_tokens, loss);
             }
             if model.top_effort.is_some() {

@@ -221,6 +221,11 @@ fn effort(request: &Request, model: OpenAiModel, has_tools: bool, loss: &mut Los
             })
         }),
     });
+    let is_from_budget =
+        request.reasoning.as_ref().is_some_and(|control| control.effort.is_none() && control.budget_tokens > Some(0));
+    if is_from_budget && (model.reasoning || !model.first_party) && wanted != Some(Effort::None) {
+        loss.approximated("reasoning", "a thinking budget is said as an effort");
+    }
     if !model.first_party {
         // `none` from a client that merely switched thinking off is no word every compatible server knows.
         return Ok(wanted.filter(|effort| *effort != Effort::None));
