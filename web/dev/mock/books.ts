@@ -1,6 +1,6 @@
 import type { components } from "../../src/api/schema.gen.ts";
 import { HOUR, id, iso, models, now, tenants, upstreams } from "./data.ts";
-import { requests, sum } from "./requests.ts";
+import { NO_USAGE, requests, sum } from "./requests.ts";
 
 type Schemas = components["schemas"];
 
@@ -72,7 +72,7 @@ export function overview(empty: boolean): Schemas["Overview"] {
             detail: "The upstream has no active credential.",
           },
           {
-            severity: "information",
+            severity: "warning",
             code: "model_unpriced",
             target_kind: "model",
             target_id: models[3]?.id ?? null,
@@ -152,6 +152,7 @@ export function billSummaries(url: URL): Schemas["BillSummary"][] {
       from: `${period}-01T00:00:00Z`,
       to: `${period}-28T00:00:00Z`,
       requests: 4_210 * (5 - index),
+      is_complete: false,
       totals:
         SPENT[tenants.indexOf(owner)] === "0" ? [] : [usd(SPENT[tenants.indexOf(owner)] ?? "0")],
     }));
@@ -166,9 +167,10 @@ export function bill(tenantId: string, period: string): Schemas["Bill"] {
       model: model.name,
       class: name,
       tokens: 1_204_331 * (index + 1),
-      price_per_million: per ?? null,
-      price_version_id: model.price?.id ?? null,
-      price_valid_from: model.price?.valid_from ?? null,
+      price_per_million: per ?? "0",
+      priced_as: name,
+      price_version_id: model.price?.id ?? "",
+      price_valid_from: model.price?.valid_from ?? "",
       amount: usd((Number(per) * 1.204331 * (index + 1)).toFixed(6)),
     })),
   );
@@ -176,14 +178,19 @@ export function bill(tenantId: string, period: string): Schemas["Bill"] {
   const total = Number(exact).toFixed(2);
   return {
     ...summary,
-    lines,
-    sums: [
+    generated_at: iso(now),
+    sections: [
       {
+        currency: "USD",
+        requests: summary.requests - 241,
+        lines,
+        unexplained: usd("0"),
         exact: usd(exact),
         rounding: usd((Number(total) - Number(exact)).toFixed(6)),
         total: usd(total),
       },
     ],
+    not_charged: { requests: 241, usage: NO_USAGE },
   };
 }
 
@@ -201,6 +208,8 @@ const change = (
   action,
   target_kind,
   target_id,
+  target_name: target_kind === "session" ? null : "acme",
+  user_agent: "Mozilla/5.0",
   tenant_id: target_kind === "tenant" ? target_id : null,
   // The document says "an object" and no more.
   before: before as Record<string, never> | null,

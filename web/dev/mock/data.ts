@@ -29,6 +29,7 @@ export function id(prefix: string): string {
 
 export const stamps = (hoursAgo: number, version = 1) => ({
   version,
+  managed_by: "api" as const,
   created_at: iso(now - hoursAgo * HOUR),
   updated_at: iso(now - (hoursAgo / 3) * HOUR),
 });
@@ -72,7 +73,7 @@ const upstreamId = { anthropic: id("ups"), openai: id("ups"), gemini: id("ups"),
 const credential = (
   upstream_id: string,
   name: string,
-  status: Schemas["CredentialStatus"] = "active",
+  status: Schemas["Enabled"] = "active",
 ): Schemas["Credential"] => ({
   id: id("crd"),
   upstream_id,
@@ -89,8 +90,8 @@ const credential = (
 const TIMEOUTS = {
   connect_ms: 5_000,
   first_byte_ms: 120_000,
-  idle_ms: 60_000,
-  total_ms: 600_000,
+  stream_idle_ms: 60_000,
+  total_ms: null,
 };
 
 const upstream = (
@@ -150,6 +151,7 @@ export const price = (
   prices,
   created_at: iso(now - hoursAgo * HOUR),
   created_by: "dana@example.com",
+  source: null,
 });
 
 const modelId = { smart: id("mod"), fast: id("mod"), vision: id("mod"), draft: id("mod") };

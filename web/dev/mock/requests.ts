@@ -120,6 +120,7 @@ function request(minutesAgo: number): Schemas["RequestDetail"] {
     input_tokens: usage.input_uncached + usage.input_cache_read,
     output_tokens: usage.output_text + usage.output_reasoning,
     usage_source: outcome === "client_gone" ? "estimated" : used ? "provider" : "none",
+    estimator: outcome === "client_gone" ? "bytes" : null,
     charge: used
       ? { amount: sum(charge_lines.map(({ amount }) => amount.amount)), currency: "USD" }
       : null,
@@ -173,6 +174,9 @@ export function series(
         usage: NO_USAGE,
         input_tokens: requests * 2_310,
         output_tokens: requests * 412,
+        mean_duration_ms: 2_900,
+        mean_first_byte_ms: 410,
+        mean_overhead_us: 300,
         charges: [{ amount: (requests * 0.0071).toFixed(4), currency: "USD" }],
       });
     }
@@ -180,4 +184,4 @@ export function series(
   return points;
 }
 
-export { sum };
+export { NO_USAGE, sum };

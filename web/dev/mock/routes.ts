@@ -75,6 +75,12 @@ function one<Item extends { id: string }>(items: Item[], wanted: string, body?: 
   return ok(found);
 }
 
+function named<Item extends { name: string; status: string }>(items: Item[], url: URL): Item[] {
+  const q = url.searchParams.get("q") ?? "";
+  const status = url.searchParams.get("status");
+  return items.filter((item) => item.name.includes(q) && (!status || item.status === status));
+}
+
 function listRequests(url: URL): Schemas["RequestDetail"][] {
   const wanted = (name: string) => url.searchParams.get(name);
   return requests.filter(
@@ -181,7 +187,7 @@ export function answer(method: string, url: URL, body: unknown, scenario: Scenar
         tenants.push(made);
         return ok(made, 201);
       }
-      return second ? one(tenants, second, write) : page(tenants, url);
+      return second ? one(tenants, second, write) : page(named(tenants, url), url);
     case "api-keys":
       if (second.endsWith(":revoke"))
         return one(keys, second.split(":")[0] ?? "", { status: "revoked" });
@@ -198,12 +204,12 @@ export function answer(method: string, url: URL, body: unknown, scenario: Scenar
         return ok(testReport(second.startsWith(upstreams[2]?.id ?? "-")));
       if (third === "credentials") return ok(upstreams[0]?.credentials[0], 201);
       if (method === "POST") return ok(upstreams[0], 201);
-      return second ? one(upstreams, second, write) : page(upstreams, url);
+      return second ? one(upstreams, second, write) : page(named(upstreams, url), url);
     case "models":
       if (third === "prices" && method === "GET") return page(prices[second] ?? [], url);
       if (third === "prices") return ok(prices[second]?.[0], 201);
       if (method === "POST") return ok(models[0], 201);
-      return second ? one(models, second, write) : page(models, url);
+      return second ? one(models, second, write) : page(named(models, url), url);
     case "catalogue":
       return page(
         [

@@ -2,6 +2,8 @@ import { api } from "./client";
 
 /** The server's largest page: enough to choose from in a menu. */
 export const CHOICES = 200;
+/** How long typing rests before a filter is asked for. */
+export const TYPING_MS = 200;
 /** Rows of a page people read. */
 export const PAGE = 50;
 

@@ -144,7 +144,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Lists the bills of a month, one a tenant.
+         * Lists the bills of a month, one a tenant, the newest tenant first.
          * @description Needs the permission `bills.read`.
          */
         get: operations["list_bills"];
@@ -204,7 +204,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Looks up list prices.
+         * Looks up list prices, by provider and name.
          * @description Needs the permission `prices.read`.
          */
         get: operations["list_catalogue"];
@@ -276,7 +276,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Lists the price versions of a model, latest `valid_from` first.
+         * Lists the price versions of a model, latest `valid_from` first; all on one page.
          * @description Needs the permission `prices.read`.
          */
         get: operations["list_prices"];
@@ -300,7 +300,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Sums, leaders and what needs attention.
+         * Sums, leaders and what needs attention. Sums are of whole hours.
          * @description Needs the permission `overview.read`.
          */
         get: operations["get_overview"];
@@ -444,7 +444,11 @@ export interface paths {
         get: operations["get_tenant"];
         put?: never;
         post?: never;
-        delete?: never;
+        /**
+         * Deletes a tenant nothing hangs on. One that ever had a key is suspended instead, so that its usage keeps its name.
+         * @description Needs the permission `tenants.write`.
+         */
+        delete: operations["delete_tenant"];
         options?: never;
         head?: never;
         /**
@@ -514,7 +518,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Lists the credentials of an upstream.
+         * Lists the credentials of an upstream, by name; all on one page.
          * @description Needs the permission `upstreams.read`.
          */
         get: operations["list_credentials"];
@@ -586,7 +590,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Sums requests, tokens and charges over time.
+         * Sums requests, tokens and charges over time. The range is widened to whole hours.
          * @description Needs the permission `usage.read`.
          */
         get: operations["get_usage"];
@@ -606,7 +610,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Lists the staff.
+         * Lists the staff, newest first.
          * @description Needs the permission `users.read`.
          */
         get: operations["list_users"];
@@ -640,7 +644,7 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Changes a person's name, role or password.
+         * Changes a person's name, role or password, or takes their access away.
          * @description Needs the permission `users.write`.
          */
         patch: operations["update_user"];
@@ -671,7 +675,7 @@ export interface components {
         Actor: {
             id: string | null;
             /**
-             * @description `user`, `admin_token` or `system`.
+             * @description `user`, `admin_token`, `cli` or `system`.
              * @example user
              */
             kind: string;
@@ -683,6 +687,8 @@ export interface components {
         AdminToken: {
             /** Format: date-time */
             created_at: string;
+            /** @description Who made it. */
+            created_by: string;
             /** Format: date-time */
             expires_at: string;
             id: string;
@@ -698,7 +704,7 @@ export interface components {
              * @description 90 days from now if absent; at most 366.
              */
             expires_at?: string | null;
-            /** @description Printable, at most 100 characters. */
+            /** @description Printable, on one line; at most 200 characters. */
             name: string;
             role: components["schemas"]["Role"];
         };
@@ -722,6 +728,7 @@ export interface components {
             /** Format: date-time */
             last_used_at: string | null;
             limits: components["schemas"]["Limits"];
+            managed_by: components["schemas"]["ManagedBy"];
             /** @example ci */
             name: string;
             /**
@@ -742,7 +749,7 @@ export interface components {
             expires_at?: string | null;
             limits?: components["schemas"]["NewLimits"];
             /**
-             * @description Printable, at most 100 characters.
+             * @description Printable, on one line; at most 200 characters.
              * @example ci
              */
             name: string;
@@ -783,7 +790,7 @@ export interface components {
         Attention: {
             /**
              * @description What it is, for programs and translations: `model_unpriced`, `model_without_target`, `upstream_without_credential`,
-             *     `tenant_near_budget`, `tenant_over_budget`, `requests_unpriced`, `requests_failing`.
+             *     `tenant_near_budget`, `tenant_over_budget`, `requests_failing`.
              * @example model_unpriced
              */
             code: string;
@@ -814,31 +821,66 @@ export interface components {
             target_id: string | null;
             /** @example tenant */
             target_kind: string;
+            /** @description What people called it at that time. */
+            target_name: string | null;
             tenant_id: string | null;
+            user_agent: string | null;
         };
         Bill: components["schemas"]["BillSummary"] & {
-            lines: components["schemas"]["BillLine"][];
+            /** Format: date-time */
+            generated_at: string;
+            not_charged: components["schemas"]["NotCharged"];
             /** @description One a currency. */
-            sums: components["schemas"]["BillTotal"][];
+            sections: components["schemas"]["BillSection"][];
         };
         /** @description One product: tokens of a class at a price. */
         BillLine: {
             /** @description Exact. */
             amount: components["schemas"]["Money"];
-            /** @description The class of tokens. */
+            /**
+             * @description The class of tokens.
+             * @example output_reasoning
+             */
             class: string;
             model: string;
-            model_id: string | null;
-            /** @description Money per million tokens. */
-            price_per_million: string | null;
+            model_id: string;
+            /**
+             * @description Money per million tokens.
+             * @example 15
+             */
+            price_per_million: string;
             /**
              * Format: date-time
              * @description Since when that price was in force.
              */
-            price_valid_from: string | null;
-            price_version_id: string | null;
+            price_valid_from: string;
+            price_version_id: string;
+            /**
+             * @description The class whose price applied.
+             * @example output_text
+             */
+            priced_as: string;
             /** Format: int64 */
             tokens: number;
+        };
+        /** @description What is owed in one currency. */
+        BillSection: {
+            /** @example USD */
+            currency: string;
+            /** @description The exact sum. */
+            exact: components["schemas"]["Money"];
+            lines: components["schemas"]["BillLine"][];
+            /**
+             * Format: int64
+             * @description Requests that were charged.
+             */
+            requests: number;
+            /** @description What rounding added or took. */
+            rounding: components["schemas"]["Money"];
+            /** @description What is owed, in whole minor units. */
+            total: components["schemas"]["Money"];
+            /** @description Charges no line explains; zero unless something is wrong. */
+            unexplained: components["schemas"]["Money"];
         };
         /** @enum {string} */
         BillStatus: "draft";
@@ -846,12 +888,17 @@ export interface components {
         BillSummary: {
             /** Format: date-time */
             from: string;
+            /** @description Whether the month has ended. */
+            is_complete: boolean;
             /**
              * @description The month in the tenant's time zone.
              * @example 2026-11
              */
             period: string;
-            /** Format: int64 */
+            /**
+             * Format: int64
+             * @description Every request of the month, refused ones too.
+             */
             requests: number;
             status: components["schemas"]["BillStatus"];
             tenant: string;
@@ -859,20 +906,11 @@ export interface components {
             time_zone: string;
             /** Format: date-time */
             to: string;
-            /** @description Rounded totals, one a currency. */
+            /** @description What is owed, rounded, one a currency. */
             totals: components["schemas"]["Money"][];
         };
-        /** @description The sum of one currency. */
-        BillTotal: {
-            /** @description The exact sum of the lines. */
-            exact: components["schemas"]["Money"];
-            /** @description What rounding added or took. */
-            rounding: components["schemas"]["Money"];
-            /** @description What is owed, in whole minor units. */
-            total: components["schemas"]["Money"];
-        };
         /** @enum {string} */
-        Bucket: "hour" | "day" | "month" | "total";
+        Bucket: "hour" | "day" | "total";
         /** @description Money a tenant may spend in a period. Requests that would go beyond are refused. */
         Budget: {
             /** @example 100.00 */
@@ -890,11 +928,19 @@ export interface components {
         CatalogueEntry: {
             /** @example USD */
             currency: string;
+            /** Format: int64 */
+            max_input_tokens: number | null;
+            /** Format: int64 */
+            max_output_tokens: number | null;
+            /** @description `chat`, `responses`, `embedding` or `completion`. */
+            mode: string;
             /** @description The model's name at the provider. */
             model: string;
             prices: components["schemas"]["ClassPrices"];
             /** @example anthropic */
             provider: string;
+            /** @description To be kept with a price made from this entry. */
+            source: string;
         };
         /** @description One product of the sum a charge is. */
         ChargeLine: {
@@ -972,10 +1018,11 @@ export interface components {
             id: string;
             /** @description How the secret ends. */
             last4: string;
+            managed_by: components["schemas"]["ManagedBy"];
             name: string;
             /** @description The outbound proxy of this credential, before the upstream's own; its password masked. */
             proxy: string | null;
-            status: components["schemas"]["CredentialStatus"];
+            status: components["schemas"]["Enabled"];
             /** Format: date-time */
             updated_at: string;
             upstream_id: string;
@@ -983,7 +1030,7 @@ export interface components {
             version: number;
         };
         CredentialCreate: {
-            /** @description Printable, at most 100 characters. */
+            /** @description Printable, on one line; at most 200 characters. */
             name: string;
             proxy?: string | null;
             /** @description The provider's key. Write-only. */
@@ -994,15 +1041,18 @@ export interface components {
             proxy?: string | null;
             /** @description Replaces the secret. */
             secret?: string | null;
-            status?: components["schemas"]["CredentialStatus"] | null;
+            status?: components["schemas"]["Enabled"] | null;
         };
-        /** @enum {string} */
-        CredentialStatus: "active" | "disabled";
         /**
          * @description The dialects, as the API names them.
          * @enum {string}
          */
         Dialect: "openai-chat" | "openai-responses" | "anthropic" | "gemini";
+        /**
+         * @description Whether an upstream, a credential or a model takes part.
+         * @enum {string}
+         */
+        Enabled: "active" | "disabled";
         /** @description One field of the request that cannot be accepted. */
         FieldError: {
             /**
@@ -1075,16 +1125,22 @@ export interface components {
             /** Format: int64 */
             tokens_per_minute?: number | null;
         };
+        /**
+         * @description Who may change a resource. What the configuration file declares is read-only here.
+         * @enum {string}
+         */
+        ManagedBy: "api" | "file";
         /** @description A model by its public name. */
         Model: {
             /** Format: date-time */
             created_at: string;
             /** @example mod_0193500000007000800000000000000e */
             id: string;
+            managed_by: components["schemas"]["ManagedBy"];
             /** @example smart */
             name: string;
             price: components["schemas"]["PriceVersion"] | null;
-            status: components["schemas"]["ModelStatus"];
+            status: components["schemas"]["Enabled"];
             /** @description Refuse a request rather than translate it with loss. */
             strict: boolean;
             targets: components["schemas"]["Target"][];
@@ -1094,7 +1150,7 @@ export interface components {
             version: number;
         };
         ModelCreate: {
-            /** @description What tenants ask for: letters, digits and `. _ - / : @`; at most 128. */
+            /** @description What tenants ask for: printable, on one line; at most 200 characters. */
             name: string;
             price?: components["schemas"]["PriceCreate"] | null;
             strict?: boolean;
@@ -1102,13 +1158,11 @@ export interface components {
         };
         ModelPatch: {
             name?: string | null;
-            status?: components["schemas"]["ModelStatus"] | null;
+            status?: components["schemas"]["Enabled"] | null;
             strict?: boolean | null;
             /** @description Replaces all targets. */
             targets?: components["schemas"]["NewTarget"][] | null;
         };
-        /** @enum {string} */
-        ModelStatus: "active" | "disabled";
         /** @description An amount of money: an exact decimal in major units. */
         Money: {
             /** @example 12.3456 */
@@ -1128,7 +1182,7 @@ export interface components {
         NewTarget: {
             /**
              * Format: int32
-             * @description 1 to 100; 1 if absent. Lower is tried first.
+             * @description Lower is tried first; 1 if absent.
              */
             priority?: number | null;
             upstream_id: string;
@@ -1136,9 +1190,15 @@ export interface components {
             upstream_model: string;
             /**
              * Format: int32
-             * @description 1 to 1000; 1 if absent.
+             * @description The share among targets of the same priority; 0 takes none, 1 if absent.
              */
             weight?: number | null;
+        };
+        /** @description Requests nothing was charged for. */
+        NotCharged: {
+            /** Format: int64 */
+            requests: number;
+            usage: components["schemas"]["Usage"];
         };
         /** @enum {string} */
         Outcome: "ok" | "client_error" | "rate_limited" | "quota_exceeded" | "upstream_error" | "timeout" | "client_gone" | "internal" | "crash";
@@ -1162,6 +1222,8 @@ export interface components {
             data: {
                 /** Format: date-time */
                 created_at: string;
+                /** @description Who made it. */
+                created_by: string;
                 /** Format: date-time */
                 expires_at: string;
                 id: string;
@@ -1192,6 +1254,7 @@ export interface components {
                 /** Format: date-time */
                 last_used_at: string | null;
                 limits: components["schemas"]["Limits"];
+                managed_by: components["schemas"]["ManagedBy"];
                 /** @example ci */
                 name: string;
                 /**
@@ -1231,7 +1294,10 @@ export interface components {
                 target_id: string | null;
                 /** @example tenant */
                 target_kind: string;
+                /** @description What people called it at that time. */
+                target_name: string | null;
                 tenant_id: string | null;
+                user_agent: string | null;
             }[];
             /** @description Whether there is more after this page. */
             has_more: boolean;
@@ -1243,12 +1309,17 @@ export interface components {
             data: {
                 /** Format: date-time */
                 from: string;
+                /** @description Whether the month has ended. */
+                is_complete: boolean;
                 /**
                  * @description The month in the tenant's time zone.
                  * @example 2026-11
                  */
                 period: string;
-                /** Format: int64 */
+                /**
+                 * Format: int64
+                 * @description Every request of the month, refused ones too.
+                 */
                 requests: number;
                 status: components["schemas"]["BillStatus"];
                 tenant: string;
@@ -1256,7 +1327,7 @@ export interface components {
                 time_zone: string;
                 /** Format: date-time */
                 to: string;
-                /** @description Rounded totals, one a currency. */
+                /** @description What is owed, rounded, one a currency. */
                 totals: components["schemas"]["Money"][];
             }[];
             /** @description Whether there is more after this page. */
@@ -1269,11 +1340,19 @@ export interface components {
             data: {
                 /** @example USD */
                 currency: string;
+                /** Format: int64 */
+                max_input_tokens: number | null;
+                /** Format: int64 */
+                max_output_tokens: number | null;
+                /** @description `chat`, `responses`, `embedding` or `completion`. */
+                mode: string;
                 /** @description The model's name at the provider. */
                 model: string;
                 prices: components["schemas"]["ClassPrices"];
                 /** @example anthropic */
                 provider: string;
+                /** @description To be kept with a price made from this entry. */
+                source: string;
             }[];
             /** @description Whether there is more after this page. */
             has_more: boolean;
@@ -1294,10 +1373,11 @@ export interface components {
                 id: string;
                 /** @description How the secret ends. */
                 last4: string;
+                managed_by: components["schemas"]["ManagedBy"];
                 name: string;
                 /** @description The outbound proxy of this credential, before the upstream's own; its password masked. */
                 proxy: string | null;
-                status: components["schemas"]["CredentialStatus"];
+                status: components["schemas"]["Enabled"];
                 /** Format: date-time */
                 updated_at: string;
                 upstream_id: string;
@@ -1316,10 +1396,11 @@ export interface components {
                 created_at: string;
                 /** @example mod_0193500000007000800000000000000e */
                 id: string;
+                managed_by: components["schemas"]["ManagedBy"];
                 /** @example smart */
                 name: string;
                 price: components["schemas"]["PriceVersion"] | null;
-                status: components["schemas"]["ModelStatus"];
+                status: components["schemas"]["Enabled"];
                 /** @description Refuse a request rather than translate it with loss. */
                 strict: boolean;
                 targets: components["schemas"]["Target"][];
@@ -1346,6 +1427,8 @@ export interface components {
                 id: string;
                 model_id: string;
                 prices: components["schemas"]["ClassPrices"];
+                /** @description Where the figures come from, such as `catalogue 2026-11`. */
+                source: string | null;
                 /**
                  * Format: date-time
                  * @description Applies to requests accepted from this time on, until the next version's.
@@ -1434,6 +1517,7 @@ export interface components {
                 /** @example ten_0193500000007000800000000000000a */
                 id: string;
                 limits: components["schemas"]["Limits"];
+                managed_by: components["schemas"]["ManagedBy"];
                 /** @example acme */
                 name: string;
                 status: components["schemas"]["TenantStatus"];
@@ -1465,6 +1549,7 @@ export interface components {
                 dialect: components["schemas"]["Dialect"];
                 /** @example ups_0193500000007000800000000000000c */
                 id: string;
+                managed_by: components["schemas"]["ManagedBy"];
                 /** @example anthropic-main */
                 name: string;
                 /**
@@ -1472,7 +1557,7 @@ export interface components {
                  * @example socks5://127.0.0.1:1080
                  */
                 proxy: string | null;
-                status: components["schemas"]["UpstreamStatus"];
+                status: components["schemas"]["Enabled"];
                 timeouts: components["schemas"]["Timeouts"];
                 /** Format: date-time */
                 updated_at: string;
@@ -1491,8 +1576,12 @@ export interface components {
                 created_at: string;
                 email: string;
                 id: string;
+                /** Format: date-time */
+                last_login_at: string | null;
                 name: string;
                 role: components["schemas"]["Role"];
+                /** @description A disabled person cannot sign in. */
+                status: components["schemas"]["Enabled"];
                 /** Format: date-time */
                 updated_at: string;
                 /** Format: int64 */
@@ -1512,6 +1601,8 @@ export interface components {
             /** @example USD */
             currency: string;
             prices: components["schemas"]["ClassPrices"];
+            /** @description Where the figures come from. */
+            source?: string | null;
             /**
              * Format: date-time
              * @description Now if absent; never earlier, for what was charged stays as it was.
@@ -1530,6 +1621,8 @@ export interface components {
             id: string;
             model_id: string;
             prices: components["schemas"]["ClassPrices"];
+            /** @description Where the figures come from, such as `catalogue 2026-11`. */
+            source: string | null;
             /**
              * Format: date-time
              * @description Applies to requests accepted from this time on, until the next version's.
@@ -1572,6 +1665,8 @@ export interface components {
             /** @description The charge line by line; empty without the permission `money.read`. */
             charge_lines: components["schemas"]["ChargeLine"][];
             credential_id: string | null;
+            /** @description What estimated the tokens, where the provider did not count them. */
+            estimator: string | null;
             /** Format: date-time */
             finished_at: string;
             /** Format: date-time */
@@ -1684,7 +1779,7 @@ export interface components {
             needed: boolean;
         };
         /** @enum {string} */
-        Severity: "critical" | "warning" | "information";
+        Severity: "critical" | "warning";
         SignIn: {
             email: string;
             password: string;
@@ -1718,6 +1813,7 @@ export interface components {
             /** @example ten_0193500000007000800000000000000a */
             id: string;
             limits: components["schemas"]["Limits"];
+            managed_by: components["schemas"]["ManagedBy"];
             /** @example acme */
             name: string;
             status: components["schemas"]["TenantStatus"];
@@ -1738,7 +1834,7 @@ export interface components {
             budget?: components["schemas"]["Budget"] | null;
             limits?: components["schemas"]["NewLimits"];
             /**
-             * @description Lower-case letters, digits and hyphens; at most 63.
+             * @description Printable, on one line; at most 200 characters.
              * @example acme
              */
             name: string;
@@ -1778,28 +1874,28 @@ export interface components {
         };
         /** @enum {string} */
         TestStepName: "dns" | "proxy" | "tcp" | "tls" | "auth" | "model" | "stream";
-        /** @description How long to wait for an upstream. */
+        /** @description How long to wait for an upstream; null takes the gateway's default. */
         Timeouts: {
             /**
              * Format: int64
              * @description To connect, TLS included.
              */
-            connect_ms: number;
+            connect_ms: number | null;
             /**
              * Format: int64
              * @description From sending the request to the first byte of the answer.
              */
-            first_byte_ms: number;
+            first_byte_ms: number | null;
             /**
              * Format: int64
              * @description Between two pieces of a stream.
              */
-            idle_ms: number;
+            stream_idle_ms: number | null;
             /**
              * Format: int64
              * @description For the whole exchange.
              */
-            total_ms: number;
+            total_ms: number | null;
         };
         /** @description A change of timeouts: absent leaves, null goes back to the default. */
         TimeoutsPatch: {
@@ -1808,7 +1904,7 @@ export interface components {
             /** Format: int64 */
             first_byte_ms?: number | null;
             /** Format: int64 */
-            idle_ms?: number | null;
+            stream_idle_ms?: number | null;
             /** Format: int64 */
             total_ms?: number | null;
         };
@@ -1822,6 +1918,7 @@ export interface components {
             dialect: components["schemas"]["Dialect"];
             /** @example ups_0193500000007000800000000000000c */
             id: string;
+            managed_by: components["schemas"]["ManagedBy"];
             /** @example anthropic-main */
             name: string;
             /**
@@ -1829,7 +1926,7 @@ export interface components {
              * @example socks5://127.0.0.1:1080
              */
             proxy: string | null;
-            status: components["schemas"]["UpstreamStatus"];
+            status: components["schemas"]["Enabled"];
             timeouts: components["schemas"]["Timeouts"];
             /** Format: date-time */
             updated_at: string;
@@ -1841,7 +1938,7 @@ export interface components {
             base_url: string;
             credentials?: components["schemas"]["CredentialCreate"][];
             dialect: components["schemas"]["Dialect"];
-            /** @description Lower-case letters, digits and hyphens; at most 63. */
+            /** @description Printable, on one line; at most 200 characters. */
             name: string;
             /** @description `http`, `https`, `socks5` or `socks5h`. */
             proxy?: string | null;
@@ -1851,11 +1948,9 @@ export interface components {
             base_url?: string | null;
             name?: string | null;
             proxy?: string | null;
-            status?: components["schemas"]["UpstreamStatus"] | null;
+            status?: components["schemas"]["Enabled"] | null;
             timeouts?: components["schemas"]["TimeoutsPatch"];
         };
-        /** @enum {string} */
-        UpstreamStatus: "active" | "disabled";
         /** @description What to test an upstream with. */
         UpstreamTest: {
             /** @description The credential to use; the first active one if absent. */
@@ -1901,19 +1996,31 @@ export interface components {
              * @description Requests that did not end with the outcome `ok`.
              */
             errors: number;
-            /** @description The group's id or, for models and outcomes, its name; null when not grouped. */
+            /** @description The group's id (tenants, keys) or its name (models, upstreams, outcomes); null when not grouped. */
             group: string | null;
             /** @description What people call the group. */
             group_name: string | null;
             /** Format: int64 */
             input_tokens: number;
             /** Format: int64 */
+            mean_duration_ms: number | null;
+            /**
+             * Format: int64
+             * @description Over the requests that got an answer.
+             */
+            mean_first_byte_ms: number | null;
+            /**
+             * Format: int64
+             * @description What the gateway itself added.
+             */
+            mean_overhead_us: number | null;
+            /** Format: int64 */
             output_tokens: number;
             /** Format: int64 */
             requests: number;
             /**
              * Format: date-time
-             * @description When the bucket begins, UTC.
+             * @description When the bucket begins.
              */
             start: string;
             usage: components["schemas"]["Usage"];
@@ -1941,8 +2048,12 @@ export interface components {
             created_at: string;
             email: string;
             id: string;
+            /** Format: date-time */
+            last_login_at: string | null;
             name: string;
             role: components["schemas"]["Role"];
+            /** @description A disabled person cannot sign in. */
+            status: components["schemas"]["Enabled"];
             /** Format: date-time */
             updated_at: string;
             /** Format: int64 */
@@ -1950,7 +2061,7 @@ export interface components {
         };
         UserCreate: {
             email: string;
-            /** @description Printable, at most 100 characters. */
+            /** @description Printable, on one line; at most 200 characters. */
             name: string;
             /** @description 15 to 128 characters. */
             password: string;
@@ -1961,6 +2072,7 @@ export interface components {
             /** @description A new password ends the person's sessions. */
             password?: string | null;
             role?: components["schemas"]["Role"] | null;
+            status?: components["schemas"]["Enabled"] | null;
         };
         Version: {
             /**
@@ -2115,6 +2227,9 @@ export interface operations {
             query?: {
                 /** @description Only keys of this tenant. */
                 tenant_id?: string;
+                status?: "active" | "revoked";
+                /** @description Part of the name or of the prefix. */
+                q?: string;
                 /** @description Items of the page, 1 to 200. */
                 limit?: number;
                 /** @description The `next_cursor` of the page before. */
@@ -2322,7 +2437,7 @@ export interface operations {
                 /** @description A month such as `2026-11`; the current one if absent. */
                 period?: string;
                 tenant_id?: string;
-                /** @description Items of the page, 1 to 200. */
+                /** @description Items of the page, 1 to 200. Each is a sum of a month, so pages are small by default. */
                 limit?: number;
                 /** @description The `next_cursor` of the page before. */
                 after?: string;
@@ -2419,8 +2534,10 @@ export interface operations {
     list_catalogue: {
         parameters: {
             query?: {
-                /** @description Only models of this provider (`openai`, `anthropic`, `gcp.gemini`, …). */
+                /** @description Only models of this provider (`openai`, `anthropic`, `gemini`, …). */
                 provider?: string;
+                /** @description The one entry for this model; a date at the end of the name is looked past. */
+                model?: string;
                 /** @description Only models whose name contains this. */
                 q?: string;
                 /** @description Items of the page, 1 to 200. */
@@ -2456,6 +2573,9 @@ export interface operations {
     list_models: {
         parameters: {
             query?: {
+                status?: "active" | "disabled";
+                /** @description Part of the name. */
+                q?: string;
                 /** @description Items of the page, 1 to 200. */
                 limit?: number;
                 /** @description The `next_cursor` of the page before. */
@@ -2722,6 +2842,11 @@ export interface operations {
                 outcome?: "ok" | "client_error" | "rate_limited" | "quota_exceeded" | "upstream_error" | "timeout" | "client_gone" | "internal" | "crash";
                 /** @description The HTTP status the client got. */
                 status?: number;
+                /** @description Only calls that failed, but not those whose client left. */
+                errors_only?: boolean;
+                usage_source?: "provider" | "estimated" | "crash" | "none";
+                /** @description The user the caller named. */
+                end_user?: string;
                 /** @description Accepted at or after. */
                 from?: string;
                 /** @description Accepted before. */
@@ -2963,6 +3088,9 @@ export interface operations {
     list_tenants: {
         parameters: {
             query?: {
+                status?: "active" | "suspended";
+                /** @description Part of the name. */
+                q?: string;
                 /** @description Items of the page, 1 to 200. */
                 limit?: number;
                 /** @description The `next_cursor` of the page before. */
@@ -3055,6 +3183,37 @@ export interface operations {
             };
         };
     };
+    delete_tenant: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The ETag of the version read. */
+                "If-Match": string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     update_tenant: {
         parameters: {
             query?: never;
@@ -3095,6 +3254,10 @@ export interface operations {
     list_upstreams: {
         parameters: {
             query?: {
+                status?: "active" | "disabled";
+                dialect?: "openai-chat" | "openai-responses" | "anthropic" | "gemini";
+                /** @description Part of the name. */
+                q?: string;
                 /** @description Items of the page, 1 to 200. */
                 limit?: number;
                 /** @description The `next_cursor` of the page before. */
@@ -3462,13 +3625,16 @@ export interface operations {
                 /** @description Before this time; now if absent. */
                 to?: string;
                 /** @description `hour` if absent and the range is at most seven days, else `day`. */
-                bucket?: "hour" | "day" | "month" | "total";
+                bucket?: "hour" | "day" | "total";
                 /** @description `none` if absent. */
                 group_by?: "none" | "tenant" | "key" | "model" | "upstream" | "outcome";
                 tenant_id?: string;
                 key_id?: string;
                 /** @description The model asked for. */
                 model?: string;
+                upstream_id?: string;
+                /** @description The IANA time zone in which days begin; `UTC` if absent. */
+                time_zone?: string;
             };
             header?: never;
             path?: never;
@@ -3498,6 +3664,8 @@ export interface operations {
     list_users: {
         parameters: {
             query?: {
+                /** @description Part of the name or of the address. */
+                q?: string;
                 /** @description Items of the page, 1 to 200. */
                 limit?: number;
                 /** @description The `next_cursor` of the page before. */

@@ -48,7 +48,8 @@ function Detail({ event }: { event: AuditEvent }) {
             [t("when"), <TimeText key="t" at={event.at} exactly />],
             [t("ip"), event.ip ?? "–"],
             [t("reason"), event.reason ?? t("noReason")],
-            [t("target"), event.target_id ? <Id key="i" value={event.target_id} full /> : "–"],
+            [t("target"), event.target_name ?? "–"],
+            [t("targetId"), event.target_id ? <Id key="i" value={event.target_id} full /> : "–"],
             [t("request"), event.request_id ? <Id key="r" value={event.request_id} full /> : "–"],
             [t("action"), <code key="a">{event.action}</code>],
           ]}

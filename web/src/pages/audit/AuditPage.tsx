@@ -54,7 +54,8 @@ export function AuditPage() {
         header: t("target"),
         meta: { from: "sm" },
         cell: ({ row: { original } }) =>
-          original.target_id ? <Id value={original.target_id} /> : <Absent />,
+          original.target_name ??
+          (original.target_id ? <Id value={original.target_id} /> : <Absent />),
       }),
       column.display({
         id: "ip",

@@ -13,7 +13,18 @@ export const KINDS = [
   "admin_token",
 ] as const;
 
-const DEEDS = ["created", "updated", "deleted", "revoked", "tested"] as const;
+/** Events of the configuration file name the deed, those of the API what became of it. */
+const DEEDS = {
+  create: "created",
+  created: "created",
+  update: "updated",
+  updated: "updated",
+  delete: "deleted",
+  deleted: "deleted",
+  revoke: "revoked",
+  revoked: "revoked",
+  tested: "tested",
+} as const;
 
 const SESSION = ["session_created", "session_ended", "session_reuse_detected"] as const;
 
@@ -26,7 +37,7 @@ export function useActionWords(): (action: string) => string {
       if (session) return t(`session.${session}`);
       const [kind = "", deed = ""] = action.split(".");
       const knownKind = KINDS.find((candidate) => candidate === kind);
-      const knownDeed = DEEDS.find((candidate) => candidate === deed);
+      const knownDeed = DEEDS[deed as keyof typeof DEEDS];
       if (!knownKind || !knownDeed) return action;
       return t(`deed.${knownDeed}`, { kind: t(`kind.${knownKind}`) });
     },

@@ -2,7 +2,6 @@ import { createColumnHelper } from "@tanstack/react-table";
 import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import type { Bill } from "@/api/types";
-import { Absent } from "@/components/Figures";
 import { DataTable } from "@/components/table/DataTable";
 import type { Column, TableFeatures } from "@/components/table/features";
 import { useClassName } from "@/components/useClassName";
@@ -12,7 +11,7 @@ import { exact } from "@/lib/numbers";
 import { day } from "@/lib/time";
 import classes from "./Bill.module.css";
 
-type Line = Bill["lines"][number];
+type Line = Bill["sections"][number]["lines"][number];
 const column = createColumnHelper<TableFeatures, Line>();
 
 /** Tokens × price, one line a model, class and price; exact, since only the total is rounded. */
@@ -31,19 +30,23 @@ export function BillLines({ lines }: { lines: Line[] }) {
         id: "class",
         header: t("class"),
         cell: ({ row: { original } }) => (
-          <span className="tg-nowrap">{className(original.class)}</span>
+          <span className="tg-nowrap">
+            {original.priced_as === original.class
+              ? className(original.class)
+              : t("pricedAs", {
+                  class: className(original.class),
+                  other: className(original.priced_as),
+                })}
+          </span>
         ),
       }),
       column.display({
         id: "since",
         header: t("priceSince"),
         meta: { from: "sm" },
-        cell: ({ row: { original } }) =>
-          original.price_valid_from ? (
-            <span className={classes.since}>{day(original.price_valid_from, locale)}</span>
-          ) : (
-            <Absent />
-          ),
+        cell: ({ row: { original } }) => (
+          <span className={classes.since}>{day(original.price_valid_from, locale)}</span>
+        ),
       }),
       column.display({
         id: "tokens",
@@ -56,13 +59,9 @@ export function BillLines({ lines }: { lines: Line[] }) {
         header: t("perMillion"),
         meta: { align: "right" },
         cell: ({ row: { original } }) =>
-          original.price_per_million ? (
-            exactMoney(
-              { amount: original.price_per_million, currency: original.amount.currency },
-              locale,
-            )
-          ) : (
-            <Absent />
+          exactMoney(
+            { amount: original.price_per_million, currency: original.amount.currency },
+            locale,
           ),
       }),
       column.display({

@@ -1,6 +1,7 @@
 import { Skeleton } from "@mantine/core";
 import { IconChevronLeft } from "@tabler/icons-react";
 import { getRouteApi } from "@tanstack/react-router";
+import { Fragment } from "react";
 import { useTranslation } from "react-i18next";
 import { api } from "@/api/client";
 import type { Bill } from "@/api/types";
@@ -50,7 +51,7 @@ function Content({ bill }: { bill: Bill }) {
   return (
     <div className={classes.bill}>
       <Note tone="info" title={t("status.draft")}>
-        {t("draftHelp")}
+        {t(bill.is_complete ? "complete" : "draftHelp")}
       </Note>
       <dl className={classes.facts}>
         <div>
@@ -70,14 +71,21 @@ function Content({ bill }: { bill: Bill }) {
           <dd>{exact(bill.requests, locale)}</dd>
         </div>
       </dl>
-      {bill.lines.length === 0 ? (
-        <Note tone="quiet">{t("noLines")}</Note>
-      ) : (
-        <>
-          <BillLines lines={bill.lines} />
-          <BillSums sums={bill.sums} />
-        </>
-      )}
+      {bill.sections.length === 0 ? <Note tone="quiet">{t("noLines")}</Note> : null}
+      {bill.sections.map((section) => (
+        <Fragment key={section.currency}>
+          <BillLines lines={section.lines} />
+          <BillSums section={section} />
+        </Fragment>
+      ))}
+      {bill.not_charged.requests > 0 ? (
+        <Note tone="quiet" title={t("notCharged")}>
+          {t("notChargedHelp", {
+            count: bill.not_charged.requests,
+            number: exact(bill.not_charged.requests, locale),
+          })}
+        </Note>
+      ) : null}
     </div>
   );
 }

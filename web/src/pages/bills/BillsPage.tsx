@@ -56,7 +56,11 @@ export function BillsPage() {
       column.display({
         id: "status",
         header: t("common:status"),
-        cell: () => <Meaning tone="info">{t("status.draft")}</Meaning>,
+        cell: ({ row: { original } }) => (
+          <Meaning tone={original.is_complete ? "good" : "info"}>
+            {t(original.is_complete ? "status.draft" : "counting")}
+          </Meaning>
+        ),
       }),
       column.display({
         id: "zone",

@@ -12,6 +12,7 @@ import { ErrorState } from "@/components/ErrorState";
 import { CountText, TimeText } from "@/components/Figures";
 import { Id } from "@/components/Id";
 import { AnchorLink } from "@/components/links";
+import { ManagedNote } from "@/components/ManagedNote";
 import { State } from "@/components/State";
 import { maskedKey } from "./columns";
 
@@ -54,6 +55,7 @@ function KeyDetail({ apiKey, tenant }: { apiKey: ApiKey; tenant: string | undefi
     value ? <CountText value={value} whole /> : t("common:unlimited");
   return (
     <>
+      <ManagedNote by={apiKey.managed_by} />
       <DrawerSection title={t("about")}>
         <Facts
           rows={[

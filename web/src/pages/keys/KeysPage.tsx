@@ -1,9 +1,11 @@
+import { useDebouncedValue } from "@mantine/hooks";
 import { IconKey, IconPlus } from "@tabler/icons-react";
+import { keepPreviousData } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import { api } from "@/api/client";
-import { PAGE, useTenantName, useTenants, useVersion } from "@/api/lists";
+import { PAGE, TYPING_MS, useTenantName, useTenants, useVersion } from "@/api/lists";
 import { useMay } from "@/api/session";
 import type { ApiKey } from "@/api/types";
 import { EmptyState } from "@/components/EmptyState";
@@ -14,10 +16,12 @@ import { PageHeader } from "@/components/PageHeader";
 import { Snippets } from "@/components/Snippets";
 import { DataTable } from "@/components/table/DataTable";
 import { Pager } from "@/components/table/Pager";
+import { oneOf } from "@/lib/search";
 import { useKeyColumns } from "./columns";
 import { KeyDrawer } from "./KeyDrawer";
 
 const route = getRouteApi("/app/keys");
+const STATUSES = ["active", "revoked"] as const;
 const ORDER = { expired: 0, active: 1, revoked: 2 } as const;
 
 /** Expired keys first, revoked ones last, the rest by their latest use. */
@@ -34,22 +38,26 @@ export function KeysPage() {
   const tenants = useTenants();
   const tenantName = useTenantName();
   const version = useVersion();
-  const keys = api.useQuery("get", "/admin/v1/api-keys", {
-    params: { query: { limit: PAGE, after: search.after, tenant_id: search.tenant } },
-  });
+  const [q] = useDebouncedValue(search.q, TYPING_MS);
+  const keys = api.useQuery(
+    "get",
+    "/admin/v1/api-keys",
+    {
+      params: {
+        query: {
+          limit: PAGE,
+          after: search.after,
+          q,
+          status: oneOf(search.status, STATUSES),
+          tenant_id: search.tenant,
+        },
+      },
+    },
+    { placeholderData: keepPreviousData },
+  );
   const columns = useKeyColumns(tenantName);
 
-  const rows = useMemo(
-    () =>
-      keys.data?.data
-        .filter(
-          (key) =>
-            (!search.q || `${key.name} ${key.prefix}`.includes(search.q)) &&
-            (!search.status || key.status === search.status),
-        )
-        .sort(byAttention),
-    [keys.data, search.q, search.status],
-  );
+  const rows = useMemo(() => keys.data && [...keys.data.data].sort(byAttention), [keys.data]);
   const filtered = Boolean(search.q || search.status || search.tenant);
   /** Nothing there at all: the page then teaches, with one action. */
   const blank = rows?.length === 0 && !filtered && !search.after;
@@ -82,7 +90,7 @@ export function KeysPage() {
           <SelectFilter
             label={t("common:anyStatus")}
             value={search.status}
-            choices={(["active", "expired", "revoked"] as const).map((value) => ({
+            choices={STATUSES.map((value) => ({
               value,
               label: t(`common:state.${value}`),
             }))}
@@ -97,6 +105,7 @@ export function KeysPage() {
         rowId={(key) => key.id}
         error={keys.error}
         onRetry={() => void keys.refetch()}
+        stale={keys.isPlaceholderData}
         openId={search.open}
         onOpen={(key) => set({ open: key.id, after: search.after })}
         empty={

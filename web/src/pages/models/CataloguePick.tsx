@@ -3,9 +3,9 @@ import { useDebouncedValue } from "@mantine/hooks";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { api } from "@/api/client";
+import { TYPING_MS } from "@/api/lists";
 import { type PriceValues, priceValues } from "./priceForm";
 
-const TYPING_MS = 200;
 const SHOWN = 20;
 
 /** Fills the price fields from a provider's list price; a suggestion to look over, never applied by itself. */

@@ -10,6 +10,7 @@ import { ErrorState } from "@/components/ErrorState";
 import { TimeText } from "@/components/Figures";
 import { Id } from "@/components/Id";
 import { AnchorLink, ButtonLink } from "@/components/links";
+import { ManagedNote } from "@/components/ManagedNote";
 import { MiniTable } from "@/components/MiniTable";
 import { State } from "@/components/State";
 import { PriceHistory } from "./PriceHistory";
@@ -31,7 +32,7 @@ export function ModelDrawer({ id, onClose }: { id: string | undefined; onClose: 
       title={shown?.name ?? ""}
       subtitle={id ? <Id value={id} full /> : null}
       actions={
-        shown && may("models.write") ? (
+        shown?.managed_by === "api" && may("models.write") ? (
           <ButtonLink
             to="/models/$id"
             params={{ id: shown.id }}
@@ -54,6 +55,7 @@ function Detail({ model }: { model: Model }) {
   const { t } = useTranslation(["models", "common"]);
   return (
     <>
+      <ManagedNote by={model.managed_by} />
       <DrawerSection title={t("about")}>
         <Facts
           rows={[

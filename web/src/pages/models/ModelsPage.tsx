@@ -1,9 +1,11 @@
+import { useDebouncedValue } from "@mantine/hooks";
 import { IconCpu, IconPlus } from "@tabler/icons-react";
+import { keepPreviousData } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import { api } from "@/api/client";
-import { PAGE } from "@/api/lists";
+import { PAGE, TYPING_MS } from "@/api/lists";
 import { useMay } from "@/api/session";
 import type { Model } from "@/api/types";
 import { EmptyState } from "@/components/EmptyState";
@@ -13,10 +15,12 @@ import { NothingFound } from "@/components/NothingFound";
 import { PageHeader } from "@/components/PageHeader";
 import { DataTable } from "@/components/table/DataTable";
 import { Pager } from "@/components/table/Pager";
+import { oneOf } from "@/lib/search";
 import { useModelColumns } from "./columns";
 import { ModelDrawer } from "./ModelDrawer";
 
 const route = getRouteApi("/app/models");
+const STATUSES = ["active", "disabled"] as const;
 
 /** What cannot be sold or served comes first, what is switched off last. */
 function rank(model: Model): number {
@@ -29,21 +33,29 @@ export function ModelsPage() {
   const search = route.useSearch();
   const navigate = route.useNavigate();
   const may = useMay();
-  const models = api.useQuery("get", "/admin/v1/models", {
-    params: { query: { limit: PAGE, after: search.after } },
-  });
+  const [q] = useDebouncedValue(search.q, TYPING_MS);
+  const models = api.useQuery(
+    "get",
+    "/admin/v1/models",
+    {
+      params: {
+        query: {
+          limit: PAGE,
+          after: search.after,
+          q,
+          status: oneOf(search.status, STATUSES),
+        },
+      },
+    },
+    { placeholderData: keepPreviousData },
+  );
   const columns = useModelColumns();
 
   const rows = useMemo(
     () =>
-      models.data?.data
-        .filter(
-          (model) =>
-            (!search.q || model.name.toLowerCase().includes(search.q.toLowerCase())) &&
-            (!search.status || model.status === search.status),
-        )
-        .sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name)),
-    [models.data, search.q, search.status],
+      models.data &&
+      [...models.data.data].sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name)),
+    [models.data],
   );
   const filtered = Boolean(search.q || search.status);
   /** Nothing there at all: the page then teaches, with one action. */
@@ -67,7 +79,7 @@ export function ModelsPage() {
           <SelectFilter
             label={t("common:anyStatus")}
             value={search.status}
-            choices={(["active", "disabled"] as const).map((value) => ({
+            choices={STATUSES.map((value) => ({
               value,
               label: t(`common:state.${value}`),
             }))}
@@ -82,6 +94,7 @@ export function ModelsPage() {
         rowId={(model) => model.id}
         error={models.error}
         onRetry={() => void models.refetch()}
+        stale={models.isPlaceholderData}
         openId={search.open}
         onOpen={(model) => set({ open: model.id, after: search.after })}
         empty={

@@ -4,8 +4,8 @@ import { AnchorLink } from "@/components/links";
 import { ToneIcon } from "@/components/Meaning";
 import classes from "./Overview.module.css";
 
-const TONES = { critical: "bad", warning: "warning", information: "info" } as const;
-const ORDER = { critical: 0, warning: 1, information: 2 } as const;
+const TONES = { critical: "bad", warning: "warning" } as const;
+const ORDER = { critical: 0, warning: 1 } as const;
 
 const KNOWN = [
   "model_unpriced",
@@ -13,7 +13,6 @@ const KNOWN = [
   "upstream_without_credential",
   "tenant_near_budget",
   "tenant_over_budget",
-  "requests_unpriced",
   "requests_failing",
 ] as const;
 

@@ -23,6 +23,8 @@ export function Tiles({ overview, range }: { overview: Overview; range: RangeNam
   const change = (now: number, before: number): string => {
     if (before === 0) return t("noBefore");
     const by = (now - before) / before;
+    // Beyond tenfold a percentage says nothing; the earlier figure does.
+    if (by > 9) return t("before", { amount: compact(before, locale) });
     const text = percent(Math.abs(by), locale, 0);
     return by >= 0 ? t("up", { by: text }) : t("down", { by: text });
   };

@@ -103,7 +103,11 @@ function Detail({ request }: { request: RequestDetail }) {
         <Attempts attempts={request.attempts_detail} />
       </DrawerSection>
       <DrawerSection title={t("usage")}>
-        <UsageTable usage={request.usage} source={request.usage_source} />
+        <UsageTable
+          usage={request.usage}
+          source={request.usage_source}
+          estimator={request.estimator}
+        />
       </DrawerSection>
       {may("money.read") ? (
         <DrawerSection title={t("charge")}>

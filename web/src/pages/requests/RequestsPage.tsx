@@ -23,6 +23,8 @@ import { StatusFilter } from "./StatusFilter";
 
 const route = getRouteApi("/app/requests");
 const ALL_TIME = "all";
+/** Not an outcome of its own: everything but `ok`. */
+const ANY_FAILURE = "any_failure" as const;
 
 function statusCode(text: string | undefined): number | undefined {
   return text && /^[1-5]\d\d$/.test(text) ? Number(text) : undefined;
@@ -54,6 +56,7 @@ export function RequestsPage() {
           tenant_id: search.tenant,
           model: search.model,
           outcome: oneOf(search.outcome, OUTCOMES),
+          errors_only: search.outcome === ANY_FAILURE || undefined,
           status: statusCode(search.status),
           ...time,
         },
@@ -108,7 +111,10 @@ export function RequestsPage() {
           <SelectFilter
             label={t("anyOutcome")}
             value={search.outcome}
-            choices={OUTCOMES.map((value) => ({ value, label: t(`outcome.${value}`) }))}
+            choices={[ANY_FAILURE, ...OUTCOMES].map((value) => ({
+              value,
+              label: t(`outcome.${value}`),
+            }))}
             onChange={(outcome) => set({ outcome })}
           />
           <StatusFilter value={search.status} onChange={(status) => set({ status })} />

@@ -9,9 +9,11 @@ import { exact } from "@/lib/numbers";
 export function UsageTable({
   usage,
   source,
+  estimator,
 }: {
   usage: Usage;
   source: RequestDetail["usage_source"];
+  estimator: string | null;
 }) {
   const { t } = useTranslation(["requests", "common"]);
   const locale = useLocale();
@@ -20,7 +22,7 @@ export function UsageTable({
   return (
     <>
       <Text fz="sm" c="dimmed" mb={used.length > 0 ? "xs" : 0}>
-        {t(`source.${source}`)}
+        {t(`source.${source}`)} {estimator ? t("estimator", { name: estimator }) : null}
       </Text>
       {used.length > 0 ? (
         <MiniTable

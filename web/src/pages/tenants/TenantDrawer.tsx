@@ -10,6 +10,7 @@ import { ErrorState } from "@/components/ErrorState";
 import { CountText, TimeText } from "@/components/Figures";
 import { Id } from "@/components/Id";
 import { AnchorLink, ButtonLink } from "@/components/links";
+import { ManagedNote } from "@/components/ManagedNote";
 import { Note } from "@/components/Meaning";
 import { State } from "@/components/State";
 import { BudgetBar } from "./BudgetBar";
@@ -40,7 +41,7 @@ export function TenantDrawer({
       title={shown?.name ?? ""}
       subtitle={id ? <Id value={id} full /> : null}
       actions={
-        shown && may("tenants.write") ? (
+        shown?.managed_by === "api" && may("tenants.write") ? (
           <ButtonLink
             to="/tenants/$id"
             params={{ id: shown.id }}
@@ -69,6 +70,7 @@ function TenantDetail({ tenant, spend }: { tenant: Tenant; spend: MonthSpend }) 
     value ? <CountText value={value} whole /> : unlimited;
   return (
     <>
+      <ManagedNote by={tenant.managed_by} />
       {tenant.status === "suspended" ? (
         <Note tone="warning" title={t("suspendedTitle")}>
           {tenant.suspended_message ?? t("suspendedDefault")}

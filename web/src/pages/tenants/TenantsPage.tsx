@@ -1,9 +1,11 @@
+import { useDebouncedValue } from "@mantine/hooks";
 import { IconBuilding, IconPlus } from "@tabler/icons-react";
+import { keepPreviousData } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import { api } from "@/api/client";
-import { PAGE } from "@/api/lists";
+import { PAGE, TYPING_MS } from "@/api/lists";
 import { useMay } from "@/api/session";
 import type { Tenant } from "@/api/types";
 import { EmptyState } from "@/components/EmptyState";
@@ -13,6 +15,7 @@ import { NothingFound } from "@/components/NothingFound";
 import { PageHeader } from "@/components/PageHeader";
 import { DataTable } from "@/components/table/DataTable";
 import { Pager } from "@/components/table/Pager";
+import { oneOf } from "@/lib/search";
 import { useTenantColumns } from "./columns";
 import { TenantDrawer } from "./TenantDrawer";
 import { useMonthSpend } from "./useMonthSpend";
@@ -31,22 +34,28 @@ export function TenantsPage() {
   const search = route.useSearch();
   const navigate = route.useNavigate();
   const may = useMay();
-  const tenants = api.useQuery("get", "/admin/v1/tenants", {
-    params: { query: { limit: PAGE, after: search.after } },
-  });
+  const [q] = useDebouncedValue(search.q, TYPING_MS);
+  const tenants = api.useQuery(
+    "get",
+    "/admin/v1/tenants",
+    {
+      params: {
+        query: {
+          limit: PAGE,
+          after: search.after,
+          q,
+          status: oneOf(search.status, STATUSES),
+        },
+      },
+    },
+    { placeholderData: keepPreviousData },
+  );
   const spend = useMonthSpend();
   const columns = useTenantColumns(spend);
 
   const rows = useMemo(
-    () =>
-      tenants.data?.data
-        .filter(
-          (tenant) =>
-            (!search.q || tenant.name.includes(search.q.toLowerCase())) &&
-            (!search.status || tenant.status === search.status),
-        )
-        .sort(byAttention),
-    [tenants.data, search.q, search.status],
+    () => tenants.data && [...tenants.data.data].sort(byAttention),
+    [tenants.data],
   );
   const filtered = Boolean(search.q || search.status);
   /** Nothing there at all: the page then teaches, with one action. */
@@ -82,6 +91,7 @@ export function TenantsPage() {
         rowId={(tenant) => tenant.id}
         error={tenants.error}
         onRetry={() => void tenants.refetch()}
+        stale={tenants.isPlaceholderData}
         openId={search.open}
         onOpen={(tenant) => set({ open: tenant.id, after: search.after })}
         empty={

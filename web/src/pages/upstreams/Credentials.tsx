@@ -19,7 +19,7 @@ export function Credentials({ upstream }: { upstream: Upstream }) {
   const { t } = useTranslation("upstreams");
   const may = useMay();
   const [adding, { open, close }] = useDisclosure(false);
-  const writes = may("upstream_secrets.write");
+  const writes = may("upstream_secrets.write") && upstream.managed_by === "api";
   return (
     <>
       {upstream.credentials.length === 0 ? (

@@ -9,6 +9,7 @@ import { ErrorState } from "@/components/ErrorState";
 import { TimeText } from "@/components/Figures";
 import { Id } from "@/components/Id";
 import { ButtonLink } from "@/components/links";
+import { ManagedNote } from "@/components/ManagedNote";
 import { State } from "@/components/State";
 import { setting } from "@/lib/numbers";
 import { Credentials } from "./Credentials";
@@ -31,7 +32,7 @@ export function UpstreamDrawer({ id, onClose }: { id: string | undefined; onClos
       title={shown?.name ?? ""}
       subtitle={id ? <Id value={id} full /> : null}
       actions={
-        shown && may("upstreams.write") ? (
+        shown?.managed_by === "api" && may("upstreams.write") ? (
           <ButtonLink
             to="/upstreams/$id"
             params={{ id: shown.id }}
@@ -56,8 +57,10 @@ function Detail({ upstream }: { upstream: Upstream }) {
   const { t } = useTranslation(["upstreams", "common"]);
   const may = useMay();
   const { timeouts } = upstream;
+  const timeout = (ms: number | null) => (ms === null ? t("timeouts.default") : setting(ms));
   return (
     <>
+      <ManagedNote by={upstream.managed_by} />
       {may("upstreams.test") ? (
         <DrawerSection title={t("test.title")}>
           <UpstreamTest key={upstream.id} upstream={upstream} />
@@ -85,10 +88,10 @@ function Detail({ upstream }: { upstream: Upstream }) {
       <DrawerSection title={t("timeouts.title")}>
         <Facts
           rows={[
-            [t("timeouts.connect"), setting(timeouts.connect_ms)],
-            [t("timeouts.firstByte"), setting(timeouts.first_byte_ms)],
-            [t("timeouts.idle"), setting(timeouts.idle_ms)],
-            [t("timeouts.total"), setting(timeouts.total_ms)],
+            [t("timeouts.connect"), timeout(timeouts.connect_ms)],
+            [t("timeouts.firstByte"), timeout(timeouts.first_byte_ms)],
+            [t("timeouts.idle"), timeout(timeouts.stream_idle_ms)],
+            [t("timeouts.total"), timeout(timeouts.total_ms)],
           ]}
         />
       </DrawerSection>

@@ -37,9 +37,20 @@ export function UpstreamEditPage() {
 const TIMEOUTS = [
   ["connect_ms", "connect"],
   ["first_byte_ms", "firstByte"],
-  ["idle_ms", "idle"],
+  ["stream_idle_ms", "idle"],
   ["total_ms", "total"],
 ] as const;
+
+type TimeoutsInput = Record<keyof Upstream["timeouts"], number | "">;
+
+function timeoutsInput(timeouts: Upstream["timeouts"]): TimeoutsInput {
+  return {
+    connect_ms: timeouts.connect_ms ?? "",
+    first_byte_ms: timeouts.first_byte_ms ?? "",
+    stream_idle_ms: timeouts.stream_idle_ms ?? "",
+    total_ms: timeouts.total_ms ?? "",
+  };
+}
 
 function UpstreamEdit({ upstream, onReload }: { upstream: Upstream; onReload: () => void }) {
   const { t } = useTranslation(["upstreams", "common"]);
@@ -50,7 +61,7 @@ function UpstreamEdit({ upstream, onReload }: { upstream: Upstream; onReload: ()
       name: upstream.name,
       base_url: upstream.base_url,
       proxy: upstream.proxy ?? "",
-      timeouts: { ...upstream.timeouts } as Record<keyof Upstream["timeouts"], number | "">,
+      timeouts: timeoutsInput(upstream.timeouts),
     },
     validateInputOnBlur: true,
     validate: {
@@ -78,7 +89,7 @@ function UpstreamEdit({ upstream, onReload }: { upstream: Upstream; onReload: ()
       timeouts: {
         connect_ms: timeout(values.timeouts.connect_ms),
         first_byte_ms: timeout(values.timeouts.first_byte_ms),
-        idle_ms: timeout(values.timeouts.idle_ms),
+        stream_idle_ms: timeout(values.timeouts.stream_idle_ms),
         total_ms: timeout(values.timeouts.total_ms),
       },
     };
@@ -125,6 +136,7 @@ function UpstreamEdit({ upstream, onReload }: { upstream: Upstream; onReload: ()
               allowNegative={false}
               thousandSeparator=","
               hideControls
+              placeholder={t("timeouts.default")}
               {...form.getInputProps(`timeouts.${field}`)}
             />
           ))}

@@ -1,9 +1,11 @@
+import { useDebouncedValue } from "@mantine/hooks";
 import { IconPlus, IconServer2 } from "@tabler/icons-react";
+import { keepPreviousData } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import { api } from "@/api/client";
-import { PAGE } from "@/api/lists";
+import { PAGE, TYPING_MS } from "@/api/lists";
 import { useMay } from "@/api/session";
 import type { Upstream } from "@/api/types";
 import { EmptyState } from "@/components/EmptyState";
@@ -13,11 +15,13 @@ import { NothingFound } from "@/components/NothingFound";
 import { PageHeader } from "@/components/PageHeader";
 import { DataTable } from "@/components/table/DataTable";
 import { Pager } from "@/components/table/Pager";
+import { oneOf } from "@/lib/search";
 import { hasNoWorkingCredential } from "./CredentialCount";
 import { useUpstreamColumns } from "./columns";
 import { UpstreamDrawer } from "./UpstreamDrawer";
 
 const route = getRouteApi("/app/upstreams");
+const STATUSES = ["active", "disabled"] as const;
 
 /** What cannot be called comes first, what is switched off last. */
 function rank(upstream: Upstream): number {
@@ -30,21 +34,29 @@ export function UpstreamsPage() {
   const search = route.useSearch();
   const navigate = route.useNavigate();
   const may = useMay();
-  const upstreams = api.useQuery("get", "/admin/v1/upstreams", {
-    params: { query: { limit: PAGE, after: search.after } },
-  });
+  const [q] = useDebouncedValue(search.q, TYPING_MS);
+  const upstreams = api.useQuery(
+    "get",
+    "/admin/v1/upstreams",
+    {
+      params: {
+        query: {
+          limit: PAGE,
+          after: search.after,
+          q,
+          status: oneOf(search.status, STATUSES),
+        },
+      },
+    },
+    { placeholderData: keepPreviousData },
+  );
   const columns = useUpstreamColumns();
 
   const rows = useMemo(
     () =>
-      upstreams.data?.data
-        .filter(
-          (upstream) =>
-            (!search.q || `${upstream.name} ${upstream.base_url}`.includes(search.q)) &&
-            (!search.status || upstream.status === search.status),
-        )
-        .sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name)),
-    [upstreams.data, search.q, search.status],
+      upstreams.data &&
+      [...upstreams.data.data].sort((a, b) => rank(a) - rank(b) || a.name.localeCompare(b.name)),
+    [upstreams.data],
   );
   const filtered = Boolean(search.q || search.status);
   /** Nothing there at all: the page then teaches, with one action. */
@@ -68,7 +80,7 @@ export function UpstreamsPage() {
           <SelectFilter
             label={t("common:anyStatus")}
             value={search.status}
-            choices={(["active", "disabled"] as const).map((value) => ({
+            choices={STATUSES.map((value) => ({
               value,
               label: t(`common:state.${value}`),
             }))}
@@ -83,6 +95,7 @@ export function UpstreamsPage() {
         rowId={(upstream) => upstream.id}
         error={upstreams.error}
         onRetry={() => void upstreams.refetch()}
+        stale={upstreams.isPlaceholderData}
         openId={search.open}
         onOpen={(upstream) => set({ open: upstream.id, after: search.after })}
         empty={
