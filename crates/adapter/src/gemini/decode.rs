@@ -19,6 +19,8 @@ use crate::loss::LossReport;
 const DIALECT: Dialect = Dialect::Gemini;
 /// Scope of ids minted for a history: they need to be unique within it only.
 const HISTORY: &str = "history";
+/// Most calls of one model turn: results are paired with them by search.
+const MAX_OPEN_CALLS: usize = 1024;
 /// Whether thoughts may be shown, among what the answer's encoder is told.
 pub(super) const INCLUDE_THOUGHTS: &str = "includeThoughts";
 
@@ -120,6 +122,13 @@ impl History<'_> {
                 Some(part) if role == Role::Assistant => append(&mut others, part),
                 part => others.extend(part),
             }
+        }
+        if self.calls.len() > MAX_OPEN_CALLS {
+            let path = format!("contents[{i}]");
+            return Err(BadRequest::invalid(
+                &path,
+                format!("`{path}` brings more than {MAX_OPEN_CALLS} function calls without a result."),
+            ));
         }
         // Results first, as everywhere in the form between.
         results.append(&mut others);

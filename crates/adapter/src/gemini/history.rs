@@ -15,6 +15,8 @@ use crate::media;
 use crate::names::FREE_TEXT_FIELD;
 
 const DIALECT: Dialect = Dialect::Gemini;
+/// Most calls of one model turn: results are paired with them by search.
+const MAX_OPEN_CALLS: usize = 1024;
 const NO_RESULT: &str = "no result provided";
 
 /// System instruction and contents.
@@ -178,6 +180,12 @@ impl Writer<'_> {
                 self.unanswered.push((call.id.clone(), call.name.clone()));
             }
             written.extend(self.part(part)?);
+        }
+        if self.unanswered.len() > MAX_OPEN_CALLS {
+            return Err(BadRequest::invalid(
+                "messages",
+                format!("A turn has more than {MAX_OPEN_CALLS} tool calls without a result."),
+            ));
         }
         self.push("model", written);
         Ok(())

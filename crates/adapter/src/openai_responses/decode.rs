@@ -75,7 +75,7 @@ pub(crate) fn request(body: &[u8], loss: &mut LossReport) -> Result<Request, Bad
         None => return Err(BadRequest::invalid("input", "`input` is missing; send a string or a list of items.")),
         Some(Input::Text(text)) => request.turns.push(Turn::new(Role::User, vec![Part::text(text)])),
         Some(Input::Items(items)) => {
-            let mut history = History { request: &mut request, loss, pending_signature: None };
+            let mut history = History { request: &mut request, loss, pending_signature: None, open_calls: Vec::new() };
             for (i, value) in items.into_iter().enumerate() {
                 history.item(value, &format!("input[{i}]"))?;
             }

@@ -1,5 +1,7 @@
 //! [`ir`](crate::ir) → Responses: requests. Whole answers are the end of a stream nobody watched.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 use tallygate_types::Dialect;
 
@@ -180,10 +182,9 @@ fn tool_entry(tool: &Tool, i: usize, loss: &mut LossReport) -> Result<Value, Bad
 }
 
 fn tool_choice(choice: &ToolChoice, tools: &[Tool]) -> Value {
-    let named = |name: &str| {
-        let is_custom = tools.iter().any(|tool| matches!(tool, Tool::Custom { name: custom, .. } if custom == name));
-        json!({ "type": if is_custom { "custom" } else { "function" }, "name": name })
-    };
+    let custom: HashSet<&str> =
+        tools.iter().filter_map(|tool| if let Tool::Custom { name, .. } = tool { Some(name.as_str()) } else { None }).collect();
+    let named = |name: &str| json!({ "type": if custom.contains(name) { "custom" } else { "function" }, "name": name });
     match choice {
         ToolChoice::Auto => "auto".into(),
         ToolChoice::None => "none".into(),

@@ -24,12 +24,19 @@ const HOSTED_ITEMS: &[&str] = &[
     "program",
     "program_output",
 ];
+/// Most calls that may wait for their output: outputs are paired with them by search.
+const MAX_OPEN_CALLS: usize = 1024;
+/// Most tools of a request to which items add more: names are compared by search.
+const MAX_TOOLS: usize = 2048;
+
 /// Items on their way to turns.
 pub(super) struct History<'a> {
     pub request: &'a mut Request,
     pub loss: &'a mut LossReport,
     /// Of the call that follows.
     pub pending_signature: Option<Signature>,
+    /// Calls without a result so far: id and name.
+    pub open_calls: Vec<(String, String)>,
 }
 
 impl History<'_> {
@@ -43,6 +50,15 @@ impl History<'_> {
             },
             Item::FunctionCall(_) | Item::CustomToolCall(_) => {
                 let part = Part { signature: self.pending_signature.take(), ..parts::call(item) };
+                if let PartKind::ToolCall(call) = &part.kind {
+                    self.open_calls.push((call.id.clone(), call.name.clone()));
+                }
+                if self.open_calls.len() > MAX_OPEN_CALLS {
+                    return Err(BadRequest::invalid(
+                        path,
+                        format!("More than {MAX_OPEN_CALLS} calls before `{path}` have no output."),
+                    ));
+                }
                 self.assistant(part);
             }
             Item::FunctionCallOutput(output) => self.output(output, ToolKind::Function, path)?,
@@ -84,7 +100,10 @@ impl History<'_> {
 
     fn output(&mut self, output: CallOutput, kind: ToolKind, path: &str) -> Result<(), BadRequest> {
         let call_id = match output.call_id.filter(|id| !id.is_empty()) {
-            Some(id) => id,
+            Some(id) => {
+                self.open_calls.retain(|(open, _)| *open != id);
+                id
+            }
             None => self.unanswered(output.name.as_deref()).ok_or_else(|| {
                 BadRequest::invalid(
                     format!("{path}.call_id"),
@@ -101,13 +120,10 @@ impl History<'_> {
         Ok(())
     }
 
-    /// The first call without a result, of this name if one is given.
-    fn unanswered(&self, name: Option<&str>) -> Option<String> {
-        let parts = || self.request.turns.iter().flat_map(|turn| &turn.parts);
-        let is_answered =
-            |id: &str| parts().any(|part| matches!(&part.kind, PartKind::ToolResult(result) if result.call_id == id));
-        let mut calls = parts().filter_map(|part| if let PartKind::ToolCall(call) = &part.kind { Some(call) } else { None });
-        calls.find(|call| name.is_none_or(|name| name == call.name) && !is_answered(&call.id)).map(|call| call.id.clone())
+    /// Takes the first call without a result, of this name if one is given.
+    fn unanswered(&mut self, name: Option<&str>) -> Option<String> {
+        let at = self.open_calls.iter().position(|(_, called)| name.is_none_or(|name| name == called))?;
+        Some(self.open_calls.remove(at).0)
     }
 
     fn other(&mut self, kind: &str, fields: &Object, path: &str) -> Result<(), BadRequest> {
@@ -150,6 +166,9 @@ impl History<'_> {
         for (i, value) in fields.get("tools").and_then(Value::as_array).into_iter().flatten().enumerate() {
             let mut tools = Vec::new();
             read_tool(value, &format!("{path}.tools[{i}]"), &mut tools, self.loss)?;
+            if self.request.tools.len() >= MAX_TOOLS {
+                return Err(BadRequest::invalid(path, format!("`{path}` brings the request above {MAX_TOOLS} tools.")));
+            }
             for tool in tools {
                 if tool.name().is_some_and(|name| self.request.tools.iter().all(|known| known.name() != Some(name))) {
                     self.request.tools.push(tool);
