@@ -360,3 +360,15 @@ fn a_free_text_tool_is_a_function_upstream_and_free_text_again_in_the_answer() {
     );
     assert!(stream.contains(r#"{"index":0,"custom":{"input":"ls"}}"#), "{stream}");
 }
+
+#[test]
+fn the_twenty_first_strict_tool_is_not_strict() {
+    let schema = json!({"type": "object", "properties": {}, "additionalProperties": false});
+    let tools: Vec<Value> = (0..21)
+        .map(|i| json!({"type": "function", "function": {"name": format!("f{i}"), "strict": true, "parameters": schema}}))
+        .collect();
+    let request = with(json!({ "tools": tools }));
+    let body = TO.body(&request);
+    assert_eq!((&body["tools"][19]["strict"], body["tools"][20].get("strict")), (&json!(true), None));
+    assert_eq!(TO.loss(&request), "dropped=tools[20].strict");
+}

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tallygate_adapter::{Answer, Call, Meter, Peek, Session, StreamFailure, peek, prepare};
+use tallygate_adapter::{Answer, Call, FailureClass, Meter, Peek, Session, StreamFailure, decode_error, peek, prepare};
 use tallygate_types::{Dialect, Timestamp, Usage, UsageClass};
 
 /// Folders of recordings and the dialect they are in.
@@ -49,40 +49,47 @@ struct Gist {
     usage: Option<Usage>,
 }
 
-fn cases() -> Vec<Case> {
+fn recordings() -> Vec<(&'static str, Dialect, Value)> {
     let shared = std::env::var_os("TALLYGATE_SHARED")
         .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../../shared"), PathBuf::from);
-    let mut cases = Vec::new();
+    let mut recordings = Vec::new();
     for (folder, dialect) in RECORDED {
         let Ok(entries) = fs::read_dir(shared.join("traffic").join(folder)) else { continue };
         for entry in entries {
-            let path = entry.unwrap().path();
-            let case: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-            let response = &case["response"];
-            if response["status"] != 200 || case["id"] == CONTRADICTORY {
-                continue;
-            }
-            // A response in the background is no answer yet.
-            if response["body"]["status"] == "queued" {
-                continue;
-            }
-            let raw = response["body_raw"].as_str().map(first_response);
-            if raw.is_some_and(|raw| raw.matches("event: message_start").count() > 1) {
-                // Several answers in one file, joined by its author.
-                continue;
-            }
-            cases.push(Case {
-                id: format!("{folder}/{}", case["id"].as_str().unwrap()),
-                dialect: *dialect,
-                request: Some(case["request"]["body"].clone()).filter(Value::is_object),
-                // Gemini without `alt=sse` streams one array.
-                stream: raw.is_some() || response["body"].is_array(),
-                body: raw.map_or_else(|| response["body"].to_string().into(), |raw| Bytes::from(raw.to_owned())),
-            });
+            let text = fs::read(entry.unwrap().path()).unwrap();
+            recordings.push((*folder, *dialect, serde_json::from_slice(&text).unwrap()));
         }
     }
-    if cases.is_empty() {
+    if recordings.is_empty() {
         eprintln!("skipped: no recorded traffic at {} (set TALLYGATE_SHARED)", shared.display());
+    }
+    recordings
+}
+
+fn cases() -> Vec<Case> {
+    let mut cases = Vec::new();
+    for (folder, dialect, case) in recordings() {
+        let response = &case["response"];
+        if response["status"] != 200 || case["id"] == CONTRADICTORY {
+            continue;
+        }
+        // A response in the background is no answer yet.
+        if response["body"]["status"] == "queued" {
+            continue;
+        }
+        let raw = response["body_raw"].as_str().map(first_response);
+        if raw.is_some_and(|raw| raw.matches("event: message_start").count() > 1) {
+            // Several answers in one file, joined by its author.
+            continue;
+        }
+        cases.push(Case {
+            id: format!("{folder}/{}", case["id"].as_str().unwrap()),
+            dialect,
+            request: Some(case["request"]["body"].clone()).filter(Value::is_object),
+            // Gemini without `alt=sse` streams one array.
+            stream: raw.is_some() || response["body"].is_array(),
+            body: raw.map_or_else(|| response["body"].to_string().into(), |raw| Bytes::from(raw.to_owned())),
+        });
     }
     cases
 }
@@ -429,6 +436,37 @@ fn requests_translate_or_are_refused_with_a_reason() {
                     }
                 }
             }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+/// Every recorded refusal is understood: its class fits its status, and there is a message.
+#[test]
+fn errors_are_classed_by_what_they_say() {
+    let mut failures = Vec::new();
+    for (folder, dialect, case) in recordings() {
+        let status = u16::try_from(case["response"]["status"].as_u64().unwrap()).unwrap();
+        if status < 400 {
+            continue;
+        }
+        let response = &case["response"];
+        let body = response["body_raw"].as_str().map_or_else(|| response["body"].to_string(), str::to_owned);
+        let failure = decode_error(dialect, status, body.as_bytes());
+        let fits = match failure.class {
+            FailureClass::BadRequest => matches!(status, 400 | 404 | 405 | 409 | 413 | 422),
+            FailureClass::ContextTooLong => matches!(status, 400 | 413 | 422),
+            FailureClass::NotFound => matches!(status, 400 | 403 | 404),
+            FailureClass::Auth => matches!(status, 400 | 401),
+            FailureClass::Permission => status == 403,
+            FailureClass::RateLimited => status == 429,
+            FailureClass::QuotaExhausted => matches!(status, 400 | 402 | 403 | 429),
+            FailureClass::Overloaded => matches!(status, 503 | 529),
+            FailureClass::Timeout => matches!(status, 408 | 504),
+            FailureClass::Server => status >= 500,
+        };
+        if !fits || failure.message.is_empty() || failure.status != status {
+            failures.push(format!("{folder}/{}: {failure:?}", case["id"].as_str().unwrap()));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));

@@ -24,6 +24,8 @@ use crate::schema;
 const DEFAULT_MAX_TOKENS: u64 = 32_000;
 /// Most cache breakpoints of a request.
 const MAX_BREAKPOINTS: usize = 4;
+/// Most tools of a request that may be strict; the API refuses more.
+const MAX_STRICT_TOOLS: usize = 20;
 const API_VERSION: &str = "2023-06-01";
 const JSON_INSTRUCTION: &str = "Answer with one JSON object only, without any text around it.";
 
@@ -190,10 +192,13 @@ fn tools(request: &Request, loss: &mut LossReport) -> Result<Vec<wire::Tool>, Ba
                 for (_, field, _) in function.extensions.foreign(Dialect::Anthropic) {
                     loss.dropped(format!("tools[{position}].{field}"), "no equivalent");
                 }
-                let keeps_strict =
-                    function.strict.filter(|strict| *strict).is_some_and(|_| !schema::for_anthropic(&input_schema).1);
+                let is_subset = || !schema::for_anthropic(&input_schema).1;
+                let has_room = tools.iter().filter(|tool| tool.strict == Some(true)).count() < MAX_STRICT_TOOLS;
+                let keeps_strict = function.strict == Some(true) && has_room && is_subset();
                 if function.strict == Some(true) && !keeps_strict {
-                    loss.dropped(format!("tools[{position}].strict"), "the schema is outside of the strict subset");
+                    let reason =
+                        if has_room { "the schema is outside of the strict subset" } else { "at most 20 tools may be strict" };
+                    loss.dropped(format!("tools[{position}].strict"), reason);
                 }
                 wire::Tool {
                     name: function.name.clone(),
