@@ -272,14 +272,21 @@ pub async fn open_secret(store: &Store, id: CredentialId) -> Result<SecretString
     tx.open(TABLE, id.uuid(), &sealed.ok_or_else(|| StoreError::not_found(KIND, id))?)
 }
 
+/// The credential's own proxy with its password, to try it. Never for an answer of the API.
+pub async fn open_proxy(store: &Store, id: CredentialId) -> Result<Option<String>, StoreError> {
+    let mut tx = store.begin_reading().await?;
+    let stored = read(&mut tx, id).await?.proxy;
+    opened_proxy(&tx, id.uuid(), stored)
+}
+
 /// The proxy of the snapshot's entry, with its password.
-pub(crate) fn open_proxy(tx: &Tx, row: Uuid, column: Option<String>) -> Result<Option<String>, StoreError> {
+pub(crate) fn opened_proxy(tx: &Tx, row: Uuid, column: Option<String>) -> Result<Option<String>, StoreError> {
     proxies::open(tx, PROXY, row, column)
 }
 
 pub(crate) async fn has_proxy(tx: &mut Tx, id: CredentialId, wanted: Option<&str>) -> Result<bool, StoreError> {
     let stored = read(&mut *tx, id).await?.proxy;
-    Ok(open_proxy(tx, id.uuid(), stored)?.as_deref() == wanted)
+    Ok(opened_proxy(tx, id.uuid(), stored)?.as_deref() == wanted)
 }
 
 pub(crate) async fn mark_managed_by_file(tx: &mut Tx, id: CredentialId) -> Result<(), StoreError> {

@@ -263,7 +263,7 @@ fn upstream_entries(
         // One secret that does not open must not take the gateway down: it is said, and the others serve.
         match tx.open("credentials", row.id, &row.sealed_secret) {
             Ok(secret) => {
-                let proxy = credentials::open_proxy(tx, row.id, row.proxy)?;
+                let proxy = credentials::opened_proxy(tx, row.id, row.proxy)?;
                 let entry = CredentialEntry { id: CredentialId::from_uuid(row.id), name: row.name, secret, proxy };
                 of_upstream.entry(row.upstream_id).or_default().push(Arc::new(entry));
             }
