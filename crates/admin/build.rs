@@ -64,11 +64,12 @@ fn table(root: &Path, files: &[PathBuf], out: &Path) -> io::Result<()> {
         let gzip = if zipped.len() < bytes.len() {
             let copy = out.join(format!("{number}.gz"));
             fs::write(&copy, zipped)?;
-            format!("Some(include_bytes!({copy:?}))")
+            format!("Some(include_bytes!({:?}))", copy.to_string_lossy())
         } else {
             "None".to_owned()
         };
         let file = fs::canonicalize(file)?;
+        let file = file.to_string_lossy();
         let _ = writeln!(
             source,
             "Asset {{ path: {path:?}, etag: \"\\\"{:016x}\\\"\", immutable: {}, bytes: include_bytes!({file:?}), gzip: {gzip} }},",

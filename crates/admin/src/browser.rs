@@ -114,7 +114,8 @@ mod tests {
 
     #[test]
     fn plain_http_is_refused_but_on_the_machine_itself() {
-        let check = |origin| check_cookies_will_stick(&headers(&[("origin", origin)]), OWN).map_err(|problem| problem.code);
+        let check =
+            |origin| check_cookies_will_stick(&headers(&[("origin", origin)]), OWN).map_err(|problem| problem.code.clone());
         assert_eq!(check("http://10.0.0.5:8081"), Err("insecure_origin".to_owned()));
         for fine in ["http://127.0.0.1:8081", "http://localhost:8081", "http://[::1]:8081", "https://gate.example.com"] {
             assert_eq!(check(fine), Ok(()), "{fine}");

@@ -196,6 +196,20 @@ pub enum ManagedBy {
     File,
 }
 
+impl ManagedBy {
+    /// Refuses a change that the configuration file would undo at the next start. Taking a resource out of service and back
+    /// is left to the API, for it cannot wait for a new file: `is_status_only` says that the change is no more than that.
+    pub fn admit(self, is_status_only: bool) -> Result<()> {
+        match self {
+            Self::File if !is_status_only => Err(Problem::conflict(
+                "managed_by_file",
+                "This is declared in the configuration file, which would undo the change; change it there.",
+            )),
+            Self::Api | Self::File => Ok(()),
+        }
+    }
+}
+
 impl From<tallygate_store::ManagedBy> for ManagedBy {
     fn from(managed_by: tallygate_store::ManagedBy) -> Self {
         match managed_by {

@@ -7,7 +7,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
-use tallygate_store::{Cursor, PageRequest};
+use tallygate_store::{Cursor, PageRequest, StoreError};
 use utoipa::ToSchema;
 
 use crate::form::ManagedBy;
@@ -58,9 +58,15 @@ pub fn page_limit(limit: Option<u32>) -> Result<u32> {
 
 pub fn invalid_parameter(name: &str, rule: &str, reason: impl Into<String>) -> Problem {
     let reason = reason.into();
-    let mut problem = Problem::bad_request("invalid_parameter", reason.clone());
-    problem.errors = vec![FieldError::new(name, rule, reason)];
-    problem
+    Problem::bad_request("invalid_parameter", reason.clone()).with_errors(vec![FieldError::new(name, rule, reason)])
+}
+
+/// A failure of the store about what came as a query parameter.
+pub fn about_parameter(error: StoreError) -> Problem {
+    match error {
+        StoreError::Invalid { field, reason } => invalid_parameter(field, "invalid", reason),
+        other => other.into(),
+    }
 }
 
 /// A query string; unknown parameters are an error, for a misspelt filter would return more than was asked for.
@@ -135,14 +141,14 @@ pub fn is_json(headers: &HeaderMap) -> bool {
 
 fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
     let deserializer = &mut serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(deserializer).map_err(|error| {
+    let value = serde_path_to_error::deserialize(&mut *deserializer).map_err(|error| {
         let mut pointer = String::new();
         for segment in error.path() {
             use serde_path_to_error::Segment;
             match segment {
-                Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
+                Segment::Seq { index } => pointer.extend(["/", &index.to_string()]),
                 Segment::Map { key } | Segment::Enum { variant: key } => {
-                    pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1")))
+                    pointer.extend(["/", &key.replace('~', "~0").replace('/', "~1")]);
                 }
                 Segment::Unknown => {}
             }
@@ -159,9 +165,15 @@ fn read_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T> {
             };
             Problem::invalid_field(&pointer, rule, reason)
         } else {
-            Problem::bad_request("unreadable_body", format!("The body is not JSON: {cause}."))
+            not_json(&cause)
         }
-    })
+    })?;
+    deserializer.end().map_err(|cause| not_json(&cause))?;
+    Ok(value)
+}
+
+fn not_json(cause: &serde_json::Error) -> Problem {
+    Problem::bad_request("unreadable_body", format!("The body is not JSON: {cause}."))
 }
 
 /// A member of a JSON merge patch (RFC 7396): absent leaves, null clears, a value sets.
@@ -215,15 +227,10 @@ pub fn etag(version: i64) -> String {
 pub struct IfMatch(pub i64);
 
 impl IfMatch {
-    /// Checks that the resource is still what the caller read, and that the API may change it.
+    /// Checks that the resource is still what the caller read, and that the API may change what the file declares of it.
     pub fn check<T: Versioned>(self, current: &T, managed_by: ManagedBy) -> Result<()> {
-        if managed_by == ManagedBy::File {
-            return Err(Problem::conflict(
-                "managed_by_file",
-                "This is declared in the configuration file, which would undo the change; change it there.",
-            ));
-        }
-        self.check_version(current)
+        self.check_version(current)?;
+        managed_by.admit(false)
     }
 
     /// Checks that the resource is still what the caller read.

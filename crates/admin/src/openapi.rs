@@ -3,7 +3,7 @@
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
-use crate::problem::Problem;
+use crate::problem::Details;
 use crate::resources;
 use crate::routes::{Route, Routes};
 
@@ -17,7 +17,7 @@ use crate::routes::{Route, Routes};
             `X-Tallygate-Reason`, which the audit trail keeps. Failures are `application/problem+json`.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
-    components(schemas(Problem))
+    components(schemas(Details))
 )]
 struct Document;
 
@@ -49,6 +49,7 @@ pub fn routes() -> Routes {
         resources::tenants::add,
         resources::api_keys::add,
         resources::upstreams::add,
+        resources::upstream_test::add,
         resources::credentials::add,
         resources::models::add,
         resources::prices::add,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tallygate_types::Dialect;
 
-pub use crate::resources::upstreams::TestStepName as ProbeStepName;
+pub use crate::resources::upstream_test::TestStepName as ProbeStepName;
 
 /// Tests the way to an upstream, layer by layer.
 pub trait UpstreamProbe: Send + Sync + 'static {

@@ -1,5 +1,7 @@
 //! Failures as RFC 9457 problem details. The one place where an error becomes a response.
 
+use std::ops::{Deref, DerefMut};
+
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
@@ -9,9 +11,14 @@ use utoipa::ToSchema;
 
 use crate::auth::Permission;
 
+/// A failure on its way to the caller. Boxed, because every handler's result has room for one.
+#[derive(Debug, Clone)]
+pub struct Problem(Box<Details>);
+
 /// A failure, as the API answers it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Problem {
+#[schema(as = Problem)]
+pub struct Details {
     /// A URL that names the kind of problem.
     #[serde(rename = "type")]
     pub kind: String,
@@ -60,7 +67,7 @@ impl FieldError {
 
 impl Problem {
     pub fn new(status: StatusCode, code: &str, detail: impl Into<String>) -> Self {
-        Self {
+        Self(Box::new(Details {
             kind: format!("/docs/problems/{}", code.replace('_', "-")),
             title: status.canonical_reason().unwrap_or("Failure").to_owned(),
             status: status.as_u16(),
@@ -71,7 +78,7 @@ impl Problem {
             current: None,
             retry_after_seconds: None,
             etag: None,
-        }
+        }))
     }
 
     pub fn unauthenticated() -> Self {
@@ -98,6 +105,18 @@ impl Problem {
         Self::new(StatusCode::CONFLICT, code, detail)
     }
 
+    /// The same problem, saying which fields are at fault.
+    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.errors = errors;
+        self
+    }
+
+    /// The same problem, saying when to come back.
+    fn with_retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after_seconds = Some(seconds);
+        self
+    }
+
     /// 400: the request itself cannot be read.
     pub fn bad_request(code: &str, detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, code, detail)
@@ -109,7 +128,7 @@ impl Problem {
             [one] => one.reason.clone(),
             many => format!("{} fields cannot be accepted.", many.len()),
         };
-        Self { errors, ..Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", detail) }
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "validation_failed", detail).with_errors(errors)
     }
 
     pub fn invalid_field(pointer: &str, rule: &str, reason: impl Into<String>) -> Self {
@@ -126,19 +145,17 @@ impl Problem {
 
     /// 412: somebody changed the resource since it was read. `current` is what it is now.
     pub fn version_mismatch(current: Value, etag: String) -> Self {
-        Self {
-            current: Some(current),
-            etag: Some(etag),
-            ..Self::new(
-                StatusCode::PRECONDITION_FAILED,
-                "version_mismatch",
-                "The resource has changed since you read it; `current` is what it is now.",
-            )
-        }
+        let mut problem = Self::new(
+            StatusCode::PRECONDITION_FAILED,
+            "version_mismatch",
+            "The resource has changed since you read it; `current` is what it is now.",
+        );
+        (problem.current, problem.etag) = (Some(current), Some(etag));
+        problem
     }
 
     pub fn too_many(code: &str, detail: impl Into<String>, retry_after_seconds: u64) -> Self {
-        Self { retry_after_seconds: Some(retry_after_seconds), ..Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail) }
+        Self::new(StatusCode::TOO_MANY_REQUESTS, code, detail).with_retry_after(retry_after_seconds)
     }
 
     /// 500. The cause goes to the log, never to the caller.
@@ -150,10 +167,8 @@ impl Problem {
     /// 503. The store cannot be reached now.
     pub fn store_unavailable(cause: impl std::fmt::Display) -> Self {
         tracing::warn!(%cause, "the store is unavailable");
-        Self {
-            retry_after_seconds: Some(STORE_RETRY_SECONDS),
-            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "The database cannot be reached now; try again.")
-        }
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "store_unavailable", "The database cannot be reached now; try again.")
+            .with_retry_after(STORE_RETRY_SECONDS)
     }
 
     /// A failure of the store about a part of the body at `pointer`.
@@ -172,23 +187,37 @@ impl Problem {
     }
 }
 
+impl Deref for Problem {
+    type Target = Details;
+
+    fn deref(&self) -> &Details {
+        &self.0
+    }
+}
+
+impl DerefMut for Problem {
+    fn deref_mut(&mut self) -> &mut Details {
+        &mut self.0
+    }
+}
+
 impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let said = error.to_string();
         match error {
             StoreError::NotFound { kind, .. } => Self::not_found(kind),
-            StoreError::AlreadyExists { field, .. } => Self {
-                errors: vec![FieldError::new(pointer_of(field), "taken", said.clone())],
-                ..Self::conflict("already_exists", said)
-            },
+            StoreError::AlreadyExists { field, .. } => {
+                let error = FieldError::new(pointer_of(field), "taken", said.clone());
+                Self::conflict("already_exists", said).with_errors(vec![error])
+            }
             // Between reading and writing somebody was faster; the next read shows what they wrote.
             StoreError::VersionMismatch { .. } => Self::new(StatusCode::PRECONDITION_FAILED, "version_mismatch", said),
             StoreError::InUse { .. } => Self::conflict("in_use", said),
-            StoreError::Invalid { field: "after", reason } => {
-                let mut problem = Self::bad_request("invalid_parameter", format!("`after`: {reason}."));
-                problem.errors = vec![FieldError::new("after", "unreadable", reason)];
-                problem
-            }
+            StoreError::Invalid { field: "after", reason } => Self::bad_request(
+                "invalid_parameter",
+                format!("`after`: {reason}."),
+            )
+            .with_errors(vec![FieldError::new("after", "unreadable", reason)]),
             StoreError::Invalid { field, reason } => Self::invalid_field(&pointer_of(field), "invalid", reason),
             StoreError::SetupToken { .. } => Self::new(StatusCode::FORBIDDEN, "setup_token_invalid", said),
             StoreError::Unavailable(cause) => Self::store_unavailable(cause),
@@ -208,7 +237,7 @@ const STORE_RETRY_SECONDS: u64 = 2;
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let body = serde_json::to_vec(&*self.0).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
         if let Some(seconds) = self.retry_after_seconds {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));

@@ -38,7 +38,7 @@ pub fn router(state: AppState) -> Router {
     let document = document.to_json().unwrap_or_default();
     let inner = api
         .method_not_allowed_fallback(method_not_allowed)
-        .fallback(move |request: Request| fallback(document, request))
+        .fallback(move |request: Request| async move { fallback(document, &request) })
         .layer(from_fn_with_state(AppState::clone(&state), authenticate))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn(accompany))
@@ -77,11 +77,10 @@ async fn accompany(mut request: Request, next: Next) -> Response {
 
     let mut response = next.run(request).await;
     if let Some(problem) = response.extensions_mut().remove::<Problem>() {
-        let cookies: Vec<_> = response.headers().get_all(header::SET_COOKIE).iter().cloned().collect();
-        response = problem.with_instance(&request_id).into_response();
-        for cookie in cookies {
-            response.headers_mut().append(header::SET_COOKIE, cookie);
-        }
+        // Only the body is made anew: cookies, `Allow` and the like stay.
+        let (mut parts, _) = response.into_parts();
+        parts.headers.remove(header::CONTENT_LENGTH);
+        response = Response::from_parts(parts, problem.with_instance(&request_id).into_response().into_body());
     }
     let headers = response.headers_mut();
     browser::protect(headers);
@@ -99,7 +98,7 @@ async fn method_not_allowed(request: Request) -> Response {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail).into_response()
 }
 
-async fn fallback(document: String, request: Request) -> Response {
+fn fallback(document: String, request: &Request) -> Response {
     let path = request.uri().path();
     if path == "/openapi.json" {
         return ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], document).into_response();

@@ -58,7 +58,7 @@ impl AdminState {
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none())
             .ok_or_else(|| AdminError::Origin(config.public_origin.clone()))?;
         config.public_origin = origin.origin().ascii_serialization();
-        let passwords = Passwords::new().map_err(|problem| AdminError::Hashing(problem.detail))?;
+        let passwords = Passwords::new().map_err(|problem| AdminError::Hashing(problem.detail.clone()))?;
         let access_tokens = AccessTokens::new(store.digest_key(SESSION_KEY_LABEL).as_bytes());
         let started_at = store.clock().now();
         Ok(Arc::new(Self { store, probe, budgets, config, passwords, access_tokens, started_at }))

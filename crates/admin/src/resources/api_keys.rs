@@ -178,8 +178,13 @@ async fn create_api_key(
         allowed_models: body.allowed_models,
     };
     let mut tx = state.store.begin().await?;
-    if let Err(StoreError::NotFound { .. }) = tenants::get(&mut tx, TenantScope::All, body.tenant_id).await {
-        return Err(Problem::invalid_field("/tenant_id", "unknown", format!("There is no tenant `{}`.", body.tenant_id)));
+    match tenants::get(&mut tx, TenantScope::All, body.tenant_id).await {
+        Ok(_) => {}
+        Err(StoreError::NotFound { .. }) => {
+            let reason = format!("There is no tenant `{}`.", body.tenant_id);
+            return Err(Problem::invalid_field("/tenant_id", "unknown", reason));
+        }
+        Err(error) => return Err(error.into()),
     }
     let (key, secret) = keys::create(&mut tx, &NewKey { tenant_id: body.tenant_id, settings, declared: None }).await?;
     let key = ApiKey::read(key, state.now());

@@ -138,12 +138,11 @@ pub struct ListBills {
 #[utoipa::path(get, path = "/admin/v1/bills", tag = "bills", params(ListBills), responses((status = 200, body = Page<BillSummary>)))]
 async fn list_bills(State(state): State<AppState>, Params(query): Params<ListBills>) -> Result<axum::Json<Page<BillSummary>>> {
     let page = page_request(Some(query.limit.unwrap_or(DEFAULT_BILLS)), query.after)?;
-    let (tenants, next) = match query.tenant_id {
-        Some(id) => (vec![tenants::get(&state.store, TenantScope::All, id).await?], None),
-        None => {
-            let page = tenants::list(&state.store, TenantScope::All, &TenantFilter::default(), &page).await?;
-            (page.data, page.next.map(|cursor| cursor.to_string()))
-        }
+    let (tenants, next) = if let Some(id) = query.tenant_id {
+        (vec![tenants::get(&state.store, TenantScope::All, id).await?], None)
+    } else {
+        let page = tenants::list(&state.store, TenantScope::All, &TenantFilter::default(), &page).await?;
+        (page.data, page.next.map(|cursor| cursor.to_string()))
     };
     let mut data = Vec::with_capacity(tenants.len());
     for tenant in tenants {

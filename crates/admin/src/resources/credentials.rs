@@ -144,12 +144,15 @@ async fn update_credential(
     let mut tx = state.store.begin().await?;
     let current = own(credentials::get(&mut tx, credential_id).await?, id)?;
     let before = Credential::from(current.clone());
-    expected.check(&before, before.managed_by)?;
+    expected.check_version(&before)?;
+    let kept = current.settings();
     let settings = CredentialSettings {
         name: body.name.unwrap_or(current.name),
         proxy: body.proxy.apply(current.proxy),
         status: body.status.map_or(current.status, Into::into),
     };
+    let is_same = settings == CredentialSettings { status: settings.status, ..kept };
+    before.managed_by.admit(is_same && body.secret.is_none())?;
     let mut row = credentials::update(&mut tx, credential_id, expected.0, &settings).await?;
     if let Some(secret) = &body.secret {
         row = credentials::replace_secret(&mut tx, credential_id, row.version, secret).await?;

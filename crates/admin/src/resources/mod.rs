@@ -16,6 +16,7 @@ pub mod requests;
 pub mod session;
 pub mod setup;
 pub mod tenants;
+pub mod upstream_test;
 pub mod upstreams;
 pub mod usage;
 pub mod users;

@@ -191,7 +191,7 @@ async fn update_model(
     // Read before the transaction: names and prices are shown, not decided upon; the version guards what is written.
     let current = models::get(&state.store, id).await?;
     let before = complete(&state, current.clone()).await?;
-    expected.check(&before, before.managed_by)?;
+    expected.check_version(&before)?;
     let kept = current.settings();
     let settings = ModelSettings {
         name: body.name.unwrap_or(kept.name),
@@ -202,6 +202,7 @@ async fn update_model(
             None => kept.targets,
         },
     };
+    before.managed_by.admit(settings == ModelSettings { status: settings.status, ..current.settings() })?;
     let names = upstream_names(&state, &settings.targets).await?;
     let mut tx = state.store.begin().await?;
     let row = models::update(&mut tx, id, expected.0, &settings).await?;

@@ -183,7 +183,7 @@ async fn get_overview(
     let newest = usage::list(&state.store, TenantScope::All, &UsageFilter::default(), &PageRequest::first(1)).await?;
     let inventory = Inventory::read(&state).await?;
     let counts = tallygate_store::counts(&state.store).await?;
-    let mut attention = inventory.attention(&state, to);
+    let mut attention = inventory.attention(&state, to, sees_money);
     attention.extend(failing(&totals));
     attention.sort_by_key(|item| item.severity);
     Ok(axum::Json(Overview {
@@ -286,7 +286,7 @@ impl Inventory {
         Ok(Self { tenants, upstreams, models, priced })
     }
 
-    fn attention(&self, state: &AppState, now: Timestamp) -> Vec<Attention> {
+    fn attention(&self, state: &AppState, now: Timestamp, sees_money: bool) -> Vec<Attention> {
         let models = self.models.iter().filter(|model| model.status == Status::Active).flat_map(|model| self.of_model(model));
         let upstreams = self.upstreams.iter().filter(|(upstream, has_credential)| {
             upstream.status == Status::Active && !has_credential && !is_local(&upstream.base_url)
@@ -296,7 +296,7 @@ impl Inventory {
             about(Severity::Warning, "upstream_without_credential", "upstream", upstream.id.to_string(), &upstream.name, detail)
         });
         let budgets = state.budgets.as_ref();
-        let tenants = self.tenants.iter().filter_map(|tenant| of_budget(tenant, budgets?, now));
+        let tenants = self.tenants.iter().filter_map(|tenant| of_budget(tenant, budgets?, now, sees_money));
         models.chain(upstreams).chain(tenants).collect()
     }
 
@@ -322,7 +322,7 @@ impl Inventory {
     }
 }
 
-fn of_budget(tenant: &Tenant, budgets: &Budgets, now: Timestamp) -> Option<Attention> {
+fn of_budget(tenant: &Tenant, budgets: &Budgets, now: Timestamp, sees_money: bool) -> Option<Attention> {
     let budget = tenant.budget?;
     let spent = budgets.state(tenant.id, budget.currency, now)?.spent;
     let percent = spent.get().checked_mul(100)?.checked_div(budget.amount.get()).unwrap_or(i128::MAX);
@@ -331,7 +331,11 @@ fn of_budget(tenant: &Tenant, budgets: &Budgets, now: Timestamp) -> Option<Atten
         NEAR_BUDGET_PERCENT..100 => (Severity::Warning, "tenant_near_budget"),
         _ => return None,
     };
-    let detail = format!("{spent} of {} {} are spent this month.", budget.amount, budget.currency);
+    let detail = if sees_money {
+        format!("{spent} of {} {} are spent this month.", budget.amount, budget.currency)
+    } else {
+        format!("{percent} % of its budget are spent this month.")
+    };
     Some(about(severity, code, "tenant", tenant.id.to_string(), &tenant.name, &detail))
 }
 

@@ -132,12 +132,16 @@ async fn delete_session(
             PrincipalKind::Token { .. } => None,
         },
         None => match cookies::read(&headers, cookies::REFRESH_COOKIE) {
-            Some(token) => match sessions::refresh(&mut tx, &SecretString::from(token)).await? {
-                Refresh::Rotated { session, user, .. } | Refresh::JustRotated { session, user } => {
-                    Some((session.id, Actor::user(user.id, user.email, user.role.as_str())))
+            Some(token) => {
+                let outcome = sessions::refresh(&mut tx, &SecretString::from(token)).await?;
+                note_reuse(&mut tx, &context, &outcome).await?;
+                match outcome {
+                    Refresh::Rotated { session, user, .. } | Refresh::JustRotated { session, user } => {
+                        Some((session.id, Actor::user(user.id, user.email, user.role.as_str())))
+                    }
+                    Refresh::Reused { .. } | Refresh::Refused => None,
                 }
-                Refresh::Reused { .. } | Refresh::Refused => None,
-            },
+            }
             None => None,
         },
     };
@@ -157,10 +161,7 @@ async fn refresh_session(State(state): State<AppState>, context: RequestContext,
     let token = cookies::read(&headers, cookies::REFRESH_COOKIE).ok_or_else(Problem::unauthenticated)?;
     let mut tx = state.store.begin().await?;
     let outcome = sessions::refresh(&mut tx, &SecretString::from(token)).await?;
-    if let Refresh::Reused { session, .. } = &outcome {
-        let actor = Actor::system("session");
-        audit::record(&mut tx, context.event(actor, "session.reuse_detected", "session", &session.to_string())).await?;
-    }
+    note_reuse(&mut tx, &context, &outcome).await?;
     tx.commit().await?;
     match outcome {
         Refresh::Rotated { session, user, token } => signed_in(&state, StatusCode::OK, &session, &user, Some(&token)),
@@ -171,6 +172,15 @@ async fn refresh_session(State(state): State<AppState>, context: RequestContext,
             Ok(response)
         }
     }
+}
+
+/// Notes in the trail that a refresh token came a second time, which ended its session.
+async fn note_reuse(tx: &mut Tx, context: &RequestContext, outcome: &Refresh) -> Result<()> {
+    if let Refresh::Reused { session, .. } = outcome {
+        let actor = Actor::system("session");
+        audit::record(tx, context.event(actor, "session.reuse_detected", "session", &session.to_string())).await?;
+    }
+    Ok(())
 }
 
 /// Begins a session for somebody who has just proven who they are.

@@ -167,7 +167,8 @@ async fn update_tenant(
     let mut tx = state.store.begin().await?;
     let current = tenants::get(&mut tx, TenantScope::All, id).await?;
     let before = Tenant::from(current.clone());
-    expected.check(&before, before.managed_by)?;
+    expected.check_version(&before)?;
+    let kept = current.settings();
     let settings = TenantSettings {
         name: body.name.unwrap_or(current.name),
         status: body.status.map_or(current.status, Into::into),
@@ -177,6 +178,8 @@ async fn update_tenant(
         budget: body.budget.map(Into::into).apply(current.budget),
         allowed_models: body.allowed_models.apply(current.allowed_models),
     };
+    let suspended_message = settings.suspended_message.clone();
+    before.managed_by.admit(settings == TenantSettings { status: settings.status, suspended_message, ..kept })?;
     let after = Tenant::from(tenants::update(&mut tx, id, expected.0, &settings).await?);
     change.updated(&mut tx, target(&after), &before, &after).await?;
     tx.commit().await?;

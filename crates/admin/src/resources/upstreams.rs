@@ -1,13 +1,11 @@
 //! `/upstreams`: the providers requests are sent to.
 
-use std::time::Instant;
-
 use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tallygate_store::credentials;
-use tallygate_store::upstreams::{self, Status, UpstreamFilter, UpstreamSettings};
-use tallygate_types::{CredentialId, Timestamp, UpstreamId};
+use tallygate_store::upstreams::{self, UpstreamFilter, UpstreamSettings};
+use tallygate_types::{Timestamp, UpstreamId};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
@@ -15,9 +13,8 @@ use super::credentials::{Credential, CredentialCreate};
 use crate::AppState;
 use crate::audit::{Change, Target};
 use crate::auth::Permission;
-use crate::form::{Dialect, Enabled, ManagedBy, millis};
+use crate::form::{Dialect, Enabled, ManagedBy};
 use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned, page_request};
-use crate::probe::{ProbeRequest, ProbeStep};
 use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
 
@@ -28,11 +25,11 @@ pub fn add(routes: Routes) -> Routes {
         .add(Access::Needs(Permission::UpstreamsRead), routes!(get_upstream))
         .add(Access::Needs(Permission::UpstreamsWrite), routes!(update_upstream))
         .add(Access::Needs(Permission::UpstreamsWrite), routes!(delete_upstream))
-        .add(Access::Needs(Permission::UpstreamsTest), routes!(test_upstream))
 }
 
 /// How long to wait for an upstream; null takes the gateway's default.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the unit belongs to the name the API gives a field")]
 pub struct Timeouts {
     /// To connect, TLS included.
     #[schema(required = true)]
@@ -51,6 +48,7 @@ pub struct Timeouts {
 /// A change of timeouts: absent leaves, null goes back to the default.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the unit belongs to the name the API gives a field")]
 pub struct TimeoutsPatch {
     #[serde(default)]
     #[schema(value_type = Option<u64>, minimum = 1)]
@@ -146,55 +144,6 @@ pub struct ListUpstreams {
     after: Option<String>,
 }
 
-/// What to test an upstream with.
-#[derive(Debug, Clone, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct UpstreamTest {
-    /// The model's name at the provider; the first one routed there if absent. Without any, the test ends after authentication.
-    pub model: Option<String>,
-    /// The credential to use; the first active one if absent.
-    #[schema(value_type = Option<String>)]
-    pub credential_id: Option<CredentialId>,
-    /// Whether to ask for a stream.
-    pub stream: Option<bool>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum TestStepName {
-    Dns,
-    Proxy,
-    Tcp,
-    Tls,
-    Auth,
-    Model,
-    Stream,
-}
-
-/// One layer of the way to the upstream.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct TestStep {
-    pub step: TestStepName,
-    pub ok: bool,
-    pub duration_ms: u64,
-    /// What was seen.
-    pub detail: String,
-    /// What to do about a failure.
-    #[schema(required = true)]
-    pub fix: Option<String>,
-}
-
-/// What a test found. The steps stop at the first that failed.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct TestReport {
-    pub ok: bool,
-    pub duration_ms: u64,
-    /// The model that was asked.
-    #[schema(required = true)]
-    pub model: Option<String>,
-    pub steps: Vec<TestStep>,
-}
-
 /// Lists upstreams, newest first.
 #[utoipa::path(get, path = "/admin/v1/upstreams", tag = "upstreams", params(ListUpstreams),
     responses((status = 200, body = Page<Upstream>)))]
@@ -269,7 +218,8 @@ async fn update_upstream(
     let current = upstreams::get(&mut tx, id).await?;
     let own = credentials::list(&mut tx, id).await?;
     let before = Upstream::read(current.clone(), own.clone());
-    expected.check(&before, before.managed_by)?;
+    expected.check_version(&before)?;
+    let kept = current.settings();
     let settings = UpstreamSettings {
         name: body.name.unwrap_or(current.name),
         dialect: current.dialect,
@@ -278,6 +228,7 @@ async fn update_upstream(
         status: body.status.map_or(current.status, Into::into),
         timeouts: body.timeouts.apply(current.timeouts),
     };
+    before.managed_by.admit(settings == UpstreamSettings { status: settings.status, ..kept })?;
     let after = Upstream::read(upstreams::update(&mut tx, id, expected.0, &settings).await?, own);
     change.updated(&mut tx, target(&after), &before, &after).await?;
     tx.commit().await?;
@@ -304,90 +255,8 @@ async fn delete_upstream(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Tests the way to an upstream layer by layer, ending with one small request if a model is known.
-#[utoipa::path(post, path = "/admin/v1/upstreams/{id}:test", tag = "upstreams", params(("id" = String, Path)),
-    request_body = UpstreamTest, responses((status = 200, body = TestReport)))]
-async fn test_upstream(
-    State(state): State<AppState>,
-    Path(id): Path<UpstreamId>,
-    change: Change,
-    Body(body): Body<UpstreamTest>,
-) -> Result<axum::Json<TestReport>> {
-    let request = probe_request(&state, id, &body).await?;
-    let model = request.model.clone();
-    let started = Instant::now();
-    let steps = state.probe.probe(request).await;
-    let report = TestReport {
-        ok: !steps.is_empty() && steps.iter().all(|step| step.ok),
-        duration_ms: millis(started.elapsed()),
-        model,
-        steps: steps.into_iter().map(TestStep::from).collect(),
-    };
-    // It spends the operator's money and uses a secret, so the trail knows of it.
-    let mut tx = state.store.begin().await?;
-    let name = upstreams::get(&mut tx, id).await?.name;
-    let target = Target { kind: "upstream", id: id.to_string(), name: &name, tenant: None };
-    change.record(&mut tx, "upstream.tested", target, None::<&TestReport>, Some(&report)).await?;
-    tx.commit().await?;
-    Ok(axum::Json(report))
-}
-
-/// What to test with: the credential and the model that were asked for, or else the first there are.
-async fn probe_request(state: &AppState, id: UpstreamId, body: &UpstreamTest) -> Result<ProbeRequest> {
-    let upstream = upstreams::get(&state.store, id).await?;
-    let own = credentials::list(&state.store, id).await?;
-    let credential = match body.credential_id {
-        Some(wanted) => Some(
-            own.iter()
-                .find(|one| one.id == wanted)
-                .ok_or_else(|| Problem::invalid_field("/credential_id", "unknown", "This upstream has no such credential."))?,
-        ),
-        None => own.iter().find(|one| one.status == Status::Active).or_else(|| own.first()),
-    };
-    let snapshot = state.store.snapshot().await?;
-    // Only the snapshot opens the proxy of a credential, and it leaves out what is disabled.
-    let entry = snapshot
-        .upstreams
-        .get(&id)
-        .and_then(|entry| entry.credentials.iter().find(|one| credential.is_some_and(|credential| credential.id == one.id)));
-    let (secret, proxy) = match (entry, credential) {
-        (Some(entry), _) => (Some(entry.secret.clone()), entry.proxy.clone()),
-        (None, Some(credential)) => {
-            (Some(credentials::open_secret(&state.store, credential.id).await?), credential.proxy.clone())
-        }
-        (None, None) => (None, None),
-    };
-    let proxy = match proxy {
-        Some(proxy) => Some(proxy),
-        None => upstreams::open_proxy(&state.store, id).await?,
-    };
-    let model = body.model.clone().or_else(|| {
-        let mut models: Vec<_> = snapshot.models.values().collect();
-        models.sort_by(|a, b| a.name.cmp(&b.name));
-        models
-            .into_iter()
-            .flat_map(|model| &model.targets)
-            .find(|target| target.upstream.id == id)
-            .map(|target| target.upstream_model.clone())
-    });
-    Ok(ProbeRequest {
-        dialect: upstream.dialect,
-        base_url: upstream.base_url,
-        proxy,
-        secret,
-        model,
-        stream: body.stream.unwrap_or(true),
-    })
-}
-
 fn target(upstream: &Upstream) -> Target<'_> {
     Target { kind: "upstream", id: upstream.id.to_string(), name: &upstream.name, tenant: None }
-}
-
-impl From<ProbeStep> for TestStep {
-    fn from(step: ProbeStep) -> Self {
-        Self { step: step.name, ok: step.ok, duration_ms: millis(step.duration), detail: step.detail, fix: step.fix }
-    }
 }
 
 impl TimeoutsPatch {

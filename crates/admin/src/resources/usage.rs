@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 use crate::AppState;
 use crate::auth::{Permission, Principal};
 use crate::form::{Money, Usage, charges};
-use crate::http_form::{Params, invalid_parameter};
+use crate::http_form::{Params, about_parameter, invalid_parameter};
 use crate::problem::Result;
 use crate::routes::{Access, Routes};
 
@@ -148,7 +148,8 @@ async fn get_usage(
         GroupBy::Outcome => Some(usage::GroupBy::Outcome),
     };
     let zone = query.time_zone.as_deref().unwrap_or("UTC");
-    let series = |bucket| usage::series(&state.store, TenantScope::All, &filter, bucket, group, zone);
+    let series =
+        async |bucket| usage::series(&state.store, TenantScope::All, &filter, bucket, group, zone).await.map_err(about_parameter);
     let mut points: Vec<(Timestamp, UsageSum)> = match bucket {
         Bucket::Hour => series(usage::Bucket::Hour).await?.into_iter().map(|point| (point.at, point.sum)).collect(),
         Bucket::Day => series(usage::Bucket::Day).await?.into_iter().map(|point| (point.at, point.sum)).collect(),

@@ -16,6 +16,7 @@ pub fn add(routes: Routes) -> Routes {
 }
 
 #[derive(Debug, Clone, Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "named as the API names them")]
 pub struct Version {
     #[schema(example = "0.1.0")]
     pub version: String,
