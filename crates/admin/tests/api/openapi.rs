@@ -17,6 +17,6 @@ fn the_committed_document_is_current() {
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         committed == made,
-        "web/openapi.json is not what the code makes: run `{BLESS}=1 cargo test -p tallygate-admin --test openapi`"
+        "web/openapi.json is not what the code makes: run `{BLESS}=1 cargo test -p tallygate-admin --test api openapi`"
     );
 }

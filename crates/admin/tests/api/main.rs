@@ -1,0 +1,28 @@
+//! The admin API from outside, on a database of its own for each test. A module a resource, as in the crate; every answer is
+//! held against the API document on its way (`document`).
+
+mod admin_tokens;
+mod api_keys;
+mod audit_events;
+mod bills;
+mod browser;
+mod catalogue;
+mod client;
+mod declared;
+mod document;
+mod models;
+mod openapi;
+mod overview;
+mod probe;
+mod requests;
+mod roles;
+mod secrets;
+mod session;
+mod setup;
+mod shop;
+mod tenants;
+mod upstreams;
+mod usage;
+mod users;
+mod version;
+mod visitor;
