@@ -11,7 +11,11 @@ let refreshing: Promise<boolean> | null = null;
 /** Renews the short-lived session once for everybody who is waiting. */
 function refresh(): Promise<boolean> {
   refreshing ??= fetch(REFRESH, { method: "POST", headers: { "Content-Type": "application/json" } })
-    .then((answer) => answer.ok)
+    .then(async (answer) => {
+      // What nobody reads would hold the connection.
+      await answer.body?.cancel();
+      return answer.ok;
+    })
     .catch(() => false)
     .finally(() => {
       refreshing = null;
@@ -29,7 +33,9 @@ async function fetchWithRenewal(request: Request): Promise<Response> {
   const retry = request.clone();
   const answer = await fetch(request);
   if (answer.status !== 401 || isSignInCall(request)) return answer;
-  return (await refresh()) ? fetch(retry) : answer;
+  if (!(await refresh())) return answer;
+  await answer.body?.cancel();
+  return fetch(retry);
 }
 
 async function readProblem(response: Response): Promise<Problem | null> {

@@ -37,9 +37,8 @@ export function useSignOut(): () => void {
     void client
       .DELETE("/admin/v1/session")
       .catch(() => undefined)
-      .then(() => {
-        cache.clear();
-        return navigate({ to: "/sign-in" });
-      });
+      // Away first: a page still on screen would ask again for what was forgotten.
+      .then(() => navigate({ to: "/sign-in" }))
+      .then(() => cache.clear());
   }, [cache, navigate]);
 }

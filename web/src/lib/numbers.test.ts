@@ -10,6 +10,7 @@ describe("numbers", () => {
   });
 
   it("says durations in the unit that fits", () => {
+    expect(duration(0)).toBe("<\u00a01\u00a0ms");
     expect(duration(0.42)).toBe("0.42\u00a0ms");
     expect(duration(840)).toBe("840\u00a0ms");
     expect(duration(1240)).toBe("1.24\u00a0s");

@@ -37,6 +37,7 @@ export function percent(value: number, locale: string, decimals = 1): string {
 
 /** Milliseconds as `840 ms`, `1.24 s` or `2 min 5 s`. */
 export function duration(ms: number): string {
+  if (ms === 0) return "<\u00a01\u00a0ms";
   if (ms < 1) return `${ms.toFixed(2)}\u00a0ms`;
   if (ms < KILO) return `${Math.round(ms)}\u00a0ms`;
   if (ms < MINUTE) return `${(ms / KILO).toFixed(2)}\u00a0s`;

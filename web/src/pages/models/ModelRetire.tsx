@@ -18,8 +18,9 @@ export function ModelRetire({ model }: { model: Model }) {
   const update = api.useMutation("patch", "/admin/v1/models/{id}", { onSuccess: () => changed() });
   const remove = api.useMutation("delete", "/admin/v1/models/{id}", {
     onSuccess: () => {
-      changed(t("removed", { name: model.name }));
-      void navigate({ to: "/models", ignoreBlocker: true });
+      void navigate({ to: "/models", ignoreBlocker: true }).then(() =>
+        changed(t("removed", { name: model.name })),
+      );
     },
   });
   const next = model.status === "active" ? "disabled" : "active";

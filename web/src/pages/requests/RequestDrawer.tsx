@@ -10,6 +10,7 @@ import { TimeText } from "@/components/Figures";
 import { Id } from "@/components/Id";
 import { AnchorLink } from "@/components/links";
 import { duration } from "@/lib/numbers";
+import { prettyJson } from "@/lib/words";
 import { Attempts } from "./Attempts";
 import { ChargeArithmetic } from "./ChargeArithmetic";
 import { LossReport } from "./LossReport";
@@ -119,7 +120,7 @@ function Detail({ request }: { request: RequestDetail }) {
       </DrawerSection>
       {request.raw_usage ? (
         <DrawerSection title={t("rawUsage")}>
-          <CodeBlock code={request.raw_usage} wrap />
+          <CodeBlock code={prettyJson(request.raw_usage)} wrap />
         </DrawerSection>
       ) : null}
       <DrawerSection title={t("ids")}>

@@ -26,8 +26,9 @@ export function UpstreamRetire({ upstream }: { upstream: Upstream }) {
   });
   const remove = api.useMutation("delete", "/admin/v1/upstreams/{id}", {
     onSuccess: () => {
-      changed(t("removed", { name: upstream.name }));
-      void navigate({ to: "/upstreams", ignoreBlocker: true });
+      void navigate({ to: "/upstreams", ignoreBlocker: true }).then(() =>
+        changed(t("removed", { name: upstream.name })),
+      );
     },
   });
   const next = upstream.status === "active" ? "disabled" : "active";

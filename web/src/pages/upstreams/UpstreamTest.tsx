@@ -8,6 +8,7 @@ import type { TestReport, Upstream } from "@/api/types";
 import { ErrorState } from "@/components/ErrorState";
 import { Note, ToneIcon } from "@/components/Meaning";
 import { duration } from "@/lib/numbers";
+import { sentence } from "@/lib/words";
 import classes from "./UpstreamTest.module.css";
 
 /** Walks the way to the provider layer by layer and says where it ends, and what to do about it. */
@@ -83,14 +84,14 @@ function Report({ report }: { report: TestReport }) {
             : t("test.failed", { step: failed ? t(`test.step.${failed.step}`) : "" })
         }
       >
-        {failed?.fix ?? null}
+        {failed?.fix ? sentence(failed.fix) : null}
       </Note>
       <ol className={classes.steps}>
         {report.steps.map((step) => (
           <li key={step.step} className={classes.step}>
             <ToneIcon tone={step.ok ? "good" : "bad"} />
             <span className={classes.name}>{t(`test.step.${step.step}`)}</span>
-            <span className={classes.detail}>{step.detail}</span>
+            <span className={classes.detail}>{sentence(step.detail)}</span>
             <span className={classes.time}>{duration(step.duration_ms)}</span>
           </li>
         ))}
