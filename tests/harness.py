@@ -22,6 +22,8 @@ BIN = Path(os.environ.get("TALLYGATE_BIN", ROOT / "target/debug/tallygate")).res
 START_SECONDS = 30
 STOP_SECONDS = 20
 TENANT_KEY = "test-key-of-tenant-acme-0001"
+PEPPER = "0123456789abcdef" * 4
+SEALING_KEY = "fedcba9876543210" * 4
 OTHER_KEY = "test-key-of-tenant-beta-0002"
 
 # Odd on purpose: a class priced by another class's price shows in the last digits.
@@ -180,7 +182,7 @@ class Gateway:
         self.config = folder / "tallygate.toml"
         self.config.write_text(toml_document(document))
         self.env = {
-            "TEST_ACME_KEY": TENANT_KEY, "TEST_BETA_KEY": OTHER_KEY, "TEST_PEPPER": "ab" * 32, "TEST_SEALING": "cd" * 32,
+            "TEST_ACME_KEY": TENANT_KEY, "TEST_BETA_KEY": OTHER_KEY, "TEST_PEPPER": PEPPER, "TEST_SEALING": SEALING_KEY,
             "TEST_UPSTREAM_SECRET": os.environ.get("TEST_UPSTREAM_SECRET", "sk-upstream-0001"), **(env or {}),
         }
         self.url = f"http://127.0.0.1:{self.ports['listen']}"

@@ -25,7 +25,7 @@ def test_the_schema_of_the_configuration_is_printed(folder):
 def test_the_configuration_is_shown_without_secrets(gate):
     told = gate.cli("config", "show")
     assert "up-anthropic" in told
-    for secret in ("sk-upstream-0001", harness.TENANT_KEY, "ab" * 32):
+    for secret in ("sk-upstream-0001", harness.TENANT_KEY, harness.PEPPER):
         assert secret not in told
 
 
