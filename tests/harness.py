@@ -188,7 +188,7 @@ class Gateway:
         self.url = f"http://127.0.0.1:{self.ports['listen']}"
         self.admin_url = f"http://127.0.0.1:{self.ports['admin_listen']}"
         self.metrics_url = f"http://127.0.0.1:{self.ports['metrics_listen']}"
-        self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self.http = httpx.Client(base_url=self.url, timeout=10, trust_env=False)
         self.start()
 
     def start(self):

@@ -20,7 +20,8 @@ TABLE = {
 }
 
 
-def check_error(reply, dialect, case):
+def check_error(reply, dialect, case, code_too=None):
+    """`code_too`: another code that OpenAI clients may see."""
     status, kind, code, anthropic_kind, google_status = TABLE[case]
     assert reply.status_code == status, reply.text
     assert reply.headers["content-type"].startswith("application/json")
@@ -31,12 +32,13 @@ def check_error(reply, dialect, case):
     assert request_id in error["message"]
     if dialect in ("openai-chat", "openai-responses"):
         assert error["type"] == kind
-        assert code is None or error["code"] == code
+        assert code is None or error["code"] in (code, code_too)
     elif dialect == "anthropic":
         assert (body["type"], error["type"]) == ("error", anthropic_kind)
     else:
         assert (error["code"], error["status"]) == (status, google_status)
-    if schemas.shared():
+    # The schema knows what Anthropic's own servers say, not its edge, which refuses large bodies.
+    if schemas.shared() and (dialect, case) != ("anthropic", "too large"):
         assert schemas.error_problems(dialect, body) == []
     if status in (400, 401, 404):
         assert reply.headers["x-should-retry"] == "false"
@@ -58,7 +60,8 @@ def test_unknown_key(gate, sim, dialect):
     check_error(gate.ask(dialect, "via-openai-chat", key="not-a-key-of-this-gateway"), dialect, "key")
     headers = {"anthropic-version": "2023-06-01"} if dialect == "anthropic" else {}
     body = wire.request(dialect, "via-openai-chat", "hello")
-    check_error(gate.http.post(wire.path(dialect, "via-openai-chat", False), json=body, headers=headers), dialect, "key")
+    reply = gate.http.post(wire.path(dialect, "via-openai-chat", False), json=body, headers=headers)
+    check_error(reply, dialect, "key", "missing_api_key")
     assert sim.last_seq() == since
 
 

@@ -24,7 +24,8 @@ def test_headers_of_an_answer(gate, sim, dialect, stream):
     assert "anthropic-organization-id" not in headers, "the upstream's account shows"
     assert headers.get("x-tallygate-upstream-request-id", "req_sim").startswith("req_sim")
     if not stream:
-        [row] = [row for row in gate.wait_for_rows(1) if row["upstream_request_id"] == sim.ledger()[-1]["request_id"]]
+        entry = sim.ledger()[-1]
+        [row] = harness.wait_for("the record", lambda: gate.rows(f"upstream_request_id = '{entry['request_id']}'"), 10)
         cost = re.match(r"[0-9.]+", headers["x-tallygate-cost"]).group()
         assert Decimal(cost) * 10**12 == int(row["charge"]) == harness.charge_pico(row)
 

@@ -52,11 +52,10 @@ def replay_gate(session_folder, replay):
     running.stop()
 
 
-def direct(replay, case, body: bytes) -> bytes:
+def direct(replay, case) -> bytes:
     """What the vendor answered."""
     reply = replay.post(
-        wire.path(case.dialect, case.name, case.stream), content=body,
-        headers={**wire.auth(case.dialect, "sk-x"), "content-type": "application/json"})
+        wire.path(case.dialect, case.name, case.stream), json={"model": case.name}, headers=wire.auth(case.dialect, "sk-x"))
     assert reply.status_code == 200, reply.text
     return reply.content
 
@@ -85,12 +84,12 @@ def check_same_dialect(replay, gate, case):
     expected = sent.decode().replace(f'"model":"{case.model}"', f'"model":"{case.name}"', 1)
     if arrived["body_bytes"] <= 1 << 20:
         assert arrived["body"] == expected, "the request did not arrive as it was sent"
-    assert reply.content == direct(replay, case, sent), "the answer is not the vendor's, byte for byte"
+    assert reply.content == direct(replay, case), "the answer is not the vendor's, byte for byte"
     assert not reply.headers.get("x-tallygate-loss")
 
 
 def check_translated(replay, gate, case, dialect):
-    vendor = wire.read(case.dialect, direct(replay, case, json.dumps(own_request(case)).encode()), case.stream)
+    vendor = wire.read(case.dialect, direct(replay, case), case.stream)
     reply = gate.ask(dialect, case.model, "hello", stream=case.stream)
     if vendor.error and not vendor.text and not vendor.calls:
         # The vendor answered 200 with an error: the client must see an error, in its own dialect.
