@@ -136,9 +136,12 @@ class Sim:
         entries = self.ledger()
         return entries[-1]["seq"] if entries else 0
 
+    def requests(self) -> list[dict]:
+        """The latest requests as they arrived, newest first."""
+        return self.http.get("/_sim/last-request").json()["requests"]
+
     def last_request(self) -> dict:
-        """The latest request as it arrived."""
-        return self.http.get("/_sim/last-request").json()["requests"][0]
+        return self.requests()[0]
 
     def stop(self):
         self.process.stop()

@@ -150,6 +150,9 @@ def _openai_usage(usage: dict | None) -> dict[str, int]:
     total_out = usage.get("completion_tokens", usage.get("output_tokens")) or 0
     read, written = inputs.get("cached_tokens") or 0, inputs.get("cache_write_tokens") or 0
     reasoning = outputs.get("reasoning_tokens") or 0
+    # Google's compatible endpoint counts thinking in the total only.
+    hidden = max(0, (usage.get("total_tokens") or 0) - total_in - total_out)
+    reasoning, total_out = reasoning + hidden, total_out + hidden
     return _classes(total_in - read - written, read, written, total_out - reasoning, reasoning)
 
 
@@ -232,8 +235,9 @@ def _chat_whole(value: dict) -> Answer:
     choice = value["choices"][0]
     message = choice.get("message") or {}
     text, thought = _chat_text(message.get("content"))
-    calls = [(call["function"]["name"], _arguments(call["function"]["arguments"]))
-             for call in message.get("tool_calls") or [] if call.get("function")]
+    calls = [(call["custom"]["name"], {"input": call["custom"]["input"]}) if call.get("custom")
+             else (call["function"]["name"], _arguments(call["function"]["arguments"]))
+             for call in message.get("tool_calls") or []]
     if message.get("function_call"):
         calls.append((message["function_call"]["name"], _arguments(message["function_call"]["arguments"])))
     finish = choice.get("finish_reason")
@@ -278,7 +282,11 @@ def _responses_whole(value: dict) -> Answer:
                 answer.text += part.get("text") or "" if part["type"] == "output_text" else ""
                 answer.refusal += part.get("refusal") or "" if part["type"] == "refusal" else ""
         elif item["type"] == "function_call":
-            answer.calls.append((item["name"], _arguments(item["arguments"])))
+            # Only Responses has namespaces; elsewhere they stand before the name.
+            name = f"{item['namespace']}__{item['name']}" if item.get("namespace") else item["name"]
+            answer.calls.append((name, _arguments(item["arguments"])))
+        elif item["type"] == "custom_tool_call":
+            answer.calls.append((item["name"], {"input": item["input"]}))
         elif item["type"] == "reasoning":
             answer.reasoning += "".join(part["text"] for part in (item.get("summary") or []) + (item.get("content") or []))
     if value.get("status") == "incomplete":
@@ -299,6 +307,7 @@ def _responses_stream(events: list[dict]) -> Answer:
             text += event["delta"]
         elif event["type"] in ("response.completed", "response.incomplete", "response.failed"):
             last = event["response"]
+            break  # Some recordings hold several answers one after the other; the first ends here.
         elif event["type"] == "error":
             error = event
     if last is None:
@@ -346,6 +355,8 @@ def _anthropic_stream(events: list[dict]) -> Answer:
             message["usage"] = {**(message.get("usage") or {}), **told}
         elif kind == "error":
             error = event["error"]
+        elif kind == "message_stop":
+            break
     for block, arguments in blocks.values():
         if block["type"] == "tool_use":
             block["input"] = _arguments(arguments) if arguments else block.get("input") or {}
