@@ -4,11 +4,12 @@ use axum::extract::State;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use tallygate_store::keys::{self, KeyFilter, KeySettings, KeyStatus, NewKey};
-use tallygate_store::{StoreError, TenantScope, tenants};
+use tallygate_store::{TenantScope, tenants};
 use tallygate_types::{ApiKeyId, TenantId, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
+use super::names::if_there;
 use crate::AppState;
 use crate::audit::{Change, Target};
 use crate::auth::Permission;
@@ -178,13 +179,9 @@ async fn create_api_key(
         allowed_models: body.allowed_models,
     };
     let mut tx = state.store.begin().await?;
-    match tenants::get(&mut tx, TenantScope::All, body.tenant_id).await {
-        Ok(_) => {}
-        Err(StoreError::NotFound { .. }) => {
-            let reason = format!("There is no tenant `{}`.", body.tenant_id);
-            return Err(Problem::invalid_field("/tenant_id", "unknown", reason));
-        }
-        Err(error) => return Err(error.into()),
+    if if_there(tenants::get(&mut tx, TenantScope::All, body.tenant_id).await)?.is_none() {
+        let reason = format!("There is no tenant `{}`.", body.tenant_id);
+        return Err(Problem::invalid_field("/tenant_id", "unknown", reason));
     }
     let (key, secret) = keys::create(&mut tx, &NewKey { tenant_id: body.tenant_id, settings, declared: None }).await?;
     let key = ApiKey::read(key, state.now());

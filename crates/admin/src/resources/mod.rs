@@ -5,11 +5,13 @@
 
 pub mod admin_tokens;
 pub mod api_keys;
+pub mod attention;
 pub mod audit_events;
 pub mod bills;
 pub mod catalogue;
 pub mod credentials;
 pub mod models;
+pub mod names;
 pub mod overview;
 pub mod prices;
 pub mod requests;

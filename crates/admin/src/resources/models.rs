@@ -7,11 +7,12 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tallygate_billing::prices;
 use tallygate_store::models::{self, ModelFilter, ModelSettings, TargetSettings};
-use tallygate_store::{StoreError, upstreams};
+use tallygate_store::upstreams;
 use tallygate_types::{ModelId, TargetId, Timestamp, UpstreamId};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
+use super::names::if_there;
 use super::prices::{PriceCreate, PriceVersion};
 use crate::AppState;
 use crate::audit::{self, Change};
@@ -281,13 +282,9 @@ impl At for TargetSettings {
 async fn known_targets(state: &AppState, targets: Vec<NewTarget>) -> Result<Vec<TargetSettings>> {
     let mut known = Vec::with_capacity(targets.len());
     for (index, target) in targets.into_iter().enumerate() {
-        match upstreams::get(&state.store, target.upstream_id).await {
-            Ok(_) => {}
-            Err(StoreError::NotFound { .. }) => {
-                let reason = format!("There is no upstream `{}`.", target.upstream_id);
-                return Err(Problem::invalid_field(&format!("/targets/{index}/upstream_id"), "unknown", reason));
-            }
-            Err(error) => return Err(error.into()),
+        if if_there(upstreams::get(&state.store, target.upstream_id).await)?.is_none() {
+            let reason = format!("There is no upstream `{}`.", target.upstream_id);
+            return Err(Problem::invalid_field(&format!("/targets/{index}/upstream_id"), "unknown", reason));
         }
         known.push(TargetSettings {
             weight: target.weight.unwrap_or(1),

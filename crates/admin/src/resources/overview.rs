@@ -1,21 +1,17 @@
 //! `/overview`: the state of the installation at a glance.
 
-use std::collections::HashSet;
-
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use tallygate_billing::Outcome;
 use tallygate_billing::usage::{self, StoredUsage, SumFilter, UsageFilter, UsageSum};
-use tallygate_billing::{Budgets, Outcome, prices};
-use tallygate_store::models::{self, Model, ModelFilter};
-use tallygate_store::tenants::{self, Tenant, TenantFilter};
-use tallygate_store::upstreams::{self, Status, Upstream, UpstreamFilter};
-use tallygate_store::{PageRequest, TenantScope, credentials};
-use tallygate_types::{ModelId, RequestId, Timestamp};
-use url::{Host, Url};
+use tallygate_store::{PageRequest, TenantScope};
+use tallygate_types::{RequestId, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use super::usage::{GroupBy, group_names};
+use super::attention::{Attention, Inventory, failing};
+use super::names::group_names;
+use super::usage::GroupBy;
 use crate::AppState;
 use crate::auth::{Permission, Principal};
 use crate::form::{Money, charges, millis};
@@ -30,14 +26,6 @@ const MICROS_PER_HOUR: i64 = 3_600 * 1_000_000;
 const LEADERS: usize = 5;
 /// Latest successful requests that percentiles are taken of.
 const LATENCY_SAMPLE: u32 = 500;
-/// Resources of a kind that are looked through for what needs attention.
-const LOOKED_AT: u32 = 500;
-/// From this share of its budget on a tenant needs attention.
-const NEAR_BUDGET_PERCENT: i128 = 80;
-/// A share of failures means something from this many requests on.
-const FAILING_FROM_REQUESTS: u64 = 20;
-const FAILING_FROM_PERCENT: u64 = 10;
-
 pub fn add(routes: Routes) -> Routes {
     routes.add(Access::Needs(Permission::OverviewRead), routes!(get_overview))
 }
@@ -61,32 +49,6 @@ pub struct Counts {
     pub api_keys: u64,
     pub upstreams: u64,
     pub models: u64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Severity {
-    Critical,
-    Warning,
-}
-
-/// Something somebody should look at.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Attention {
-    pub severity: Severity,
-    /// What it is, for programs and translations: `model_unpriced`, `model_without_target`, `upstream_without_credential`,
-    /// `tenant_near_budget`, `tenant_over_budget`, `requests_failing`.
-    #[schema(example = "model_unpriced")]
-    pub code: String,
-    /// The kind of thing it is about: `model`, `tenant`, `upstream`, `request`.
-    #[schema(required = true)]
-    pub target_kind: Option<String>,
-    #[schema(required = true)]
-    pub target_id: Option<String>,
-    #[schema(required = true)]
-    pub target_name: Option<String>,
-    /// What is the matter and what to do.
-    pub detail: String,
 }
 
 /// The first steps of a new installation.
@@ -250,116 +212,6 @@ fn percentile(sorted: &[u64], percent: usize) -> u64 {
     sorted.get(rank - 1).copied().unwrap_or(0)
 }
 
-fn failing(totals: &WindowTotals) -> Option<Attention> {
-    let is_failing = totals.requests >= FAILING_FROM_REQUESTS && totals.errors * 100 >= totals.requests * FAILING_FROM_PERCENT;
-    is_failing.then(|| Attention {
-        severity: Severity::Warning,
-        code: "requests_failing".to_owned(),
-        target_kind: Some("request".to_owned()),
-        target_id: None,
-        target_name: None,
-        detail: format!("{} of {} requests failed in this window.", totals.errors, totals.requests),
-    })
-}
-
-/// What is configured, as far as an overview looks at it.
-struct Inventory {
-    tenants: Vec<Tenant>,
-    upstreams: Vec<(Upstream, bool)>,
-    models: Vec<Model>,
-    priced: HashSet<ModelId>,
-}
-
-impl Inventory {
-    async fn read(state: &AppState) -> Result<Self> {
-        let (store, page) = (&state.store, PageRequest::first(LOOKED_AT));
-        let tenants = tenants::list(store, TenantScope::All, &TenantFilter::default(), &page).await?.data;
-        let models = models::list(store, &ModelFilter::default(), &page).await?.data;
-        let mut upstreams = Vec::new();
-        for upstream in upstreams::list(store, &UpstreamFilter::default(), &page).await?.data {
-            let own = credentials::list(store, upstream.id).await?;
-            upstreams.push((upstream, own.iter().any(|credential| credential.status == Status::Active)));
-        }
-        let now = state.now();
-        let prices = prices::list(store, None).await?;
-        let priced = prices.into_iter().filter(|price| price.valid_from <= now).map(|price| price.model_id).collect();
-        Ok(Self { tenants, upstreams, models, priced })
-    }
-
-    fn attention(&self, state: &AppState, now: Timestamp, sees_money: bool) -> Vec<Attention> {
-        let models = self.models.iter().filter(|model| model.status == Status::Active).flat_map(|model| self.of_model(model));
-        let upstreams = self.upstreams.iter().filter(|(upstream, has_credential)| {
-            upstream.status == Status::Active && !has_credential && !is_local(&upstream.base_url)
-        });
-        let upstreams = upstreams.map(|(upstream, _)| {
-            let detail = "It has no active credential, so the provider will refuse what is sent there; add one.";
-            about(Severity::Warning, "upstream_without_credential", "upstream", upstream.id.to_string(), &upstream.name, detail)
-        });
-        let budgets = state.budgets.as_ref();
-        let tenants = self.tenants.iter().filter_map(|tenant| of_budget(tenant, budgets?, now, sees_money));
-        models.chain(upstreams).chain(tenants).collect()
-    }
-
-    fn of_model(&self, model: &Model) -> Vec<Attention> {
-        let mut found = Vec::new();
-        let id = || model.id.to_string();
-        if !self.priced.contains(&model.id) {
-            let detail = "It has no price in force, so nobody can call it; set one.";
-            found.push(about(Severity::Critical, "model_unpriced", "model", id(), &model.name, detail));
-        }
-        let is_served = model.targets.iter().any(|target| {
-            target.weight > 0
-                && self
-                    .upstreams
-                    .iter()
-                    .any(|(upstream, _)| upstream.id == target.upstream_id && upstream.status == Status::Active)
-        });
-        if !is_served {
-            let detail = "It has no target at an active upstream, so every call of it fails; add a target or enable an upstream.";
-            found.push(about(Severity::Critical, "model_without_target", "model", id(), &model.name, detail));
-        }
-        found
-    }
-}
-
-fn of_budget(tenant: &Tenant, budgets: &Budgets, now: Timestamp, sees_money: bool) -> Option<Attention> {
-    let budget = tenant.budget?;
-    let spent = budgets.state(tenant.id, budget.currency, now)?.spent;
-    let percent = spent.get().checked_mul(100)?.checked_div(budget.amount.get()).unwrap_or(i128::MAX);
-    let (severity, code) = match percent {
-        100.. => (Severity::Critical, "tenant_over_budget"),
-        NEAR_BUDGET_PERCENT..100 => (Severity::Warning, "tenant_near_budget"),
-        _ => return None,
-    };
-    let detail = if sees_money {
-        format!("{spent} of {} {} are spent this month.", budget.amount, budget.currency)
-    } else {
-        format!("{percent} % of its budget are spent this month.")
-    };
-    Some(about(severity, code, "tenant", tenant.id.to_string(), &tenant.name, &detail))
-}
-
-fn about(severity: Severity, code: &str, kind: &str, id: String, name: &str, detail: &str) -> Attention {
-    Attention {
-        severity,
-        code: code.to_owned(),
-        target_kind: Some(kind.to_owned()),
-        target_id: Some(id),
-        target_name: Some(name.to_owned()),
-        detail: detail.to_owned(),
-    }
-}
-
-/// Models on the operator's own machines often need no credential.
-fn is_local(base_url: &str) -> bool {
-    match Url::parse(base_url).ok().and_then(|url| url.host().map(|host| host.to_owned())) {
-        Some(Host::Domain(name)) => !name.contains('.'),
-        Some(Host::Ipv4(ip)) => ip.is_loopback() || ip.is_private(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback() || ip.is_unique_local(),
-        None => false,
-    }
-}
-
 impl WindowTotals {
     fn read(sum: &UsageSum, sees_money: bool) -> Self {
         Self {
@@ -381,19 +233,5 @@ mod tests {
         let values: Vec<u64> = (1..=20).collect();
         assert_eq!((percentile(&values, 50), percentile(&values, 95), percentile(&values, 99)), (10, 19, 20));
         assert_eq!((percentile(&[7], 50), percentile(&[], 95)), (7, 0));
-    }
-
-    #[test]
-    fn only_models_on_own_machines_may_lack_a_credential() {
-        for (url, local) in [
-            ("http://127.0.0.1:11434", true),
-            ("http://ollama:11434", true),
-            ("http://10.1.2.3/v1", true),
-            ("http://[::1]:8000", true),
-            ("https://api.openai.com", false),
-            ("https://8.8.8.8", false),
-        ] {
-            assert_eq!(is_local(url), local, "{url}");
-        }
     }
 }

@@ -1,17 +1,15 @@
 //! `/requests`: every call of every tenant, with what it used and what it cost.
 
-use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
-
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tallygate_billing::AttemptRecord;
 use tallygate_billing::usage::{self, StoredUsage, UsageDetail, UsageFilter};
-use tallygate_store::{StoreError, TenantScope, keys, tenants};
+use tallygate_store::TenantScope;
 use tallygate_types::{ApiKeyId, CredentialId, Currency, ModelId, PriceVersionId, RequestId, TenantId, Timestamp, UpstreamId};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
+use super::names::Names;
 use crate::AppState;
 use crate::auth::{Permission, Principal};
 use crate::form::{Dialect, Money, Usage, millis};
@@ -292,34 +290,6 @@ async fn get_request(
         bytes_out: record.bytes_out,
         trace_id: record.trace_id,
     }))
-}
-
-/// What tenants and keys are called today.
-#[derive(Debug, Default)]
-pub struct Names {
-    tenants: HashMap<TenantId, String>,
-    keys: HashMap<ApiKeyId, String>,
-}
-
-impl Names {
-    async fn of(state: &AppState, wanted: impl IntoIterator<Item = (TenantId, ApiKeyId)>) -> Result<Self> {
-        let mut names = Self::default();
-        for (tenant, key) in wanted.into_iter().collect::<HashSet<_>>() {
-            if let Entry::Vacant(slot) = names.tenants.entry(tenant) {
-                match tenants::get(&state.store, TenantScope::All, tenant).await {
-                    Ok(tenant) => drop(slot.insert(tenant.name)),
-                    Err(StoreError::NotFound { .. }) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-            match keys::get(&state.store, TenantScope::All, key).await {
-                Ok(found) => drop(names.keys.insert(key, found.name)),
-                Err(StoreError::NotFound { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-        Ok(names)
-    }
 }
 
 impl RequestSummary {

@@ -1,16 +1,17 @@
 //! `/usage`: sums over time, read from rollups.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::time::Duration;
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tallygate_billing::usage::{self, SumFilter, UsageSum};
-use tallygate_store::{StoreError, TenantScope, keys, tenants};
+use tallygate_store::TenantScope;
 use tallygate_types::{ApiKeyId, TenantId, Timestamp, UpstreamId};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
+use super::names::group_names;
 use crate::AppState;
 use crate::auth::{Permission, Principal};
 use crate::form::{Money, Usage, charges};
@@ -164,34 +165,6 @@ async fn get_usage(
     let sees_money = principal.may(Permission::MoneyRead);
     let data = points.into_iter().map(|(start, sum)| UsagePoint::read(start, sum, &names, sees_money)).collect();
     Ok(axum::Json(UsageReport { from, to, bucket, group_by, data, truncated }))
-}
-
-/// What people call the members of a group; models, upstreams and outcomes are called what they are.
-pub async fn group_names<'a>(
-    state: &AppState,
-    group_by: GroupBy,
-    groups: impl Iterator<Item = &'a str>,
-) -> Result<HashMap<String, String>> {
-    let mut names = HashMap::new();
-    for group in groups.map(str::to_owned).collect::<HashSet<_>>() {
-        let found = match group_by {
-            GroupBy::Tenant => match group.parse::<TenantId>() {
-                Ok(id) => tenants::get(&state.store, TenantScope::All, id).await.map(|tenant| tenant.name),
-                Err(_) => continue,
-            },
-            GroupBy::Key => match group.parse::<ApiKeyId>() {
-                Ok(id) => keys::get(&state.store, TenantScope::All, id).await.map(|key| key.name),
-                Err(_) => continue,
-            },
-            GroupBy::None | GroupBy::Model | GroupBy::Upstream | GroupBy::Outcome => Ok(group.clone()),
-        };
-        match found {
-            Ok(name) => drop(names.insert(group, name)),
-            Err(StoreError::NotFound { .. }) => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    Ok(names)
 }
 
 impl UsagePoint {

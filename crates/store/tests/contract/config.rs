@@ -254,6 +254,7 @@ contract! {
             snapshot.upstreams[&upstream.id].credentials.iter().map(|c| (c.name.clone(), c.secret.expose_secret().to_owned())).collect();
         assert_eq!(secrets, [("a1".into(), "sk-ant-another-secret-00".into()), ("a2".into(), "sk-ant-0123456789abcdef".to_owned())]);
         assert_eq!(credentials::open_secret(store, one.id).await.unwrap().expose_secret(), "sk-ant-another-secret-00");
+        assert_eq!(credentials::open_proxy(store, one.id).await.unwrap(), None);
     }
 
     async fn a_proxy_with_a_password_is_sealed_and_shown_masked(store: &TestStore) {
