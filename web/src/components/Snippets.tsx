@@ -1,5 +1,6 @@
 import { Tabs } from "@mantine/core";
 import { CodeBlock } from "./CodeBlock";
+import classes from "./Snippets.module.css";
 
 const KEY_PLACEHOLDER = "sk-tg1_…";
 
@@ -63,7 +64,7 @@ export function Snippets({
   ] as const;
   return (
     <Tabs defaultValue="curl" keepMounted={false}>
-      <Tabs.List mb="xs">
+      <Tabs.List mb="xs" className={classes.list}>
         {tools.map(([id, name]) => (
           <Tabs.Tab key={id} value={id} fz="sm">
             {name}

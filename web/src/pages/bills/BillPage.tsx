@@ -29,7 +29,11 @@ export function BillPage() {
   return (
     <>
       <PageHeader
-        title={bill.data ? `${bill.data.tenant}, ${month(period, locale)}` : month(period, locale)}
+        title={
+          bill.data
+            ? t("billTitle", { tenant: bill.data.tenant, month: month(period, locale) })
+            : month(period, locale)
+        }
         purpose={t("billPurpose")}
         action={bill.data ? <BillDownloads bill={bill.data} /> : null}
         above={
