@@ -127,16 +127,16 @@ fn of_budget(tenant: &Tenant, budgets: &Budgets, now: Timestamp, sees_money: boo
     let budget = tenant.budget?;
     let spent = budgets.state(tenant.id, budget.currency, now)?.spent;
     let percent = spent.get().checked_mul(100)?.checked_div(budget.amount.get()).unwrap_or(i128::MAX);
-    let (severity, code) = match percent {
-        100.. => (Severity::Critical, "tenant_over_budget"),
-        NEAR_BUDGET_PERCENT..100 => (Severity::Warning, "tenant_near_budget"),
+    let (severity, code, figureless) = match percent {
+        100.. => (Severity::Critical, "tenant_over_budget", "Its budget of this month is spent.".to_owned()),
+        NEAR_BUDGET_PERCENT..100 => {
+            let detail = format!("At least {NEAR_BUDGET_PERCENT} % of its budget of this month are spent.");
+            (Severity::Warning, "tenant_near_budget", detail)
+        }
         _ => return None,
     };
-    let detail = if sees_money {
-        format!("{spent} of {} {} are spent this month.", budget.amount, budget.currency)
-    } else {
-        format!("{percent} % of its budget are spent this month.")
-    };
+    let detail =
+        if sees_money { format!("{spent} of {} {} are spent this month.", budget.amount, budget.currency) } else { figureless };
     Some(about(severity, code, "tenant", tenant.id.to_string(), &tenant.name, &detail))
 }
 

@@ -12,6 +12,7 @@ use http_body_util::BodyExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use tallygate_admin::{AdminConfig, AdminState};
+use tallygate_billing::Budgets;
 use tallygate_store::admin_tokens::{self, NewAdminToken};
 use tallygate_store::testing::TestStore;
 use tallygate_store::users::Role;
@@ -87,14 +88,15 @@ impl Answer {
 
 impl Api {
     pub async fn new() -> Self {
-        Self::with_origin(ORIGIN).await
+        Self::with_budgets(None).await
     }
 
-    pub async fn with_origin(origin: &str) -> Self {
+    /// Beside a data plane that keeps these budgets.
+    pub async fn with_budgets(budgets: Option<Arc<Budgets>>) -> Self {
         let store = TestStore::sqlite().await;
         let probe = Arc::new(FakeProbe::default());
-        let config = AdminConfig { public_origin: origin.into(), api_url: Some("http://127.0.0.1:8080".into()), demo: false };
-        let state = AdminState::new(store.shared(), None, probe.clone(), config).unwrap();
+        let config = AdminConfig { public_origin: ORIGIN.into(), api_url: Some("http://127.0.0.1:8080".into()), demo: false };
+        let state = AdminState::new(store.shared(), budgets, probe.clone(), config).unwrap();
         let token = mint(&store, Role::Owner).await;
         Self { router: tallygate_admin::router(state), store, probe, token }
     }

@@ -1,4 +1,9 @@
+use std::sync::Arc;
+
 use serde_json::json;
+use tallygate_billing::Budgets;
+use tallygate_store::users::Role;
+use tallygate_types::{Clock as _, Currency, Pico};
 
 use crate::client::Api;
 
@@ -41,5 +46,41 @@ async fn a_window_is_summed_and_what_is_wrong_is_named() {
     assert_eq!(
         attention,
         [json!(["critical", "model_unpriced", "cheap"]), json!(["warning", "upstream_without_credential", "bare"])]
+    );
+}
+
+#[tokio::test]
+async fn a_budget_that_runs_out_is_named_with_figures_only_to_who_may_see_money() {
+    let budgets = Arc::new(Budgets::default());
+    let api = Api::with_budgets(Some(Arc::clone(&budgets))).await;
+    let spend = |tenant: &str, cents: i128| {
+        let amount = Pico::new(cents * 10_000_000_000);
+        let now = api.store.clock.now();
+        let held = budgets.reserve_for(tenant.parse().unwrap(), "UTC", None, amount, Currency::USD, now).unwrap();
+        budgets.settle(held, amount);
+    };
+    for (name, cents) in [("calm", 79), ("near", 80), ("over", 100)] {
+        let budget = json!({"amount": "1", "currency": "USD", "period": "month"});
+        let tenant = api.post("/admin/v1/tenants", json!({"name": name, "budget": budget})).await.expect(201);
+        spend(tenant["id"].as_str().unwrap(), cents);
+    }
+    let shown = |overview: serde_json::Value| -> Vec<serde_json::Value> {
+        let items = overview["attention"].as_array().unwrap();
+        items.iter().map(|item| json!([item["code"], item["target_name"], item["detail"]])).collect()
+    };
+    assert_eq!(
+        shown(api.get("/admin/v1/overview").await.expect(200)),
+        [
+            json!(["tenant_over_budget", "over", "1 of 1 USD are spent this month."]),
+            json!(["tenant_near_budget", "near", "0.8 of 1 USD are spent this month."]),
+        ]
+    );
+    let ops = api.token(Role::Ops).await;
+    assert_eq!(
+        shown(api.call_as(&ops, "GET", "/admin/v1/overview", &[], None).await.expect(200)),
+        [
+            json!(["tenant_over_budget", "over", "Its budget of this month is spent."]),
+            json!(["tenant_near_budget", "near", "At least 80 % of its budget of this month are spent."]),
+        ]
     );
 }
