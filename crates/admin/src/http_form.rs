@@ -217,6 +217,11 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
     }
 }
 
+/// A member of a merge patch that may be absent but not cleared: `null` is refused rather than passed over.
+pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
+}
+
 /// The ETag of a resource's version: `"v7"`.
 pub fn etag(version: i64) -> String {
     format!("\"v{version}\"")

@@ -14,7 +14,7 @@ use crate::AppState;
 use crate::audit::{Change, Target};
 use crate::auth::Permission;
 use crate::form::{Limits, LimitsPatch, ManagedBy, NewLimits};
-use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned, page_request};
+use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned, given, page_request};
 use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
 
@@ -116,6 +116,7 @@ pub struct ApiKeyCreate {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiKeyPatch {
+    #[serde(default, deserialize_with = "given")]
     pub name: Option<String>,
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]

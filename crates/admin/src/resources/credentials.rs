@@ -13,7 +13,7 @@ use crate::AppState;
 use crate::audit::{Change, Target};
 use crate::auth::Permission;
 use crate::form::{Enabled, ManagedBy};
-use crate::http_form::{Body, Created, Found, IfMatch, Page, Patch, Path, Versioned};
+use crate::http_form::{Body, Created, Found, IfMatch, Page, Patch, Path, Versioned, given};
 use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
 
@@ -72,13 +72,16 @@ pub struct CredentialCreate {
 #[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CredentialPatch {
+    #[serde(default, deserialize_with = "given")]
     pub name: Option<String>,
     /// Replaces the secret.
     #[schema(value_type = Option<String>, write_only)]
+    #[serde(default, deserialize_with = "given")]
     pub secret: Option<secrecy::SecretString>,
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub proxy: Patch<String>,
+    #[serde(default, deserialize_with = "given")]
     pub status: Option<Enabled>,
 }
 

@@ -18,7 +18,7 @@ use crate::AppState;
 use crate::audit::{self, Change};
 use crate::auth::Permission;
 use crate::form::{Enabled, ManagedBy};
-use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Path, Versioned, page_request};
+use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Path, Versioned, given, page_request};
 use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
 
@@ -108,10 +108,14 @@ pub struct ModelCreate {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelPatch {
+    #[serde(default, deserialize_with = "given")]
     pub name: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     pub status: Option<Enabled>,
+    #[serde(default, deserialize_with = "given")]
     pub strict: Option<bool>,
     /// Replaces all targets.
+    #[serde(default, deserialize_with = "given")]
     pub targets: Option<Vec<NewTarget>>,
 }
 

@@ -13,7 +13,7 @@ use crate::AppState;
 use crate::audit::{Change, Target};
 use crate::auth::Permission;
 use crate::form::{Budget, Limits, LimitsPatch, ManagedBy, NewLimits};
-use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned, page_request};
+use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned, given, page_request};
 use crate::problem::Result;
 use crate::routes::{Access, Routes};
 
@@ -87,11 +87,14 @@ pub struct TenantCreate {
 #[serde(deny_unknown_fields)]
 #[derive(Default)]
 pub struct TenantPatch {
+    #[serde(default, deserialize_with = "given")]
     pub name: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     pub status: Option<TenantStatus>,
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub suspended_message: Patch<String>,
+    #[serde(default, deserialize_with = "given")]
     pub time_zone: Option<String>,
     #[serde(default)]
     #[schema(required = false)]

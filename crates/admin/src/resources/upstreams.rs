@@ -14,7 +14,7 @@ use crate::AppState;
 use crate::audit::{Change, Target};
 use crate::auth::Permission;
 use crate::form::{Dialect, Enabled, ManagedBy};
-use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned, page_request};
+use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned, given, page_request};
 use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
 
@@ -116,11 +116,14 @@ pub struct UpstreamCreate {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UpstreamPatch {
+    #[serde(default, deserialize_with = "given")]
     pub name: Option<String>,
+    #[serde(default, deserialize_with = "given")]
     pub base_url: Option<String>,
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub proxy: Patch<String>,
+    #[serde(default, deserialize_with = "given")]
     pub status: Option<Enabled>,
     #[serde(default)]
     #[schema(required = false)]

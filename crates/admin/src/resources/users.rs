@@ -15,7 +15,7 @@ use crate::AppState;
 use crate::audit::{Change, Target};
 use crate::auth::{Permission, Principal, PrincipalKind, Role, password};
 use crate::form::Enabled;
-use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Path, Versioned, page_request};
+use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Path, Versioned, given, page_request};
 use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
 
@@ -68,13 +68,17 @@ pub struct UserCreate {
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserPatch {
+    #[serde(default, deserialize_with = "given")]
     pub name: Option<String>,
     /// A new role ends the person's sessions.
+    #[serde(default, deserialize_with = "given")]
     pub role: Option<Role>,
     /// Disabling ends the person's sessions.
+    #[serde(default, deserialize_with = "given")]
     pub status: Option<Enabled>,
     /// A new password ends the person's sessions.
     #[schema(value_type = Option<String>, write_only, min_length = 15, max_length = 128)]
+    #[serde(default, deserialize_with = "given")]
     pub password: Option<SecretString>,
 }
 

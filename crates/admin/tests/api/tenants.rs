@@ -47,6 +47,8 @@ async fn a_change_needs_the_version_it_was_made_from() {
     let path = format!("/admin/v1/tenants/{}", body["id"].as_str().unwrap());
     assert_eq!(api.with("PATCH", &path, &[], Some(json!({"name": "x"}))).await.problem(428).0, "if_match_required");
     assert_eq!(api.patch(&path, "v1", json!({"name": "x"})).await.problem(400).0, "invalid_if_match");
+    let cleared = api.patch(&path, "\"v1\"", json!({"name": null})).await;
+    assert_eq!(cleared.problem(422).1, "/name invalid", "what every tenant has cannot be cleared");
     api.patch(&path, "\"v1\"", json!({"name": "globex"})).await.expect(200);
     let stale = api.patch(&path, "\"v1\"", json!({"name": "initech"})).await;
     assert_eq!(stale.problem(412).0, "version_mismatch");
