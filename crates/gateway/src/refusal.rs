@@ -131,6 +131,12 @@ impl Refusal {
         Self::new(ErrorKind::Authentication, "missing_api_key", message).with_should_retry(false)
     }
 
+    pub fn two_keys() -> Self {
+        let message = "Two different API keys were given. Send one, in one place: `Authorization: Bearer <key>`, `x-api-key` or \
+                       `x-goog-api-key`.";
+        Self::new(ErrorKind::Authentication, "ambiguous_api_key", message).with_should_retry(false)
+    }
+
     pub fn unknown_key() -> Self {
         let message = "The API key is not valid. Check that it was copied whole and belongs to this gateway.";
         Self::new(ErrorKind::Authentication, "invalid_api_key", message).with_should_retry(false)

@@ -36,9 +36,10 @@ const TAIL_TIMEOUT: Duration = Duration::from_secs(1);
 /// the same piece, one write instead of many, and if it has nothing a look costs next to nothing. Two, because hyper's server
 /// looks a second time at once.
 const LOOKS: u8 = 2;
-/// After this long without a word the client is sent a comment, so that nothing between us takes the line for dead.
+/// After this long without a word the client is sent an empty line, so that nothing between us takes the line for dead. Every
+/// reader of events skips it, where Google's own SDK for Python takes a comment for a broken answer.
 const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
-const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
+const KEEP_ALIVE: Bytes = Bytes::from_static(b"\n");
 
 /// See the module.
 pub struct StreamBody {
@@ -54,7 +55,7 @@ pub struct StreamBody {
     /// When the upstream last sent something; the timer is only moved when it fires.
     active_at: Instant,
     timer: Pin<Box<Sleep>>,
-    /// When the client last got something; `None` where the stream has no room for comments.
+    /// When the client last got something; `None` where the stream has no room for keep-alives.
     sent_at: Option<Instant>,
     ends_at: Instant,
     is_done: bool,
@@ -208,7 +209,7 @@ impl StreamBody {
                 return Poll::Ready(());
             }
             if now >= speak_at {
-                // Only whole events pass here, so a comment never falls into the middle of one.
+                // Only whole events pass here, so an empty line never falls into the middle of one.
                 self.out.push(KEEP_ALIVE);
                 return Poll::Ready(());
             }

@@ -104,11 +104,7 @@ fn presented_key<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Result<C
         match &found {
             None => found = Some(candidate),
             Some(first) if *first == candidate => {}
-            Some(_) => {
-                let message = "Two different API keys were given. Send one, in one place: `Authorization: Bearer <key>`, \
-                               `x-api-key` or `x-goog-api-key`.";
-                return Err(Refusal::bad_request("ambiguous_api_key", message));
-            }
+            Some(_) => return Err(Refusal::two_keys()),
         }
     }
     found.ok_or_else(Refusal::no_key)

@@ -342,8 +342,9 @@ impl Encode for Encoder {
             StreamEvent::Usage(report) => self.usage = Some(report.usage),
             StreamEvent::Ping => {
                 if !self.is_gathering {
-                    // White space between the elements of an array is as quiet as a comment between events.
-                    out.extend_from_slice(if self.context.json_array { b"\r\n".as_slice() } else { b": ping\r\n\r\n" });
+                    // White space is as quiet between the elements of an array as between events, where Google's own SDK for
+                    // Python takes a comment for a broken answer.
+                    out.extend_from_slice(b"\r\n");
                 }
             }
             StreamEvent::End => self.end(out),
