@@ -293,7 +293,7 @@ def _responses_whole(value: dict) -> Answer:
         reason = (value.get("incomplete_details") or {}).get("reason")
         answer.finish = "content_filter" if reason == "content_filter" else "length"
     elif value.get("status") == "completed":
-        answer.finish = "tool_calls" if answer.calls else "stop"
+        answer.finish = "tool_calls" if answer.calls else "content_filter" if answer.refusal else "stop"
     if value.get("error"):
         answer.error = value["error"]
     return answer
