@@ -180,8 +180,8 @@ async fn note(
 ) -> Result<()> {
     let verb = match applied {
         Applied::Unchanged => return Ok(()),
-        Applied::Created => "create",
-        Applied::Updated => "update",
+        Applied::Created => "created",
+        Applied::Updated => "updated",
     };
     let actor = Actor { kind: "file".to_owned(), id: None, name: Some("configuration file".to_owned()), role: None };
     let mut event = AuditEvent::new(actor, format!("{kind}.{verb}"), kind, id);

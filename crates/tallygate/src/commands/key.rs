@@ -41,12 +41,12 @@ async fn create(store: &Store, tenant: &str, name: &str, as_json: bool) -> Resul
         tenant
     } else {
         let made = tenants::create(&mut tx, &TenantSettings::named(tenant)).await?;
-        note(&mut tx, "tenant.create", "tenant", made.id, &made.name, made.id).await?;
+        note(&mut tx, "tenant.created", "tenant", made.id, &made.name, made.id).await?;
         made
     };
     let new = NewKey { tenant_id: tenant.id, settings: KeySettings::named(name), declared: None };
     let (key, secret) = keys::create(&mut tx, &new).await?;
-    note(&mut tx, "api_key.create", "api_key", key.id, &key.name, tenant.id).await?;
+    note(&mut tx, "api_key.created", "api_key", key.id, &key.name, tenant.id).await?;
     tx.commit().await?;
     if as_json {
         print_json(&json!({ "id": key.id, "tenant": tenant.name, "name": key.name, "key": secret.expose_secret() }))?;
@@ -60,7 +60,7 @@ async fn create(store: &Store, tenant: &str, name: &str, as_json: bool) -> Resul
 async fn revoke(store: &Store, id: ApiKeyId, as_json: bool) -> Result<()> {
     let mut tx = store.begin().await?;
     let key = keys::revoke(&mut tx, TenantScope::All, id).await?;
-    note(&mut tx, "api_key.revoke", "api_key", key.id, &key.name, key.tenant_id).await?;
+    note(&mut tx, "api_key.revoked", "api_key", key.id, &key.name, key.tenant_id).await?;
     tx.commit().await?;
     if as_json {
         print_json(&json!({ "id": key.id, "status": key.status }))?;
