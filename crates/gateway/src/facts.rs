@@ -27,6 +27,7 @@ pub struct Facts {
     asked: OnceLock<(String, bool)>,
     bytes_in: AtomicU64,
     body_wait_us: AtomicU64,
+    has_body: AtomicBool,
     /// The trace that the client says this request belongs to.
     trace_id: Option<String>,
     /// Set by whoever takes over the duty to record the request.
@@ -47,6 +48,7 @@ impl Facts {
             asked: OnceLock::new(),
             bytes_in: AtomicU64::new(0),
             body_wait_us: AtomicU64::new(0),
+            has_body: AtomicBool::new(false),
             trace_id: trace_id(headers),
             is_taken: AtomicBool::new(false),
         }
@@ -105,6 +107,12 @@ impl Facts {
     pub fn learn_body(&self, bytes: u64, wait: Duration) {
         self.bytes_in.store(bytes, Ordering::Relaxed);
         self.body_wait_us.store(u64::try_from(wait.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.has_body.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the whole body has come.
+    pub fn has_body(&self) -> bool {
+        self.has_body.load(Ordering::Relaxed)
     }
 
     /// From here on somebody else records how the request ends.

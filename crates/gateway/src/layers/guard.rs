@@ -7,7 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
-use http::{HeaderName, HeaderValue, Request, Response};
+use http::{HeaderName, HeaderValue, Request, Response, Version, header};
 use pin_project_lite::pin_project;
 use tower::Service;
 
@@ -46,9 +46,10 @@ where
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
         let facts = Arc::new(Facts::new(&*self.plane.clock, request.headers()));
         request.extensions_mut().insert(Arc::clone(&facts));
+        let brings_body = brings_body(&request);
         // A request that panics has changed nothing but its own state, which goes away with it.
         let inner = catch_unwind(AssertUnwindSafe(|| self.inner.call(request))).ok();
-        GuardFuture { inner, plane: Arc::clone(&self.plane), facts }
+        GuardFuture { inner, plane: Arc::clone(&self.plane), facts, brings_body }
     }
 }
 
@@ -59,7 +60,16 @@ pin_project! {
         inner: Option<F>,
         plane: Arc<DataPlane>,
         facts: Arc<Facts>,
+        brings_body: bool,
     }
+}
+
+/// Whether the request announces a body that shares its connection with the next request.
+fn brings_body<B>(request: &Request<B>) -> bool {
+    let headers = request.headers();
+    let announces = headers.contains_key(header::TRANSFER_ENCODING)
+        || headers.get(header::CONTENT_LENGTH).is_some_and(|length| length.as_bytes() != b"0");
+    request.version() < Version::HTTP_2 && announces
 }
 
 impl<F: Future<Output = Reply>> Future for GuardFuture<F> {
@@ -84,7 +94,12 @@ impl<F: Future<Output = Reply>> Future for GuardFuture<F> {
             Err(refusal) => {
                 let dialect = this.facts.dialect();
                 let noted = (!this.facts.is_taken()).then(|| refusal.clone());
-                let response = refusal.into_response(dialect, this.facts.request_id);
+                let mut response = refusal.into_response(dialect, this.facts.request_id);
+                if *this.brings_body && !this.facts.has_body() {
+                    // What has not been read of the body ends the connection: said, the client does not send its next request
+                    // into one that is being closed.
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 if let Some(refusal) = noted {
                     settle::note_refusal(this.plane, this.facts, &refusal, response.status().as_u16());
                 }
