@@ -112,6 +112,7 @@ def test_wrong_content_type_is_refused_or_read_as_json(gate, dialect, kind):
     assert reply.status_code in (200, 400, 415)
     if reply.status_code != 200:
         assert reply.json()["error"]["message"]
+        assert reply.headers["connection"] == "close", "the body was not read, so the next request must not follow it"
     if kind.startswith("multipart"):
         assert post(gate, dialect, b"--x\r\n\r\nhello\r\n--x--", kind).status_code in (400, 415)
 
