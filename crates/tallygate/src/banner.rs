@@ -15,8 +15,9 @@ pub struct Banner {
     pub minted_keys: Vec<(String, String, String)>,
     pub store: String,
     pub upstreams: usize,
-    /// Model names, for the example lines.
-    pub models: Vec<String>,
+    /// How many models are for sale, and the one of the example lines.
+    pub models: usize,
+    pub example_model: Option<String>,
     pub ready_in: Duration,
     /// Lines that need the operator's attention, each with its fix.
     pub warnings: Vec<String>,
@@ -39,14 +40,14 @@ impl Banner {
             None => line(format!("  Dashboard  {}", self.admin_url)),
         }
         line(format!("  Metrics    {}/metrics", self.metrics_url));
-        line(format!("  Store      {}   Upstreams {}   Models {}", self.store, self.upstreams, self.models.len()));
+        line(format!("  Store      {}   Upstreams {}   Models {}", self.store, self.upstreams, self.models));
         for (tenant, name, secret) in &self.minted_keys {
             line(format!("  Key        {secret}   (tenant {tenant}, key {name}; shown once)"));
         }
         for warning in &self.warnings {
             line(format!("  Warning    {warning}"));
         }
-        if let (Some((_, _, key)), Some(model)) = (self.minted_keys.first(), self.models.first()) {
+        if let (Some((_, _, key)), Some(model)) = (self.minted_keys.first(), &self.example_model) {
             out.push_str(&self.examples(key, model));
         }
         out
@@ -67,9 +68,25 @@ impl Banner {
              print(c.chat.completions.create(model=\"{model}\", messages=[{{\"role\": \"user\", \"content\": \
              \"Hello\"}}]).choices[0].message.content)'"
         );
-        let _ = writeln!(out, "  ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN={key} claude");
+        let _ = writeln!(
+            out,
+            "  ANTHROPIC_BASE_URL={url} ANTHROPIC_AUTH_TOKEN={key} ANTHROPIC_MODEL={model} \
+             ANTHROPIC_DEFAULT_HAIKU_MODEL={model} claude"
+        );
         out
     }
+}
+
+/// Names of small chat models, and words in the names of models that do not chat.
+const SMALL: [&str; 4] = ["mini", "haiku", "flash", "sim"];
+const NOT_FOR_CHAT: [&str; 9] = ["embed", "audio", "image", "tts", "realtime", "transcribe", "preview", "ft:", "search"];
+
+/// The model of the example lines: a small one that chats, else any that does, else the first.
+pub fn example_model(models: &[String]) -> Option<&String> {
+    let chats = |model: &&String| !NOT_FOR_CHAT.iter().any(|word| model.contains(word));
+    let is_small = |model: &&String| SMALL.iter().any(|word| model.contains(word));
+    let small = models.iter().rev().filter(chats).find(is_small);
+    small.or_else(|| models.iter().find(chats)).or_else(|| models.first())
 }
 
 #[cfg(test)]
@@ -85,7 +102,8 @@ mod tests {
             minted_keys: vec![("acme".into(), "demo".into(), "sk-tg1_x".into())],
             store: "sqlite".into(),
             upstreams: 4,
-            models: vec!["gpt-sim".into()],
+            models: 1,
+            example_model: Some("gpt-sim".into()),
             ready_in: Duration::from_millis(420),
             warnings: vec![],
         }
@@ -100,6 +118,17 @@ mod tests {
             "curl http://127.0.0.1:8080/v1/chat/completions -H \"Authorization: Bearer sk-tg1_x\" -H \"Content-Type: \
              application/json\" -d '{\"model\":\"gpt-sim\",\"messages\":[{\"role\":\"user\",\"content\":\"Hello\"}]}'"
         );
+    }
+
+    #[test]
+    fn the_example_model_is_a_small_one_that_chats() {
+        let pick = |names: &[&str]| {
+            let models: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+            example_model(&models).cloned()
+        };
+        assert_eq!(pick(&["chat-latest", "gpt-5-mini", "gpt-audio-mini"]).as_deref(), Some("gpt-5-mini"));
+        assert_eq!(pick(&["embedding-x", "smart"]).as_deref(), Some("smart"));
+        assert_eq!(pick(&[]), None);
     }
 
     #[test]

@@ -16,6 +16,7 @@ use tallygate_store::{Store, setup, users};
 use tallygate_types::{Clock, SystemClock};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::Config;
@@ -26,9 +27,20 @@ use crate::{secrets, shutdown, usage_metrics};
 
 /// How long the last flush to the database may take; what is left then stays in the journal and goes at the next start.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(10);
+/// How long the admin listener, the probes and the store may take to close once the data plane is drained. A client that
+/// sits on a half-sent request must not keep the process.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
-/// Store and journal, open; nothing listens yet.
+/// The three listeners, bound; what connects waits until they are served.
+struct Listeners {
+    data: TcpListener,
+    admin: TcpListener,
+    probes: TcpListener,
+}
+
+/// Listeners bound, store and journal open; nothing is served yet.
 pub struct Opened {
+    listeners: Listeners,
     pub store: Arc<Store>,
     pub journal: Arc<Journal>,
     pub shipper: Arc<Shipper>,
@@ -39,7 +51,8 @@ pub struct Opened {
 
 /// Everything running.
 pub struct Running {
-    opened: Opened,
+    store: Arc<Store>,
+    shipper: Arc<Shipper>,
     health: Arc<Health>,
     plane: Arc<DataPlane>,
     pub listen: SocketAddr,
@@ -63,8 +76,15 @@ pub async fn open_store(config: &Config) -> Result<Arc<Store>> {
     Ok(store)
 }
 
-/// Opens the store and the journal; what an earlier process left unfinished is settled here.
+/// Binds the listeners and opens the store and the journal; what an earlier process left unfinished is settled here.
+///
+/// The listeners come first: a port that is taken must be known before a key is minted that could then not be shown.
 pub async fn open(config: &Config) -> Result<Opened> {
+    let listeners = Listeners {
+        data: bind(config.server.listen, "server.listen").await?,
+        admin: bind(config.server.admin_listen, "server.admin_listen").await?,
+        probes: bind(config.server.metrics_listen, "server.metrics_listen").await?,
+    };
     let store = open_store(config).await?;
     let clock: Arc<dyn Clock> = Arc::clone(store.clock());
     let journal_config = JournalConfig { clock: Arc::clone(&clock), ..JournalConfig::default() };
@@ -81,22 +101,11 @@ pub async fn open(config: &Config) -> Result<Opened> {
         );
     }
     let shipper = Shipper::new(Arc::clone(&store), Arc::clone(&journal));
-    Ok(Opened { store, journal, shipper, clock, is_demo: false })
+    Ok(Opened { listeners, store, journal, shipper, clock, is_demo: false })
 }
 
 impl Opened {
-    /// A one-time link for the first owner, if there is none yet.
-    pub async fn setup_link(&self, admin_url: &str) -> Result<Option<String>> {
-        if users::has_owner(&self.store).await? {
-            return Ok(None);
-        }
-        let mut tx = self.store.begin().await?;
-        let token: SecretString = setup::issue(&mut tx).await?;
-        tx.commit().await?;
-        Ok(Some(format!("{admin_url}/setup#{}", token.expose_secret())))
-    }
-
-    /// Binds the listeners and starts everything.
+    /// Starts everything.
     pub async fn start(self, config: &Config) -> Result<Running> {
         // Usage the last process left must count against budgets before the first request is admitted.
         if let Err(error) = self.shipper.flush(FLUSH_DEADLINE).await {
@@ -106,9 +115,7 @@ impl Opened {
         let budgets = Arc::new(Budgets::default());
         budgets.reload(&self.store, &refresher.snapshot.load(), &self.journal, self.clock.now()).await?;
 
-        let data = bind(config.server.listen, "server.listen").await?;
-        let admin = bind(config.server.admin_listen, "server.admin_listen").await?;
-        let probes = bind(config.server.metrics_listen, "server.metrics_listen").await?;
+        let Listeners { data, admin, probes } = self.listeners;
         let (listen, admin_listen, metrics_listen) = (data.local_addr()?, admin.local_addr()?, probes.local_addr()?);
 
         let metrics = Arc::new(Metrics::new()?);
@@ -144,7 +151,8 @@ impl Opened {
         let serving = tokio::spawn(tallygate_gateway::serve(data, Arc::clone(&plane), drain.clone()));
         health.started.store(true, Ordering::Release);
         Ok(Running {
-            opened: self,
+            store: self.store,
+            shipper: self.shipper,
             health,
             plane,
             listen,
@@ -160,12 +168,19 @@ impl Opened {
 }
 
 impl Running {
-    pub async fn setup_link(&self, admin_url: &str) -> Result<Option<String>> {
-        self.opened.setup_link(admin_url).await
+    pub const fn store(&self) -> &Arc<Store> {
+        &self.store
     }
 
-    pub const fn store(&self) -> &Arc<Store> {
-        &self.opened.store
+    /// A one-time link for the first owner, if there is none yet.
+    pub async fn setup_link(&self, admin_url: &str) -> Result<Option<String>> {
+        if users::has_owner(&self.store).await? {
+            return Ok(None);
+        }
+        let mut tx = self.store.begin().await?;
+        let token: SecretString = setup::issue(&mut tx).await?;
+        tx.commit().await?;
+        Ok(Some(format!("{admin_url}/setup#{}", token.expose_secret())))
     }
 
     /// Serves until SIGTERM or SIGINT, then drains: open requests finish, usage reaches the database. A second signal cuts
@@ -181,18 +196,23 @@ impl Running {
             plane.stop.cancel();
         });
         let drained = self.serving.await.context("the data plane failed")?;
-        impatient.abort();
         self.stop.cancel();
-        for task in self.background {
+        let until = Instant::now() + STOP_DEADLINE;
+        for mut task in self.background {
             // A task that panicked has said so already.
-            let _ = task.await;
+            if timeout_at(until, &mut task).await.is_err() {
+                task.abort();
+            }
         }
         self.shipping.abort();
         let _ = self.shipping.await;
-        if let Err(error) = self.opened.shipper.flush(FLUSH_DEADLINE).await {
+        if let Err(error) = self.shipper.flush(FLUSH_DEADLINE).await {
             tracing::warn!(%error, "usage is left in the journal");
         }
-        self.opened.store.close().await;
+        if timeout(STOP_DEADLINE, self.store.close()).await.is_err() {
+            tracing::warn!("the store did not close in time");
+        }
+        impatient.abort();
         tracing::info!(complete = drained == Drained::Complete, "stopped");
         Ok(())
     }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use secrecy::ExposeSecret as _;
 use serde_json::json;
 
-use crate::banner::Banner;
+use crate::banner::{Banner, example_model};
 use crate::cli::ConfigArg;
 use crate::commands::config::literal_secrets;
 use crate::commands::print_json;
@@ -77,7 +77,8 @@ async fn banner(config: &Config, running: &Running, provisioned: Provisioned, st
             .collect(),
         store: if config.store.sqlite_path().is_some() { config.store.url.clone() } else { "postgresql".to_owned() },
         upstreams: snapshot.upstreams.len(),
-        models,
+        models: models.len(),
+        example_model: example_model(&models).cloned(),
         ready_in: started.elapsed(),
         warnings,
     })

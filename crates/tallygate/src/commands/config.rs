@@ -11,7 +11,10 @@ use crate::config::{self, Config, Origin};
 
 pub fn check(arg: &ConfigArg, as_json: bool) -> Result<ExitCode> {
     let checked = config::load(arg.config.as_deref());
-    let warnings = checked.as_ref().map(|(config, _)| literal_secrets(config)).unwrap_or_default();
+    let warnings = match &checked {
+        Ok((config, _)) => [literal_secrets(config), missing_secrets(config)].concat(),
+        Err(_) => Vec::new(),
+    };
     if as_json {
         let error = checked.as_ref().err().map(ToString::to_string);
         print_json(&json!({ "ok": error.is_none(), "error": error, "warnings": warnings }))?;
@@ -48,6 +51,22 @@ pub fn show(arg: &ConfigArg, as_json: bool) -> Result<ExitCode> {
 pub fn schema() -> Result<ExitCode> {
     println!("{}", serde_json::to_string_pretty(&schemars::schema_for!(Config))?);
     Ok(ExitCode::SUCCESS)
+}
+
+/// Secrets that are pointed at and not there, on this machine; a start would fail on them.
+pub fn missing_secrets(config: &Config) -> Vec<String> {
+    let credentials = config.upstreams.iter().flat_map(|upstream| {
+        let of = |credential: &config::Credential| format!("credential `{}` of upstream `{}`", credential.name, upstream.name);
+        upstream.credentials.iter().map(move |credential| (of(credential), &credential.secret))
+    });
+    let keys = config.tenants.iter().flat_map(|tenant| {
+        let of = |key: &config::Key| format!("key `{}` of tenant `{}`", key.name, tenant.name);
+        tenant.keys.iter().filter_map(move |key| Some((of(key), key.secret.as_ref()?)))
+    });
+    let installation = [("secrets.key_pepper", &config.secrets.key_pepper), ("secrets.sealing_key", &config.secrets.sealing_key)];
+    let installation = installation.into_iter().filter_map(|(what, secret)| Some((what.to_owned(), secret.as_ref()?)));
+    let missing = |(what, secret): (String, &config::SecretRef)| secret.resolve(&what).err().map(|error| error.to_string());
+    credentials.chain(keys).chain(installation).filter_map(missing).collect()
 }
 
 /// Secrets that stand in the file itself, where backups and colleagues see them.

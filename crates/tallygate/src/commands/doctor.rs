@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use super::print_json;
 use crate::cli::ConfigArg;
-use crate::commands::config::literal_secrets;
+use crate::commands::config::{literal_secrets, missing_secrets};
 use crate::config;
 use crate::installation::{open_store, reachable};
 
@@ -26,7 +26,8 @@ struct Check {
 pub async fn doctor(arg: &ConfigArg, as_json: bool) -> Result<ExitCode> {
     let (config, _) = config::load(arg.config.as_deref())?;
     let mut checks = vec![Check { name: "configuration", problem: None }];
-    checks.extend(literal_secrets(&config).into_iter().map(|problem| Check { name: "secrets", problem: Some(problem) }));
+    let secrets = [missing_secrets(&config), literal_secrets(&config)].concat();
+    checks.push(Check { name: "secrets", problem: Some(secrets.join("; ")).filter(|problems| !problems.is_empty()) });
     checks.push(Check { name: "database", problem: open_store(&config).await.err().map(|error| format!("{error:#}")) });
     let journal = Journal::open(config.journal_dir(), JournalConfig::default());
     checks.push(Check { name: "usage journal", problem: journal.err().map(|error| error.to_string()) });

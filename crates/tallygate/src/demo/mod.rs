@@ -68,7 +68,8 @@ pub async fn run(arg: Demo, as_json: bool) -> Result<ExitCode> {
 
     let sim = tallygate_sim::start(SimConfig::default()).await?;
     let config = config(data_dir, arg.listen, sim.addr)?;
-    let opened = Opened { is_demo: true, ..installation::open(&config).await? };
+    let mut opened = installation::open(&config).await?;
+    opened.is_demo = true;
     provision::declare(&opened.store, &config).await?;
     let priced = set_prices(&opened.store).await?;
     let (api_key, admin_token) = credentials(&opened.store).await?;
@@ -84,7 +85,7 @@ pub async fn run(arg: Demo, as_json: bool) -> Result<ExitCode> {
             "admin_token": admin_token.expose_secret(),
             "setup_url": banner.setup_link,
             "metrics_url": banner.metrics_url,
-            "models": banner.models,
+            "models": models(),
         }))?;
     } else {
         print!("{}", banner.text());
@@ -197,7 +198,14 @@ async fn credentials(store: &Store) -> Result<(SecretString, SecretString)> {
     let mut tx = store.begin().await?;
     let tenant = tenants::find_by_name(&mut tx, TENANT).await?.context("the demo tenant is missing")?;
     let now = tx.now();
-    let settings = KeySettings::named(format!("demo {now}"));
+    let mut name = "demo".to_owned();
+    for start in 2_u32.. {
+        if keys::find_by_name(&mut tx, tenant.id, &name).await?.is_none() {
+            break;
+        }
+        name = format!("demo {start}");
+    }
+    let settings = KeySettings::named(name);
     let (_, api_key) = keys::create(&mut tx, &NewKey { tenant_id: tenant.id, settings, declared: None }).await?;
     let new = NewAdminToken {
         name: format!("demo {now}"),
@@ -233,9 +241,12 @@ async fn seed(opened: &Opened, is_first: bool) -> Result<()> {
     Ok(())
 }
 
+fn models() -> Vec<&'static str> {
+    SIMULATED.iter().map(|simulated| simulated.model).chain([EMBEDDING_MODEL]).collect()
+}
+
 async fn banner(config: &Config, running: &Running, api_key: &SecretString, started: Instant) -> Result<Banner> {
     let admin_url = installation::reachable(running.admin_listen);
-    let models = SIMULATED.iter().map(|simulated| simulated.model).chain([EMBEDDING_MODEL]);
     Ok(Banner {
         url: installation::reachable(running.listen),
         setup_link: running.setup_link(&admin_url).await?,
@@ -244,7 +255,8 @@ async fn banner(config: &Config, running: &Running, api_key: &SecretString, star
         minted_keys: vec![(TENANT.to_owned(), "demo".to_owned(), api_key.expose_secret().to_owned())],
         store: "sqlite (demo)".to_owned(),
         upstreams: config.upstreams.len(),
-        models: models.map(str::to_owned).collect(),
+        models: models().len(),
+        example_model: Some(SIMULATED[0].model.to_owned()),
         ready_in: started.elapsed(),
         warnings: Vec::new(),
     })
