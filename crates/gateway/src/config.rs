@@ -43,6 +43,8 @@ pub struct GatewayConfig {
     pub max_stream_bytes: usize,
     /// One streamed upstream answer, from dispatch to its end.
     pub max_stream_duration: Duration,
+    /// A stream in which nothing has come for this long is sent an empty line.
+    pub stream_keep_alive: Duration,
     /// An upstream error body is read this far.
     pub max_error_bytes: usize,
     /// Timeouts of upstreams that set none of their own; where these are not set either, the defaults apply.
@@ -90,6 +92,7 @@ impl Default for GatewayConfig {
             max_answer_bytes: 64 * MIB,
             max_stream_bytes: 64 * MIB,
             max_stream_duration: Duration::from_mins(30),
+            stream_keep_alive: Duration::from_secs(15),
             max_error_bytes: 64 * KIB,
             upstream_timeouts: Timeouts::default(),
             pool_idle_per_host: 256,

@@ -36,9 +36,8 @@ const TAIL_TIMEOUT: Duration = Duration::from_secs(1);
 /// the same piece, one write instead of many, and if it has nothing a look costs next to nothing. Two, because hyper's server
 /// looks a second time at once.
 const LOOKS: u8 = 2;
-/// After this long without a word the client is sent an empty line, so that nothing between us takes the line for dead. Every
-/// reader of events skips it, where Google's own SDK for Python takes a comment for a broken answer.
-const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(15);
+/// Sent into a silence, so that nothing between us takes the line for dead. Every reader of events skips an empty line, where
+/// Google's own SDK for Python takes a comment for a broken answer.
 const KEEP_ALIVE: Bytes = Bytes::from_static(b"\n");
 
 /// See the module.
@@ -57,6 +56,7 @@ pub struct StreamBody {
     timer: Pin<Box<Sleep>>,
     /// When the client last got something; `None` where the stream has no room for keep-alives.
     sent_at: Option<Instant>,
+    keep_alive: Duration,
     ends_at: Instant,
     is_done: bool,
     /// The first piece is sent; it never waits for a second.
@@ -80,6 +80,7 @@ impl StreamBody {
         let Opened { upstream, stream, out, received, idle_timeout, is_complete } = opened;
         let plane = settlement.plane();
         let now = Instant::now();
+        let keep_alive = plane.config.stream_keep_alive;
         let mut body = Self {
             upstream: Some(upstream),
             out,
@@ -87,8 +88,9 @@ impl StreamBody {
             max_bytes: plane.config.max_stream_bytes,
             idle_timeout,
             active_at: now,
-            timer: Box::pin(tokio::time::sleep(idle_timeout.min(KEEP_ALIVE_INTERVAL))),
+            timer: Box::pin(tokio::time::sleep(idle_timeout.min(keep_alive))),
             sent_at: (stream.content_type() == "text/event-stream").then_some(now),
+            keep_alive,
             ends_at: now + plane.config.max_stream_duration,
             is_done: false,
             has_begun: false,
@@ -189,7 +191,7 @@ impl StreamBody {
         }
         let patience = if self.is_done { TAIL_TIMEOUT } else { self.idle_timeout };
         let until = (self.active_at + patience).min(self.ends_at);
-        let speak_at = self.sent_at.map_or(until, |sent| sent + KEEP_ALIVE_INTERVAL);
+        let speak_at = self.sent_at.map_or(until, |sent| sent + self.keep_alive);
         let next = until.min(speak_at);
         if self.timer.deadline() > next {
             self.timer.as_mut().reset(next);
@@ -211,6 +213,8 @@ impl StreamBody {
             if now >= speak_at {
                 // Only whole events pass here, so an empty line never falls into the middle of one.
                 self.out.push(KEEP_ALIVE);
+                // Said once, not again at the next look before this one is taken.
+                self.sent_at = Some(now);
                 return Poll::Ready(());
             }
             self.timer.as_mut().reset(next);

@@ -167,3 +167,19 @@ async fn a_client_that_stops_reading_is_given_up() {
     assert!(record.bytes_out < 16 << 20, "{}", record.bytes_out);
     drop(body);
 }
+
+#[tokio::test]
+async fn a_quiet_stream_is_sent_one_empty_line_an_interval() {
+    let upstream = Upstream::start(vec![vec![stream_head(), piece(&chunk("one", "null")), Act::WaitForClose]]).await;
+    let mut rig = Rig::serving(Dialect::OpenaiChat, upstream.address);
+    let interval = Duration::from_millis(20);
+    rig.config.stream_keep_alive = interval;
+    let gateway = rig.start().await;
+    let start = std::time::Instant::now();
+    let mut body = gateway.open("/v1/chat/completions", ASK).await.into_body();
+    assert!(next_piece(&mut body).await.unwrap().contains("one"));
+    for _ in 0..3 {
+        assert_eq!(next_piece(&mut body).await.as_deref(), Some("\n"));
+    }
+    assert!(start.elapsed() >= 3 * interval);
+}
