@@ -172,10 +172,7 @@ impl Settlement {
         record.bytes_out = self.bytes_out;
         let meter = match ending {
             Ending::Complete(meter) => {
-                (record.usage, record.usage_source) = match meter.usage {
-                    Some(usage) => (usage, UsageSource::Provider),
-                    None => (self.estimate(&meter), UsageSource::Estimated),
-                };
+                (record.usage, record.usage_source) = self.account(&meter, true);
                 Some(meter)
             }
             Ending::Cut { outcome, code, meter } => {
@@ -184,7 +181,8 @@ impl Settlement {
                 if outcome == Outcome::ClientGone {
                     record.status = STATUS_CLIENT_GONE;
                 }
-                (record.usage, record.usage_source) = (self.estimate(&meter), UsageSource::Estimated);
+                // A provider that gave its reason to end has counted to the end, even if the client left before the last event.
+                (record.usage, record.usage_source) = self.account(&meter, meter.finish_reason.is_some());
                 Some(meter)
             }
             Ending::Refused { outcome, code, status } => {
@@ -206,6 +204,14 @@ impl Settlement {
         record.charge = self.charge(&record);
         self.write(&record, held);
         record.currency.map(|currency| (record.charge, currency))
+    }
+
+    /// The provider's own account if it is final, else an estimate.
+    fn account(&self, meter: &Meter, is_final: bool) -> (Usage, UsageSource) {
+        match meter.usage {
+            Some(usage) if is_final => (usage, UsageSource::Provider),
+            _ => (self.estimate(meter), UsageSource::Estimated),
+        }
     }
 
     /// What was used, where the provider's own account is missing or unfinished: its input if it told, and at least the

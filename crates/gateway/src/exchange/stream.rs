@@ -148,10 +148,7 @@ impl StreamBody {
                 Poll::Ready(())
             }
             Poll::Ready(None) => {
-                match self.stream.finish(&mut self.out) {
-                    Ok(()) => self.complete(),
-                    Err(failure) => self.cut(cut_refusal(&failure)),
-                }
+                self.finish();
                 Poll::Ready(())
             }
             Poll::Ready(Some(Err(_))) if self.is_done => {
@@ -186,7 +183,11 @@ impl StreamBody {
     /// Nothing has come: is it time to give up?
     fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.stop.as_mut().poll(cx).is_ready() {
-            self.cut(Refusal::stopping());
+            if self.is_done {
+                self.finish();
+            } else {
+                self.cut(Refusal::stopping());
+            }
             return Poll::Ready(());
         }
         let patience = if self.is_done { TAIL_TIMEOUT } else { self.idle_timeout };
@@ -200,10 +201,7 @@ impl StreamBody {
             let now = Instant::now();
             if now >= until {
                 if self.is_done {
-                    match self.stream.finish(&mut self.out) {
-                        Ok(()) => self.complete(),
-                        Err(failure) => self.cut(cut_refusal(&failure)),
-                    }
+                    self.finish();
                 } else {
                     let message = "The upstream fell silent in the middle of its answer.";
                     self.cut(Refusal::new(ErrorKind::UpstreamTimeout, "upstream_timeout", message));
@@ -236,6 +234,14 @@ impl StreamBody {
             if let Some(settlement) = &self.settlement {
                 settlement.checkpoint(output_bytes);
             }
+        }
+    }
+
+    /// Nothing more will come from the upstream.
+    fn finish(&mut self) {
+        match self.stream.finish(&mut self.out) {
+            Ok(()) => self.complete(),
+            Err(failure) => self.cut(cut_refusal(&failure)),
         }
     }
 
@@ -287,7 +293,12 @@ impl Drop for StreamBody {
     fn drop(&mut self) {
         if let Some(settlement) = self.settlement.take() {
             let meter = self.stream.meter();
-            settlement.end(Ending::Cut { outcome: Outcome::ClientGone, code: "client_gone", meter });
+            // Many clients hang up at the terminal event and do not wait for the connection's end: they have it all.
+            settlement.end(if self.is_done {
+                Ending::Complete(meter)
+            } else {
+                Ending::Cut { outcome: Outcome::ClientGone, code: "client_gone", meter }
+            });
         }
     }
 }

@@ -183,3 +183,27 @@ async fn a_quiet_stream_is_sent_one_empty_line_an_interval() {
     }
     assert!(start.elapsed() >= 3 * interval);
 }
+
+#[tokio::test]
+async fn a_client_that_leaves_after_the_end_pays_what_the_provider_counted() {
+    // 400 bytes would be estimated at 100 tokens.
+    let text = "x".repeat(400);
+    let usage = "data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"created\":1,\"model\":\"m\",\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":50,\"total_tokens\":59}}\n\n";
+    let ask = ASK.replace("\"stream\":true", "\"stream\":true,\"stream_options\":{\"include_usage\":true}");
+    for (last, outcome) in [(Some(DONE), Outcome::Ok), (None, Outcome::ClientGone)] {
+        let mut script = vec![stream_head(), piece(&chunk(&text, "null")), piece(&chunk("", "\"stop\"")), piece(usage)];
+        script.extend(last.map(piece));
+        script.push(Act::WaitForClose);
+        let upstream = Upstream::start(vec![script]).await;
+        let gateway = Rig::serving(Dialect::OpenaiChat, upstream.address).start().await;
+        let mut body = gateway.open("/v1/chat/completions", &ask).await.into_body();
+        let mut received = String::new();
+        while !received.ends_with(last.unwrap_or(usage)) {
+            received.push_str(&next_piece(&mut body).await.unwrap());
+        }
+        drop(body);
+        let record = &gateway.records_when(1).await[0];
+        assert_eq!((record.outcome, record.usage_source), (outcome, UsageSource::Provider));
+        assert_eq!((record.usage.input_total(), record.usage.output_total()), (9, 50));
+    }
+}
