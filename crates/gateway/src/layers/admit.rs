@@ -75,14 +75,15 @@ fn admit(plane: &DataPlane, question: Question) -> Result<Admitted, Refusal> {
     if plane.stop.is_cancelled() {
         return Err(Refusal::stopping());
     }
-    let now = question.facts.accepted_at;
+    // What decides the price and the budget's period.
+    let accepted_at = question.facts.accepted_at;
     let model = find_model(plane, &question)?;
     let unpriced = || {
         plane.metrics.usage_unpriced.inc();
         let message = format!("The model `{}` has no price and cannot be sold. Ask your administrator to set one.", model.name);
         Refusal::not_allowed("model_unpriced", message)
     };
-    let price = plane.prices.at(model.id, now).ok_or_else(unpriced)?;
+    let price = plane.prices.at(model.id, accepted_at).ok_or_else(unpriced)?;
 
     let input_estimate = estimate::tokens(text_bytes(&question.body));
     let output_cap = output_cap(plane, &question);
@@ -90,12 +91,13 @@ fn admit(plane: &DataPlane, question: Question) -> Result<Admitted, Refusal> {
         .seat()
         .ok_or_else(|| Refusal::unavailable("The gateway is serving as many requests as it can. Try again.", None))?;
     let present = plane.metrics.serving(question.endpoint.operation.name());
-    let permit =
-        limit(plane, &question.key, input_estimate + output_cap.min(plane.config.admitted_output_tokens), &question, now)?;
+    let admitted_tokens = input_estimate + output_cap.min(plane.config.admitted_output_tokens);
+    // Rates are asked at the time it is: while the body was read, others took of the bucket and it was refilled.
+    let permit = limit(plane, &question.key, admitted_tokens, &question, plane.clock.now())?;
 
     let input_at_most = estimate::input_upper_bound(text_bytes(&question.body));
     let reserved = price.reservation(input_at_most, output_cap).map_err(|_| unpriced())?;
-    let reservation = plane.budgets.reserve(&question.key.tenant, reserved, price.currency, now).map_err(|exceeded| {
+    let reservation = plane.budgets.reserve(&question.key.tenant, reserved, price.currency, accepted_at).map_err(|exceeded| {
         plane.metrics.limited("tenant", "spend");
         Refusal::over_budget(&exceeded)
     })?;

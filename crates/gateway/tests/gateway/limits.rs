@@ -1,10 +1,15 @@
 //! Limits and budgets refuse before dispatch, and what was not used is given back.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use tallygate_billing::{Outcome, UsageSource};
 use tallygate_store::Limits;
-use tallygate_types::{Dialect, Pico};
+use tallygate_types::{Dialect, ManualClock, Pico, Timestamp};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
-use crate::rig::{Rig, eventually, next_piece};
+use crate::rig::{KEY, Rig, eventually, next_piece};
 use crate::upstream::{Act, Upstream, answer, piece, stream_head};
 
 const GOOD: &str = r#"{"id":"1","object":"chat.completion","created":1,"model":"m","choices":[{"index":0,"message":{"role":"assistant","content":"good"},"finish_reason":"stop"}],"usage":{"prompt_tokens":1000,"completion_tokens":100,"total_tokens":1100}}"#;
@@ -127,4 +132,31 @@ async fn requests_beyond_what_the_gateway_can_hold_are_turned_away() {
     let refused = gateway.chat(ASK).await;
     assert_eq!((refused.status.as_u16(), refused.header("retry-after")), (503, "1"));
     assert_eq!(gateway.plane.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_slow_upload_is_held_against_the_rate_of_the_time_it_is_complete() {
+    let upstream = Upstream::start(vec![answer(200, &[], GOOD)]).await;
+    let clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_700_000_000_000_000)));
+    let mut rig = Rig::serving(Dialect::OpenaiChat, upstream.address)
+        .with_limits(Limits { requests_per_minute: Some(1), ..Limits::default() });
+    rig.clock = Arc::clone(&clock) as _;
+    let gateway = rig.start().await;
+
+    let mut slow = TcpStream::connect(gateway.address).await.unwrap();
+    let length = ASK.len();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: {length}\r\n\
+         expect: 100-continue\r\nconnection: close\r\n\r\n"
+    );
+    slow.write_all(head.as_bytes()).await.unwrap();
+    let mut go_on = [0; b"HTTP/1.1 100 Continue\r\n\r\n".len()];
+    slow.read_exact(&mut go_on).await.unwrap();
+
+    assert_eq!(gateway.chat(ASK).await.status, 200);
+    clock.advance(Duration::from_secs(61));
+    slow.write_all(ASK.as_bytes()).await.unwrap();
+    let mut reply = String::new();
+    slow.read_to_string(&mut reply).await.unwrap();
+    assert!(reply.starts_with("HTTP/1.1 200 OK"), "{reply}");
 }

@@ -25,7 +25,7 @@ use tallygate_store::{
     UpstreamEntry,
 };
 use tallygate_types::{
-    ApiKeyId, CredentialId, Currency, Dialect, ModelId, PriceVersionId, SystemClock, TargetId, TenantId, Timestamp, UnitPrice,
+    ApiKeyId, Clock, CredentialId, Currency, Dialect, ModelId, PriceVersionId, SystemClock, TargetId, TenantId, Timestamp, UnitPrice,
     UpstreamId, UsageClass,
 };
 use tokio::net::TcpListener;
@@ -46,6 +46,7 @@ pub struct Rig {
     pub unpriced: Vec<&'static str>,
     pub store_is_fresh: bool,
     pub journal: JournalConfig,
+    pub clock: Arc<dyn Clock>,
 }
 
 pub struct Gateway {
@@ -98,6 +99,7 @@ impl Rig {
             unpriced: Vec::new(),
             store_is_fresh: true,
             journal: JournalConfig::default(),
+            clock: Arc::new(SystemClock),
         }
     }
 
@@ -152,7 +154,7 @@ impl Rig {
             budgets: Arc::new(Budgets::default()),
             journal: Arc::clone(&journal),
             digester,
-            clock: Arc::new(SystemClock),
+            clock: self.clock,
             metrics: Arc::clone(&metrics),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
