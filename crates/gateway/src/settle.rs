@@ -25,6 +25,10 @@ const STATUS_INTERNAL: u16 = 500;
 const MAX_NAME_CHARS: usize = 256;
 /// A provider's usage object is some hundred bytes; one larger than this is not kept beside the counts.
 const MAX_RAW_USAGE_BYTES: usize = 16 * 1024;
+/// A provider that counts more tokens than this in one class of one request has miscounted: no model reads a tenth of it.
+const MAX_CLASS_TOKENS: u64 = 100_000_000;
+/// Likewise for the output: 128 answers of 128 Ki tokens each, the most that any provider can be asked for.
+const MAX_OUTPUT_TOKENS: u64 = 128 * 128 * 1024;
 
 /// See the module.
 pub struct Settlement {
@@ -170,12 +174,16 @@ impl Settlement {
         record.upstream_request_id = self.upstream_request_id.take();
         record.overhead_us = micros(self.overhead());
         record.bytes_out = self.bytes_out;
+        // What to charge should the provider's account be beyond all charging.
+        let mut estimated = Usage::default();
         let meter = match ending {
             Ending::Complete(meter) => {
+                estimated = self.estimate_of_bytes(&meter);
                 (record.usage, record.usage_source) = self.account(&meter, true);
                 Some(meter)
             }
             Ending::Cut { outcome, code, meter } => {
+                estimated = self.estimate_of_bytes(&meter);
                 record.outcome = outcome;
                 record.error_code = Some(code.to_owned());
                 if outcome == Outcome::ClientGone {
@@ -198,10 +206,10 @@ impl Settlement {
             record.upstream_request_id = record.upstream_request_id.or(meter.upstream_response_id).map(shortened);
             record.loss = (!meter.loss.is_empty()).then(|| meter.loss.to_string());
         }
+        self.charge(&mut record, estimated);
         if record.usage_source == UsageSource::Estimated {
             record.estimator = Some(estimate::ESTIMATOR.to_owned());
         }
-        record.charge = self.charge(&record);
         self.write(&record, held);
         record.currency.map(|currency| (record.charge, currency))
     }
@@ -209,7 +217,11 @@ impl Settlement {
     /// The provider's own account if it is final, else an estimate.
     fn account(&self, meter: &Meter, is_final: bool) -> (Usage, UsageSource) {
         match meter.usage {
-            Some(usage) if is_final => (usage, UsageSource::Provider),
+            Some(usage) if is_final && is_plausible(&usage) => (usage, UsageSource::Provider),
+            Some(usage) if !is_plausible(&usage) => {
+                tracing::warn!(request_id = %self.facts.request_id_text, ?usage, "the upstream's usage is absurd and not used");
+                (self.estimate(meter), UsageSource::Estimated)
+            }
             _ => (self.estimate(meter), UsageSource::Estimated),
         }
     }
@@ -217,7 +229,7 @@ impl Settlement {
     /// What was used, where the provider's own account is missing or unfinished: its input if it told, and at least the
     /// output that passed through here.
     fn estimate(&self, meter: &Meter) -> Usage {
-        let told = meter.usage.unwrap_or_default();
+        let told = meter.usage.filter(is_plausible).unwrap_or_default();
         let mut usage = if told.input_total() > 0 { told } else { self.begin.input_estimate };
         let (passed, counted) = (estimate::tokens(meter.output_bytes), told.output_total());
         if passed > counted {
@@ -226,16 +238,24 @@ impl Settlement {
         usage
     }
 
-    fn charge(&self, record: &UsageRecord) -> Pico {
-        let Some(price) = &record.price else { return Pico::ZERO };
-        match price.charge(&record.usage) {
+    /// What passed through here, whatever the provider told.
+    fn estimate_of_bytes(&self, meter: &Meter) -> Usage {
+        self.begin.input_estimate.with(UsageClass::OutputText, estimate::tokens(meter.output_bytes))
+    }
+
+    /// Prices the record. Usage that cannot be charged becomes `estimated`, and what no estimate can be charged for costs what
+    /// was reserved: nothing becomes free by being too large.
+    fn charge(&self, record: &mut UsageRecord, estimated: Usage) {
+        let Some(price) = &record.price else { return };
+        record.charge = match price.charge(&record.usage) {
             Ok(charge) => charge.total,
             Err(error) => {
                 self.plane.metrics.usage_unpriced.inc();
                 tracing::error!(%error, request_id = %self.facts.request_id_text, "usage without a price");
-                Pico::ZERO
+                (record.usage, record.usage_source) = (estimated, UsageSource::Estimated);
+                price.charge(&estimated).map_or(record.reserved, |charge| charge.total)
             }
-        }
+        };
     }
 
     /// Everybody who must know, in the order of how bad it would be if they did not.
@@ -382,6 +402,11 @@ fn announce(plane: &DataPlane, facts: &Facts, record: &UsageRecord, first_token:
         err_code = record.error_code.as_deref().unwrap_or_default(),
         "request"
     );
+}
+
+/// Whether a provider can have counted this in one request.
+fn is_plausible(usage: &Usage) -> bool {
+    usage.iter().all(|(_, tokens)| tokens <= MAX_CLASS_TOKENS) && usage.output_total() <= MAX_OUTPUT_TOKENS
 }
 
 fn shortened(text: String) -> String {

@@ -92,6 +92,33 @@ async fn usage_that_the_upstream_keeps_to_itself_is_estimated_and_said_so() {
 }
 
 #[tokio::test]
+async fn an_absurd_usage_is_kept_beside_and_an_estimate_charged() {
+    let body = r#"{"model":"smart","messages":[{"role":"user","content":"Hello?"}]}"#;
+    // 65 bytes are 17 tokens in, `Hello.` is 2 tokens out.
+    let estimate = Usage::default().with(UsageClass::InputUncached, 17).with(UsageClass::OutputText, 2);
+    for (counted, output_price, charge) in [
+        ("9000000000000000000", "15.00", "0.000081"),
+        ("16777217", "15.00", "0.000081"),
+        // Not absurd, but more than a charge can hold.
+        ("1000000", "100000000.00", "200.000051"),
+    ] {
+        let absurd = CHAT.replace("\"completion_tokens\":40", &format!("\"completion_tokens\":{counted}"));
+        let upstream = Upstream::start(vec![answer(200, &[], &absurd)]).await;
+        let mut rig = Rig::serving(Dialect::OpenaiChat, upstream.address);
+        rig.output_price = output_price;
+        let gateway = rig.start().await;
+        let reply = gateway.chat(body).await;
+        assert_eq!((reply.status.as_u16(), reply.header("x-tallygate-cost")), (200, charge));
+        let record = &gateway.records()[0];
+        assert_eq!(
+            (record.usage_source, record.usage, record.charge.to_string()),
+            (UsageSource::Estimated, estimate, charge.into())
+        );
+        assert!(record.raw_usage.as_ref().unwrap().contains(counted) && record.estimator.is_some());
+    }
+}
+
+#[tokio::test]
 async fn what_others_name_as_they_like_is_recorded_only_so_far() {
     let wordy =
         CHAT.replace("real-model-2026", &"m".repeat(100_000)).replace("\"stop\"", &format!("\"{}\"", "é".repeat(100_000)));

@@ -25,8 +25,8 @@ use tallygate_store::{
     UpstreamEntry,
 };
 use tallygate_types::{
-    ApiKeyId, Clock, CredentialId, Currency, Dialect, ModelId, PriceVersionId, SystemClock, TargetId, TenantId, Timestamp, UnitPrice,
-    UpstreamId, UsageClass,
+    ApiKeyId, Clock, CredentialId, Currency, Dialect, ModelId, PriceVersionId, SystemClock, TargetId, TenantId, Timestamp,
+    UnitPrice, UpstreamId, UsageClass,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -47,6 +47,8 @@ pub struct Rig {
     pub store_is_fresh: bool,
     pub journal: JournalConfig,
     pub clock: Arc<dyn Clock>,
+    /// Per million tokens.
+    pub output_price: &'static str,
 }
 
 pub struct Gateway {
@@ -100,6 +102,7 @@ impl Rig {
             store_is_fresh: true,
             journal: JournalConfig::default(),
             clock: Arc::new(SystemClock),
+            output_price: "15.00",
         }
     }
 
@@ -135,7 +138,12 @@ impl Rig {
         let tenant = Arc::new(self.tenant);
         let key = KeyEntry { tenant: Arc::clone(&tenant), ..self.key };
         let prices = PriceBook::default();
-        prices.replace(self.models.iter().filter(|model| !self.unpriced.contains(&model.name.as_str())).map(price));
+        prices.replace(
+            self.models
+                .iter()
+                .filter(|model| !self.unpriced.contains(&model.name.as_str()))
+                .map(|model| price(model, self.output_price)),
+        );
         let snapshot = Snapshot {
             version: 1,
             keys: HashMap::from([(digester.digest(KEY), Arc::new(key))]),
@@ -194,8 +202,8 @@ pub fn target(upstream: UpstreamEntry, weight: u32, priority: u32) -> TargetEntr
     TargetEntry { id: TargetId::generate(), upstream: Arc::new(upstream), upstream_model: "real-model".into(), weight, priority }
 }
 
-/// Three dollars a million input tokens, fifteen a million output tokens.
-fn price(model: &ModelEntry) -> PriceVersion {
+/// Three dollars a million input tokens.
+fn price(model: &ModelEntry, output: &str) -> PriceVersion {
     let per_million = |text| UnitPrice::parse_per_million(text).unwrap();
     PriceVersion {
         id: PriceVersionId::generate(),
@@ -204,7 +212,7 @@ fn price(model: &ModelEntry) -> PriceVersion {
         valid_from: Timestamp::UNIX_EPOCH,
         prices: ClassPrices::default()
             .with(UsageClass::InputUncached, per_million("3.00"))
-            .with(UsageClass::OutputText, per_million("15.00")),
+            .with(UsageClass::OutputText, per_million(output)),
         created_at: Timestamp::UNIX_EPOCH,
         created_by: "test".into(),
         source: None,
