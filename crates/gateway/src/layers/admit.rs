@@ -5,9 +5,9 @@ use std::task::{Context, Poll};
 
 use futures_util::future::Either;
 use http::Response;
-use tallygate_billing::{PriceVersion, Reservation, estimate};
+use tallygate_billing::{PriceVersion, Reservation, Unpriced, estimate};
 use tallygate_store::{KeyEntry, ModelEntry};
-use tallygate_types::{Pico, Timestamp};
+use tallygate_types::{Dialect, Pico, Timestamp};
 use tower::Service;
 
 use super::{AtOnce, Question, at_once, plane_layer};
@@ -96,7 +96,10 @@ fn admit(plane: &DataPlane, question: Question) -> Result<Admitted, Refusal> {
     let permit = limit(plane, &question.key, admitted_tokens, &question, plane.clock.now())?;
 
     let input_at_most = estimate::input_upper_bound(text_bytes(&question.body));
-    let reserved = price.reservation(input_at_most, output_cap).map_err(|_| unpriced())?;
+    let reserved = price.reservation(input_at_most, output_cap).map_err(|why| match why {
+        Unpriced::Class(_) => unpriced(),
+        Unpriced::Overflow => too_much(&question),
+    })?;
     let reservation = plane.budgets.reserve(&question.key.tenant, reserved, price.currency, accepted_at).map_err(|exceeded| {
         plane.metrics.limited("tenant", "spend");
         Refusal::over_budget(&exceeded)
@@ -123,6 +126,20 @@ fn output_cap(plane: &DataPlane, question: &Question) -> u64 {
     }
     let each = question.peek.max_output_tokens.unwrap_or(plane.config.assumed_output_tokens);
     each.saturating_mul(u64::from(question.peek.candidates.max(1)))
+}
+
+/// More output is asked for than any amount of money can pay.
+fn too_much(question: &Question) -> Refusal {
+    let is_there = |name| memchr::memmem::find(&question.body, name).is_some();
+    let field = match question.endpoint.dialect {
+        Dialect::OpenaiChat if question.peek.max_output_tokens.is_none() => "n",
+        Dialect::OpenaiChat if is_there(b"\"max_completion_tokens\"") => "max_completion_tokens",
+        Dialect::OpenaiChat | Dialect::Anthropic => "max_tokens",
+        Dialect::OpenaiResponses => "max_output_tokens",
+        Dialect::Gemini => "generationConfig.maxOutputTokens",
+    };
+    let message = format!("`{field}` asks for more output than can be paid for. Give a smaller number.");
+    Refusal::bad_request("invalid_request", message).with_param(field.to_owned())
 }
 
 fn limit(

@@ -100,6 +100,20 @@ async fn a_refused_budget_takes_nothing_of_the_rate() {
 }
 
 #[tokio::test]
+async fn output_that_no_money_pays_for_is_the_clients_mistake() {
+    let gateway = Rig::serving(Dialect::OpenaiChat, Upstream::dead().await).start().await;
+    for field in ["max_tokens", "max_completion_tokens", "n"] {
+        let refused = gateway.chat(&format!(r#"{{"model":"smart","{field}":1000000000000000000,"messages":[]}}"#)).await;
+        let error = &refused.json()["error"];
+        assert_eq!((refused.status.as_u16(), error["code"].as_str()), (400, Some("invalid_request")), "{error}");
+        assert_eq!(error["param"], field);
+    }
+    assert!(gateway.metric("tallygate_usage_unpriced_total 0"));
+    let refused = gateway.post("/v1/messages", r#"{"model":"smart","max_tokens":1000000000000000000,"messages":[]}"#).await;
+    assert_eq!((refused.status.as_u16(), refused.json()["error"]["type"].as_str()), (400, Some("invalid_request_error")));
+}
+
+#[tokio::test]
 async fn bodies_share_a_bounded_memory() {
     let upstream = Upstream::start(vec![answer(200, &[], GOOD)]).await;
     let mut rig = Rig::serving(Dialect::OpenaiChat, upstream.address);
