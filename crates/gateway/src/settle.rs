@@ -260,9 +260,13 @@ impl Settlement {
 
     /// Everybody who must know, in the order of how bad it would be if they did not.
     fn write(&self, record: &UsageRecord, held: Held) {
-        if let Err(error) = self.plane.journal.end(record) {
-            self.plane.metrics.journal_failures.inc();
-            tracing::error!(%error, request_id = %self.facts.request_id_text, "the usage journal refused a record");
+        if record.attempt > 0 {
+            if let Err(error) = self.plane.journal.end(record) {
+                self.plane.metrics.journal_failures.inc();
+                tracing::error!(%error, request_id = %self.facts.request_id_text, "the usage journal refused a record");
+            }
+        } else {
+            write_rejection(&self.plane, &self.facts, record);
         }
         let Held { mut permit, reservation, seat, present, .. } = held;
         self.plane.budgets.settle(reservation, record.charge);
@@ -320,15 +324,19 @@ pub fn note_refusal(plane: &DataPlane, facts: &Facts, refusal: &Refusal, status:
         return;
     };
     let record = UsageRecord { status, outcome: refusal.outcome, error_code: Some(refusal.code.to_owned()), ..record };
-    if plane.may_record_rejection(record.finished_at) {
-        if let Err(error) = plane.journal.end(&record) {
-            plane.metrics.journal_failures.inc();
-            tracing::warn!(%error, request_id = %facts.request_id_text, "the usage journal refused a record");
-        }
-    } else {
-        plane.metrics.rejections_unrecorded.inc();
-    }
+    write_rejection(plane, facts, &record);
     announce(plane, facts, &record, None);
+}
+
+/// Records what was never dispatched, and so costs nothing, as long as there is room for it: above all it must not take the
+/// place of what was dispatched when the journal's disk is full.
+fn write_rejection(plane: &DataPlane, facts: &Facts, record: &UsageRecord) {
+    if !plane.may_record_rejection(record.finished_at) {
+        plane.metrics.rejections_unrecorded.inc();
+    } else if let Err(error) = plane.journal.end(record) {
+        plane.metrics.journal_failures.inc();
+        tracing::warn!(%error, request_id = %facts.request_id_text, "the usage journal refused a record");
+    }
 }
 
 /// The record of a request that never reached an upstream, if it is known whose it is.

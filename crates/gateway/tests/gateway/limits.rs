@@ -139,6 +139,20 @@ async fn what_cannot_be_recorded_is_not_served() {
 }
 
 #[tokio::test]
+async fn refusals_after_admission_are_recorded_only_so_often() {
+    let mut rig = Rig::new().with_model("smart", vec![]);
+    rig.config.max_rejection_records_per_minute = 1;
+    rig.clock = Arc::new(ManualClock::new(Timestamp::from_micros(1_700_000_000_000_000)));
+    let gateway = rig.start().await;
+    for _ in 0..3 {
+        assert_eq!(gateway.chat(ASK).await.status, 503);
+    }
+    let records = gateway.records();
+    assert_eq!((records.len(), records[0].attempt, records[0].status), (1, 0, 503));
+    assert!(gateway.metric("tallygate_rejections_unrecorded_total 2"));
+}
+
+#[tokio::test]
 async fn requests_beyond_what_the_gateway_can_hold_are_turned_away() {
     let mut rig = Rig::serving(Dialect::OpenaiChat, Upstream::dead().await);
     rig.config.max_in_flight = 0;
