@@ -35,7 +35,7 @@ async fn each_dialect_says_that_a_key_is_wrong_in_its_own_words() {
     }
     assert_eq!(gateway.ask(Method::POST, "/v1/messages", &[], ASK).await.status, 401);
     let two = [("authorization", "Bearer a"), ("x-api-key", "b")];
-    assert_eq!(gateway.ask(Method::POST, "/v1/messages", &two, ASK).await.status, 400);
+    assert_eq!(gateway.ask(Method::POST, "/v1/messages", &two, ASK).await.status, 401);
     assert_eq!(gateway.records().len(), 0, "strangers are counted, not recorded");
     assert!(gateway.metric(r#"tallygate_auth_failures_total{reason="invalid_api_key"} 4"#));
 }
