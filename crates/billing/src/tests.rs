@@ -6,14 +6,14 @@ use std::time::Duration;
 use serde_json::json;
 use tallygate_store::tenants::{self, TenantSettings};
 use tallygate_store::testing::TestStore;
-use tallygate_store::{Cursor, PageRequest, Store, StoreError, TenantScope, query};
+use tallygate_store::{Cursor, Db, PageRequest, Store, StoreError, TenantScope, query};
 use tallygate_types::{Clock as _, Currency, ModelId, Pico, TenantId, Timestamp, UnitPrice, Usage, UsageClass};
 
 use crate::audit::{self, Actor, AuditEvent, AuditFilter, Verification};
 use crate::prices::{self, NewPrice};
 use crate::record::{Outcome, UsageRecord, UsageSource};
 use crate::usage::{self, Bucket, GroupBy, SumFilter, UsageFilter};
-use crate::{Budgets, ClassPrices, Journal, JournalConfig, PriceBook, PriceVersion, Shipper, bills, testing};
+use crate::{Budgets, ClassPrices, Journal, JournalConfig, PriceBook, PriceVersion, ShipError, Shipper, bills, testing};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -32,6 +32,7 @@ on_both! {
     a_record_shipped_again_with_other_figures_is_an_alarm_and_the_first_stays
     a_new_process_goes_on_where_the_last_one_stopped
     with_the_database_away_nothing_is_lost
+    a_database_that_takes_no_writes_is_waited_for
     what_the_database_refuses_for_good_does_not_hold_up_the_rest
     text_with_nul_is_taken
     rollups_are_the_sum_of_the_records
@@ -162,6 +163,50 @@ async fn with_the_database_away_nothing_is_lost(store: TestStore) {
     let shipper = Shipper::new(Arc::clone(&reopened), journal);
     shipper.flush(DEADLINE).await.unwrap();
     assert_eq!(rollup(&reopened).await, (12, total(&records)));
+}
+
+/// Makes the database read-only, or writable again, for every connection of the store.
+async fn set_read_only(store: &Store, is_read_only: bool) {
+    match store.db() {
+        Db::Lite { write, .. } => {
+            let sql = if is_read_only { "PRAGMA query_only = ON" } else { "PRAGMA query_only = OFF" };
+            sqlx::raw_sql(sql).execute(write).await.unwrap();
+        }
+        Db::Pg(pool) => {
+            let value = if is_read_only { "on" } else { "off" };
+            let alter = format!(
+                "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET default_transaction_read_only = {value}', current_database());
+                 END $$"
+            );
+            // A setting of the database is taken by new connections: the old ones go.
+            let end_others = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+                              WHERE datname = current_database() AND pid <> pg_backend_pid()";
+            let mut connection = pool.acquire().await.unwrap().detach();
+            for sql in ["SET default_transaction_read_only = off", &alter, end_others] {
+                sqlx::raw_sql(sqlx::AssertSqlSafe(sql.to_owned())).execute(&mut connection).await.unwrap();
+            }
+            sqlx::Connection::close(connection).await.unwrap();
+        }
+    }
+}
+
+async fn a_database_that_takes_no_writes_is_waited_for(store: TestStore) {
+    let rig = rig(store);
+    let records: Vec<_> = (0..12).map(testing::record).collect();
+    rig.ship(&records[..5]).await;
+    set_read_only(&rig.store, true).await;
+    for record in &records[5..] {
+        rig.journal.end(record).unwrap();
+    }
+    assert!(matches!(rig.shipper.flush(Duration::from_millis(500)).await, Err(ShipError::Store(_) | ShipError::Deadline { .. })));
+    let metrics = rig.shipper.metrics();
+    assert_eq!((metrics.shipped_total, metrics.rejected_total, metrics.depth), (5, 0, 7));
+    assert!(!rig.folder.path().join("quarantine").exists());
+    set_read_only(&rig.store, false).await;
+    rig.shipper.flush(DEADLINE).await.unwrap();
+    let metrics = rig.shipper.metrics();
+    assert_eq!((metrics.shipped_total, metrics.rejected_total, metrics.depth), (12, 0, 0));
+    assert_eq!(rollup(&rig.store).await, (12, total(&records)));
 }
 
 async fn what_the_database_refuses_for_good_does_not_hold_up_the_rest(store: TestStore) {

@@ -45,6 +45,20 @@ impl StoreError {
         matches!(self, Self::Unavailable(_))
     }
 
+    /// Whether the values written are at fault, so that the same row fails for ever while others go through. Everything else
+    /// (a read-only database, a lost permission or table, a broken connection) is the database's own state, and passes.
+    pub fn is_about_the_row(&self) -> bool {
+        match self {
+            Self::Invalid { .. } => true,
+            Self::Database(cause) => match cause.downcast_ref::<sqlx::Error>() {
+                Some(sqlx::Error::Encode(_)) => true,
+                Some(sqlx::Error::Database(database)) => database.code().is_some_and(|code| blames_values(&code)),
+                _ => false,
+            },
+            _ => false,
+        }
+    }
+
     pub(crate) fn not_found(kind: &'static str, id: impl ToString) -> Self {
         Self::NotFound { kind, id: id.to_string() }
     }
@@ -90,16 +104,29 @@ impl From<sqlx::Error> for StoreError {
     }
 }
 
+/// Characters of every SQLSTATE; SQLite's codes are shorter numbers.
+const SQLSTATE_CHARS: usize = 5;
+
 /// Whether an error code of either engine is about its state of the moment, not about the statement.
 fn is_passing(code: &str) -> bool {
-    /// Characters of every SQLSTATE; SQLite's codes are shorter numbers.
-    const SQLSTATE_CHARS: usize = 5;
     if code.len() == SQLSTATE_CHARS {
         // Connection; resources; intervention (shutdown, starting up, cancelled by a timeout); serialization, deadlock.
         return ["08", "53", "57"].iter().any(|class| code.starts_with(class)) || code == "40001" || code == "40P01";
     }
     // SQLite: BUSY, LOCKED, IOERR, FULL, CANTOPEN; the low byte of an extended code.
     code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 5 | 6 | 10 | 13 | 14))
+}
+
+/// Whether an error code of either engine is about the values of a row. Not a unique conflict: that is about another row.
+fn blames_values(code: &str) -> bool {
+    /// CONSTRAINT_PRIMARYKEY, CONSTRAINT_UNIQUE, CONSTRAINT_ROWID.
+    const SQLITE_UNIQUE: [u32; 3] = [1555, 2067, 2579];
+    if code.len() == SQLSTATE_CHARS {
+        // Data exception; integrity constraint violation.
+        return (code.starts_with("22") || code.starts_with("23")) && code != "23505";
+    }
+    // SQLite: TOOBIG, CONSTRAINT, MISMATCH.
+    code.parse::<u32>().is_ok_and(|code| matches!(code & 0xff, 18..=20) && !SQLITE_UNIQUE.contains(&code))
 }
 
 #[cfg(test)]
@@ -113,6 +140,24 @@ mod tests {
         }
         for code in ["23505", "42P01", "22021", "19", "2067", "1", ""] {
             assert!(!is_passing(code), "{code}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_about_the_values_is_the_rows_fault() {
+        for code in ["22003", "22P02", "23502", "23514", "18", "19", "275", "1299", "3091", "20"] {
+            assert!(blames_values(code), "{code}");
+        }
+        for code in ["25006", "28P01", "28000", "42501", "42P01", "55P03", "58030", "XX000", "23505", "40001", "57014"] {
+            assert!(!blames_values(code), "{code}");
+        }
+        for code in ["1", "5", "7", "8", "264", "10", "11", "13", "26", "1555", "2067", ""] {
+            assert!(!blames_values(code), "{code}");
+        }
+        assert!(StoreError::invalid("charge", "too much").is_about_the_row());
+        assert!(StoreError::from(sqlx::Error::Encode("out of range".into())).is_about_the_row());
+        for error in [sqlx::Error::Protocol("?".into()), sqlx::Error::Tls("?".into()), sqlx::Error::PoolTimedOut] {
+            assert!(!StoreError::from(error).is_about_the_row());
         }
     }
 

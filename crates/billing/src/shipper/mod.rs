@@ -2,7 +2,8 @@
 //!
 //! A batch is one transaction: the rows, skipping those already there; the rollups of the rows that were new; how far this
 //! journal has come. Whatever is cut short is done again and changes nothing. While the database is away the journal
-//! grows and the task tries again with growing pauses.
+//! grows and the task tries again with growing pauses. Only a record whose own values are refused is set aside; whatever else
+//! fails is the database's fault, and waiting for its repair loses nothing.
 
 mod rows;
 
@@ -166,7 +167,7 @@ impl Shipper {
         self.counters.oldest.store(oldest, Ordering::Relaxed);
         if count > 0 {
             match self.write(&batch.records, batch.next).await {
-                Err(ShipError::Store(error)) if !error.is_transient() => self.write_singly(&batch, from, &error).await?,
+                Err(ShipError::Store(error)) if error.is_about_the_row() => self.write_singly(&batch, from, &error).await?,
                 written => self.count(written?),
             }
         }
@@ -220,14 +221,14 @@ impl Shipper {
         Ok(written)
     }
 
-    /// A batch the database refuses: one record must not hold up all others. It is set aside, whole, and said. The watermark
+    /// A batch with a record the database refuses for what is in it: one record must not hold up all others. It is set aside, whole, and said. The watermark
     /// stays before the batch until all of it is through.
     async fn write_singly(&self, batch: &Batch, from: Position, error: &StoreError) -> Result<(), ShipError> {
         tracing::error!(%error, "the database refuses a batch of usage records; shipping them one by one");
         for record in &batch.records {
             match self.write(std::slice::from_ref(record), from).await {
                 Ok(written) => self.count(written),
-                Err(ShipError::Store(error)) if !error.is_transient() => {
+                Err(ShipError::Store(error)) if error.is_about_the_row() => {
                     let copy = self.journal.set_aside(record)?;
                     tracing::error!(%error, request_id = %record.request_id, copy = %copy.display(), "a usage record is refused by the database and was set aside; it is not billed");
                     self.counters.rejected.fetch_add(1, Ordering::Relaxed);
