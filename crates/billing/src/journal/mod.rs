@@ -203,7 +203,8 @@ impl Journal {
     }
 
     /// Records a finished call, dispatched or refused. An error means that it is not recorded anywhere: with the disk full
-    /// the record is first kept in memory, see the [module](self).
+    /// the record of a call begun is first kept in memory, see the [module](self); one that never began is refused as a
+    /// [`begin`](Self::begin) would be.
     pub fn end(&self, record: &UsageRecord) -> Result<(), JournalError> {
         let frame = match frame::encode(Kind::End, record) {
             Err(JournalError::TooLarge { .. }) => frame::encode(Kind::End, &without_bulk(record))?,

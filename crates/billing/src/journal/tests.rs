@@ -244,6 +244,7 @@ fn an_end_that_finds_no_room_waits_in_memory_and_calls_are_refused_meanwhile() {
     let dir = tempfile::tempdir().unwrap();
     let (journal, _) = Journal::open(dir.path(), config()).unwrap();
     let record = testing::record(0);
+    journal.begin(&testing::begin_of(&record)).unwrap();
     let mut writer = journal.shared.writer();
     // A read-only handle refuses every write, and the next segment's name is taken.
     writer.replace_file(File::open(segment::path(dir.path(), 1)).unwrap());
@@ -251,6 +252,11 @@ fn an_end_that_finds_no_room_waits_in_memory_and_calls_are_refused_meanwhile() {
     writer.append_or_park(record.request_id, frame::encode(Kind::End, &record).unwrap()).unwrap();
     assert_eq!(writer.parked(), 1);
     assert!(matches!(writer.accepts_calls(), Err(JournalError::DiskFull)));
+    // A refused request never began: it takes none of the room kept for what must be billed.
+    let refused = testing::record(1);
+    let answer = writer.append_or_park(refused.request_id, frame::encode(Kind::End, &refused).unwrap());
+    assert!(matches!(answer, Err(JournalError::DiskFull)));
+    assert_eq!(writer.parked(), 1);
     assert_eq!(writer.write_parked(), 0);
     fs::remove_file(segment::path(dir.path(), 2)).unwrap();
     assert_eq!(writer.write_parked(), 1);
@@ -266,8 +272,20 @@ fn the_journal_is_bounded_in_all() {
     let begin = testing::begin(1, 1, Pico::ZERO);
     journal.begin(&begin).unwrap();
     assert!(matches!(journal.begin(&begin), Err(JournalError::Full { limit: 1, .. })));
-    // What is under way may end.
-    journal.end(&testing::record(2)).unwrap();
+    // What never began adds nothing; what is under way may end.
+    let bytes = journal.bytes();
+    assert!(matches!(journal.end(&testing::record(2)), Err(JournalError::Full { limit: 1, .. })));
+    assert_eq!((journal.bytes(), journal.pending()), (bytes, 0));
+    journal.end(&testing::record(1)).unwrap();
+    assert_eq!(all(&journal), [testing::record(1)]);
+}
+
+#[test]
+fn a_healthy_journal_takes_an_end_without_a_begin() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(dir.path(), config()).unwrap();
+    journal.end(&testing::record(0)).unwrap();
+    assert_eq!((all(&journal), journal.pending()), (vec![testing::record(0)], 1));
 }
 
 #[test]

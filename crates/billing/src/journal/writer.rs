@@ -196,10 +196,16 @@ impl Writer {
         }
     }
 
+    /// Writes an END. That of a call begun finds a place in memory if there is none on disk; one without a BEGIN (a refusal,
+    /// which bills nothing) is taken only while calls are, so that it takes no room from what must be billed.
     pub(super) fn append_or_park(&mut self, request_id: RequestId, frame: Vec<u8>) -> Result<(), JournalError> {
+        let is_open = self.open.contains_key(&request_id);
+        if !is_open {
+            self.accepts_calls()?;
+        }
         match self.append(&frame) {
             Ok(at) => self.ended(request_id, at),
-            Err(error) if self.parked.len() >= MAX_PARKED_RECORDS => return Err(error),
+            Err(error) if !is_open || self.parked.len() >= MAX_PARKED_RECORDS => return Err(error),
             Err(error) => {
                 if self.parked.is_empty() {
                     tracing::error!(%error, "the usage journal cannot be written; calls are refused until it can");
