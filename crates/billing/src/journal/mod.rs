@@ -41,6 +41,8 @@ use crate::record::{BeginRecord, UsageRecord};
 pub const MAX_SYNC_INTERVAL: Duration = Duration::from_millis(50);
 /// The interval used unless told otherwise, so that the sync itself still ends within the promise on a slow disk.
 pub const DEFAULT_SYNC_INTERVAL: Duration = Duration::from_millis(25);
+/// While the disk refuses to sync, the pause between attempts doubles from [`MAX_SYNC_INTERVAL`] to this.
+pub const MAX_SYNC_BACKOFF: Duration = Duration::from_secs(5);
 /// A segment is closed and the next begun at this size.
 pub const DEFAULT_SEGMENT_BYTES: u64 = 16 << 20;
 /// The journal takes no new calls beyond this size: days of records with the database away.
@@ -274,6 +276,7 @@ impl Shared {
 
     fn sync_loop(&self) {
         let interval = self.config.sync_interval.min(MAX_SYNC_INTERVAL);
+        let mut pause = interval;
         loop {
             let mut writer = self.writer();
             while !writer.is_dirty() && !writer.is_stopped() {
@@ -282,7 +285,7 @@ impl Shared {
             // Whoever writes in this time shares the sync.
             (writer, _) = self
                 .dirty
-                .wait_timeout_while(writer, interval, |writer| !writer.is_stopped())
+                .wait_timeout_while(writer, pause, |writer| !writer.is_stopped())
                 .unwrap_or_else(PoisonError::into_inner);
             let stopped = writer.is_stopped();
             if writer.write_parked() > 0 {
@@ -292,8 +295,12 @@ impl Shared {
             drop(writer);
             let done = work.run();
             match &done {
-                Ok(()) => self.syncs.fetch_add(1, Ordering::Relaxed),
+                Ok(()) => {
+                    pause = interval;
+                    self.syncs.fetch_add(1, Ordering::Relaxed)
+                }
                 Err(error) => {
+                    pause = longer(pause);
                     tracing::error!(%error, "the usage journal could not be synced; calls are refused until a sync succeeds");
                     self.sync_failures.fetch_add(1, Ordering::Relaxed)
                 }
@@ -315,6 +322,11 @@ impl Drop for Journal {
             tracing::error!("the sync thread of the usage journal panicked");
         }
     }
+}
+
+/// The pause after another failed sync.
+fn longer(pause: Duration) -> Duration {
+    (pause * 2).clamp(MAX_SYNC_INTERVAL, MAX_SYNC_BACKOFF)
 }
 
 /// The record without what may grow beyond a frame; what is billed stays.

@@ -2,6 +2,7 @@ use std::fs::{self, OpenOptions};
 
 use tallygate_types::{Pico, Usage, UsageClass};
 
+use super::writer::Unsynced;
 use super::*;
 use crate::record::{Outcome, UsageSource};
 use crate::testing;
@@ -263,6 +264,51 @@ fn an_end_that_finds_no_room_waits_in_memory_and_calls_are_refused_meanwhile() {
     assert!(writer.accepts_calls().is_ok());
     drop(writer);
     assert_eq!(all(&journal), [record]);
+}
+
+#[test]
+fn while_nothing_can_be_synced_one_fresh_segment_is_enough() {
+    let dir = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(dir.path(), config()).unwrap();
+    let record = testing::record(0);
+    journal.begin(&testing::begin_of(&record)).unwrap();
+    // Under the lock, so that the sync thread says nothing in between.
+    let mut writer = journal.shared.writer();
+    for _ in 0..10 {
+        writer.synced(false);
+        assert!(matches!(writer.accepts_calls(), Err(JournalError::SyncFailed)));
+    }
+    assert_eq!(segments(dir.path()), [1, 2]);
+    writer.append_or_park(record.request_id, frame::encode(Kind::End, &record).unwrap()).unwrap();
+    for _ in 0..10 {
+        writer.synced(false);
+    }
+    assert_eq!(segments(dir.path()), [1, 2, 3]);
+    writer.sync_now().unwrap();
+    assert!(writer.accepts_calls().is_ok());
+    drop(writer);
+    assert_eq!(all(&journal), [record]);
+}
+
+#[test]
+fn one_file_that_cannot_be_synced_is_said_wherever_it_stands() {
+    let Ok(bad) = OpenOptions::new().write(true).open("/dev/full") else {
+        println!("skipped: this machine has no /dev/full");
+        return;
+    };
+    let (bad, good) = (Arc::new(bad), Arc::new(tempfile::tempfile().unwrap()));
+    for files in [[&bad, &good], [&good, &bad]] {
+        assert!(Unsynced { files: files.map(Arc::clone).to_vec(), dir: None }.run().is_err());
+    }
+    Unsynced { files: vec![good], dir: None }.run().unwrap();
+}
+
+#[test]
+fn the_pause_after_a_failed_sync_doubles_to_its_bound() {
+    let pauses: Vec<_> = std::iter::successors(Some(DEFAULT_SYNC_INTERVAL), |&pause| Some(longer(pause))).take(10).collect();
+    let millis: Vec<_> = pauses.iter().map(Duration::as_millis).collect();
+    assert_eq!(millis, [25, 50, 100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000]);
+    assert_eq!(longer(Duration::ZERO), MAX_SYNC_INTERVAL);
 }
 
 #[test]

@@ -59,16 +59,15 @@ struct Held {
 
 /// Files to sync outside the lock.
 pub(super) struct Unsynced {
-    files: Vec<Arc<File>>,
-    dir: Option<PathBuf>,
+    pub(super) files: Vec<Arc<File>>,
+    pub(super) dir: Option<PathBuf>,
 }
 
 impl Unsynced {
+    /// Syncs every one of them, whatever becomes of the others: nobody asks for them a second time. The first error.
     pub(super) fn run(self) -> std::io::Result<()> {
-        if let Some(dir) = &self.dir {
-            segment::sync_dir(dir)?;
-        }
-        self.files.iter().try_for_each(|file| file.sync_data())
+        let names = self.dir.as_deref().map_or(Ok(()), segment::sync_dir);
+        self.files.iter().map(|file| file.sync_data()).fold(names, std::io::Result::and)
     }
 }
 
@@ -301,12 +300,12 @@ impl Writer {
     }
 
     /// After a failed sync the kernel may have dropped the pages and will not say so again: nothing more goes into that
-    /// file, and calls are refused until a sync of a fresh one succeeds.
+    /// file, and calls are refused until a sync of a fresh one succeeds. A file with nothing in it is fresh.
     pub(super) fn synced(&mut self, is_done: bool) {
         self.sync_failed = !is_done;
-        if !is_done {
+        self.names_changed |= !is_done;
+        if !is_done && self.length > 0 {
             self.spoiled = true;
-            self.names_changed = true;
             if let Err(error) = self.rotate() {
                 tracing::error!(%error, "no new segment of the usage journal could be begun");
             }
