@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use tallygate_store::tenants::{self, TenantSettings};
 use tallygate_store::testing::TestStore;
-use tallygate_store::{Cursor, Db, PageRequest, Store, StoreError, TenantScope, query};
+use tallygate_store::{Cursor, Db, Engine, PageRequest, Store, StoreError, TenantScope, query};
 use tallygate_types::{Clock as _, Currency, ModelId, Pico, TenantId, Timestamp, UnitPrice, Usage, UsageClass};
 
 use crate::audit::{self, Actor, AuditEvent, AuditFilter, Verification};
@@ -33,6 +33,7 @@ on_both! {
     a_new_process_goes_on_where_the_last_one_stopped
     with_the_database_away_nothing_is_lost
     a_database_that_takes_no_writes_is_waited_for
+    a_database_that_does_not_answer_is_asked_again
     what_the_database_refuses_for_good_does_not_hold_up_the_rest
     text_with_nul_is_taken
     rollups_are_the_sum_of_the_records
@@ -206,6 +207,30 @@ async fn a_database_that_takes_no_writes_is_waited_for(store: TestStore) {
     rig.shipper.flush(DEADLINE).await.unwrap();
     let metrics = rig.shipper.metrics();
     assert_eq!((metrics.shipped_total, metrics.rejected_total, metrics.depth), (12, 0, 0));
+    assert_eq!(rollup(&rig.store).await, (12, total(&records)));
+}
+
+async fn a_database_that_does_not_answer_is_asked_again(store: TestStore) {
+    let rig = rig(store);
+    let shipper = Shipper::with_answer_deadline(rig.store.shared(), Arc::clone(&rig.journal), Duration::from_millis(100));
+    let records: Vec<_> = (0..12).map(testing::record).collect();
+    for record in &records {
+        rig.journal.end(record).unwrap();
+    }
+    // Another transaction is in the way: on SQLite any is, on PostgreSQL one with a lock.
+    let mut in_the_way = rig.store.begin().await.unwrap();
+    if in_the_way.engine() == Engine::Postgres {
+        query!(&mut in_the_way, |conn| sqlx::raw_sql("LOCK TABLE usage_records").execute(conn).await.map(|_| ()))
+            .unwrap()
+            .unwrap();
+    }
+    assert!(shipper.flush(Duration::from_secs(1)).await.is_err());
+    // Given up and tried again, not held until the end.
+    let metrics = shipper.metrics();
+    assert!(metrics.failures_total > 0, "{metrics:?}");
+    assert_eq!((metrics.shipped_total, metrics.rejected_total, metrics.depth), (0, 0, 12));
+    drop(in_the_way);
+    rig.shipper.flush(DEADLINE).await.unwrap();
     assert_eq!(rollup(&rig.store).await, (12, total(&records)));
 }
 

@@ -8,7 +8,7 @@
 mod rows;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tallygate_store::{DbTime, Store, StoreError, query};
@@ -28,6 +28,8 @@ pub const LINGER: Duration = Duration::from_millis(100);
 /// The first pause after a failure; it doubles up to [`MAX_BACKOFF`].
 pub const MIN_BACKOFF: Duration = Duration::from_millis(100);
 pub const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// A transaction the database has not answered by now is given up and done again: a network that swallows packets says nothing.
+pub const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 /// Nobody may have woken the task for a record written while it was busy: it looks again after this.
 const IDLE_POLL: Duration = Duration::from_secs(5);
 /// The value of "oldest unshipped" when there is none.
@@ -69,6 +71,9 @@ pub struct Shipper {
     journal: Arc<Journal>,
     /// How far this process has shipped; `None` until the database has said how far an earlier one came.
     position: Mutex<Option<Position>>,
+    /// Records of the next batch: half as many after a failure, so that a slow database gets a batch it can take in time.
+    limit: AtomicUsize,
+    answer_deadline: Duration,
     counters: Counters,
 }
 
@@ -85,8 +90,13 @@ struct Counters {
 
 impl Shipper {
     pub fn new(store: Arc<Store>, journal: Arc<Journal>) -> Arc<Self> {
+        Self::with_answer_deadline(store, journal, ANSWER_DEADLINE)
+    }
+
+    pub(crate) fn with_answer_deadline(store: Arc<Store>, journal: Arc<Journal>, answer_deadline: Duration) -> Arc<Self> {
         let counters = Counters { oldest: AtomicI64::new(NONE), ..Counters::default() };
-        Arc::new(Self { store, journal, position: Mutex::new(None), counters })
+        let limit = AtomicUsize::new(MAX_BATCH_RECORDS);
+        Arc::new(Self { store, journal, position: Mutex::new(None), limit, answer_deadline, counters })
     }
 
     /// Ships until it is dropped. To stop it, abort its task, then [`flush`](Self::flush): whatever it was doing is done
@@ -148,20 +158,23 @@ impl Shipper {
 
     /// Ships one batch; how many records it held.
     async fn ship_once(&self) -> Result<usize, ShipError> {
-        let shipped = self.try_ship().await;
+        let limit = self.limit.load(Ordering::Relaxed);
+        let shipped = self.try_ship(limit).await;
+        let next = if shipped.is_ok() { limit * 2 } else { limit / 2 };
+        self.limit.store(next.clamp(1, MAX_BATCH_RECORDS), Ordering::Relaxed);
         if shipped.is_err() {
             self.counters.failures.fetch_add(1, Ordering::Relaxed);
         }
         shipped
     }
 
-    async fn try_ship(&self) -> Result<usize, ShipError> {
+    async fn try_ship(&self, limit: usize) -> Result<usize, ShipError> {
         let mut position = self.position.lock().await;
         let from = match *position {
             Some(position) => position,
-            None => *position.insert(resume(&self.store, &self.journal).await?),
+            None => *position.insert(self.resume().await?),
         };
-        let batch = read(&self.journal, from, MAX_BATCH_RECORDS, None).await?;
+        let batch = read(&self.journal, from, limit, None).await?;
         let count = batch.records.len();
         let oldest = batch.records.first().map_or(NONE, |record| record.finished_at.micros());
         self.counters.oldest.store(oldest, Ordering::Relaxed);
@@ -180,6 +193,16 @@ impl Shipper {
     }
 
     async fn write(&self, records: &[UsageRecord], reached: Position) -> Result<Written, ShipError> {
+        self.answered(self.transact(records, reached)).await
+    }
+
+    async fn answered<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, ShipError> {
+        let deadline = self.answer_deadline;
+        let silent = |_| StoreError::Unavailable(format!("it did not answer within {} s", deadline.as_secs_f64()));
+        Ok(tokio::time::timeout(deadline, work).await.map_err(silent)??)
+    }
+
+    async fn transact(&self, records: &[UsageRecord], reached: Position) -> Result<Written, StoreError> {
         let batch = Uuid::now_v7();
         let mut tx = self.store.begin().await?;
         let written = rows::write(&mut tx, batch, records).await?;
@@ -200,8 +223,7 @@ impl Shipper {
             .execute(conn)
             .await
             .map(|_| ())
-        })?
-        .map_err(StoreError::from)?;
+        })??;
         query!(&mut tx, |conn| {
             sqlx::query(
                 "INSERT INTO shipper_watermarks (node, segment, position, updated_at) VALUES ($1, $2, $3, $4)
@@ -215,8 +237,7 @@ impl Shipper {
             .execute(conn)
             .await
             .map(|_| ())
-        })?
-        .map_err(StoreError::from)?;
+        })??;
         tx.commit().await?;
         Ok(written)
     }
@@ -239,6 +260,20 @@ impl Shipper {
         Ok(())
     }
 
+    /// Counts what an earlier process shipped as shipped, and says where to go on.
+    async fn resume(&self) -> Result<Position, ShipError> {
+        let reached = self.answered(watermark(&self.store, &self.journal)).await?;
+        let mut from = Position::default();
+        loop {
+            let batch = read(&self.journal, from, MAX_BATCH_RECORDS, Some(reached)).await?;
+            self.journal.shipped(batch.next, batch.records.len() as u64)?;
+            if batch.next == from {
+                return Ok(from);
+            }
+            from = batch.next;
+        }
+    }
+
     fn count(&self, written: Written) {
         let add = |counter: &AtomicU64, n| counter.fetch_add(n, Ordering::Relaxed);
         add(&self.counters.shipped, written.inserted);
@@ -256,20 +291,6 @@ pub(crate) async fn watermark(store: &Store, journal: &Journal) -> Result<Positi
     })??;
     let place = |n: i64| u64::try_from(n).unwrap_or(0);
     Ok(found.map_or_else(Position::default, |(segment, offset)| Position { segment: place(segment), offset: place(offset) }))
-}
-
-/// Counts what an earlier process shipped as shipped, and says where to go on.
-async fn resume(store: &Store, journal: &Arc<Journal>) -> Result<Position, ShipError> {
-    let reached = watermark(store, journal).await?;
-    let mut from = Position::default();
-    loop {
-        let batch = read(journal, from, MAX_BATCH_RECORDS, Some(reached)).await?;
-        journal.shipped(batch.next, batch.records.len() as u64)?;
-        if batch.next == from {
-            return Ok(from);
-        }
-        from = batch.next;
-    }
 }
 
 /// Reads from the journal without blocking the runtime.
