@@ -1,0 +1,10 @@
+//! The numbered cases of the protocol references, one test each: `case_a<NN>_…` for the cases between OpenAI Chat
+//! Completions and Anthropic Messages, `case_b<NN>_…` for those with Gemini and OpenAI Responses.
+//!
+//! A file per group of cases; the helpers are in `support`. Cases that need the gateway or a running server stand there.
+
+#[path = "../common/mod.rs"]
+mod common;
+mod support;
+
+mod listed;
