@@ -11,6 +11,7 @@ use crate::ir::Object;
 use crate::loss::LossReport;
 use crate::names::Restore;
 use crate::peek::{Peek, splice};
+use crate::profile::Profiles;
 
 /// Everything the translation of one attempt depends on.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +30,8 @@ pub struct Call<'a> {
     pub created_at: Timestamp,
     /// The client's query without the `?` (Gemini: `alt=sse` decides the shape of the stream); empty if there was none.
     pub client_query: &'a str,
+    /// What the upstream's model takes.
+    pub profiles: &'a Profiles,
 }
 
 /// What goes to the upstream. Credentials are the caller's to add.
@@ -126,7 +129,7 @@ fn translate(call: &Call<'_>, context: &mut ResponseContext, body: &Bytes) -> Re
     call.upstream_model.clone_into(&mut request.model);
     request.stream = call.stream;
     let restore = Restore::prepare(&mut request, upstream.names, &mut loss);
-    let body = (upstream.encode_request)(&request, &mut loss)?;
+    let body = (upstream.encode_request)(&request, call.profiles, &mut loss)?;
     if call.strict
         && let Some(item) = loss.items.first()
     {

@@ -9,6 +9,7 @@ use crate::failure::{BadRequest, EncodedError, ErrorReply, InvalidAnswer, Stream
 use crate::ir;
 use crate::loss::LossReport;
 use crate::peek::PeekFields;
+use crate::profile::Profiles;
 use crate::sse::Event;
 use crate::tap::Tap;
 
@@ -26,7 +27,7 @@ pub(crate) struct Codec {
     pub names: NameRules,
     /// A request body (of the client's dialect); `model` and `stream` may be overwritten by the caller after.
     pub decode_request: fn(&[u8], &mut LossReport) -> Result<ir::Request, BadRequest>,
-    pub encode_request: fn(&ir::Request, &mut LossReport) -> Result<Vec<u8>, BadRequest>,
+    pub encode_request: fn(&ir::Request, &Profiles, &mut LossReport) -> Result<Vec<u8>, BadRequest>,
     pub decode_response: fn(&[u8]) -> Result<ir::Response, InvalidAnswer>,
     pub encode_response: fn(&ir::Response, &ResponseContext) -> Vec<u8>,
     pub decoder: fn() -> Box<dyn Decode>,

@@ -11,7 +11,7 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use tallygate_adapter::{Call, join_url, peek, prepare};
+//! use tallygate_adapter::{Call, Profiles, join_url, peek, prepare};
 //! use tallygate_types::{Dialect, Timestamp};
 //!
 //! let body = Bytes::from_static(br#"{"model":"smart","messages":[{"role":"user","content":"Hi"}],"user":"u1"}"#);
@@ -29,6 +29,7 @@
 //!     response_id: "0192",
 //!     created_at: Timestamp::UNIX_EPOCH,
 //!     client_query: "",
+//!     profiles: Profiles::builtin(),
 //! };
 //! let outgoing = prepare(&call, &body, &[])?;
 //! assert_eq!(join_url("https://api.example.com/v1", call.upstream, &outgoing.path), "https://api.example.com/v1/chat/completions");
@@ -77,6 +78,7 @@ pub use failure::{
 };
 pub use loss::{Loss, LossReport, Verdict};
 pub use peek::{Peek, peek};
+pub use profile::{MAX_PROFILES_BYTES, ProfileError, Profiles};
 pub use response_stream::{MAX_TRANSLATED_BYTES, Progress, ResponseStream};
 pub use url::join_url;
 

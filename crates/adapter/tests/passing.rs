@@ -5,7 +5,7 @@ mod common;
 use bytes::Bytes;
 use common::text;
 use tallygate_adapter::{
-    Call, ErrorKind, ErrorReply, FailureClass, Outgoing, Progress, ResponseStream, StreamFailure, peek, prepare,
+    Call, ErrorKind, ErrorReply, FailureClass, Outgoing, Profiles, Progress, ResponseStream, StreamFailure, peek, prepare,
     prepare_embeddings,
 };
 use tallygate_types::{Dialect, Timestamp, Usage, UsageClass};
@@ -24,6 +24,7 @@ fn pass(dialect: Dialect, body: &'static str, stream: bool, query: &str, headers
         response_id: "0192",
         created_at: Timestamp::UNIX_EPOCH,
         client_query: query,
+        profiles: Profiles::builtin(),
     };
     prepare(&call, &body, headers).unwrap()
 }
@@ -51,6 +52,7 @@ fn an_equal_model_leaves_the_very_same_bytes() {
         response_id: "0192",
         created_at: Timestamp::UNIX_EPOCH,
         client_query: "",
+        profiles: Profiles::builtin(),
     };
     assert_eq!(prepare(&call, &body, &[]).unwrap().body.as_ptr(), body.as_ptr());
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tallygate_adapter::{Answer, Call, FailureClass, Meter, Peek, Session, StreamFailure, decode_error, peek, prepare};
+use tallygate_adapter::{Answer, Call, FailureClass, Meter, Peek, Profiles, Session, StreamFailure, decode_error, peek, prepare};
 use tallygate_types::{Dialect, Timestamp, Usage, UsageClass};
 
 /// Folders of recordings and the dialect they are in.
@@ -133,6 +133,7 @@ fn call(client: Dialect, upstream: Dialect, stream: bool, peek: &Peek) -> Call<'
         response_id: "req",
         created_at: Timestamp::UNIX_EPOCH,
         client_query: "alt=sse",
+        profiles: Profiles::builtin(),
     }
 }
 

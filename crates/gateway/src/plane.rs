@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 use std::sync::{Arc, PoisonError, RwLock};
 
 use arc_swap::ArcSwap;
+use tallygate_adapter::Profiles;
 use tallygate_billing::{Budgets, Journal, PriceBook};
 use tallygate_store::{KeyDigester, Snapshot};
 use tallygate_types::{Clock, ModelId, Timestamp};
@@ -22,6 +23,8 @@ pub struct Parts {
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     /// False while the snapshot may be out of date: then an unknown key is answered 503 and not 401.
     pub store_fresh: Arc<AtomicBool>,
+    /// What models take, for translation.
+    pub profiles: Arc<ArcSwap<Profiles>>,
     pub prices: Arc<PriceBook>,
     pub budgets: Arc<Budgets>,
     pub journal: Arc<Journal>,
@@ -38,6 +41,7 @@ pub struct DataPlane {
     pub stop: CancellationToken,
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) store_fresh: Arc<AtomicBool>,
+    pub(crate) profiles: Arc<ArcSwap<Profiles>>,
     pub(crate) prices: Arc<PriceBook>,
     pub(crate) budgets: Arc<Budgets>,
     pub(crate) journal: Arc<Journal>,
@@ -89,6 +93,7 @@ impl DataPlane {
             stop: CancellationToken::new(),
             snapshot: parts.snapshot,
             store_fresh: parts.store_fresh,
+            profiles: parts.profiles,
             prices: parts.prices,
             budgets: parts.budgets,
             journal: parts.journal,

@@ -7,7 +7,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use arc_swap::ArcSwap;
 use secrecy::{ExposeSecret as _, SecretString};
+use tallygate_adapter::Profiles;
 use tallygate_admin::{AdminConfig, AdminState};
 use tallygate_billing::{Budgets, Journal, JournalConfig, Shipper};
 use tallygate_gateway::{DataPlane, Drained, GatewayConfig, Metrics, Parts};
@@ -124,6 +126,7 @@ impl Opened {
             config: gateway_config(config),
             snapshot: Arc::clone(&refresher.snapshot),
             store_fresh: Arc::clone(&refresher.store_is_fresh),
+            profiles: Arc::new(ArcSwap::new(Arc::clone(Profiles::builtin()))),
             prices: Arc::clone(&refresher.prices),
             budgets: Arc::clone(&budgets),
             journal: Arc::clone(&self.journal),

@@ -17,7 +17,7 @@ use crate::ir::{
 };
 use crate::loss::LossReport;
 use crate::names::FREE_TEXT_FIELD;
-use crate::profile::{self, AnthropicModel};
+use crate::profile::{AnthropicModel, Profiles};
 use crate::schema;
 
 /// Sent where the client gave no cap, in tokens: the API requires one. Never above what the model can.
@@ -37,8 +37,8 @@ pub(crate) fn headers() -> Vec<(&'static str, String)> {
     vec![("anthropic-version", API_VERSION.into())]
 }
 
-pub(crate) fn request(request: &Request, loss: &mut LossReport) -> Result<Vec<u8>, BadRequest> {
-    let model = profile::anthropic(&request.model);
+pub(crate) fn request(request: &Request, profiles: &Profiles, loss: &mut LossReport) -> Result<Vec<u8>, BadRequest> {
+    let model = profiles.anthropic(&request.model);
     if request.candidates.is_some_and(|n| n > 1) {
         return Err(BadRequest::unsupported_value("n", "The upstream of this model gives one answer a request. Send n = 1."));
     }

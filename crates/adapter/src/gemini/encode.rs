@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 use tallygate_types::Dialect;
 
-use super::families::{self, Family, Thinking};
 use super::history;
 use super::schema::{self, Converted};
 use super::stream::Encoder;
@@ -18,6 +17,7 @@ use crate::ir::{
 };
 use crate::loss::LossReport;
 use crate::names::FREE_TEXT_FIELD;
+use crate::profile::{GeminiModel, GeminiThinking, Profiles};
 use crate::replay;
 
 const DIALECT: Dialect = Dialect::Gemini;
@@ -46,8 +46,8 @@ pub(crate) fn response(response: &Response, context: &ResponseContext) -> Vec<u8
     encoder.into_body()
 }
 
-pub(crate) fn request(request: &Request, loss: &mut LossReport) -> Result<Vec<u8>, BadRequest> {
-    let family = families::of(&request.model);
+pub(crate) fn request(request: &Request, profiles: &Profiles, loss: &mut LossReport) -> Result<Vec<u8>, BadRequest> {
+    let family = profiles.gemini(&request.model);
     let (system_instruction, contents) = history::contents(request, &family, loss)?;
     let tools = tools(request, &family, loss)?;
     let has_functions = tools.iter().any(|tool| !tool.function_declarations.is_empty());
@@ -93,7 +93,7 @@ fn report_unsayable(request: &Request, loss: &mut LossReport) {
     }
 }
 
-fn tools(request: &Request, family: &Family, loss: &mut LossReport) -> Result<Vec<WireTool>, BadRequest> {
+fn tools(request: &Request, family: &GeminiModel, loss: &mut LossReport) -> Result<Vec<WireTool>, BadRequest> {
     let mut declarations = Vec::new();
     let mut tools = Vec::new();
     for (i, tool) in request.tools.iter().enumerate() {
@@ -168,7 +168,7 @@ fn free_text_function(name: &str, description: Option<&str>, format: Option<&Val
     }
 }
 
-fn converted(schema: &Value, family: &Family, field: &str, loss: &mut LossReport) -> Converted {
+fn converted(schema: &Value, family: &GeminiModel, field: &str, loss: &mut LossReport) -> Converted {
     let conversion = schema::convert(schema, family.json_schema);
     for keyword in conversion.left_out {
         loss.approximated(format!("{field}.{keyword}"), "a schema keyword Gemini does not know");
@@ -176,7 +176,7 @@ fn converted(schema: &Value, family: &Family, field: &str, loss: &mut LossReport
     conversion.schema
 }
 
-fn tool_config(request: &Request, family: &Family, has_functions: bool) -> Option<ToolConfig> {
+fn tool_config(request: &Request, family: &GeminiModel, has_functions: bool) -> Option<ToolConfig> {
     if !has_functions {
         return None;
     }
@@ -196,7 +196,7 @@ fn tool_config(request: &Request, family: &Family, has_functions: bool) -> Optio
     Some(ToolConfig { function_calling_config: Some(config), ..ToolConfig::default() })
 }
 
-fn generation_config(request: &Request, family: &Family, loss: &mut LossReport) -> Result<GenerationConfig, BadRequest> {
+fn generation_config(request: &Request, family: &GeminiModel, loss: &mut LossReport) -> Result<GenerationConfig, BadRequest> {
     let sampling = &request.sampling;
     let mut config = GenerationConfig {
         max_output_tokens: request.max_output_tokens.and_then(|tokens| i64::try_from(tokens).ok()),
@@ -260,7 +260,7 @@ fn fold_seed(seed: i64, loss: &mut LossReport) -> i64 {
 }
 
 /// Budget and level exclude each other; the family decides which it is.
-fn thinking(control: &ReasoningControl, family: &Family, loss: &mut LossReport) -> Option<ThinkingConfig> {
+fn thinking(control: &ReasoningControl, family: &GeminiModel, loss: &mut LossReport) -> Option<ThinkingConfig> {
     const LOW_BUDGET: u64 = 1024;
     const MEDIUM_BUDGET: u64 = 8192;
     let asked = match (control.mode, control.effort) {
@@ -270,17 +270,17 @@ fn thinking(control: &ReasoningControl, family: &Family, loss: &mut LossReport) 
     let mut config =
         ThinkingConfig { include_thoughts: (control.visible == Some(true)).then_some(true), ..ThinkingConfig::default() };
     match family.thinking {
-        Thinking::No => {
+        GeminiThinking::None => {
             if asked.is_some_and(|effort| effort != Effort::None) || control.budget_tokens.is_some() {
                 loss.dropped("reasoning", "this model does not think");
             }
             return None;
         }
-        Thinking::Budget { least, most } => {
+        GeminiThinking::Budget { least, most } => {
             let budget = match (asked, control.budget_tokens, control.mode) {
                 (Some(Effort::None), ..) => Some(least),
                 (_, Some(budget), _) => Some(budget.clamp(least, most)),
-                (Some(effort), ..) => Some(Thinking::budget(effort, least, most)),
+                (Some(effort), ..) => Some(GeminiThinking::budget(effort, least, most)),
                 (None, None, Some(ReasoningMode::Adaptive)) => {
                     config.thinking_budget = Some(-1);
                     None
@@ -294,7 +294,7 @@ fn thinking(control: &ReasoningControl, family: &Family, loss: &mut LossReport) 
                 config.thinking_budget = i64::try_from(budget).ok();
             }
         }
-        Thinking::Level(levels) => {
+        GeminiThinking::Levels(levels) => {
             let wanted = asked.or_else(|| {
                 control.budget_tokens.map(|budget| match budget {
                     0 => Effort::None,
@@ -303,7 +303,7 @@ fn thinking(control: &ReasoningControl, family: &Family, loss: &mut LossReport) 
                     _ => Effort::High,
                 })
             });
-            let level = wanted.and_then(|wanted| Thinking::nearest(levels, wanted));
+            let level = wanted.and_then(|wanted| levels.nearest(wanted));
             if let Some(level) = level {
                 if Some(level) != wanted || control.budget_tokens.is_some() {
                     loss.approximated("reasoning", format!("said as the level {}", level.as_str()));

@@ -4,7 +4,6 @@
 use serde_json::{Value, json};
 use tallygate_types::Dialect;
 
-use super::families::Family;
 use super::parts::result_object;
 use super::signature::{self, SENTINEL};
 use super::wire::{Blob, Content, FileData, FunctionCall, FunctionResponse, Part as WirePart};
@@ -13,6 +12,7 @@ use crate::ir::{Document, Media, Object, Part, PartKind, Request, Role, Source, 
 use crate::loss::LossReport;
 use crate::media;
 use crate::names::FREE_TEXT_FIELD;
+use crate::profile::GeminiModel;
 
 const DIALECT: Dialect = Dialect::Gemini;
 /// Most calls of one model turn: results are paired with them by search.
@@ -22,7 +22,7 @@ const NO_RESULT: &str = "no result provided";
 /// System instruction and contents.
 pub(super) fn contents(
     request: &Request,
-    family: &Family,
+    family: &GeminiModel,
     loss: &mut LossReport,
 ) -> Result<(Option<Content>, Vec<Content>), BadRequest> {
     let mut writer = Writer { family, loss, contents: Vec::new(), unanswered: Vec::new() };
@@ -72,7 +72,7 @@ fn sign(contents: &mut [Content]) {
 }
 
 struct Writer<'a> {
-    family: &'a Family,
+    family: &'a GeminiModel,
     loss: &'a mut LossReport,
     contents: Vec<Content>,
     /// Calls of the model's last content, in order: id and name.

@@ -3,7 +3,6 @@
 pub(crate) mod decode;
 pub(crate) mod encode;
 pub(crate) mod error;
-mod families;
 mod finish;
 mod history;
 mod ids;

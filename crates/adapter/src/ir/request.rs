@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
 use serde_json::Value;
 use tallygate_types::Dialect;
 
@@ -150,7 +151,8 @@ pub enum ReasoningMode {
     BetweenTools,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Effort {
     None,
     Minimal,
@@ -192,6 +194,8 @@ impl Tool {
 }
 
 impl Effort {
+    pub const ALL: [Self; 7] = [Self::None, Self::Minimal, Self::Low, Self::Medium, Self::High, Self::XHigh, Self::Max];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
@@ -205,9 +209,7 @@ impl Effort {
     }
 
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::None, Self::Minimal, Self::Low, Self::Medium, Self::High, Self::XHigh, Self::Max]
-            .into_iter()
-            .find(|effort| effort.as_str() == word)
+        Self::ALL.into_iter().find(|effort| effort.as_str() == word)
     }
 }
 

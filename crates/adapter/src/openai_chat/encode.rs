@@ -12,7 +12,7 @@ use crate::ir::{
     ServiceTier, Tool, ToolChoice, ToolKind,
 };
 use crate::loss::LossReport;
-use crate::profile::{self, OpenAiModel};
+use crate::profile::{OpenAiModel, Profiles};
 use crate::schema;
 
 /// Most stop sequences the dialect takes.
@@ -26,8 +26,8 @@ pub(crate) fn headers() -> Vec<(&'static str, String)> {
     Vec::new()
 }
 
-pub(crate) fn request(request: &Request, loss: &mut LossReport) -> Result<Vec<u8>, BadRequest> {
-    let model = profile::openai(&request.model);
+pub(crate) fn request(request: &Request, profiles: &Profiles, loss: &mut LossReport) -> Result<Vec<u8>, BadRequest> {
+    let model = profiles.openai(&request.model);
     if request.max_output_tokens == Some(0) {
         return Err(BadRequest::unsupported_value(
             "max_tokens",

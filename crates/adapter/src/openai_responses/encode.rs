@@ -18,7 +18,7 @@ use crate::ir::{
     Effort, Object, OutputFormat, ReasoningControl, ReasoningMode, Request, Response, Role, ServiceTier, Tool, ToolChoice,
 };
 use crate::loss::LossReport;
-use crate::profile::{self, OpenAiModel};
+use crate::profile::{OpenAiModel, Profiles};
 use crate::replay;
 
 /// OpenAI refuses a smaller `max_output_tokens`.
@@ -43,7 +43,7 @@ pub(crate) fn response(response: &Response, context: &ResponseContext) -> Vec<u8
     encoder.into_body()
 }
 
-pub(crate) fn request(request: &Request, loss: &mut LossReport) -> Result<Vec<u8>, BadRequest> {
+pub(crate) fn request(request: &Request, profiles: &Profiles, loss: &mut LossReport) -> Result<Vec<u8>, BadRequest> {
     if request.candidates.is_some_and(|candidates| candidates > 1) {
         return Err(BadRequest::unsupported_value(
             "n",
@@ -66,7 +66,7 @@ pub(crate) fn request(request: &Request, loss: &mut LossReport) -> Result<Vec<u8
         }
     }
     let instructions = join_texts(&request.system);
-    let model = profile::openai(&request.model);
+    let model = profiles.openai(&request.model);
     let reasoning = request.reasoning.as_ref().and_then(|control| reasoning_options(control, model, loss));
     let effort = reasoning.as_ref().and_then(|options| options.effort.as_deref());
     let (temperature, top_p) = sampling(request, model, effort, loss);

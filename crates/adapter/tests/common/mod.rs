@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use tallygate_adapter::{BadRequest, Call, Outgoing, ResponseStream, Session, StreamFailure, peek, prepare};
+use tallygate_adapter::{BadRequest, Call, Outgoing, Profiles, ResponseStream, Session, StreamFailure, peek, prepare};
 use tallygate_types::{Dialect, Timestamp};
 
 pub struct To<'a> {
@@ -28,6 +28,7 @@ impl To<'_> {
             response_id: "0192",
             created_at: Timestamp::from_micros(1_700_000_000_000_000),
             client_query: "",
+            profiles: Profiles::builtin(),
         };
         prepare(&call, &body, &[])
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Response;
-use tallygate_adapter::{Call, Outgoing, prepare, prepare_embeddings};
+use tallygate_adapter::{Call, Outgoing, Profiles, prepare, prepare_embeddings};
 use tallygate_store::ModelEntry;
 use tallygate_types::{Dialect, UpstreamId};
 use tower::Service;
@@ -97,7 +97,7 @@ async fn try_all(
         if unreachable.contains(&upstream.id) {
             continue;
         }
-        let outgoing = match outgoing(question, model, step) {
+        let outgoing = match outgoing(question, model, &plane.profiles.load(), step) {
             Ok(outgoing) => outgoing,
             Err(refusal) => {
                 unsayable = Some(refusal);
@@ -135,7 +135,7 @@ async fn try_all(
 }
 
 /// The upstream's request, without its credential.
-fn outgoing(question: &Question, model: &ModelEntry, step: &Step<'_>) -> Result<Outgoing, Refusal> {
+fn outgoing(question: &Question, model: &ModelEntry, profiles: &Profiles, step: &Step<'_>) -> Result<Outgoing, Refusal> {
     let (upstream, upstream_model) = (&step.target.upstream, step.target.upstream_model.as_str());
     if question.endpoint.operation == Operation::Embeddings {
         if !matches!(upstream.dialect, Dialect::OpenaiChat | Dialect::OpenaiResponses) {
@@ -155,6 +155,7 @@ fn outgoing(question: &Question, model: &ModelEntry, step: &Step<'_>) -> Result<
         response_id: &question.facts.request_id_text,
         created_at: question.facts.accepted_at,
         client_query: &question.query,
+        profiles,
     };
     Ok(prepare(&call, &question.body, &question.asked.0)?)
 }

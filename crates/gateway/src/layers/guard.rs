@@ -126,6 +126,7 @@ mod tests {
 
     use arc_swap::ArcSwap;
     use http_body_util::BodyExt as _;
+    use tallygate_adapter::Profiles;
     use tallygate_billing::{Budgets, Journal, JournalConfig, PriceBook};
     use tallygate_store::{KeyDigester, SecretBytes32, Snapshot};
     use tallygate_types::SystemClock;
@@ -145,6 +146,7 @@ mod tests {
             config: GatewayConfig::default(),
             snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
             store_fresh: Arc::new(AtomicBool::new(true)),
+            profiles: Arc::new(ArcSwap::new(Arc::clone(Profiles::builtin()))),
             prices: Arc::new(PriceBook::default()),
             budgets: Arc::new(Budgets::default()),
             journal: Journal::open(folder.path(), JournalConfig::default()).unwrap().0,

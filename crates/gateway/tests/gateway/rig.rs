@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
+use tallygate_adapter::Profiles;
 use tallygate_billing::journal::Position;
 use tallygate_billing::{Budgets, ClassPrices, Journal, JournalConfig, PriceBook, PriceVersion, UsageRecord};
 use tallygate_gateway::{DataPlane, Drained, GatewayConfig, Metrics, Parts, serve};
@@ -158,6 +159,7 @@ impl Rig {
             config: self.config,
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
             store_fresh: Arc::new(AtomicBool::new(self.store_is_fresh)),
+            profiles: Arc::new(ArcSwap::new(Arc::clone(Profiles::builtin()))),
             prices: Arc::new(prices),
             budgets: Arc::new(Budgets::default()),
             journal: Arc::clone(&journal),
