@@ -95,7 +95,7 @@ fn turn(message: wire::Message, position: usize) -> Result<Turn, BadRequest> {
     let mut parts = blocks::content(message.content, &path)?;
     // Results open the turn: what stands before them in a client's body comes after.
     parts.sort_by_key(|part| !part.is_tool_result());
-    Ok(Turn::new(role, parts))
+    Ok(Turn::new(role, parts).said_at(path))
 }
 
 fn tool(mut tool: wire::Tool) -> Tool {

@@ -37,7 +37,7 @@ pub(super) fn conversation(
     }
     let mut merged: Vec<(Role, Vec<Block>)> = Vec::new();
     for (position, turn) in request.turns.iter().enumerate() {
-        let path = format!("messages[{position}]");
+        let path = turn.path(position);
         if turn.name.is_some() {
             writer.loss.dropped(format!("{path}.name"), "messages have no name");
         }

@@ -133,7 +133,7 @@ impl History<'_> {
         // Results first, as everywhere in the form between.
         results.append(&mut others);
         if !results.is_empty() {
-            self.turns.push(Turn::new(role, results));
+            self.turns.push(Turn::new(role, results).said_at(format!("contents[{i}]")));
         }
         Ok(())
     }

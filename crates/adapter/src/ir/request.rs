@@ -58,6 +58,8 @@ pub struct Turn {
     /// OpenAI's `name` of a message.
     pub name: Option<String>,
     pub parts: Vec<Part>,
+    /// Where the client said it, as a dotted path in its body; empty: not known ([`Turn::path`]).
+    pub said_at: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -178,7 +180,19 @@ pub struct Extensions(BTreeMap<Dialect, Object>);
 
 impl Turn {
     pub fn new(role: Role, parts: Vec<Part>) -> Self {
-        Self { role, name: None, parts }
+        Self { role, name: None, parts, said_at: String::new() }
+    }
+
+    /// Remembers where the client said it: refusals and losses name that place.
+    #[must_use]
+    pub fn said_at(mut self, path: impl Into<String>) -> Self {
+        self.said_at = path.into();
+        self
+    }
+
+    /// The place in the client's body; where that is not known, the turn's own position.
+    pub fn path(&self, position: usize) -> String {
+        if self.said_at.is_empty() { format!("messages[{position}]") } else { self.said_at.clone() }
     }
 }
 

@@ -32,10 +32,13 @@ pub(super) fn messages(messages: Vec<Message>, loss: &mut LossReport) -> Result<
                 if turns.is_empty() {
                     system.extend(parts);
                 } else {
-                    turns.push(Turn { role, name, parts });
+                    turns.push(Turn { role, name, parts, said_at: path });
                 }
             }
-            "user" => turns.push(Turn { role: Role::User, name, parts: content(message.content, &path, loss)? }),
+            "user" => {
+                let parts = content(message.content, &path, loss)?;
+                turns.push(Turn { role: Role::User, name, parts, said_at: path });
+            }
             "assistant" => {
                 if message.audio.as_ref().is_some_and(|audio| !audio.is_null()) {
                     return Err(BadRequest::unsupported(
@@ -47,7 +50,7 @@ pub(super) fn messages(messages: Vec<Message>, loss: &mut LossReport) -> Result<
                     last_function_id = format!("call_fn_{position}");
                 }
                 let parts = assistant_parts(message, &path, &last_function_id, loss)?;
-                turns.push(Turn { role: Role::Assistant, name, parts });
+                turns.push(Turn { role: Role::Assistant, name, parts, said_at: path });
             }
             "tool" | "function" => {
                 let call_id = match message.tool_call_id {
@@ -71,7 +74,7 @@ pub(super) fn messages(messages: Vec<Message>, loss: &mut LossReport) -> Result<
                     Some(turn) if turn.role == Role::User && turn.parts.iter().all(Part::is_tool_result) => {
                         turn.parts.push(result);
                     }
-                    _ => turns.push(Turn::new(Role::User, vec![result])),
+                    _ => turns.push(Turn::new(Role::User, vec![result]).said_at(path)),
                 }
             }
             other => {

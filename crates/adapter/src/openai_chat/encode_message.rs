@@ -31,7 +31,7 @@ pub(super) fn messages(request: &Request, model: OpenAiModel, loss: &mut LossRep
         writer.messages.push(Message { role: "system".into(), content, ..Message::default() });
     }
     for (position, turn) in request.turns.iter().enumerate() {
-        let path = format!("messages[{position}]");
+        let path = turn.path(position);
         match turn.role {
             Role::User => writer.user(turn, &path)?,
             Role::Assistant => writer.assistant(turn, &path)?,

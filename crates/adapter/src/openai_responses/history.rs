@@ -45,7 +45,7 @@ impl History<'_> {
         match item {
             Item::Message(message) => self.message(message, path)?,
             Item::Reasoning(item) => match parts::reasoning(item) {
-                ReasoningMeaning::Part(part) => self.assistant(part),
+                ReasoningMeaning::Part(part) => self.assistant(part, path),
                 ReasoningMeaning::SignatureOfNext(signature) => self.pending_signature = Some(signature),
             },
             Item::FunctionCall(_) | Item::CustomToolCall(_) => {
@@ -59,7 +59,7 @@ impl History<'_> {
                         format!("More than {MAX_OPEN_CALLS} calls before `{path}` have no output."),
                     ));
                 }
-                self.assistant(part);
+                self.assistant(part, path);
             }
             Item::FunctionCallOutput(output) => self.output(output, ToolKind::Function, path)?,
             Item::CustomToolCallOutput(output) => self.output(output, ToolKind::Custom, path)?,
@@ -84,17 +84,17 @@ impl History<'_> {
         let parts = parts::message(message, path)?;
         match role {
             Role::System | Role::Developer if self.request.turns.is_empty() => self.request.system.extend(parts),
-            Role::Assistant => parts.into_iter().for_each(|part| self.assistant(part)),
-            role => self.request.turns.push(Turn::new(role, parts)),
+            Role::Assistant => parts.into_iter().for_each(|part| self.assistant(part, path)),
+            role => self.request.turns.push(Turn::new(role, parts).said_at(path)),
         }
         Ok(())
     }
 
     /// Neighbouring items of the model are one turn: upstreams refuse parallel calls in several.
-    fn assistant(&mut self, part: Part) {
+    fn assistant(&mut self, part: Part, path: &str) {
         match self.request.turns.last_mut() {
             Some(turn) if turn.role == Role::Assistant => turn.parts.push(part),
-            _ => self.request.turns.push(Turn::new(Role::Assistant, vec![part])),
+            _ => self.request.turns.push(Turn::new(Role::Assistant, vec![part]).said_at(path)),
         }
     }
 
@@ -115,7 +115,7 @@ impl History<'_> {
         let result = Part::new(PartKind::ToolResult(ToolResult { call_id, name: output.name, content, is_error: false, kind }));
         match self.request.turns.last_mut() {
             Some(turn) if turn.role == Role::User && turn.parts.iter().all(Part::is_tool_result) => turn.parts.push(result),
-            _ => self.request.turns.push(Turn::new(Role::User, vec![result])),
+            _ => self.request.turns.push(Turn::new(Role::User, vec![result]).said_at(path)),
         }
         Ok(())
     }

@@ -24,7 +24,7 @@ pub use crate::common::{To, text};
 /// Sizes of the chunks an upstream's stream is cut into.
 const CHUNK_SIZES: &[usize] = &[1, 2, 3, 7, 64];
 
-pub const fn to<'a>(client: Dialect, upstream: Dialect, model: &'a str) -> To<'a> {
+pub const fn to(client: Dialect, upstream: Dialect, model: &str) -> To<'_> {
     To { client, upstream, model, strict: false }
 }
 
@@ -89,15 +89,16 @@ pub fn data(stream: &str) -> Vec<Value> {
 
 /// An Anthropic stream: each event with its name before its data.
 pub fn anthropic_sse(events: &[Value]) -> String {
-    events.iter().map(|event| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap())).collect()
-}
-
-/// A stream of plain data events, ended by `[DONE]` (OpenAI Chat Completions).
-pub fn chat_sse(chunks: &[Value]) -> String {
-    chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect::<String>() + "data: [DONE]\n\n"
+    let named = |event: &Value| format!("event: {}\ndata: {event}\n\n", event["type"].as_str().unwrap());
+    events.iter().map(named).collect::<Vec<_>>().concat()
 }
 
 /// A stream of plain data events (Gemini with `alt=sse`).
 pub fn plain_sse(chunks: &[Value]) -> String {
-    chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect()
+    chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect::<Vec<_>>().concat()
+}
+
+/// A stream of plain data events, ended by `[DONE]` (OpenAI Chat Completions).
+pub fn chat_sse(chunks: &[Value]) -> String {
+    plain_sse(chunks) + "data: [DONE]\n\n"
 }
