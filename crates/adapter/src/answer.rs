@@ -7,6 +7,7 @@ use crate::context::ResponseContext;
 use crate::dispatch::codec;
 use crate::failure::InvalidAnswer;
 use crate::ir::{PartKind, UsageReport};
+use crate::keepsake::{Collector, Keepsake};
 use crate::loss::LossReport;
 use crate::names::Restore;
 use crate::passing::Passer;
@@ -26,7 +27,7 @@ pub struct Session {
 #[derive(Debug)]
 enum Mode {
     Pass { drop_usage: bool },
-    Translate { restore: Restore },
+    Translate { restore: Restore, collector: Collector },
 }
 
 /// A whole answer for the client.
@@ -34,6 +35,8 @@ enum Mode {
 pub struct Answer {
     pub body: Bytes,
     pub meter: Meter,
+    /// By key, for the tenant's [`crate::Memory`].
+    pub keepsakes: Vec<(String, Keepsake)>,
 }
 
 /// What an answer used, as far as it has come.
@@ -62,36 +65,39 @@ impl Session {
         upstream: Dialect,
         context: ResponseContext,
         restore: Restore,
+        collector: Collector,
         loss: LossReport,
     ) -> Self {
-        Self { client, upstream, context, mode: Mode::Translate { restore }, loss }
+        Self { client, upstream, context, mode: Mode::Translate { restore, collector }, loss }
     }
 
     /// A whole 200 body.
     pub fn answer(self, body: Bytes) -> Result<Answer, InvalidAnswer> {
         let mut tap = Tap::default();
-        let body = match self.mode {
+        let (body, keepsakes) = match self.mode {
             Mode::Pass { .. } => {
                 (codec(self.upstream).tap_answer)(&body, &mut tap)?;
-                body
+                (body, Vec::new())
             }
-            Mode::Translate { restore } => {
+            Mode::Translate { restore, mut collector } => {
                 let mut response = (codec(self.upstream).decode_response)(&body)?;
                 restore.response(&mut response);
                 tap_response(&response, &mut tap);
-                (codec(self.client).encode_response)(&response, &self.context).into()
+                collector.response(&response);
+                ((codec(self.client).encode_response)(&response, &self.context).into(), collector.take())
             }
         };
-        Ok(Answer { body, meter: meter(&tap, &self.loss) })
+        Ok(Answer { body, meter: meter(&tap, &self.loss), keepsakes })
     }
 
     pub fn stream(self) -> ResponseStream {
         let lane = match self.mode {
             Mode::Pass { drop_usage } => Lane::Pass(Passer::new(drop_usage)),
-            Mode::Translate { restore } => Lane::Translate {
+            Mode::Translate { restore, collector } => Lane::Translate {
                 decoder: (codec(self.upstream).decoder)(),
                 encoder: (codec(self.client).encoder)(self.context.clone()),
                 restore,
+                collector,
             },
         };
         ResponseStream::new(self.client, self.upstream, self.context, lane, self.loss)

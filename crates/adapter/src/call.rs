@@ -8,6 +8,7 @@ use crate::context::ResponseContext;
 use crate::dispatch::codec;
 use crate::failure::BadRequest;
 use crate::ir::Object;
+use crate::keepsake::{self, Collector, Memory, Origin, PastReasoning};
 use crate::loss::LossReport;
 use crate::names::Restore;
 use crate::peek::{Peek, splice};
@@ -32,6 +33,9 @@ pub struct Call<'a> {
     pub client_query: &'a str,
     /// What the upstream's model takes.
     pub profiles: &'a Profiles,
+    /// What earlier answers to this tenant left behind; [`crate::NoMemory`] for none.
+    pub memory: &'a dyn Memory,
+    pub past_reasoning: PastReasoning,
 }
 
 /// What goes to the upstream. Credentials are the caller's to add.
@@ -128,6 +132,11 @@ fn translate(call: &Call<'_>, context: &mut ResponseContext, body: &Bytes) -> Re
     let mut request = (client.decode_request)(body, &mut loss)?;
     call.upstream_model.clone_into(&mut request.model);
     request.stream = call.stream;
+    let origin = Origin::new(call.upstream, call.upstream_model);
+    match call.past_reasoning {
+        PastReasoning::Sent => keepsake::restore(&mut request, call.memory, &origin, &mut loss),
+        PastReasoning::Withheld => keepsake::withhold(&mut request, &mut loss),
+    }
     let restore = Restore::prepare(&mut request, upstream.names, &mut loss);
     let body = (upstream.encode_request)(&request, call.profiles, &mut loss)?;
     if call.strict
@@ -150,7 +159,14 @@ fn translate(call: &Call<'_>, context: &mut ResponseContext, body: &Bytes) -> Re
         headers: (upstream.headers)(),
         body: body.into(),
         loss: loss.clone(),
-        session: Session::translating(call.client, call.upstream, context.clone(), restore, loss),
+        session: Session::translating(
+            call.client,
+            call.upstream,
+            context.clone(),
+            restore,
+            Collector::new(call.upstream, origin),
+            loss,
+        ),
     })
 }
 

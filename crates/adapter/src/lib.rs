@@ -11,7 +11,7 @@
 //!
 //! ```
 //! use bytes::Bytes;
-//! use tallygate_adapter::{Call, Profiles, join_url, peek, prepare};
+//! use tallygate_adapter::{Call, NoMemory, PastReasoning, Profiles, join_url, peek, prepare};
 //! use tallygate_types::{Dialect, Timestamp};
 //!
 //! let body = Bytes::from_static(br#"{"model":"smart","messages":[{"role":"user","content":"Hi"}],"user":"u1"}"#);
@@ -30,6 +30,8 @@
 //!     created_at: Timestamp::UNIX_EPOCH,
 //!     client_query: "",
 //!     profiles: Profiles::builtin(),
+//!     memory: &NoMemory,
+//!     past_reasoning: PastReasoning::Sent,
 //! };
 //! let outgoing = prepare(&call, &body, &[])?;
 //! assert_eq!(join_url("https://api.example.com/v1", call.upstream, &outgoing.path), "https://api.example.com/v1/chat/completions");
@@ -48,6 +50,7 @@ mod failure;
 mod ident;
 pub mod ir;
 mod json_array;
+mod keepsake;
 mod loss;
 mod media;
 pub mod models;
@@ -76,6 +79,7 @@ pub use context::ResponseContext;
 pub use failure::{
     BadRequest, EncodedError, ErrorDetails, ErrorKind, ErrorReply, FailureClass, InvalidAnswer, StreamFailure, UpstreamFailure,
 };
+pub use keepsake::{Keepsake, MAX_KEPT_BYTES, Memory, NoMemory, PastReasoning};
 pub use loss::{Loss, LossReport, Verdict};
 pub use peek::{Peek, peek};
 pub use profile::{MAX_PROFILES_BYTES, ProfileError, Profiles};

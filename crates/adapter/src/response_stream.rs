@@ -8,6 +8,7 @@ use crate::context::ResponseContext;
 use crate::dispatch::{Decode, Encode, codec};
 use crate::failure::{ErrorReply, StreamFailure};
 use crate::ir::{Delta, PartStart, StreamEvent};
+use crate::keepsake::{Collector, Keepsake};
 use crate::loss::LossReport;
 use crate::names::Restore;
 use crate::passing::Passer;
@@ -52,7 +53,7 @@ enum Reader {
 
 pub(crate) enum Lane {
     Pass(Passer),
-    Translate { decoder: Box<dyn Decode>, encoder: Box<dyn Encode>, restore: Restore },
+    Translate { decoder: Box<dyn Decode>, encoder: Box<dyn Encode>, restore: Restore, collector: Collector },
 }
 
 impl ResponseStream {
@@ -96,10 +97,10 @@ impl ResponseStream {
                 }
                 result
             }
-            Lane::Translate { decoder, encoder, restore } => {
+            Lane::Translate { decoder, encoder, restore, collector } => {
                 let tap = &mut self.tap;
                 let mut written = Vec::new();
-                let mut steps = Steps { encoder: &mut **encoder, restore, tap, written: &mut written };
+                let mut steps = Steps { encoder: &mut **encoder, restore, collector, tap, written: &mut written };
                 let mut events = Vec::new();
                 let result = self.reader.read(&chunk, |event| {
                     let result = decoder.event(event, &mut events);
@@ -128,9 +129,9 @@ impl ResponseStream {
                 passer.finish(result.is_ok() && is_complete, std::mem::take(&mut self.tap.only_usage), out);
                 result.and(if is_complete { Ok(()) } else { Err(StreamFailure::Truncated) })
             }
-            Lane::Translate { decoder, encoder, restore } => {
+            Lane::Translate { decoder, encoder, restore, collector } => {
                 let mut written = Vec::new();
-                let mut steps = Steps { encoder: &mut **encoder, restore, tap: &mut self.tap, written: &mut written };
+                let mut steps = Steps { encoder: &mut **encoder, restore, collector, tap: &mut self.tap, written: &mut written };
                 let mut events = Vec::new();
                 let mut result = self.reader.finish(|event| {
                     let result = decoder.event(event, &mut events);
@@ -168,6 +169,14 @@ impl ResponseStream {
 
     pub fn meter(&self) -> Meter {
         meter(&self.tap, &self.loss)
+    }
+
+    /// What was gathered since the last time, by key, for the tenant's [`crate::Memory`].
+    pub fn take_keepsakes(&mut self) -> Vec<(String, Keepsake)> {
+        match &mut self.lane {
+            Lane::Pass(_) => Vec::new(),
+            Lane::Translate { collector, .. } => collector.take(),
+        }
     }
 
     pub fn content_type(&self) -> &'static str {
@@ -231,6 +240,7 @@ impl Reader {
 struct Steps<'a> {
     encoder: &'a mut dyn Encode,
     restore: &'a mut Restore,
+    collector: &'a mut Collector,
     tap: &'a mut Tap,
     written: &'a mut Vec<u8>,
 }
@@ -243,6 +253,7 @@ impl Steps<'_> {
             self.restore.event(event, &mut restored);
         }
         for event in &restored {
+            self.collector.event(event);
             self.encoder.event(event, self.written);
         }
     }

@@ -7,7 +7,9 @@ use std::fmt::Write as _;
 use bytes::Bytes;
 use common::{To, text};
 use serde_json::{Value, json};
-use tallygate_adapter::{Call, ErrorKind, ErrorReply, FailureClass, Profiles, StreamFailure, decode_error, peek, prepare};
+use tallygate_adapter::{
+    Call, ErrorKind, ErrorReply, FailureClass, NoMemory, PastReasoning, Profiles, StreamFailure, decode_error, peek, prepare,
+};
 use tallygate_types::{Dialect, Timestamp};
 
 const TO: To<'_> = To { client: Dialect::Gemini, upstream: Dialect::OpenaiResponses, model: "gpt-5.5", strict: false };
@@ -235,6 +237,8 @@ fn stream(request: &Value, query: &str, upstream: &str) -> String {
         created_at: Timestamp::UNIX_EPOCH,
         client_query: query,
         profiles: Profiles::builtin(),
+        memory: &NoMemory,
+        past_reasoning: PastReasoning::Sent,
     };
     let run = |chunks: [&[u8]; 2]| {
         let mut stream = prepare(&call, &body, &[]).unwrap().session.stream();

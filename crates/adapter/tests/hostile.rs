@@ -3,7 +3,7 @@
 mod common;
 
 use bytes::Bytes;
-use tallygate_adapter::{Call, Profiles, decode_error, peek, prepare};
+use tallygate_adapter::{Call, NoMemory, PastReasoning, Profiles, decode_error, peek, prepare};
 use tallygate_types::{Dialect, Timestamp};
 
 /// Sound bodies of every dialect, to be broken.
@@ -85,6 +85,8 @@ fn call(client: Dialect, upstream: Dialect, stream: bool, peek: &tallygate_adapt
         created_at: Timestamp::UNIX_EPOCH,
         client_query: "",
         profiles: Profiles::builtin(),
+        memory: &NoMemory,
+        past_reasoning: PastReasoning::Sent,
     }
 }
 

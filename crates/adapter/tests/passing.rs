@@ -5,8 +5,8 @@ mod common;
 use bytes::Bytes;
 use common::text;
 use tallygate_adapter::{
-    Call, ErrorKind, ErrorReply, FailureClass, Outgoing, Profiles, Progress, ResponseStream, StreamFailure, peek, prepare,
-    prepare_embeddings,
+    Call, ErrorKind, ErrorReply, FailureClass, NoMemory, Outgoing, PastReasoning, Profiles, Progress, ResponseStream,
+    StreamFailure, peek, prepare, prepare_embeddings,
 };
 use tallygate_types::{Dialect, Timestamp, Usage, UsageClass};
 
@@ -25,6 +25,8 @@ fn pass(dialect: Dialect, body: &'static str, stream: bool, query: &str, headers
         created_at: Timestamp::UNIX_EPOCH,
         client_query: query,
         profiles: Profiles::builtin(),
+        memory: &NoMemory,
+        past_reasoning: PastReasoning::Sent,
     };
     prepare(&call, &body, headers).unwrap()
 }
@@ -53,6 +55,8 @@ fn an_equal_model_leaves_the_very_same_bytes() {
         created_at: Timestamp::UNIX_EPOCH,
         client_query: "",
         profiles: Profiles::builtin(),
+        memory: &NoMemory,
+        past_reasoning: PastReasoning::Sent,
     };
     assert_eq!(prepare(&call, &body, &[]).unwrap().body.as_ptr(), body.as_ptr());
 }

@@ -7,7 +7,10 @@ use std::path::PathBuf;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tallygate_adapter::{Answer, Call, FailureClass, Meter, Peek, Profiles, Session, StreamFailure, decode_error, peek, prepare};
+use tallygate_adapter::{
+    Answer, Call, FailureClass, Meter, NoMemory, PastReasoning, Peek, Profiles, Session, StreamFailure, decode_error, peek,
+    prepare,
+};
 use tallygate_types::{Dialect, Timestamp, Usage, UsageClass};
 
 /// Folders of recordings and the dialect they are in.
@@ -134,6 +137,8 @@ fn call(client: Dialect, upstream: Dialect, stream: bool, peek: &Peek) -> Call<'
         created_at: Timestamp::UNIX_EPOCH,
         client_query: "alt=sse",
         profiles: Profiles::builtin(),
+        memory: &NoMemory,
+        past_reasoning: PastReasoning::Sent,
     }
 }
 

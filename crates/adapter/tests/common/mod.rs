@@ -3,7 +3,9 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use tallygate_adapter::{BadRequest, Call, Outgoing, Profiles, ResponseStream, Session, StreamFailure, peek, prepare};
+use tallygate_adapter::{
+    BadRequest, Call, NoMemory, Outgoing, PastReasoning, Profiles, ResponseStream, Session, StreamFailure, peek, prepare,
+};
 use tallygate_types::{Dialect, Timestamp};
 
 pub struct To<'a> {
@@ -29,6 +31,8 @@ impl To<'_> {
             created_at: Timestamp::from_micros(1_700_000_000_000_000),
             client_query: "",
             profiles: Profiles::builtin(),
+            memory: &NoMemory,
+            past_reasoning: PastReasoning::Sent,
         };
         prepare(&call, &body, &[])
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Response;
-use tallygate_adapter::{Call, Outgoing, Profiles, prepare, prepare_embeddings};
+use tallygate_adapter::{Call, NoMemory, Outgoing, PastReasoning, Profiles, prepare, prepare_embeddings};
 use tallygate_store::ModelEntry;
 use tallygate_types::{Dialect, UpstreamId};
 use tower::Service;
@@ -156,6 +156,8 @@ fn outgoing(question: &Question, model: &ModelEntry, profiles: &Profiles, step: 
         created_at: question.facts.accepted_at,
         client_query: &question.query,
         profiles,
+        memory: &NoMemory,
+        past_reasoning: PastReasoning::Sent,
     };
     Ok(prepare(&call, &question.body, &question.asked.0)?)
 }
