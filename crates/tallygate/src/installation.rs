@@ -7,9 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use arc_swap::ArcSwap;
 use secrecy::{ExposeSecret as _, SecretString};
-use tallygate_adapter::Profiles;
 use tallygate_admin::{AdminConfig, AdminState};
 use tallygate_billing::{Budgets, Journal, JournalConfig, Shipper};
 use tallygate_gateway::{DataPlane, Drained, GatewayConfig, Metrics, Parts};
@@ -24,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::Config;
 use crate::ops::{self, Health};
 use crate::probe::Probe;
+use crate::profiles::ProfileFile;
 use crate::refresh::Refresher;
 use crate::{secrets, shutdown, usage_metrics};
 
@@ -113,6 +112,7 @@ impl Opened {
         if let Err(error) = self.shipper.flush(FLUSH_DEADLINE).await {
             tracing::warn!(%error, "usage of an earlier run is still in the journal");
         }
+        let profiles = ProfileFile::load(config.translation.profiles.as_deref())?;
         let refresher = Refresher::load(Arc::clone(&self.store)).await?;
         let budgets = Arc::new(Budgets::default());
         budgets.reload(&self.store, &refresher.snapshot.load(), &self.journal, self.clock.now()).await?;
@@ -126,7 +126,7 @@ impl Opened {
             config: gateway_config(config),
             snapshot: Arc::clone(&refresher.snapshot),
             store_fresh: Arc::clone(&refresher.store_is_fresh),
-            profiles: Arc::new(ArcSwap::new(Arc::clone(Profiles::builtin()))),
+            profiles: Arc::clone(&profiles.current),
             prices: Arc::clone(&refresher.prices),
             budgets: Arc::clone(&budgets),
             journal: Arc::clone(&self.journal),
@@ -150,6 +150,7 @@ impl Opened {
         let admin_state = AdminState::new(Arc::clone(&self.store), Some(budgets), Arc::new(Probe::new()), admin_config)?;
         background.push(tokio::spawn(serve_admin(admin, tallygate_admin::router(admin_state), stop.clone())));
         background.push(tokio::spawn(refresher.run(stop.clone())));
+        background.push(tokio::spawn(profiles.follow(stop.clone())));
         let shipping = tokio::spawn(Arc::clone(&self.shipper).run());
         let serving = tokio::spawn(tallygate_gateway::serve(data, Arc::clone(&plane), drain.clone()));
         health.started.store(true, Ordering::Release);

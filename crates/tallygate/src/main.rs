@@ -8,6 +8,7 @@ mod demo;
 mod installation;
 mod ops;
 mod probe;
+mod profiles;
 mod providers;
 mod provision;
 mod refresh;

@@ -8,15 +8,16 @@ use serde_json::json;
 use super::print_json;
 use crate::cli::ConfigArg;
 use crate::config::{self, Config, Origin};
+use crate::profiles;
 
 pub fn check(arg: &ConfigArg, as_json: bool) -> Result<ExitCode> {
-    let checked = config::load(arg.config.as_deref());
+    let checked = read(arg);
     let warnings = match &checked {
         Ok((config, _)) => [literal_secrets(config), missing_secrets(config)].concat(),
         Err(_) => Vec::new(),
     };
     if as_json {
-        let error = checked.as_ref().err().map(ToString::to_string);
+        let error = checked.as_ref().err().map(|error| format!("{error:#}"));
         print_json(&json!({ "ok": error.is_none(), "error": error, "warnings": warnings }))?;
         return Ok(if error.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
@@ -35,6 +36,15 @@ pub fn check(arg: &ConfigArg, as_json: bool) -> Result<ExitCode> {
         config.tenants.len()
     );
     Ok(ExitCode::SUCCESS)
+}
+
+/// The configuration, with the files it points at understood.
+fn read(arg: &ConfigArg) -> Result<(Config, Origin)> {
+    let loaded = config::load(arg.config.as_deref())?;
+    if let Some(path) = &loaded.0.translation.profiles {
+        profiles::read(path)?;
+    }
+    Ok(loaded)
 }
 
 pub fn show(arg: &ConfigArg, as_json: bool) -> Result<ExitCode> {

@@ -19,6 +19,7 @@ pub struct Config {
     pub secrets: Installation,
     pub journal: Journal,
     pub limits: SharedLimits,
+    pub translation: Translation,
     pub log: Log,
     pub upstreams: Vec<Upstream>,
     pub models: Vec<Model>,
@@ -85,6 +86,15 @@ pub struct Journal {
 pub struct SharedLimits {
     /// `memory`: this process alone.
     pub shared: String,
+}
+
+/// Translation between the protocols.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Translation {
+    /// A TOML file that says what models accept, laid over the table that is built in; read again whenever it changes. Its
+    /// form: docs/translation.md.
+    pub profiles: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
