@@ -26,8 +26,21 @@ pub struct Session {
 
 #[derive(Debug)]
 enum Mode {
-    Pass { drop_usage: bool },
-    Translate { restore: Restore, collector: Collector },
+    Pass {
+        drop_usage: bool,
+    },
+    Translate {
+        restore: Restore,
+        collector: Collector,
+    },
+    /// An operation other than generation.
+    Read(Box<dyn ReadAnswer>),
+}
+
+/// Reads the answer of an operation other than generation.
+pub(crate) trait ReadAnswer: std::fmt::Debug + Send {
+    /// A whole 200 body; gives what the client gets.
+    fn read(&self, body: Bytes, tap: &mut Tap) -> Result<Bytes, InvalidAnswer>;
 }
 
 /// A whole answer for the client.
@@ -71,6 +84,16 @@ impl Session {
         Self { client, upstream, context, mode: Mode::Translate { restore, collector }, loss }
     }
 
+    pub(crate) fn reading(
+        client: Dialect,
+        upstream: Dialect,
+        context: ResponseContext,
+        reader: Box<dyn ReadAnswer>,
+        loss: LossReport,
+    ) -> Self {
+        Self { client, upstream, context, mode: Mode::Read(reader), loss }
+    }
+
     /// A whole 200 body.
     pub fn answer(self, body: Bytes) -> Result<Answer, InvalidAnswer> {
         let mut tap = Tap::default();
@@ -86,6 +109,7 @@ impl Session {
                 collector.response(&response);
                 ((codec(self.client).encode_response)(&response, &self.context).into(), collector.take())
             }
+            Mode::Read(reader) => (reader.read(body, &mut tap)?, Vec::new()),
         };
         Ok(Answer { body, meter: meter(&tap, &self.loss), keepsakes })
     }
@@ -93,6 +117,7 @@ impl Session {
     pub fn stream(self) -> ResponseStream {
         let lane = match self.mode {
             Mode::Pass { drop_usage } => Lane::Pass(Passer::new(drop_usage)),
+            Mode::Read(_) => Lane::Pass(Passer::new(false)),
             Mode::Translate { restore, collector } => Lane::Translate {
                 decoder: (codec(self.upstream).decoder)(),
                 encoder: (codec(self.client).encoder)(self.context.clone()),

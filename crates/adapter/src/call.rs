@@ -5,7 +5,7 @@ use tallygate_types::{Dialect, Timestamp};
 
 use crate::answer::Session;
 use crate::context::ResponseContext;
-use crate::dispatch::codec;
+use crate::dispatch::{Codec, codec};
 use crate::failure::BadRequest;
 use crate::ir::Object;
 use crate::keepsake::{self, Collector, Memory, Origin, PastReasoning};
@@ -71,16 +71,7 @@ pub fn prepare(call: &Call<'_>, body: &Bytes, client_headers: &[(String, String)
 
 /// OpenAI embeddings to an OpenAI upstream: the body passes but for `model`.
 pub fn prepare_embeddings(upstream_model: &str, peek: &Peek, body: &Bytes) -> Result<Outgoing, BadRequest> {
-    let context = ResponseContext {
-        response_id: String::new(),
-        client_model: String::new(),
-        created_at: Timestamp::UNIX_EPOCH,
-        include_usage: false,
-        legacy_functions: false,
-        expose_reasoning: false,
-        json_array: false,
-        echo: Object::new(),
-    };
+    let context = ResponseContext::unused();
     Ok(Outgoing {
         path: "/v1/embeddings".into(),
         headers: Vec::new(),
@@ -90,7 +81,7 @@ pub fn prepare_embeddings(upstream_model: &str, peek: &Peek, body: &Bytes) -> Re
     })
 }
 
-type Edit = (std::ops::Range<usize>, Vec<u8>);
+pub(crate) type Edit = (std::ops::Range<usize>, Vec<u8>);
 
 fn pass(
     call: &Call<'_>,
@@ -104,15 +95,7 @@ fn pass(
     if force_usage {
         edits.push(usage_edit(call.peek, body)?);
     }
-    let mut headers = (codec.headers)();
-    for name in codec.forwarded_headers {
-        // A header may stand on several lines; one comma-joined line says the same.
-        let values: Vec<&str> = client_headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect();
-        if !values.is_empty() {
-            headers.retain(|(known, _)| known != name);
-            headers.push((name, values.join(",")));
-        }
-    }
+    let headers = passed_headers(codec, client_headers);
     let mut path = (codec.path)(call.upstream_model, call.stream);
     if call.upstream == Dialect::Gemini {
         path = with_query_of_client(path, call.client_query);
@@ -124,6 +107,20 @@ fn pass(
         loss: LossReport::default(),
         session: Session::passing(call.upstream, context, force_usage),
     })
+}
+
+/// The headers of a call to an upstream of the client's own dialect.
+pub(crate) fn passed_headers(codec: &Codec, client_headers: &[(String, String)]) -> Vec<(&'static str, String)> {
+    let mut headers = (codec.headers)();
+    for name in codec.forwarded_headers {
+        // A header may stand on several lines; one comma-joined line says the same.
+        let values: Vec<&str> = client_headers.iter().filter(|(n, _)| n == name).map(|(_, value)| value.as_str()).collect();
+        if !values.is_empty() {
+            headers.retain(|(known, _)| known != name);
+            headers.push((name, values.join(",")));
+        }
+    }
+    headers
 }
 
 fn translate(call: &Call<'_>, context: &mut ResponseContext, body: &Bytes) -> Result<Outgoing, BadRequest> {
@@ -139,18 +136,8 @@ fn translate(call: &Call<'_>, context: &mut ResponseContext, body: &Bytes) -> Re
     }
     let restore = Restore::prepare(&mut request, upstream.names, &mut loss);
     let body = (upstream.encode_request)(&request, call.profiles, &mut loss)?;
-    if call.strict
-        && let Some(item) = loss.items.first()
-    {
-        return Err(BadRequest::unsupported(
-            item.field.clone(),
-            format!(
-                "`{}` cannot be carried exactly to the upstream of this model ({}: {}), and the model is set to strict.",
-                item.field,
-                item.verdict.as_str(),
-                item.detail
-            ),
-        ));
+    if call.strict {
+        refuse_loss(&loss)?;
     }
     context.legacy_functions = request.legacy_functions;
     context.echo = std::mem::take(&mut request.echo);
@@ -170,12 +157,24 @@ fn translate(call: &Call<'_>, context: &mut ResponseContext, body: &Bytes) -> Re
     })
 }
 
-fn spliced(body: &Bytes, edits: Vec<Edit>) -> Bytes {
+/// What a strict model answers to a request that would not come through whole.
+pub(crate) fn refuse_loss(loss: &LossReport) -> Result<(), BadRequest> {
+    let Some(item) = loss.items.first() else { return Ok(()) };
+    let message = format!(
+        "`{}` cannot be carried exactly to the upstream of this model ({}: {}), and the model is set to strict.",
+        item.field,
+        item.verdict.as_str(),
+        item.detail
+    );
+    Err(BadRequest::unsupported(item.field.clone(), message))
+}
+
+pub(crate) fn spliced(body: &Bytes, edits: Vec<Edit>) -> Bytes {
     if edits.is_empty() { body.clone() } else { splice(body, edits).into() }
 }
 
 /// Nothing to do where the client already wrote the upstream's name, or where the model stands in the path.
-fn model_edit(upstream_model: &str, peek: &Peek) -> Option<Edit> {
+pub(crate) fn model_edit(upstream_model: &str, peek: &Peek) -> Option<Edit> {
     let span = peek.model_span.clone()?;
     (peek.model.as_deref() != Some(upstream_model))
         .then(|| (span, serde_json::Value::from(upstream_model).to_string().into_bytes()))

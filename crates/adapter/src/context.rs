@@ -23,3 +23,19 @@ pub struct ResponseContext {
     /// What the dialect repeats of the request ([`ir::Request::echo`](crate::ir::Request::echo)).
     pub echo: Object,
 }
+
+impl ResponseContext {
+    /// For answers in which nothing of ours is written.
+    pub(crate) fn unused() -> Self {
+        Self {
+            response_id: String::new(),
+            client_model: String::new(),
+            created_at: Timestamp::UNIX_EPOCH,
+            include_usage: false,
+            legacy_functions: false,
+            expose_reasoning: false,
+            json_array: false,
+            echo: Object::new(),
+        }
+    }
+}

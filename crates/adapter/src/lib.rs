@@ -45,6 +45,7 @@
 mod answer;
 mod call;
 mod context;
+mod count;
 mod dispatch;
 mod failure;
 mod ident;
@@ -57,6 +58,7 @@ pub mod models;
 mod names;
 mod passing;
 mod peek;
+mod plain;
 mod profile;
 mod replay;
 mod reply;
@@ -76,12 +78,14 @@ use tallygate_types::Dialect;
 pub use answer::{Answer, Meter, Session};
 pub use call::{Call, Outgoing, prepare, prepare_embeddings};
 pub use context::ResponseContext;
+pub use count::{CountCall, estimate_count, prepare_count};
 pub use failure::{
     BadRequest, EncodedError, ErrorDetails, ErrorKind, ErrorReply, FailureClass, InvalidAnswer, StreamFailure, UpstreamFailure,
 };
 pub use keepsake::{Keepsake, MAX_KEPT_BYTES, Memory, NoMemory, PastReasoning};
 pub use loss::{Loss, LossReport, Verdict};
 pub use peek::{Peek, peek};
+pub use plain::Plain;
 pub use profile::{MAX_PROFILES_BYTES, ProfileError, Profiles};
 pub use response_stream::{MAX_TRANSLATED_BYTES, Progress, ResponseStream};
 pub use url::join_url;

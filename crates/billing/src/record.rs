@@ -66,6 +66,11 @@ names! {
         GenerateContent = "generate_content",
         Embeddings = "embeddings",
         CountTokens = "count_tokens",
+        Completions = "completions",
+        Moderations = "moderations",
+        Images = "images",
+        Audio = "audio",
+        Rerank = "rerank",
         Models = "models",
     }
 }

@@ -6,6 +6,7 @@
 use std::borrow::Cow;
 
 use http::{HeaderMap, Method, header};
+use tallygate_adapter::Plain;
 use tallygate_types::Dialect;
 
 /// No base URL has more prefixes than this before the resource itself.
@@ -17,15 +18,49 @@ const MAX_SUGGESTION_DISTANCE: f64 = 0.4;
 const MAX_SUGGESTION_BYTES: usize = 100;
 
 /// The endpoints as the documentation names them, for suggestions.
-const ENDPOINTS: [&str; 8] = [
+const ENDPOINTS: [&str; 22] = [
     "/v1/chat/completions",
     "/v1/responses",
+    "/v1/responses/input_tokens",
     "/v1/messages",
+    "/v1/messages/count_tokens",
     "/v1/embeddings",
     "/v1/models",
+    "/v1/completions",
+    "/v1/moderations",
+    "/v1/images/generations",
+    "/v1/images/edits",
+    "/v1/images/variations",
+    "/v1/audio/transcriptions",
+    "/v1/audio/translations",
+    "/v1/audio/speech",
+    "/v1/rerank",
     "/v1beta/models",
     "/v1beta/models/{model}:generateContent",
     "/v1beta/models/{model}:streamGenerateContent",
+    "/v1beta/models/{model}:countTokens",
+    "/v1beta/models/{model}:embedContent",
+    "/v1beta/models/{model}:batchEmbedContents",
+];
+
+/// What other servers offer under these first segments and this one does not, and why.
+const NOT_OFFERED: [(&[&str], &str); 5] = [
+    (
+        &["files", "uploads", "upload", "vector_stores", "containers", "cachedContents"],
+        "Files and caches belong to one account of one provider, and this gateway spreads requests over many: send the \
+         content in the request instead.",
+    ),
+    (
+        &["batches", "fine_tuning"],
+        "Batches and other jobs end long after the request, where they cannot be metered against a budget: send the requests \
+         one by one.",
+    ),
+    (&["realtime"], "Sessions over WebSocket are not served: use the HTTP endpoints, which stream."),
+    (
+        &["assistants", "threads", "conversations", "interactions"],
+        "Conversations are not kept here: send the history with each request.",
+    ),
+    (&["videos"], "Videos are priced by the second, and this gateway sells by the token only."),
 ];
 
 /// What a request asks for.
@@ -36,7 +71,19 @@ pub enum Operation {
     ChatCompletions,
     Responses,
     Messages,
+    /// The three counters; only Gemini's names the model in its path.
+    CountTokens {
+        model: Option<String>,
+    },
+    /// OpenAI's.
     Embeddings,
+    /// Gemini's `embedContent`, or `batchEmbedContents`.
+    Embed {
+        model: String,
+        batch: bool,
+    },
+    /// What passes to an upstream of the same protocol, untranslated.
+    Plain(Plain),
     /// Gemini names the model and whether to stream in the path.
     Generate {
         model: String,
@@ -56,8 +103,19 @@ pub struct Endpoint {
 /// Why a request has no endpoint. The dialect is the best guess, so that the client's SDK can read the error.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NoEndpoint {
-    NotFound { dialect: Dialect, suggestion: Option<&'static str> },
-    MethodNotAllowed { dialect: Dialect, allow: &'static str },
+    NotFound {
+        dialect: Dialect,
+        suggestion: Option<&'static str>,
+    },
+    /// It exists elsewhere; the text says why it does not here.
+    NotOffered {
+        dialect: Dialect,
+        why: &'static str,
+    },
+    MethodNotAllowed {
+        dialect: Dialect,
+        allow: &'static str,
+    },
 }
 
 impl Operation {
@@ -68,7 +126,9 @@ impl Operation {
             Self::ChatCompletions => "chat_completions",
             Self::Responses => "responses",
             Self::Messages => "messages",
-            Self::Embeddings => "embeddings",
+            Self::Embeddings | Self::Embed { .. } => "embeddings",
+            Self::CountTokens { .. } => "count_tokens",
+            Self::Plain(plain) => plain.name(),
             Self::Generate { .. } => "generate_content",
             Self::ListModels | Self::GetModel(_) => "models",
         }
@@ -97,17 +157,23 @@ pub fn locate(method: &Method, path: &str, query: Option<&str>, headers: &Header
         [] => (Operation::Root, listing, "GET, HEAD"),
         ["chat", "completions"] => (Operation::ChatCompletions, Dialect::OpenaiChat, "POST"),
         ["responses"] => (Operation::Responses, Dialect::OpenaiResponses, "POST"),
+        ["responses", "input_tokens"] => (Operation::CountTokens { model: None }, Dialect::OpenaiResponses, "POST"),
         ["messages"] => (Operation::Messages, Dialect::Anthropic, "POST"),
+        ["messages", "count_tokens"] => (Operation::CountTokens { model: None }, Dialect::Anthropic, "POST"),
         ["embeddings"] => (Operation::Embeddings, Dialect::OpenaiChat, "POST"),
         ["models"] => (Operation::ListModels, listing, "GET"),
-        ["models", id @ ..] => match generate(id) {
+        ["models", id @ ..] => match of_model(id) {
             Some(operation) => (operation, Dialect::Gemini, "POST"),
             None if id.last().is_some_and(|last| last.contains(':')) && *method == Method::POST => {
-                return Err(NoEndpoint::NotFound { dialect: Dialect::Gemini, suggestion: Some(ENDPOINTS[6]) });
+                let verb = id.last().and_then(|last| last.rsplit(':').next()).unwrap_or_default();
+                return Err(NoEndpoint::NotFound { dialect: Dialect::Gemini, suggestion: suggest_verb(verb) });
             }
             None => (Operation::GetModel(decode(&id.join("/")).into_owned()), listing, "GET"),
         },
-        _ => return Err(NoEndpoint::NotFound { dialect: listing, suggestion: suggest(segments) }),
+        _ => match Plain::at(segments) {
+            Some(plain) => (Operation::Plain(plain), Dialect::OpenaiChat, "POST"),
+            None => return Err(unknown(segments, family, listing)),
+        },
     };
     let fits = match *method {
         Method::POST => allow == "POST",
@@ -119,17 +185,40 @@ pub fn locate(method: &Method, path: &str, query: Option<&str>, headers: &Header
 }
 
 /// `models/{model}:{verb}`. The model may itself hold slashes and colons, written out or percent-encoded.
-fn generate(id: &[&str]) -> Option<Operation> {
+fn of_model(id: &[&str]) -> Option<Operation> {
     let joined = id.join("/");
     let decoded = decode(&joined);
     let (model, verb) = decoded.rsplit_once(':')?;
-    let stream = match verb {
-        "generateContent" => false,
-        "streamGenerateContent" => true,
-        _ => return None,
-    };
     let model = model.strip_prefix("models/").unwrap_or(model);
-    (!model.is_empty()).then(|| Operation::Generate { model: model.to_owned(), stream })
+    if model.is_empty() {
+        return None;
+    }
+    let model = model.to_owned();
+    Some(match verb {
+        "generateContent" => Operation::Generate { model, stream: false },
+        "streamGenerateContent" => Operation::Generate { model, stream: true },
+        "countTokens" => Operation::CountTokens { model: Some(model) },
+        "embedContent" => Operation::Embed { model, batch: false },
+        "batchEmbedContents" => Operation::Embed { model, batch: true },
+        _ => return None,
+    })
+}
+
+/// A path without an endpoint. What stands first tells best whose client is asking.
+fn unknown(segments: &[&str], family: Option<Dialect>, listing: Dialect) -> NoEndpoint {
+    let first = segments.first().copied().unwrap_or_default();
+    let dialect = family.unwrap_or(match first {
+        "messages" => Dialect::Anthropic,
+        "responses" | "conversations" => Dialect::OpenaiResponses,
+        "cachedContents" | "tunedModels" | "interactions" | "upload" => Dialect::Gemini,
+        _ => listing,
+    });
+    // `/v1/messages/batches` is a job too.
+    let resource = if segments.get(1) == Some(&"batches") { "batches" } else { first };
+    match NOT_OFFERED.iter().find(|(names, _)| names.contains(&resource)) {
+        Some((_, why)) => NoEndpoint::NotOffered { dialect, why },
+        None => NoEndpoint::NotFound { dialect, suggestion: suggest(segments) },
+    }
 }
 
 /// Three vendors share `/v1/models`; the headers tell which one's client is asking.
@@ -142,6 +231,15 @@ fn listing_dialect(query: Option<&str>, headers: &HeaderMap) -> Dialect {
     } else {
         Dialect::OpenaiChat
     }
+}
+
+/// The documented path of the verb that was likely meant.
+fn suggest_verb(verb: &str) -> Option<&'static str> {
+    let distance = |endpoint: &str| endpoint.rsplit_once(':').map(|(_, known)| strsim::damerau_levenshtein(known, verb));
+    if verb.len() > MAX_SUGGESTION_BYTES {
+        return None;
+    }
+    ENDPOINTS.into_iter().filter_map(|endpoint| Some((distance(endpoint)?, endpoint))).min().map(|(_, endpoint)| endpoint)
 }
 
 /// The endpoint whose documented path is closest to what was asked.
@@ -300,6 +398,7 @@ mod tests {
         for (path, suggestion) in [
             ("/v1/chat/completion", Some("/v1/chat/completions")),
             ("/v1/message", Some("/v1/messages")),
+            ("/v1/image/generation", Some("/v1/images/generations")),
             ("/v1/response", Some("/v1/responses")),
             ("/v1/embedding", Some("/v1/embeddings")),
             ("/dashboard/index.html", None),
@@ -311,8 +410,8 @@ mod tests {
             );
         }
         assert_eq!(
-            find(Method::POST, "/v1beta/models/g:countTokens", &[]),
-            Err(NoEndpoint::NotFound { dialect: Dialect::Gemini, suggestion: Some("/v1beta/models/{model}:generateContent") })
+            find(Method::POST, "/v1beta/models/g:countToken", &[]),
+            Err(NoEndpoint::NotFound { dialect: Dialect::Gemini, suggestion: Some("/v1beta/models/{model}:countTokens") })
         );
         assert_eq!(
             find(Method::GET, "/v1/messages", &[]),
@@ -321,6 +420,44 @@ mod tests {
         assert_eq!(
             find(Method::DELETE, "/v1/models", &[]),
             Err(NoEndpoint::MethodNotAllowed { dialect: Dialect::OpenaiChat, allow: "GET" })
+        );
+    }
+
+    #[test]
+    fn counting_and_embedding_have_their_paths_in_each_dialect() {
+        let count = |model: Option<&str>| Operation::CountTokens { model: model.map(str::to_owned) };
+        for (path, operation, dialect) in [
+            ("/v1/messages/count_tokens?beta=true", count(None), Dialect::Anthropic),
+            ("/messages/count_tokens", count(None), Dialect::Anthropic),
+            ("/v1/responses/input_tokens", count(None), Dialect::OpenaiResponses),
+            ("/v1beta/models/g:countTokens", count(Some("g")), Dialect::Gemini),
+            ("/v1/models/models%2Fg:embedContent", Operation::Embed { model: "g".into(), batch: false }, Dialect::Gemini),
+            ("/v1beta/models/g:batchEmbedContents", Operation::Embed { model: "g".into(), batch: true }, Dialect::Gemini),
+            ("/embeddings", Operation::Embeddings, Dialect::OpenaiChat),
+        ] {
+            assert_eq!(find(Method::POST, path, &[]), Ok(Endpoint { operation, dialect }), "{path}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_offered_says_so_in_the_dialect_of_its_vendor() {
+        for (path, dialect, about) in [
+            ("/v1/files", Dialect::OpenaiChat, "Files"),
+            ("/v1/batches", Dialect::OpenaiChat, "Batches"),
+            ("/v1/messages/batches", Dialect::Anthropic, "Batches"),
+            ("/upload/v1beta/files", Dialect::Gemini, "Files"),
+            ("/v1beta/cachedContents", Dialect::Gemini, "Files"),
+            ("/v1/realtime", Dialect::OpenaiChat, "Sessions"),
+            ("/v1/conversations", Dialect::OpenaiResponses, "Conversations"),
+        ] {
+            let Err(NoEndpoint::NotOffered { dialect: said, why }) = find(Method::POST, path, &[]) else {
+                panic!("{path}");
+            };
+            assert!(said == dialect && why.starts_with(about), "{path}: {said} {why}");
+        }
+        assert_eq!(
+            find(Method::POST, "/v1/messages/count_token", &[]),
+            Err(NoEndpoint::NotFound { dialect: Dialect::Anthropic, suggestion: Some("/v1/messages/count_tokens") })
         );
     }
 

@@ -120,6 +120,11 @@ impl Refusal {
         Self::new(ErrorKind::NotFound, "unknown_url", message).with_should_retry(false)
     }
 
+    pub fn not_offered(method: &str, asked: &str, why: &str) -> Self {
+        let message = format!("{method} {asked} is not offered here. {why}");
+        Self::new(ErrorKind::NotFound, "not_offered", message).with_should_retry(false)
+    }
+
     pub fn wrong_method(method: &str, asked: &str, allow: &'static str) -> Self {
         Self::new(ErrorKind::MethodNotAllowed, "method_not_allowed", format!("{asked} takes {allow}, not {method}."))
             .with_header(header::ALLOW, HeaderValue::from_static(allow))

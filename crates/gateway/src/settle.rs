@@ -58,7 +58,13 @@ pub enum Ending {
 
 impl Settlement {
     /// Takes over the duty to record the request.
-    pub fn open(plane: Arc<DataPlane>, question: &Question, model: &ModelEntry, price: Arc<PriceVersion>, held: Held) -> Self {
+    pub fn open(
+        plane: Arc<DataPlane>,
+        question: &Question,
+        model: &ModelEntry,
+        price: Option<Arc<PriceVersion>>,
+        held: Held,
+    ) -> Self {
         question.facts.take();
         let begin = BeginRecord {
             request_id: question.facts.request_id,
@@ -78,7 +84,7 @@ impl Settlement {
             credential_id: None,
             stream: question.stream,
             input_estimate: Usage::default().with(UsageClass::InputUncached, held.input_estimate),
-            price: Some(price),
+            price,
             reserved: held.reserved,
             bytes_in: question.body.len() as u64,
             trace_id: question.facts.trace_id().map(str::to_owned),
@@ -205,6 +211,10 @@ impl Settlement {
             record.returned_model = meter.upstream_model.map(shortened);
             record.upstream_request_id = record.upstream_request_id.or(meter.upstream_response_id).map(shortened);
             record.loss = (!meter.loss.is_empty()).then(|| meter.loss.to_string());
+        }
+        if record.price.is_none() {
+            // What is not sold uses nothing that is counted.
+            (record.usage, record.usage_source) = (Usage::default(), UsageSource::None);
         }
         self.charge(&mut record, estimated);
         if record.usage_source == UsageSource::Estimated {

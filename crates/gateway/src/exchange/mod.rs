@@ -1,6 +1,7 @@
 //! The exchange with upstreams: route, attempt, respond, settle.
 
 mod attempt;
+mod count;
 mod reply;
 mod stream;
 
@@ -67,6 +68,7 @@ async fn exchange(plane: Arc<DataPlane>, admitted: Admitted) -> Reply {
     };
     match tried {
         Ok(delivery) => Ok(reply::respond(&question, delivery, settlement, &levels)),
+        Err(refusal) if question.is_count() && count::may_estimate(&refusal) => count::estimate(&question, settlement, &levels),
         Err(refusal) => {
             let refusal = refusal.with_attempts(settlement.attempts());
             let status = refusal.status(question.endpoint.dialect);
@@ -137,12 +139,18 @@ async fn try_all(
 /// The upstream's request, without its credential.
 fn outgoing(question: &Question, model: &ModelEntry, profiles: &Profiles, step: &Step<'_>) -> Result<Outgoing, Refusal> {
     let (upstream, upstream_model) = (&step.target.upstream, step.target.upstream_model.as_str());
+    if question.is_count() {
+        return count::outgoing(question, model, profiles, step);
+    }
     if question.endpoint.operation == Operation::Embeddings {
         if !matches!(upstream.dialect, Dialect::OpenaiChat | Dialect::OpenaiResponses) {
             let message = format!("The model `{}` has no embeddings: its upstream does not speak OpenAI's protocol.", model.name);
             return Err(Refusal::bad_request("embeddings_unsupported", message));
         }
         return Ok(prepare_embeddings(upstream_model, &question.peek, &question.body)?);
+    }
+    if matches!(question.endpoint.operation, Operation::Embed { .. } | Operation::Plain(_)) {
+        return Err(Refusal::not_offered("POST", "this endpoint", "It is not served yet."));
     }
     let call = Call {
         client: question.endpoint.dialect,

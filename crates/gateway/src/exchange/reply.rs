@@ -17,6 +17,8 @@ const COST: HeaderName = HeaderName::from_static("x-tallygate-cost");
 const CURRENCY: HeaderName = HeaderName::from_static("x-tallygate-currency");
 const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-tallygate-upstream-request-id");
 const LOSS: HeaderName = HeaderName::from_static("x-tallygate-loss");
+/// The numbers of tokens are not the provider's.
+pub const ESTIMATED: HeaderName = HeaderName::from_static("x-tallygate-estimated");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-cache");

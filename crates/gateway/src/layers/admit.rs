@@ -9,6 +9,7 @@ use tallygate_billing::{PriceVersion, Reservation, Unpriced, estimate};
 use tallygate_store::{KeyEntry, ModelEntry};
 use tallygate_types::{Dialect, Pico, Timestamp};
 use tower::Service;
+use uuid::Uuid;
 
 use super::{AtOnce, Question, at_once, plane_layer};
 use crate::body::ReplyBody;
@@ -20,12 +21,15 @@ use crate::policy;
 use crate::refusal::Refusal;
 use crate::tokens::text_bytes;
 
+/// Tells the limits on counting from those on generating.
+const COUNTING: u128 = 0x636f_756e_7400;
+
 /// A request that may be served, and everything it holds while it is.
 pub struct Admitted {
     pub question: Question,
     pub model: Arc<ModelEntry>,
-    /// In force when the request was accepted.
-    pub price: Arc<PriceVersion>,
+    /// In force when the request was accepted; `None` for what is not sold, but only counted.
+    pub price: Option<Arc<PriceVersion>>,
     pub held: Held,
 }
 
@@ -85,8 +89,9 @@ fn admit(plane: &DataPlane, question: Question) -> Result<Admitted, Refusal> {
     };
     let price = plane.prices.at(model.id, accepted_at).ok_or_else(unpriced)?;
 
-    let input_estimate = estimate::tokens(text_bytes(&question.body));
-    let output_cap = output_cap(plane, &question);
+    let is_free = question.is_count();
+    let input_estimate = if is_free { 0 } else { estimate::tokens(text_bytes(&question.body)) };
+    let output_cap = if is_free { 0 } else { output_cap(plane, &question) };
     let seat = plane
         .seat()
         .ok_or_else(|| Refusal::unavailable("The gateway is serving as many requests as it can. Try again.", None))?;
@@ -96,7 +101,8 @@ fn admit(plane: &DataPlane, question: Question) -> Result<Admitted, Refusal> {
     let permit = limit(plane, &question.key, admitted_tokens, &question, plane.clock.now())?;
 
     let input_at_most = estimate::input_upper_bound(text_bytes(&question.body));
-    let reserved = price.reservation(input_at_most, output_cap).map_err(|why| match why {
+    let reserved = if is_free { Ok(Pico::ZERO) } else { price.reservation(input_at_most, output_cap) };
+    let reserved = reserved.map_err(|why| match why {
         Unpriced::Class(_) => unpriced(),
         Unpriced::Overflow => too_much(&question),
     })?;
@@ -104,6 +110,7 @@ fn admit(plane: &DataPlane, question: Question) -> Result<Admitted, Refusal> {
         plane.metrics.limited("tenant", "spend");
         Refusal::over_budget(&exceeded)
     })?;
+    let price = (!is_free).then_some(price);
     Ok(Admitted { question, model, price, held: Held { permit, reservation, reserved, input_estimate, seat, present } })
 }
 
@@ -121,7 +128,7 @@ fn find_model(plane: &DataPlane, question: &Question) -> Result<Arc<ModelEntry>,
 
 /// The output this request can cost at most, or is assumed to.
 fn output_cap(plane: &DataPlane, question: &Question) -> u64 {
-    if question.endpoint.operation == Operation::Embeddings {
+    if matches!(question.endpoint.operation, Operation::Embeddings | Operation::Embed { .. }) {
         return 0;
     }
     let each = question.peek.max_output_tokens.unwrap_or(plane.config.assumed_output_tokens);
@@ -150,14 +157,16 @@ fn limit(
     now: Timestamp,
 ) -> Result<Box<dyn Permit>, Refusal> {
     let tenant = &key.tenant;
+    // Agents count before each question: counting has limits of its own, of the same size, and takes nothing of the others.
+    let of = |id: Uuid| if question.is_count() { Uuid::from_u128(id.as_u128() ^ COUNTING) } else { id };
     let scopes = [
         Scope {
             kind: ScopeKind::Tenant,
-            id: tenant.id.uuid(),
+            id: of(tenant.id.uuid()),
             limits: &tenant.limits,
             default_concurrency: Some(plane.config.max_in_flight_per_tenant),
         },
-        Scope { kind: ScopeKind::Key, id: key.id.uuid(), limits: &key.limits, default_concurrency: None },
+        Scope { kind: ScopeKind::Key, id: of(key.id.uuid()), limits: &key.limits, default_concurrency: None },
     ];
     plane.limiter.admit(&scopes, tokens, now).map_err(|exceeded| {
         plane.metrics.limited(exceeded.scope.as_str(), exceeded.dimension.as_str());

@@ -65,6 +65,10 @@ impl<S> FindEndpoint<S> {
                 facts.learn_dialect(dialect);
                 return Err(Refusal::no_such_path(method.as_str(), uri.path(), suggestion));
             }
+            Err(NoEndpoint::NotOffered { dialect, why }) => {
+                facts.learn_dialect(dialect);
+                return Err(Refusal::not_offered(method.as_str(), uri.path(), why));
+            }
             Err(NoEndpoint::MethodNotAllowed { dialect, allow }) => {
                 facts.learn_dialect(dialect);
                 return Err(Refusal::wrong_method(method.as_str(), uri.path(), allow));

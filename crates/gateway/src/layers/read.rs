@@ -44,6 +44,13 @@ pub struct Question {
     _room: Room,
 }
 
+impl Question {
+    /// Only counts tokens: nothing is sold.
+    pub fn is_count(&self) -> bool {
+        matches!(self.endpoint.operation, Operation::CountTokens { .. })
+    }
+}
+
 plane_layer! {
     /// See the module.
     ReadLayer => Read
@@ -216,6 +223,7 @@ impl Reading {
         let peek = peek(self.endpoint.dialect, &body)?;
         let (model, stream) = match &self.endpoint.operation {
             Operation::Generate { model, stream } => (model.clone(), *stream),
+            Operation::Embed { model, .. } | Operation::CountTokens { model: Some(model) } => (model.clone(), false),
             _ => (peek.model.clone().unwrap_or_default(), peek.stream),
         };
         if model.is_empty() {
@@ -227,7 +235,7 @@ impl Reading {
                 format!("The name of the model is longer than {MAX_MODEL_BYTES} bytes. GET /v1/models lists the models.");
             return Err(Refusal::bad_request("invalid_model", message).with_param(Some("model".to_owned())));
         }
-        let stream = stream && self.endpoint.operation != Operation::Embeddings;
+        let stream = stream && !matches!(self.endpoint.operation, Operation::Embeddings | Operation::CountTokens { .. });
         self.facts.learn_model(model.clone(), stream);
         Ok(Question {
             facts: self.facts,

@@ -35,7 +35,21 @@ const OVERHEAD_BUCKETS: [f64; 13] =
 const PICO_PER_UNIT: f64 = 1e12;
 
 /// The operations that are counted; the position is the index into the kept handles.
-const ENDPOINTS: [&str; 7] = ["chat_completions", "responses", "messages", "generate_content", "embeddings", "models", OTHER];
+const ENDPOINTS: [&str; 13] = [
+    "chat_completions",
+    "responses",
+    "messages",
+    "generate_content",
+    "embeddings",
+    "count_tokens",
+    "completions",
+    "moderations",
+    "images",
+    "audio",
+    "rerank",
+    "models",
+    OTHER,
+];
 
 /// The vendor families; the position is the index into the kept handles.
 const PROVIDERS: [&str; 4] = ["openai", "anthropic", "gcp.gemini", OTHER];
