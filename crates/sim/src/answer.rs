@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use crate::conversation::{Ask, Choice, Format, Image, Tool};
 use crate::schema;
+use crate::script::Progress;
 use crate::usage::{self, Usage};
 
 /// Words that `words=N` in a prompt may ask for at most.
@@ -55,8 +56,7 @@ pub(crate) fn reasons_by_name(model: &str) -> bool {
 /// Answers a request. `images_apart` as in [`usage::of_input`].
 pub(crate) fn compose(ask: &Ask, images_apart: bool) -> Answer {
     let mut usage = usage::of_input(ask, images_apart);
-    let reasoning = (ask.reasoning || reasons_by_name(&ask.model))
-        .then(|| format!("The caller wrote {} bytes. A short answer will do.", ask.user_text.len()));
+    let reasoning = (ask.reasoning || reasons_by_name(&ask.model)).then(|| thought(ask));
     usage.output_reasoning = reasoning.as_ref().map_or(0, |text| usage::tokens(text.len() as u64));
 
     let calls = tool_calls(ask);
@@ -70,14 +70,39 @@ pub(crate) fn compose(ask: &Ask, images_apart: bool) -> Answer {
             _ => (text, Finish::Stop),
         }
     } else {
-        (String::new(), Finish::ToolCalls)
+        (announcement(ask), Finish::ToolCalls)
     };
     let call_bytes: usize = calls.iter().map(|call| call.name.len() + call.arguments.to_string().len()).sum();
     usage.output_text = usage::tokens((text.len() + call_bytes) as u64).max(1);
     Answer { reasoning, text, calls, finish, usage, report_usage: true }
 }
 
+/// What the model thinks.
+fn thought(ask: &Ask) -> String {
+    match &ask.progress {
+        Progress::None => format!("The caller wrote {} bytes. A short answer will do.", ask.user_text.len()),
+        Progress::Step { number, of, calls } => {
+            let names: Vec<&str> = calls.iter().map(|call| call.name.as_str()).collect();
+            format!("This is step {number} of {of}. I need {}.", names.join(" and "))
+        }
+        Progress::Finished { results } => format!("I have {} results. Nothing is missing.", results.len()),
+    }
+}
+
+/// What the model says before its first calls of a script.
+fn announcement(ask: &Ask) -> String {
+    match &ask.progress {
+        Progress::Step { number: 1, of, .. } => format!("{of} steps — here is the first."),
+        _ => String::new(),
+    }
+}
+
 fn tool_calls(ask: &Ask) -> Vec<Call> {
+    match &ask.progress {
+        Progress::None => {}
+        Progress::Step { calls, .. } => return calls.clone(),
+        Progress::Finished { .. } => return Vec::new(),
+    }
     let call = |tool: &Tool| Call { name: tool.name.clone(), arguments: schema::example(&tool.schema) };
     match &ask.choice {
         Choice::Never => Vec::new(),
@@ -94,6 +119,10 @@ fn tool_calls(ask: &Ask) -> Vec<Call> {
 }
 
 fn text_answer(ask: &Ask) -> String {
+    if let Progress::Finished { results } = &ask.progress {
+        let quoted: Vec<&str> = results.iter().map(|result| truncated(result, QUOTED_BYTES)).collect();
+        return format!("The tools answered: {}.{TAIL}", quoted.join("; "));
+    }
     if let Format::Json(wanted) = &ask.format {
         return schema::example(wanted).to_string();
     }

@@ -2,7 +2,11 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
+
+use crate::script::Progress;
+use crate::seal::Digest;
 
 /// How long the prompt cache keeps what it was asked to keep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +67,39 @@ pub(crate) enum Format {
     Json(Value),
 }
 
+/// A call of an earlier model's turn, as the request brings it back.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct PastCall {
+    pub id: Option<String>,
+    pub name: String,
+    pub arguments: Value,
+    /// The id of the item that holds it (Responses).
+    pub item: Option<String>,
+    /// Reasoning stands before it in its turn.
+    pub reasoned: bool,
+}
+
+/// What was said in a conversation, whatever the dialect, in order.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Said {
+    User(String),
+    /// A turn of the model, with its calls.
+    Model(Vec<PastCall>),
+    /// Results of tools.
+    Results(Vec<String>),
+}
+
+/// What a request brings back of the reasoning behind the calls of the current turn.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Returned {
+    /// Steps whose reasoning came back, genuine and in its place.
+    pub kept: u32,
+    /// Steps that came back without it.
+    pub missing: u32,
+    /// Steps whose signature is one of Google's stand-ins.
+    pub sentinels: u32,
+}
+
 /// One request, reduced to what an answer depends on.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Ask {
@@ -88,6 +125,20 @@ pub(crate) struct Ask {
     pub stream_usage: bool,
     /// Bytes of all text in the request.
     pub input_bytes: u64,
+    pub history: Vec<Said>,
+    pub returned: Returned,
+    /// What the script of the conversation wants next.
+    pub progress: Progress,
+    /// The conversation as the answer's reasoning is bound to it, where the vendor binds it.
+    pub prefix: Digest,
+    /// Reasoning must come back (Gemini): its calls are signed.
+    pub signs: bool,
+    /// The caller asked for encrypted reasoning (Responses).
+    pub encrypts: bool,
+    /// The answer is stored (Responses).
+    pub stores: bool,
+    /// Items that the request names by id only, or without what is needed to do without the stored one (Responses).
+    pub stored_items: Vec<String>,
 }
 
 /// Sums the text of a JSON tree: every string value but base64 payloads, and no key.
@@ -107,6 +158,25 @@ pub(crate) fn text_of(content: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(parts) => parts.iter().filter_map(|part| part["text"].as_str()).collect::<Vec<_>>().join("\n"),
         _ => String::new(),
+    }
+}
+
+/// Arguments of a call from their JSON text; text that is none stays text.
+pub(crate) fn arguments(text: &Value) -> Value {
+    let text = text.as_str().unwrap_or_default();
+    serde_json::from_str(text).unwrap_or_else(|_| Value::String(text.to_owned()))
+}
+
+/// JSON with the keys of its objects in order, so that equal values are equal bytes.
+pub(crate) fn canonical(value: &Value) -> Value {
+    match value {
+        Value::Array(items) => items.iter().map(canonical).collect(),
+        Value::Object(fields) => {
+            let mut sorted: Vec<(&String, &Value)> = fields.iter().collect();
+            sorted.sort_by_key(|(key, _)| key.as_str());
+            Value::Object(sorted.into_iter().map(|(key, item)| (key.clone(), canonical(item))).collect())
+        }
+        other => other.clone(),
     }
 }
 

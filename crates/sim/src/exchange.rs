@@ -12,6 +12,7 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use tokio::time::{Sleep, sleep};
 
+use crate::conversation::Returned;
 use crate::ledger::{Ended, Ledger, LedgerEntry};
 use crate::usage::Usage;
 
@@ -33,6 +34,20 @@ impl Exchange {
         if let Some(entry) = &mut self.entry {
             entry.status = status;
             entry.usage = usage;
+        }
+    }
+
+    /// Notes what came back of earlier reasoning.
+    pub(crate) fn returned(&mut self, returned: Returned) {
+        if let Some(entry) = &mut self.entry {
+            entry.returned = returned;
+        }
+    }
+
+    /// Notes why the request is refused.
+    pub(crate) fn refused(&mut self, why: &str) {
+        if let Some(entry) = &mut self.entry {
+            entry.refusal = Some(why.to_owned());
         }
     }
 

@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::conversation::Returned;
 use crate::dialect::Dialect;
 use crate::usage::Usage;
 
@@ -63,6 +64,12 @@ pub struct LedgerEntry {
     pub stream: bool,
     /// Bytes of the answer's body that were handed to the connection.
     pub bytes: u64,
+    /// What came back of the reasoning behind the calls of the current turn.
+    #[serde(default)]
+    pub returned: Returned,
+    /// Why the request was refused as wrong.
+    #[serde(default)]
+    pub refusal: Option<String>,
 }
 
 struct Books {
@@ -174,6 +181,8 @@ pub(crate) fn entry(seq: u64) -> LedgerEntry {
         ended: Ended::Open,
         stream: false,
         bytes: 0,
+        returned: Returned::default(),
+        refusal: None,
     }
 }
 

@@ -33,8 +33,35 @@
 //! | a JSON schema for the answer | JSON that follows it |
 //! | a model named `…think…` or `…reason…`, or reasoning asked for | reasoning, and tokens for it |
 //!
+//! | `sim-script=[[["tool",{…}],…],…]` in a user's text, and tools | an agent's work: see below |
+//!
 //! Usage follows from the request: a token is four bytes of text (rounded up), an image 85 tokens; of a prompt of 32
 //! tokens or more one in four was read from the cache, and with a `cache_control` marker one in eight is written to it.
+//!
+//! # Scripts
+//!
+//! `sim-script=` in a user's text, then a JSON list of steps, each a list of `[tool, arguments]`: the model thinks, makes
+//! the calls of the first step (two or more are parallel), takes their results, thinks again, and so on; after the last
+//! step it ends with a text that quotes all results. Which step is due follows from the conversation alone, so it works in
+//! every dialect, plain and streaming. With `sim-redacted` in the text Anthropic's thinking comes redacted. A request
+//! without tools (a title, a summary) is answered as if there were no script; a script that calls a tool that is not
+//! offered is refused.
+//!
+//! # What it refuses
+//!
+//! What the vendor refuses, with the vendor's status and words: unknown fields, parameters that the model does not take
+//! (models are known by the vendors' own names; a stranger's name takes everything), empty content, calls without results
+//! and the reverse, wrong order. And what belongs to reasoning:
+//!
+//! | dialect | signed | refused |
+//! |---|---|---|
+//! | Anthropic | each thinking block, over its text and, from Fable 5.1 on, the conversation before it | a missing, forged, foreign or moved signature, altered text; with a thinking budget, a last assistant turn of calls that does not begin with its thinking |
+//! | Gemini | the first call of each step; the last text of an answer | a forged or moved signature; from Gemini 3 on, a first call of the current turn without one (Google's two stand-ins are taken) |
+//! | Responses | `encrypted_content`, where it is asked for | ciphertext it cannot read, reasoning without the item it led to, a call's item without its reasoning, reasoning by id where nothing was stored |
+//! | all | | a call that does not come back as it was answered |
+//!
+//! The ledger tells of each request why it was refused, and what came back of the reasoning behind the calls of the
+//! current turn ([`Returned`]). A chat model named `deepseek…` shows its reasoning as `reasoning_content`.
 //!
 //! # Faults
 //!
@@ -71,13 +98,17 @@ mod answer;
 mod conversation;
 mod dialect;
 mod exchange;
+mod families;
 mod faults;
 mod ledger;
+mod memory;
 mod provider;
 mod recent;
 mod replay;
 mod route;
 mod schema;
+mod script;
+mod seal;
 mod server;
 mod usage;
 
@@ -85,6 +116,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+pub use conversation::Returned;
 pub use dialect::Dialect;
 pub use ledger::{Ended, LedgerEntry};
 pub use replay::CHUNK_SIZES as REPLAY_CHUNK_SIZES;

@@ -15,11 +15,12 @@ use serde_json::{Value, json};
 
 use crate::SimConfig;
 use crate::answer::{self, Answer};
-use crate::conversation::Ask;
+use crate::conversation::{Ask, Returned};
 use crate::dialect::{self, Dialect, Problem, Stamp};
 use crate::exchange::{Ending, Exchange, Pace, PacedBody};
 use crate::faults::{self, Fault};
 use crate::ledger::{Ended, Ledger, LedgerEntry, last_four, now_us};
+use crate::memory::Memory;
 use crate::recent::Recent;
 use crate::replay::{Case, Cases};
 use crate::route::{self, Operation, Route};
@@ -47,6 +48,7 @@ pub(crate) struct Provider {
     chunk_delay: Duration,
     slow_delay: Duration,
     failures: Mutex<HashMap<String, u64>>,
+    memory: Memory,
 }
 
 /// A request that has been read and entered in the ledger.
@@ -68,6 +70,7 @@ impl Provider {
             chunk_delay: Duration::from_millis(config.chunk_delay_ms),
             slow_delay: Duration::from_millis(config.slow_delay_ms),
             failures: Mutex::default(),
+            memory: Memory::default(),
         }
     }
 
@@ -118,6 +121,8 @@ impl Provider {
             ended: Ended::Open,
             stream: route.stream || parsed.as_ref().is_ok_and(|value| value["stream"] == true),
             bytes: 0,
+            returned: Returned::default(),
+            refusal: None,
         };
         let exchange = Exchange::begin(Arc::clone(&self.ledger), entry);
         let has_version = header("anthropic-version").is_some();
@@ -178,10 +183,13 @@ impl Provider {
                 Ok((answer, usage)) => Ok(told(arrived, &answer, Some(usage))),
                 Err(problem) => Ok(refused(arrived, &problem)),
             },
-            Operation::Generate => match dialect.parse(body, arrived.route.model.as_deref(), arrived.route.stream) {
-                Ok(ask) => Ok(self.generate(arrived, &ask, fault)),
-                Err(problem) => Ok(refused(arrived, &problem)),
-            },
+            Operation::Generate => {
+                let parsed = dialect.parse(body, arrived.route.model.as_deref(), arrived.route.stream);
+                match parsed.and_then(|ask| self.memory.check(&ask).map(|()| ask)) {
+                    Ok(ask) => Ok(self.generate(arrived, &ask, fault)),
+                    Err(problem) => Ok(refused(arrived, &problem)),
+                }
+            }
         }
     }
 
@@ -194,7 +202,23 @@ impl Provider {
             return raw(arrived, kind, body);
         }
         arrived.exchange.answering(200, Some(answer.usage));
+        arrived.exchange.returned(ask.returned);
+        self.remember(ask, &answer, &arrived);
         if ask.stream { self.stream(arrived, ask, &answer, fault) } else { whole(arrived, ask, &answer, fault) }
+    }
+
+    /// Remembers what an answer says that must come back as it is.
+    fn remember(&self, ask: &Ask, answer: &Answer, arrived: &Arrived) {
+        let (dialect, stamp) = (arrived.route.dialect, &arrived.stamp);
+        let reasoning = dialect.reasoning_item(stamp).filter(|_| answer.reasoning.is_some());
+        for (at, call) in answer.calls.iter().enumerate() {
+            self.memory.made(dialect.call_id(stamp, at), call, reasoning.clone());
+        }
+        if ask.stores {
+            for id in dialect.item_ids(ask, answer, stamp) {
+                self.memory.store(id);
+            }
+        }
     }
 
     fn stream(&self, arrived: Arrived, ask: &Ask, answer: &Answer, fault: Option<Fault>) -> Response<PacedBody> {
@@ -276,6 +300,7 @@ fn parse_json(method: &http::Method, bytes: &Bytes) -> Result<Value, Problem> {
     serde_json::from_slice(bytes).map_err(|error| Problem::Invalid {
         message: format!("We could not parse the JSON body of your request: {error}"),
         param: None,
+        code: None,
     })
 }
 
@@ -284,6 +309,9 @@ fn refused(arrived: Arrived, problem: &Problem) -> Response<PacedBody> {
     let Arrived { route, stamp, mut exchange, .. } = arrived;
     let reply = route.dialect.problem(problem, &stamp);
     exchange.answering(reply.status, None);
+    if let Problem::Invalid { message, .. } = problem {
+        exchange.refused(message);
+    }
     let mut headers = route.dialect.vendor_headers(&stamp);
     headers.extend(reply.headers);
     let body = PacedBody::whole(Bytes::from(reply.body.to_string()), Ending::Error, Some(exchange));

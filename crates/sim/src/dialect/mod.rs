@@ -21,6 +21,7 @@ pub(crate) use models::list_models;
 
 use crate::answer::Answer;
 use crate::conversation::Ask;
+use crate::script;
 
 /// Seconds a rate-limited caller is told to wait.
 pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
@@ -57,7 +58,7 @@ pub(crate) struct Stamp {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Problem {
     /// 400: the request is wrong; `param` names the field.
-    Invalid { message: String, param: Option<String> },
+    Invalid { message: String, param: Option<String>, code: Option<&'static str> },
     /// 401: no credential in the dialect's own header.
     NoCredential,
     /// The credential is not known (401; Gemini says 400 with `API_KEY_INVALID`).
@@ -84,7 +85,12 @@ pub(crate) enum Problem {
 
 impl Problem {
     pub(crate) fn invalid(message: impl Into<String>, param: &str) -> Self {
-        Self::Invalid { message: message.into(), param: Some(param.to_owned()) }
+        Self::Invalid { message: message.into(), param: Some(param.to_owned()), code: None }
+    }
+
+    /// A refusal with a machine-readable code (OpenAI).
+    pub(crate) fn coded(message: impl Into<String>, param: &str, code: &'static str) -> Self {
+        Self::Invalid { message: message.into(), param: Some(param.to_owned()), code: Some(code) }
     }
 }
 
@@ -100,11 +106,35 @@ impl Dialect {
     /// Reads a request. `path_model` is the model that the path names (Gemini), `stream` whether the path asks for a
     /// stream (Gemini).
     pub(crate) fn parse(self, body: &Value, path_model: Option<&str>, stream: bool) -> Result<Ask, Problem> {
-        match self {
+        let mut ask = match self {
             Self::OpenaiChat => chat::parse(body),
             Self::OpenaiResponses => responses::parse(body),
             Self::Anthropic => anthropic::parse(body),
             Self::Gemini => gemini::parse(body, path_model.unwrap_or_default(), stream),
+        }?;
+        ask.progress = script::progress(&ask)?;
+        Ok(ask)
+    }
+
+    /// The id under which the caller sees call number `at` of an answer.
+    pub(crate) fn call_id(self, stamp: &Stamp, at: usize) -> String {
+        match self {
+            Self::OpenaiChat | Self::OpenaiResponses => format!("call_sim{:08x}{at}", stamp.seq),
+            Self::Anthropic => format!("toolu_sim{:08x}{at}", stamp.seq),
+            Self::Gemini => format!("s{:06x}{}", stamp.seq & 0x00ff_ffff, at % 10),
+        }
+    }
+
+    /// The id of the reasoning item of an answer, in the dialect that keeps calls and their reasoning together.
+    pub(crate) fn reasoning_item(self, stamp: &Stamp) -> Option<String> {
+        (self == Self::OpenaiResponses).then(|| responses::reasoning_id(stamp))
+    }
+
+    /// The ids of all items of an answer.
+    pub(crate) fn item_ids(self, ask: &Ask, answer: &Answer, stamp: &Stamp) -> Vec<String> {
+        match self {
+            Self::OpenaiResponses => responses::item_ids(ask, answer, stamp),
+            _ => Vec::new(),
         }
     }
 
@@ -183,6 +213,20 @@ fn model_of(body: &Value) -> Result<String, Problem> {
         Some(model) if !model.is_empty() => Ok(model.to_owned()),
         _ => Err(Problem::invalid("you must provide a model parameter", "model")),
     }
+}
+
+/// Refuses fields that the vendor does not know, in the vendor's words for one of them.
+fn check_fields(value: &Value, known: &[&str], refuse: impl Fn(&str) -> Problem) -> Result<(), Problem> {
+    let fields = value.as_object().into_iter().flat_map(|fields| fields.keys());
+    match fields.into_iter().find(|field| !known.contains(&field.as_str())) {
+        Some(unknown) => Err(refuse(unknown)),
+        None => Ok(()),
+    }
+}
+
+/// Whether a tool's name has only letters, digits, `_` and `-`, and `most` of them at most.
+fn is_plain_name(name: &str, most: usize) -> bool {
+    !name.is_empty() && name.len() <= most && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
 }
 
 /// The wait that rate-limited callers are told in words and headers.

@@ -3,14 +3,18 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{ErrorReply, Problem, RETRY_AFTER_SECONDS, Stamp, model_of};
+mod rules;
+
+use super::{Dialect, ErrorReply, Problem, RETRY_AFTER_SECONDS, Stamp, model_of};
 use crate::answer::{self, Answer, Finish};
-use crate::conversation::{Ask, CacheTtl, Choice, Format, Image, Tool, text_bytes, text_of};
+use crate::conversation::{Ask, CacheTtl, Choice, Format, Image, PastCall, Said, Tool, text_bytes, text_of};
+use crate::families;
+use crate::seal::{self, Kind, Seal};
 
 /// Output tokens that `message_start` reports, before the answer exists.
 const FIRST_OUTPUT_TOKENS: u64 = 1;
-/// Stands in for the signature of a thinking block.
-const SIGNATURE: &str = "c2ltdWxhdGVkLXNpZ25hdHVyZQ==";
+/// The word of a prompt that makes the model's thinking unreadable.
+const REDACTING: &str = "sim-redacted";
 
 pub(super) fn parse(body: &Value) -> Result<Ask, Problem> {
     let model = model_of(body).map_err(|_| Problem::invalid("model: Field required", "model"))?;
@@ -23,7 +27,8 @@ pub(super) fn parse(body: &Value) -> Result<Ask, Problem> {
     if messages.is_empty() {
         return Err(Problem::invalid("messages: at least one message is required", "messages"));
     }
-    check_tool_answers(messages)?;
+    let returned = rules::check(body, messages)?;
+    let shows_thinking = families::claude(&model).shows_thinking;
     let last = messages.last().unwrap_or(&Value::Null);
     let last_user = messages.iter().rev().find(|message| message["role"] == "user").unwrap_or(&Value::Null);
     let tool_results = blocks(&last["content"], "tool_result").map(|block| text_of(&block["content"])).collect::<Vec<_>>();
@@ -37,41 +42,46 @@ pub(super) fn parse(body: &Value) -> Result<Ask, Problem> {
         choice: choice(&body["tool_choice"]),
         single_call: body["tool_choice"]["disable_parallel_tool_use"] == true,
         max_output: Some(max_output),
-        reasoning: matches!(body["thinking"]["type"].as_str(), Some("enabled" | "adaptive")),
-        show_reasoning: true,
+        reasoning: rules::thinks(body),
+        show_reasoning: body["thinking"]["display"].as_str().map_or(shows_thinking, |display| display != "omitted"),
         format: format(body),
         cache_write: cache_marker(body),
         stream_usage: true,
         input_bytes: text_bytes(&body["messages"]) + text_bytes(&body["tools"]) + text_bytes(&body["system"]),
+        history: history(messages),
+        returned,
+        prefix: rules::Prefix::whole(body, messages),
+        ..Ask::default()
     })
 }
 
-/// Anthropic refuses a `tool_use` whose result does not come in the next message, and a result without its call.
-fn check_tool_answers(messages: &[Value]) -> Result<(), Problem> {
-    let mut open: Vec<&str> = Vec::new();
-    for (at, message) in messages.iter().enumerate() {
-        let role = message["role"].as_str().unwrap_or_default();
-        if !matches!(role, "user" | "assistant" | "system") {
-            let text = format!("messages.{at}.role: Input should be 'user', 'assistant' or 'system'");
-            return Err(Problem::invalid(text, "messages"));
+fn history(messages: &[Value]) -> Vec<Said> {
+    let mut history = Vec::new();
+    for message in messages {
+        let content = &message["content"];
+        if message["role"] == "assistant" {
+            let list = content.as_array().map_or(&[][..], Vec::as_slice);
+            let reasoned = list.first().is_some_and(|block| block["type"] == "thinking" || block["type"] == "redacted_thinking");
+            let call = |block: &Value| PastCall {
+                id: block["id"].as_str().map(str::to_owned),
+                name: block["name"].as_str().unwrap_or_default().to_owned(),
+                arguments: block["input"].clone(),
+                item: None,
+                reasoned,
+            };
+            history.push(Said::Model(blocks(content, "tool_use").map(call).collect()));
+            continue;
         }
-        let results: Vec<&str> =
-            blocks(&message["content"], "tool_result").filter_map(|block| block["tool_use_id"].as_str()).collect();
-        if let Some(missing) = open.iter().find(|id| !results.contains(id)) {
-            let text = format!(
-                "messages.{at}: `tool_use` ids were found without `tool_result` blocks immediately after: {missing}. Each `tool_use` block must have a corresponding `tool_result` block in the next message."
-            );
-            return Err(Problem::invalid(text, "messages"));
+        let results: Vec<String> = blocks(content, "tool_result").map(|block| text_of(&block["content"])).collect();
+        if !results.is_empty() {
+            history.push(Said::Results(results));
         }
-        if let Some(stray) = results.iter().find(|id| !open.contains(id)) {
-            let text = format!(
-                "messages.{at}.content: unexpected `tool_use_id` found in `tool_result` blocks: {stray}. Each `tool_result` block must have a corresponding `tool_use` block in the previous message."
-            );
-            return Err(Problem::invalid(text, "messages"));
+        let text = text_of(content);
+        if !text.is_empty() {
+            history.push(Said::User(text));
         }
-        open = blocks(&message["content"], "tool_use").filter_map(|block| block["id"].as_str()).collect();
     }
-    Ok(())
+    history
 }
 
 fn blocks<'a>(content: &'a Value, kind: &'a str) -> impl Iterator<Item = &'a Value> {
@@ -183,23 +193,37 @@ fn message(ask: &Ask, stamp: &Stamp, content: Value, stop: Value) -> Value {
 }
 
 /// The blocks of an answer, in the order in which they stream.
-fn content(answer: &Answer, stamp: &Stamp) -> Vec<Value> {
+fn content(ask: &Ask, answer: &Answer, stamp: &Stamp) -> Vec<Value> {
     let mut blocks = Vec::new();
     if let Some(reasoning) = &answer.reasoning {
-        blocks.push(json!({"type": "thinking", "thinking": reasoning, "signature": SIGNATURE}));
+        blocks.push(thinking(ask, reasoning));
     }
     if !answer.text.is_empty() {
         blocks.push(json!({"type": "text", "text": answer.text}));
     }
     for (at, call) in answer.calls.iter().enumerate() {
-        let id = format!("toolu_sim{:08x}{at}", stamp.seq);
+        let id = Dialect::Anthropic.call_id(stamp, at);
         blocks.push(json!({"type": "tool_use", "id": id, "name": call.name, "input": call.arguments}));
     }
     blocks
 }
 
+/// A thinking block, signed; its text is empty where it is not to be shown.
+fn thinking(ask: &Ask, reasoning: &str) -> Value {
+    let signed = |kind, text: &str| {
+        let (model, content) = (ask.model.clone(), seal::digest(text.as_bytes()));
+        Seal { kind, model, content, prefix: ask.prefix }.to_base64()
+    };
+    let redacts = |said: &Said| matches!(said, Said::User(text) if text.contains(REDACTING));
+    if ask.history.iter().any(redacts) {
+        return json!({"type": "redacted_thinking", "data": signed(Kind::RedactedThinking, "")});
+    }
+    let shown = if ask.show_reasoning { reasoning } else { "" };
+    json!({"type": "thinking", "thinking": shown, "signature": signed(Kind::Thinking, shown)})
+}
+
 pub(super) fn whole(ask: &Ask, answer: &Answer, stamp: &Stamp) -> Value {
-    let mut body = message(ask, stamp, Value::Array(content(answer, stamp)), json!(stop_reason(answer.finish)));
+    let mut body = message(ask, stamp, Value::Array(content(ask, answer, stamp)), json!(stop_reason(answer.finish)));
     if answer.report_usage {
         body["usage"] = final_usage(answer);
     }
@@ -212,7 +236,7 @@ pub(super) fn frames(ask: &Ask, answer: &Answer, stamp: &Stamp) -> Vec<Bytes> {
         opening["usage"] = usage(answer, FIRST_OUTPUT_TOKENS);
     }
     let mut frames = vec![event("message_start", &json!({"type": "message_start", "message": opening}))];
-    for (index, block) in content(answer, stamp).iter().enumerate() {
+    for (index, block) in content(ask, answer, stamp).iter().enumerate() {
         frames.push(event(
             "content_block_start",
             &json!({
@@ -252,6 +276,8 @@ fn emptied(block: &Value) -> Value {
             empty["thinking"] = json!("");
             empty["signature"] = json!("");
         }
+        // All of it comes at once.
+        Some("redacted_thinking") => {}
         _ => empty["input"] = json!({}),
     }
     empty
@@ -264,8 +290,9 @@ fn deltas(block: &Value) -> Vec<Value> {
         Some("thinking") => chunks("thinking")
             .iter()
             .map(|text| json!({"type": "thinking_delta", "thinking": text}))
-            .chain([json!({"type": "signature_delta", "signature": SIGNATURE})])
+            .chain([json!({"type": "signature_delta", "signature": block["signature"]})])
             .collect(),
+        Some("redacted_thinking") => Vec::new(),
         _ => {
             let arguments = block["input"].to_string();
             let pieces = answer::argument_chunks(&arguments);

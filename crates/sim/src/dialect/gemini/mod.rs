@@ -3,12 +3,13 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{ErrorReply, Framing, Problem, Stamp, wait_text};
-use crate::answer::{self, Answer, Finish};
-use crate::conversation::{Ask, Choice, Format, Image, Tool, text_bytes};
+mod rules;
 
-/// Stands in for the signature of a thought.
-const THOUGHT_SIGNATURE: &str = "c2ltdWxhdGVkLXRob3VnaHQ=";
+use super::{Dialect, ErrorReply, Framing, Problem, Stamp, wait_text};
+use crate::answer::{self, Answer, Finish};
+use crate::conversation::{Ask, Choice, Format, Image, PastCall, Said, Tool, text_bytes};
+use crate::families;
+use crate::seal::{self, Kind, Seal};
 
 /// A field under either of its two spellings: proto3 JSON takes camelCase and snake_case.
 fn field<'a>(value: &'a Value, camel: &str, snake: &str) -> &'a Value {
@@ -23,6 +24,8 @@ pub(super) fn parse(body: &Value, model: &str, stream: bool) -> Result<Ask, Prob
         let text = "* GenerateContentRequest.contents: contents is not specified\n";
         return Err(Problem::invalid(text, "contents"));
     };
+    let returned = rules::check(body, contents, model)?;
+    let family = families::gemini(model);
     let last = contents.last().unwrap_or(&Value::Null);
     let is_user = |content: &&Value| content["role"] != "model" && parts(content).iter().any(|part| part["text"].is_string());
     let last_user = contents.iter().rev().find(is_user).unwrap_or(&Value::Null);
@@ -46,23 +49,56 @@ pub(super) fn parse(body: &Value, model: &str, stream: bool) -> Result<Ask, Prob
         choice: choice(function_config),
         single_call: false,
         max_output: field(config, "maxOutputTokens", "max_output_tokens").as_u64(),
-        reasoning: thinks(thinking),
+        reasoning: thinks(thinking, family.thinks_unasked),
         show_reasoning: field(thinking, "includeThoughts", "include_thoughts") == true,
         format: format(config),
         cache_write: None,
         stream_usage: true,
         input_bytes: text_bytes(&body["contents"]) + text_bytes(&body["tools"]) + text_bytes(system),
+        history: history(contents),
+        returned,
+        signs: family.needs_signatures,
+        ..Ask::default()
     })
+}
+
+fn history(contents: &[Value]) -> Vec<Said> {
+    let mut history = Vec::new();
+    for content in contents {
+        let calls =
+            parts(content).iter().map(|part| field(part, "functionCall", "function_call")).filter(|call| call.is_object());
+        if content["role"] == "model" {
+            let call = |call: &Value| PastCall {
+                id: call["id"].as_str().map(str::to_owned),
+                name: call["name"].as_str().unwrap_or_default().to_owned(),
+                arguments: if call["args"].is_null() { json!({}) } else { call["args"].clone() },
+                ..PastCall::default()
+            };
+            history.push(Said::Model(calls.map(call).collect()));
+            continue;
+        }
+        let responses = parts(content).iter().map(|part| field(part, "functionResponse", "function_response"));
+        let results: Vec<String> =
+            responses.filter(|response| response.is_object()).map(|response| response["response"].to_string()).collect();
+        if !results.is_empty() {
+            history.push(Said::Results(results));
+        }
+        let texts: Vec<&str> = parts(content).iter().filter_map(|part| part["text"].as_str()).collect();
+        if !texts.is_empty() {
+            history.push(Said::User(texts.join("\n")));
+        }
+    }
+    history
 }
 
 fn parts(content: &Value) -> &[Value] {
     content["parts"].as_array().map_or(&[][..], Vec::as_slice)
 }
 
-fn thinks(thinking: &Value) -> bool {
+fn thinks(thinking: &Value, unasked: bool) -> bool {
     let budget = field(thinking, "thinkingBudget", "thinking_budget").as_i64();
     let level = field(thinking, "thinkingLevel", "thinking_level");
-    budget.is_some_and(|budget| budget != 0) || level.is_string()
+    budget.map_or(unasked || level.is_string(), |budget| budget != 0)
 }
 
 fn image(part: &Value) -> Option<Image> {
@@ -154,15 +190,20 @@ fn answer_parts(ask: &Ask, answer: &Answer, stamp: &Stamp) -> Vec<Value> {
         parts.push(json!({"text": answer.text}));
     }
     for (at, call) in answer.calls.iter().enumerate() {
-        let id = format!("s{:06x}{}", stamp.seq & 0x00ff_ffff, at % 10);
+        let id = Dialect::Gemini.call_id(stamp, at);
         parts.push(json!({"functionCall": {"id": id, "name": call.name, "args": call.arguments}}));
     }
-    // Gemini signs the first call of a turn, or the last text where there is none.
-    if answer.reasoning.is_some() {
-        let call = parts.iter().position(|part| part.get("functionCall").is_some());
+    // Gemini signs the first call of a step, or the last text where there is none.
+    if answer.reasoning.is_some() || ask.signs {
+        let first = parts.iter().position(|part| part.get("functionCall").is_some());
+        let (kind, content) = match answer.calls.first() {
+            Some(call) => (Kind::GeminiCall, rules::call_digest(&call.name, &call.arguments)),
+            None => (Kind::GeminiText, seal::Digest::default()),
+        };
+        let signature = Seal { kind, model: ask.model.clone(), content, prefix: seal::Digest::default() }.to_base64();
         let last = parts.len().saturating_sub(1);
-        if let Some(signed) = parts.get_mut(call.unwrap_or(last)) {
-            signed["thoughtSignature"] = json!(THOUGHT_SIGNATURE);
+        if let Some(signed) = parts.get_mut(first.unwrap_or(last)) {
+            signed["thoughtSignature"] = json!(signature);
         }
     }
     parts
@@ -325,7 +366,8 @@ mod tests {
         assert_eq!(usage["thoughtsTokenCount"], 13);
         assert_eq!(usage["totalTokenCount"], 2 + 13 + usage["candidatesTokenCount"].as_u64().unwrap_or(0));
         assert_eq!(body["candidates"][0]["content"]["parts"][0]["thought"], true);
-        assert_eq!(body["candidates"][0]["content"]["parts"][1]["thoughtSignature"], THOUGHT_SIGNATURE);
+        let signature = body["candidates"][0]["content"]["parts"][1]["thoughtSignature"].as_str().expect("a signature");
+        assert_eq!(Seal::open(signature, Kind::GeminiText).map(|seal| seal.model).as_deref(), Some("gemini-sim"));
     }
 
     #[test]

@@ -3,12 +3,12 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Problem, Stamp, model_of};
-use crate::answer::{self, Answer, Finish};
-use crate::conversation::{Ask, Choice, Format, Image, Tool, text_bytes, text_of};
+mod rules;
 
-/// Stands in for encrypted reasoning.
-const ENCRYPTED_CONTENT: &str = "gAAAAAsimulated";
+use super::{Dialect, Problem, Stamp, model_of};
+use crate::answer::{self, Answer, Finish};
+use crate::conversation::{Ask, Choice, Format, Image, PastCall, Said, Tool, text_bytes, text_of};
+use crate::seal::{Digest, Kind, Seal};
 
 pub(super) fn parse(body: &Value) -> Result<Ask, Problem> {
     let model = model_of(body)?;
@@ -21,7 +21,7 @@ pub(super) fn parse(body: &Value) -> Result<Ask, Problem> {
         Value::Array(items) => items,
         _ => return Err(Problem::invalid("Missing required parameter: 'input'.", "input")),
     };
-    check_tool_answers(items)?;
+    let returned = rules::check(body, items)?;
     let last_user = items.iter().rev().find(|item| item["role"] == "user").unwrap_or(&Value::Null);
     let mut tool_results: Vec<String> = items
         .iter()
@@ -40,7 +40,7 @@ pub(super) fn parse(body: &Value) -> Result<Ask, Problem> {
         choice: choice(&body["tool_choice"]),
         single_call: body["parallel_tool_calls"] == false,
         max_output: body["max_output_tokens"].as_u64(),
-        reasoning: body["reasoning"]["effort"].as_str().is_some_and(|effort| effort != "none"),
+        reasoning: rules::reasons(body),
         show_reasoning: body["reasoning"]["summary"].is_string(),
         format: match &body["text"]["format"] {
             format if format["type"] == "json_schema" => Format::Json(format["schema"].clone()),
@@ -50,25 +50,45 @@ pub(super) fn parse(body: &Value) -> Result<Ask, Problem> {
         cache_write: None,
         stream_usage: true,
         input_bytes: text_bytes(&body["input"]) + text_bytes(&body["tools"]) + text_bytes(&body["instructions"]),
+        history: history(items),
+        returned,
+        encrypts: body["include"].as_array().into_iter().flatten().any(|wanted| wanted == "reasoning.encrypted_content"),
+        stores: body["store"] != false,
+        stored_items: rules::stored_items(items),
+        ..Ask::default()
     })
 }
 
-/// OpenAI refuses a call without an output and an output without a call (unless earlier turns are stored).
-fn check_tool_answers(items: &[Value]) -> Result<(), Problem> {
-    let ids =
-        |kind: &'static str| items.iter().filter(move |item| item["type"] == kind).filter_map(|item| item["call_id"].as_str());
-    for id in ids("function_call") {
-        if !ids("function_call_output").any(|output| output == id) {
-            return Err(Problem::invalid(format!("No tool output found for function call {id}."), "input"));
+fn history(items: &[Value]) -> Vec<Said> {
+    let mut history = Vec::new();
+    let mut reasoned = false;
+    for item in items {
+        if rules::is_models(item) {
+            if !matches!(history.last(), Some(Said::Model(_))) {
+                reasoned = false;
+                history.push(Said::Model(Vec::new()));
+            }
+            reasoned |= item["type"] == "reasoning";
+            if let Some(Said::Model(calls)) = history.last_mut().filter(|_| item["type"] == "function_call") {
+                calls.push(PastCall {
+                    id: item["call_id"].as_str().map(str::to_owned),
+                    name: item["name"].as_str().unwrap_or_default().to_owned(),
+                    arguments: rules::arguments_of(item),
+                    item: item["id"].as_str().map(str::to_owned),
+                    reasoned,
+                });
+            }
+        } else if item["type"] == "function_call_output" {
+            let result = text_of(&item["output"]);
+            match history.last_mut() {
+                Some(Said::Results(results)) => results.push(result),
+                _ => history.push(Said::Results(vec![result])),
+            }
+        } else if item["role"] == "user" {
+            history.push(Said::User(text_of(&item["content"])));
         }
     }
-    for id in ids("function_call_output") {
-        if !ids("function_call").any(|call| call == id) {
-            let text = format!("No tool call found for function call output with call_id {id}.");
-            return Err(Problem::invalid(text, "input"));
-        }
-    }
-    Ok(())
+    history
 }
 
 fn images(content: &Value) -> Vec<Image> {
@@ -146,7 +166,7 @@ fn shell(ask: &Ask, stamp: &Stamp) -> Value {
         "reasoning": {"effort": null, "summary": null},
         "safety_identifier": null,
         "service_tier": "default",
-        "store": false,
+        "store": ask.stores,
         "temperature": 1.0,
         "text": {"format": {"type": "text"}, "verbosity": "medium"},
         "tool_choice": tool_choice,
@@ -179,9 +199,13 @@ fn output(ask: &Ask, answer: &Answer, stamp: &Stamp) -> Vec<Value> {
     let mut items = Vec::new();
     if let Some(reasoning) = &answer.reasoning {
         let summary = if ask.show_reasoning { json!([{"type": "summary_text", "text": reasoning}]) } else { json!([]) };
-        items.push(json!({
-            "id": format!("rs_sim{:08x}", stamp.seq), "type": "reasoning", "summary": summary,
-            "encrypted_content": ENCRYPTED_CONTENT}));
+        let mut item = json!({"id": reasoning_id(stamp), "type": "reasoning", "summary": summary});
+        if ask.encrypts {
+            let (model, nothing) = (ask.model.clone(), Digest::default());
+            let seal = Seal { kind: Kind::OpenAiReasoning, model, content: nothing, prefix: nothing };
+            item["encrypted_content"] = json!(format!("{}{}", rules::CIPHERTEXT, seal.to_url_safe()));
+        }
+        items.push(item);
     }
     let status = if answer.finish == Finish::Length { "incomplete" } else { "completed" };
     if !answer.text.is_empty() {
@@ -192,10 +216,20 @@ fn output(ask: &Ask, answer: &Answer, stamp: &Stamp) -> Vec<Value> {
     for (at, call) in answer.calls.iter().enumerate() {
         items.push(json!({
             "id": format!("fc_sim{:08x}{at}", stamp.seq), "type": "function_call", "status": status,
-            "call_id": format!("call_sim{:08x}{at}", stamp.seq), "name": call.name,
+            "call_id": Dialect::OpenaiResponses.call_id(stamp, at), "name": call.name,
             "arguments": call.arguments.to_string()}));
     }
     items
+}
+
+/// The id of an answer's reasoning item.
+pub(super) fn reasoning_id(stamp: &Stamp) -> String {
+    format!("rs_sim{:08x}", stamp.seq)
+}
+
+/// The ids of all items of an answer.
+pub(super) fn item_ids(ask: &Ask, answer: &Answer, stamp: &Stamp) -> Vec<String> {
+    output(ask, answer, stamp).iter().filter_map(|item| item["id"].as_str().map(str::to_owned)).collect()
 }
 
 fn text_part(text: &str) -> Value {

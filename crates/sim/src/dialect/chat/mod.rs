@@ -3,16 +3,19 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{ErrorReply, Problem, RETRY_AFTER_SECONDS, Stamp, model_of, wait_text};
+mod rules;
+
+use super::{Dialect, ErrorReply, Problem, RETRY_AFTER_SECONDS, Stamp, model_of, wait_text};
 use crate::answer::{self, Answer, Call, Finish};
-use crate::conversation::{Ask, Choice, Format, Image, Tool, text_bytes, text_of};
+use crate::conversation::{Ask, Choice, Format, Image, PastCall, Said, Tool, arguments, text_bytes, text_of};
+use crate::families;
 
 pub(super) fn parse(body: &Value) -> Result<Ask, Problem> {
     let model = model_of(body)?;
     let Some(messages) = body["messages"].as_array().filter(|messages| !messages.is_empty()) else {
         return Err(Problem::invalid("[] is too short - 'messages'", "messages"));
     };
-    check_tool_answers(messages)?;
+    let returned = rules::check(body, messages)?;
     let last_user = messages.iter().rev().find(|message| message["role"] == "user");
     let user_content = last_user.map_or(&Value::Null, |message| &message["content"]);
     let mut tool_results: Vec<String> = messages
@@ -23,6 +26,7 @@ pub(super) fn parse(body: &Value) -> Result<Ask, Problem> {
         .collect();
     tool_results.reverse();
     Ok(Ask {
+        show_reasoning: families::openai(&model).shows_reasoning,
         model,
         stream: body["stream"] == true,
         user_text: text_of(user_content),
@@ -32,58 +36,42 @@ pub(super) fn parse(body: &Value) -> Result<Ask, Problem> {
         choice: choice(&body["tool_choice"]),
         single_call: body["parallel_tool_calls"] == false,
         max_output: body["max_completion_tokens"].as_u64().or_else(|| body["max_tokens"].as_u64()),
-        reasoning: body["reasoning_effort"].as_str().is_some_and(|effort| effort != "none"),
-        show_reasoning: false,
+        reasoning: rules::reasons(body),
         format: format(&body["response_format"]),
         cache_write: None,
         stream_usage: body["stream_options"]["include_usage"] == true,
         input_bytes: text_bytes(&body["messages"]) + text_bytes(&body["tools"]),
+        history: history(messages),
+        returned,
+        ..Ask::default()
     })
 }
 
-/// OpenAI refuses a call without its answer and an answer without its call.
-fn check_tool_answers(messages: &[Value]) -> Result<(), Problem> {
-    let mut open: Vec<&str> = Vec::new();
-    for (at, message) in messages.iter().enumerate() {
-        let role = message["role"].as_str().unwrap_or_default();
-        if role == "tool" {
-            let id = message["tool_call_id"].as_str().unwrap_or_default();
-            let Some(found) = open.iter().position(|call| *call == id) else {
-                return Err(Problem::invalid(
-                    "messages with role 'tool' must be a response to a preceding message with 'tool_calls'.",
-                    &format!("messages.[{at}].role"),
-                ));
-            };
-            open.swap_remove(found);
-            continue;
-        }
-        refuse_open_calls(&open)?;
-        if !matches!(role, "system" | "developer" | "user" | "assistant" | "function") {
-            return Err(Problem::invalid(
-                format!(
-                    "Invalid value: '{role}'. Supported values are: 'system', 'assistant', 'user', 'function', 'tool', and 'developer'."
-                ),
-                &format!("messages[{at}].role"),
-            ));
-        }
-        if let Some(calls) = message["tool_calls"].as_array() {
-            open = calls.iter().filter_map(|call| call["id"].as_str()).collect();
+fn history(messages: &[Value]) -> Vec<Said> {
+    let mut history = Vec::new();
+    for message in messages {
+        match message["role"].as_str() {
+            Some("assistant") => {
+                let call = |call: &Value| PastCall {
+                    id: call["id"].as_str().map(str::to_owned),
+                    name: call["function"]["name"].as_str().unwrap_or_default().to_owned(),
+                    arguments: arguments(&call["function"]["arguments"]),
+                    ..PastCall::default()
+                };
+                history.push(Said::Model(message["tool_calls"].as_array().into_iter().flatten().map(call).collect()));
+            }
+            Some("tool") => {
+                let result = text_of(&message["content"]);
+                match history.last_mut() {
+                    Some(Said::Results(results)) => results.push(result),
+                    _ => history.push(Said::Results(vec![result])),
+                }
+            }
+            Some("user") => history.push(Said::User(text_of(&message["content"]))),
+            _ => {}
         }
     }
-    refuse_open_calls(&open)
-}
-
-fn refuse_open_calls(open: &[&str]) -> Result<(), Problem> {
-    if open.is_empty() {
-        return Ok(());
-    }
-    Err(Problem::invalid(
-        format!(
-            "An assistant message with 'tool_calls' must be followed by tool messages responding to each 'tool_call_id'. The following tool_call_ids did not have response messages: {}",
-            open.join(", ")
-        ),
-        "messages",
-    ))
+    history
 }
 
 fn images(content: &Value) -> Vec<Image> {
@@ -153,13 +141,9 @@ fn usage(answer: &Answer) -> Value {
     })
 }
 
-fn call_id(stamp: &Stamp, at: usize) -> String {
-    format!("call_sim{:08x}{at}", stamp.seq)
-}
-
 fn tool_call(call: &Call, stamp: &Stamp, at: usize) -> Value {
     json!({
-        "id": call_id(stamp, at),
+        "id": Dialect::OpenaiChat.call_id(stamp, at),
         "type": "function",
         "function": {"name": call.name, "arguments": call.arguments.to_string()},
     })
@@ -168,8 +152,13 @@ fn tool_call(call: &Call, stamp: &Stamp, at: usize) -> Value {
 pub(super) fn whole(ask: &Ask, answer: &Answer, stamp: &Stamp) -> Value {
     let mut message = json!({"role": "assistant", "content": answer.text, "refusal": null, "annotations": []});
     if !answer.calls.is_empty() {
-        message["content"] = Value::Null;
+        if answer.text.is_empty() {
+            message["content"] = Value::Null;
+        }
         message["tool_calls"] = answer.calls.iter().enumerate().map(|(at, call)| tool_call(call, stamp, at)).collect();
+    }
+    if let Some(reasoning) = answer.reasoning.as_ref().filter(|_| ask.show_reasoning) {
+        message["reasoning_content"] = json!(reasoning);
     }
     let mut body = json!({
         "id": format!("chatcmpl-sim{:08x}", stamp.seq),
@@ -212,15 +201,20 @@ pub(super) fn frames(ask: &Ask, answer: &Answer, stamp: &Stamp) -> Vec<Bytes> {
         chunk(json!([{"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish}]), Value::Null)
     };
 
-    let has_calls = !answer.calls.is_empty();
-    let content = if has_calls { Value::Null } else { json!("") };
+    let is_silent = answer.text.is_empty() && !answer.calls.is_empty();
+    let content = if is_silent { Value::Null } else { json!("") };
     let mut frames = vec![delta(json!({"role": "assistant", "content": content, "refusal": null}), Value::Null)];
+    let reasoning = answer.reasoning.as_deref().filter(|_| ask.show_reasoning).unwrap_or_default();
+    for piece in answer::text_chunks(reasoning) {
+        frames.push(delta(json!({"reasoning_content": piece}), Value::Null));
+    }
     for piece in answer::text_chunks(&answer.text) {
         frames.push(delta(json!({"content": piece}), Value::Null));
     }
     for (at, call) in answer.calls.iter().enumerate() {
         let function = json!({"name": call.name, "arguments": ""});
-        let opening = json!({"index": at, "id": call_id(stamp, at), "type": "function", "function": function});
+        let opening =
+            json!({"index": at, "id": Dialect::OpenaiChat.call_id(stamp, at), "type": "function", "function": function});
         frames.push(delta(json!({"tool_calls": [opening]}), Value::Null));
         for piece in answer::argument_chunks(&call.arguments.to_string()) {
             let more = json!({"index": at, "function": {"arguments": piece}});
@@ -251,7 +245,7 @@ pub(super) fn problem(problem: &Problem) -> ErrorReply {
     let invalid = "invalid_request_error";
     let mut headers = Vec::new();
     let (status, body) = match problem {
-        Problem::Invalid { message, param } => (400, error(message, invalid, param.as_deref(), None)),
+        Problem::Invalid { message, param, code } => (400, error(message, invalid, param.as_deref(), *code)),
         Problem::NoCredential => {
             let text =
                 "You didn't provide an API key. You need to provide your API key in an Authorization header using Bearer auth.";
