@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tallygate_store::responses::{self, ResponseSettings};
 use tallygate_store::upstreams::Status;
 use tallygate_types::{Currency, Pico, UnitPrice, UsageClass};
 use utoipa::ToSchema;
 
-use crate::http_form::Patch;
+use crate::http_form::{Patch, given};
 use crate::problem::{FieldError, Problem, Result};
 
 /// An amount of money: an exact decimal in major units.
@@ -78,6 +79,56 @@ pub struct Budget {
     #[schema(value_type = String, example = "USD")]
     pub currency: Currency,
     pub period: BudgetPeriod,
+}
+
+/// Whether the gateway keeps the responses of a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ResponsesMode {
+    /// Nothing is kept; every request carries its whole conversation.
+    Stateless,
+    /// Kept in the database, sealed, so that `previous_response_id` works before any upstream.
+    Stored,
+}
+
+/// How the responses of a tenant are kept. Beyond a bound the oldest leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Responses {
+    pub mode: ResponsesMode,
+    /// Hours since a response was last built upon.
+    pub lifetime_hours: u32,
+    pub max_bytes: u64,
+    pub max_responses: u32,
+}
+
+/// How the responses of a new tenant are kept; what is absent is the default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewResponses {
+    pub mode: Option<ResponsesMode>,
+    #[schema(minimum = 1, maximum = 8784, default = 720)]
+    pub lifetime_hours: Option<u32>,
+    #[schema(minimum = 1_048_576, default = 268_435_456)]
+    pub max_bytes: Option<u64>,
+    #[schema(minimum = 1, maximum = 100_000, default = 10_000)]
+    pub max_responses: Option<u32>,
+}
+
+/// A change of how responses are kept: absent leaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ResponsesPatch {
+    #[serde(default, deserialize_with = "given")]
+    pub mode: Option<ResponsesMode>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(minimum = 1, maximum = 8784)]
+    pub lifetime_hours: Option<u32>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(minimum = 1_048_576)]
+    pub max_bytes: Option<u64>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(minimum = 1, maximum = 100_000)]
+    pub max_responses: Option<u32>,
 }
 
 macro_rules! by_class {
@@ -287,6 +338,41 @@ impl From<tallygate_store::Budget> for Budget {
     fn from(budget: tallygate_store::Budget) -> Self {
         let tallygate_store::BudgetPeriod::Month = budget.period;
         Self { amount: budget.amount, currency: budget.currency, period: BudgetPeriod::Month }
+    }
+}
+
+impl From<ResponseSettings> for Responses {
+    fn from(settings: ResponseSettings) -> Self {
+        Self {
+            mode: match settings.mode {
+                responses::ResponsesMode::Stateless => ResponsesMode::Stateless,
+                responses::ResponsesMode::Stored => ResponsesMode::Stored,
+            },
+            lifetime_hours: settings.lifetime_hours,
+            max_bytes: settings.max_bytes,
+            max_responses: settings.max_responses,
+        }
+    }
+}
+
+impl ResponsesPatch {
+    pub fn apply(self, current: ResponseSettings) -> ResponseSettings {
+        ResponseSettings {
+            mode: self.mode.map_or(current.mode, |mode| match mode {
+                ResponsesMode::Stateless => responses::ResponsesMode::Stateless,
+                ResponsesMode::Stored => responses::ResponsesMode::Stored,
+            }),
+            lifetime_hours: self.lifetime_hours.unwrap_or(current.lifetime_hours),
+            max_bytes: self.max_bytes.unwrap_or(current.max_bytes),
+            max_responses: self.max_responses.unwrap_or(current.max_responses),
+        }
+    }
+}
+
+impl From<NewResponses> for ResponseSettings {
+    fn from(new: NewResponses) -> Self {
+        let NewResponses { mode, lifetime_hours, max_bytes, max_responses } = new;
+        ResponsesPatch { mode, lifetime_hours, max_bytes, max_responses }.apply(Self::default())
     }
 }
 

@@ -7,6 +7,7 @@ use tallygate_types::{Dialect, TenantId};
 use crate::credentials::{self, CredentialSettings, NewCredential};
 use crate::keys::{self, ApiKey, KeySettings, KeyStatus, NewKey};
 use crate::models::{self, Model, ModelSettings, TargetSettings};
+use crate::responses::ResponseSettings;
 use crate::tenants::{self, Tenant, TenantSettings};
 use crate::upstreams::{self, Status, Timeouts, Upstream, UpstreamSettings};
 use crate::{Budget, Limits, ManagedBy, StoreError, Tx};
@@ -62,6 +63,7 @@ pub struct DeclaredTenant {
     pub limits: Limits,
     pub budget: Option<Budget>,
     pub allowed_models: Option<Vec<String>>,
+    pub responses: ResponseSettings,
 }
 
 /// An upstream with its credentials. Credentials an earlier file declared and this one does not are deleted; those made
@@ -177,6 +179,7 @@ pub async fn tenant(tx: &mut Tx, declared: &DeclaredTenant) -> Result<(Tenant, A
         limits: declared.limits,
         budget: declared.budget,
         allowed_models: declared.allowed_models.clone(),
+        responses: declared.responses,
         ..TenantSettings::named(&declared.name)
     };
     match tenants::find_by_name(&mut *tx, &declared.name).await? {

@@ -7,7 +7,7 @@ use tallygate_types::Timestamp;
 use tokio::time::sleep;
 
 use crate::store::{Core, begin};
-use crate::{Db, StoreError, retention, sessions, setup, throttle};
+use crate::{Db, StoreError, pins, responses, retention, sessions, setup, throttle};
 
 const INTERVAL: Duration = Duration::from_hours(1);
 /// Ended sessions can be looked at this long.
@@ -32,13 +32,27 @@ pub(crate) async fn tidy(db: &Db, core: &Arc<Core>) -> Result<(), StoreError> {
     let throttled = throttle::purge(&mut tx).await?;
     let tokens = setup::purge(&mut tx, kept_since).await?;
     tx.commit().await?;
-    tracing::debug!(sessions, throttled, tokens, "housekeeping done");
+    let mut expired = 0;
+    // A transaction a chunk, so that the writer is free between them.
+    loop {
+        let mut tx = begin(db, core).await?;
+        let removed = (responses::purge(&mut tx).await?, pins::purge(&mut tx).await?);
+        tx.commit().await?;
+        expired += removed.0 + removed.1;
+        if !responses::may_be_more(removed.0) && !pins::may_be_more(removed.1) {
+            break;
+        }
+    }
+    tracing::debug!(sessions, throttled, tokens, expired, "housekeeping done");
     Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pins::{NewPin, Pin};
+    use crate::responses::{NewResponse, ResponseSettings};
+    use crate::tenants::{self, TenantSettings};
     use crate::testing::TestStore;
     use crate::throttle::Subject;
 
@@ -48,9 +62,16 @@ mod tests {
             let mut tx = store.begin().await.unwrap();
             setup::issue(&mut tx).await.unwrap();
             throttle::note_failure(&mut tx, &Subject::Account("ada@example.com".into())).await.unwrap();
+            let acme = tenants::create(&mut tx, &TenantSettings::named("acme")).await.unwrap().id;
             tx.commit().await.unwrap();
+            let response = NewResponse { id: "resp_1", previous_id: None, input: "[]", response: "{}" };
+            responses::keep(&store, acme, &ResponseSettings::default(), &response).await.unwrap();
+            let pin = Pin { upstream: tallygate_types::UpstreamId::generate(), credential: None };
+            pins::remember(&store, &[NewPin { tenant: acme, id: "resp_2".into(), pin }]).await.unwrap();
             store.clock.advance(Duration::from_hours(40 * 24));
             tidy(store.db(), store.core()).await.unwrap();
+            assert_eq!(responses::held(store.db(), acme).await.unwrap(), (0, 0));
+            assert_eq!(pins::count(store.db(), acme).await.unwrap(), 0);
             let mut tx = store.begin().await.unwrap();
             assert_eq!(throttle::purge(&mut tx).await.unwrap(), 0);
             assert_eq!(setup::purge(&mut tx, store.clock().now()).await.unwrap(), 0);

@@ -28,6 +28,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = migrations! {
     4 "0004_prices_and_usage";
     5 "0005_audit";
     6 "0006_admin_tokens";
+    7 "0007_stored_responses";
 };
 
 /// How long a start waits for another process that is migrating, and for its own migrations.

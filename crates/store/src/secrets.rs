@@ -8,6 +8,7 @@ use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKe
 use aws_lc_rs::{digest, hmac, rand};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use tallygate_types::TenantId;
 use uuid::Uuid;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -251,6 +252,16 @@ impl Sealer {
         let plain = std::str::from_utf8(plain).map_err(|_| corrupt("is not text"))?;
         Ok(SecretString::from(plain.to_owned()))
     }
+}
+
+/// A name for the row of a tenant that has no UUID of its own, to bind its seals to.
+pub(crate) fn row_of(tenant: TenantId, id: &str) -> Uuid {
+    let mut named = digest::Context::new(&digest::SHA256);
+    named.update(tenant.uuid().as_bytes());
+    named.update(id.as_bytes());
+    let mut row = [0; 16];
+    row.copy_from_slice(&named.finish().as_ref()[..16]);
+    Uuid::from_bytes(row)
 }
 
 fn associated_data(table: &str, row: Uuid) -> Vec<u8> {

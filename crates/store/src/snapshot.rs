@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::keys::KeyStatus;
 use crate::limits::{BudgetColumns, LimitColumns};
+use crate::responses::{ResponseColumns, ResponseSettings};
 use crate::tenants::TenantStatus;
 use crate::upstreams::{TimeoutColumns, Timeouts};
 use crate::{Budget, DbTime, KeyDigest, Limits, Store, StoreError, credentials, proxies, query};
@@ -50,6 +51,7 @@ pub struct TenantEntry {
     pub limits: Limits,
     pub budget: Option<Budget>,
     pub allowed_models: Option<Vec<String>>,
+    pub responses: ResponseSettings,
 }
 
 #[derive(Debug)]
@@ -105,6 +107,8 @@ struct TenantRow {
     #[sqlx(flatten)]
     budget: BudgetColumns,
     allowed_models: Option<Json<Vec<String>>>,
+    #[sqlx(flatten)]
+    responses: ResponseColumns,
 }
 
 #[derive(sqlx::FromRow)]
@@ -167,7 +171,8 @@ pub(crate) async fn read(store: &Store) -> Result<Snapshot, StoreError> {
     let tenants: Vec<TenantRow> = query!(&mut tx, |conn| {
         sqlx::query_as(
             "SELECT id, name, status, suspended_message, time_zone, requests_per_minute, tokens_per_minute, concurrency,
-                    budget_amount, budget_currency, budget_period, allowed_models FROM tenants",
+                    budget_amount, budget_currency, budget_period, allowed_models, responses_mode, responses_lifetime_hours,
+                    responses_max_bytes, responses_max_count FROM tenants",
         )
         .fetch_all(conn)
         .await
@@ -226,6 +231,7 @@ fn tenant_entries(rows: Vec<TenantRow>) -> Result<HashMap<TenantId, Arc<TenantEn
             limits: Limits::read(row.limits, "tenants")?,
             budget: Budget::read(row.budget)?,
             allowed_models: row.allowed_models.map(|Json(models)| models),
+            responses: ResponseSettings::read(&row.responses)?,
         };
         Ok((id, Arc::new(entry)))
     });

@@ -90,6 +90,10 @@ impl Store {
         Ok(())
     }
 
+    pub(crate) fn sealer(&self) -> &Sealer {
+        &self.core.secrets
+    }
+
     pub const fn db(&self) -> &Db {
         &self.db
     }

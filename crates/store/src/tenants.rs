@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use crate::limits::{BudgetColumns, LimitColumns};
 use crate::page::contains_pattern;
+use crate::responses::{self, ResponseColumns, ResponseSettings};
 use crate::value::text_enum;
 use crate::{Budget, DbTime, Limits, ManagedBy, Page, PageRequest, Source, StoreError, TenantScope, Tx, check, query};
 
@@ -32,6 +33,7 @@ pub struct Tenant {
     pub budget: Option<Budget>,
     /// Public model names; `None` allows all.
     pub allowed_models: Option<Vec<String>>,
+    pub responses: ResponseSettings,
     pub managed_by: ManagedBy,
     pub version: i64,
     pub created_at: Timestamp,
@@ -49,6 +51,7 @@ pub struct TenantSettings {
     pub limits: Limits,
     pub budget: Option<Budget>,
     pub allowed_models: Option<Vec<String>>,
+    pub responses: ResponseSettings,
 }
 
 /// Which tenants a list shows.
@@ -62,7 +65,8 @@ pub struct TenantFilter {
 macro_rules! columns {
     () => {
         "id, name, status, suspended_message, time_zone, requests_per_minute, tokens_per_minute, concurrency,
-         budget_amount, budget_currency, budget_period, allowed_models, managed_by, version, created_at, updated_at"
+         budget_amount, budget_currency, budget_period, allowed_models, responses_mode, responses_lifetime_hours,
+         responses_max_bytes, responses_max_count, managed_by, version, created_at, updated_at"
     };
 }
 
@@ -78,6 +82,8 @@ struct Row {
     #[sqlx(flatten)]
     budget: BudgetColumns,
     allowed_models: Option<Json<Vec<String>>>,
+    #[sqlx(flatten)]
+    responses: ResponseColumns,
     managed_by: String,
     version: i64,
     created_at: DbTime,
@@ -95,6 +101,7 @@ impl TenantSettings {
             limits: Limits::default(),
             budget: None,
             allowed_models: None,
+            responses: ResponseSettings::default(),
         }
     }
 
@@ -103,6 +110,7 @@ impl TenantSettings {
         check::text("suspended_message", self.suspended_message.as_deref())?;
         check::time_zone(&self.time_zone)?;
         check::allowed_models(self.allowed_models.as_deref())?;
+        self.responses.check()?;
         if self.budget.is_some_and(|budget| budget.amount.get() < 0) {
             return Err(StoreError::invalid("budget.amount", "must not be negative"));
         }
@@ -121,6 +129,7 @@ impl Tenant {
             limits: self.limits,
             budget: self.budget,
             allowed_models: self.allowed_models.clone(),
+            responses: self.responses,
         }
     }
 }
@@ -138,6 +147,7 @@ impl TryFrom<Row> for Tenant {
             limits: Limits::read(row.limits, "tenants")?,
             budget: Budget::read(row.budget)?,
             allowed_models: row.allowed_models.map(|Json(models)| models),
+            responses: ResponseSettings::read(&row.responses)?,
             managed_by: ManagedBy::read(&row.managed_by)?,
             version: row.version,
             created_at: row.created_at.into(),
@@ -157,7 +167,8 @@ pub(crate) async fn insert(tx: &mut Tx, settings: &TenantSettings, managed_by: M
         sqlx::query_as(concat!(
             "INSERT INTO tenants (",
             columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 1, $14, $14) RETURNING ",
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
+             $16, $17, 1, $18, $18) RETURNING ",
             columns!()
         ))
         .bind(TenantId::generate().uuid())
@@ -172,6 +183,10 @@ pub(crate) async fn insert(tx: &mut Tx, settings: &TenantSettings, managed_by: M
         .bind(&budget.currency)
         .bind(&budget.period)
         .bind(settings.allowed_models.as_ref().map(Json))
+        .bind(settings.responses.mode.as_str())
+        .bind(i64::from(settings.responses.lifetime_hours))
+        .bind(i64::try_from(settings.responses.max_bytes).unwrap_or(i64::MAX))
+        .bind(i64::from(settings.responses.max_responses))
         .bind(managed_by.as_str())
         .bind(now)
         .fetch_one(conn)
@@ -244,7 +259,8 @@ pub(crate) async fn replace(
         sqlx::query_as(concat!(
             "UPDATE tenants SET name = $3, status = $4, suspended_message = $5, time_zone = $6, requests_per_minute = $7,
              tokens_per_minute = $8, concurrency = $9, budget_amount = $10, budget_currency = $11, budget_period = $12,
-             allowed_models = $13, managed_by = $14, version = version + 1, updated_at = $15
+             allowed_models = $13, responses_mode = $14, responses_lifetime_hours = $15, responses_max_bytes = $16,
+             responses_max_count = $17, managed_by = $18, version = version + 1, updated_at = $19
              WHERE id = $1 AND version = $2 RETURNING ",
             columns!()
         ))
@@ -261,6 +277,10 @@ pub(crate) async fn replace(
         .bind(&budget.currency)
         .bind(&budget.period)
         .bind(settings.allowed_models.as_ref().map(Json))
+        .bind(settings.responses.mode.as_str())
+        .bind(i64::from(settings.responses.lifetime_hours))
+        .bind(i64::try_from(settings.responses.max_bytes).unwrap_or(i64::MAX))
+        .bind(i64::from(settings.responses.max_responses))
         .bind(managed_by.as_str())
         .bind(now)
         .fetch_optional(conn)
@@ -288,6 +308,7 @@ pub async fn delete(tx: &mut Tx, id: TenantId, expected_version: i64) -> Result<
     if keys + users > 0 {
         return Err(StoreError::InUse { kind: KIND, by: format!("{keys} API keys and {users} users; suspend it instead") });
     }
+    responses::forget_tenant(tx, id.uuid()).await?;
     let deleted: u64 = query!(&mut *tx, |conn| {
         sqlx::query("DELETE FROM projects WHERE tenant_id = $1").bind(id.uuid()).execute(&mut *conn).await?;
         let done = sqlx::query("DELETE FROM tenants WHERE id = $1 AND version = $2").bind(id.uuid()).bind(expected_version);

@@ -5,6 +5,7 @@ mod contract {
     pub mod declared;
     pub mod engine;
     pub mod login;
+    pub mod responses;
     pub mod schema;
     pub mod snapshot;
 }

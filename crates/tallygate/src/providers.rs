@@ -6,7 +6,7 @@
 use tallygate_billing::catalogue;
 use tallygate_types::Dialect;
 
-use crate::config::{Config, Credential, Key, Limits, Model, SecretRef, Target, Tenant, Upstream};
+use crate::config::{Config, Credential, Key, Limits, Model, Responses, SecretRef, Target, Tenant, Upstream};
 
 /// A provider that is known by the name of its key's variable.
 pub struct Provider {
@@ -143,6 +143,7 @@ pub fn personal(lookup: impl Fn(&str) -> Option<String>) -> Option<Config> {
         limits: Limits::default(),
         budget: None,
         models: None,
+        responses: Responses::default(),
         time_zone: "UTC".to_owned(),
         keys: vec![key],
     };

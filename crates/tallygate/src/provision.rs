@@ -9,6 +9,7 @@ use tallygate_billing::{ClassPrices, audit, catalogue};
 use tallygate_store::declared::{
     self, Applied, DeclaredCredential, DeclaredModel, DeclaredTarget, DeclaredTenant, DeclaredUpstream,
 };
+use tallygate_store::responses::{ResponseSettings, ResponsesMode};
 use tallygate_store::upstreams::Timeouts;
 use tallygate_store::{Budget, BudgetPeriod, Limits, Store, TenantScope, Tx, keys};
 use tallygate_types::{Currency, ModelId, TenantId, UnitPrice, UsageClass};
@@ -134,9 +135,11 @@ async fn declare_tenant(tx: &mut Tx, tenant: &config::Tenant) -> Result<Vec<Mint
         limits: limits(&tenant.limits),
         budget: budget.transpose()?,
         allowed_models: tenant.models.clone(),
+        responses: responses(&tenant.responses),
     };
     let (stored, applied) = declared::tenant(tx, &declared).await?;
-    let after = json!({ "limits": stored.limits, "budget": stored.budget, "allowed_models": stored.allowed_models });
+    let after = json!({ "limits": stored.limits, "budget": stored.budget, "allowed_models": stored.allowed_models,
+        "responses": stored.responses });
     note(tx, applied, "tenant", stored.id, &stored.name, Some(stored.id), after).await?;
 
     let mut minted = Vec::new();
@@ -197,6 +200,19 @@ const fn limits(declared: &config::Limits) -> Limits {
         requests_per_minute: declared.requests_per_minute,
         tokens_per_minute: declared.tokens_per_minute,
         concurrency: declared.concurrency,
+    }
+}
+
+fn responses(declared: &config::Responses) -> ResponseSettings {
+    let default = ResponseSettings::default();
+    ResponseSettings {
+        mode: match declared.mode {
+            config::ResponsesMode::Stateless => ResponsesMode::Stateless,
+            config::ResponsesMode::Stored => ResponsesMode::Stored,
+        },
+        lifetime_hours: declared.lifetime_hours.unwrap_or(default.lifetime_hours),
+        max_bytes: declared.max_bytes.unwrap_or(default.max_bytes),
+        max_responses: declared.max_responses.unwrap_or(default.max_responses),
     }
 }
 

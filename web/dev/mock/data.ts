@@ -53,6 +53,12 @@ const tenant = (
   limits: { requests_per_minute: 600, tokens_per_minute: 200_000, concurrency: 50 },
   budget: budget ? { amount: budget, currency: "USD", period: "month" } : null,
   allowed_models: null,
+  responses: {
+    mode: "stateless",
+    lifetime_hours: 720,
+    max_bytes: 268_435_456,
+    max_responses: 10_000,
+  },
   ...stamps(900 + counter * 40, 3),
   ...more,
 });

@@ -1179,6 +1179,25 @@ export interface components {
             /** Format: int64 */
             tokens_per_minute?: number | null;
         };
+        /** @description How the responses of a new tenant are kept; what is absent is the default. */
+        NewResponses: {
+            /**
+             * Format: int32
+             * @default 720
+             */
+            lifetime_hours: number | null;
+            /**
+             * Format: int64
+             * @default 268435456
+             */
+            max_bytes: number | null;
+            /**
+             * Format: int32
+             * @default 10000
+             */
+            max_responses: number | null;
+            mode?: components["schemas"]["ResponsesMode"] | null;
+        };
         NewTarget: {
             /**
              * Format: int32
@@ -1520,6 +1539,7 @@ export interface components {
                 managed_by: components["schemas"]["ManagedBy"];
                 /** @example acme */
                 name: string;
+                responses: components["schemas"]["Responses"];
                 status: components["schemas"]["TenantStatus"];
                 /** @description What callers are told while the tenant is suspended. */
                 suspended_message: string | null;
@@ -1742,6 +1762,34 @@ export interface components {
             upstream_model: string | null;
             usage_source: components["schemas"]["UsageSource"];
         };
+        /** @description How the responses of a tenant are kept. Beyond a bound the oldest leave. */
+        Responses: {
+            /**
+             * Format: int32
+             * @description Hours since a response was last built upon.
+             */
+            lifetime_hours: number;
+            /** Format: int64 */
+            max_bytes: number;
+            /** Format: int32 */
+            max_responses: number;
+            mode: components["schemas"]["ResponsesMode"];
+        };
+        /**
+         * @description Whether the gateway keeps the responses of a tenant.
+         * @enum {string}
+         */
+        ResponsesMode: "stateless" | "stored";
+        /** @description A change of how responses are kept: absent leaves. */
+        ResponsesPatch: {
+            /** Format: int32 */
+            lifetime_hours?: number | null;
+            /** Format: int64 */
+            max_bytes?: number | null;
+            /** Format: int32 */
+            max_responses?: number | null;
+            mode?: components["schemas"]["ResponsesMode"] | null;
+        };
         /**
          * @description A role of staff. Roles of tenants come with the tenant portal.
          * @enum {string}
@@ -1816,6 +1864,7 @@ export interface components {
             managed_by: components["schemas"]["ManagedBy"];
             /** @example acme */
             name: string;
+            responses: components["schemas"]["Responses"];
             status: components["schemas"]["TenantStatus"];
             /** @description What callers are told while the tenant is suspended. */
             suspended_message: string | null;
@@ -1838,6 +1887,7 @@ export interface components {
              * @example acme
              */
             name: string;
+            responses?: components["schemas"]["NewResponses"];
             /** @description An IANA time zone; `UTC` if absent. */
             time_zone?: string | null;
         };
@@ -1846,6 +1896,7 @@ export interface components {
             budget?: components["schemas"]["Budget"] | null;
             limits?: components["schemas"]["LimitsPatch"];
             name?: string | null;
+            responses?: components["schemas"]["ResponsesPatch"];
             status?: components["schemas"]["TenantStatus"] | null;
             suspended_message?: string | null;
             time_zone?: string | null;

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use crate::AppState;
 use crate::audit::{Change, Target};
 use crate::auth::Permission;
-use crate::form::{Budget, Limits, LimitsPatch, ManagedBy, NewLimits};
+use crate::form::{Budget, Limits, LimitsPatch, ManagedBy, NewLimits, NewResponses, Responses, ResponsesPatch};
 use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned, given, page_request};
 use crate::problem::Result;
 use crate::routes::{Access, Routes};
@@ -54,6 +54,7 @@ pub struct Tenant {
     /// Public model names the tenant may call; null is all.
     #[schema(required = true)]
     pub allowed_models: Option<Vec<String>>,
+    pub responses: Responses,
     pub managed_by: ManagedBy,
     pub version: i64,
     #[schema(value_type = String, format = DateTime)]
@@ -81,6 +82,9 @@ pub struct TenantCreate {
     pub limits: NewLimits,
     pub budget: Option<Budget>,
     pub allowed_models: Option<Vec<String>>,
+    #[serde(default)]
+    #[schema(required = false)]
+    pub responses: NewResponses,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -105,6 +109,9 @@ pub struct TenantPatch {
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>)]
     pub allowed_models: Patch<Vec<String>>,
+    #[serde(default)]
+    #[schema(required = false)]
+    pub responses: ResponsesPatch,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -140,6 +147,7 @@ async fn create_tenant(State(state): State<AppState>, change: Change, Body(body)
         limits: Limits::from(body.limits).checked("/limits")?,
         budget: body.budget.map(Into::into),
         allowed_models: body.allowed_models,
+        responses: body.responses.into(),
         ..TenantSettings::named(body.name)
     };
     let mut tx = state.store.begin().await?;
@@ -180,6 +188,7 @@ async fn update_tenant(
         limits: body.limits.apply(current.limits.into()).checked("/limits")?,
         budget: body.budget.map(Into::into).apply(current.budget),
         allowed_models: body.allowed_models.apply(current.allowed_models),
+        responses: body.responses.apply(current.responses),
     };
     let suspended_message = settings.suspended_message.clone();
     before.managed_by.admit(settings == TenantSettings { status: settings.status, suspended_message, ..kept })?;
@@ -226,6 +235,7 @@ impl From<tenants::Tenant> for Tenant {
             limits: row.limits.into(),
             budget: row.budget.map(Into::into),
             allowed_models: row.allowed_models,
+            responses: row.responses.into(),
             managed_by: row.managed_by.into(),
             version: row.version,
             created_at: row.created_at,

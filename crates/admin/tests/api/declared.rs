@@ -3,6 +3,7 @@
 use serde_json::json;
 use tallygate_store::Limits;
 use tallygate_store::declared::{self, DeclaredCredential, DeclaredModel, DeclaredTarget, DeclaredTenant, DeclaredUpstream};
+use tallygate_store::responses::ResponseSettings;
 use tallygate_store::upstreams::Timeouts;
 use tallygate_types::Dialect;
 
@@ -16,6 +17,7 @@ async fn declare(api: &Api) -> [String; 5] {
         limits: Limits::default(),
         budget: None,
         allowed_models: None,
+        responses: ResponseSettings::default(),
     };
     let upstream = DeclaredUpstream {
         name: "main".into(),

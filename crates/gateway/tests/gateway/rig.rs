@@ -19,6 +19,7 @@ use tallygate_billing::journal::Position;
 use tallygate_billing::{Budgets, ClassPrices, Journal, JournalConfig, PriceBook, PriceVersion, UsageRecord};
 use tallygate_gateway::{DataPlane, Drained, GatewayConfig, Metrics, Parts, serve};
 use tallygate_store::keys::KeyStatus;
+use tallygate_store::responses::ResponseSettings;
 use tallygate_store::tenants::TenantStatus;
 use tallygate_store::upstreams::Timeouts;
 use tallygate_store::{
@@ -80,6 +81,7 @@ fn tenant() -> TenantEntry {
         limits: Limits::default(),
         budget: None,
         allowed_models: None,
+        responses: ResponseSettings::default(),
     }
 }
 

@@ -4,6 +4,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tallygate_store::credentials::{self, CredentialSettings, NewCredential};
 use tallygate_store::keys::{self, KeyFilter, KeySettings, KeyStatus, NewKey};
 use tallygate_store::models::{self, ModelFilter, ModelSettings, TargetSettings};
+use tallygate_store::responses::{ResponseSettings, ResponsesMode};
 use tallygate_store::tenants::{self, Tenant, TenantFilter, TenantSettings, TenantStatus};
 use tallygate_store::upstreams::{self, Status, Upstream, UpstreamFilter, UpstreamSettings};
 use tallygate_store::{Budget, BudgetPeriod, KeyShape, Limits, ManagedBy, PageRequest, StoreError, TenantScope, Tx, key_shape};
@@ -33,6 +34,7 @@ contract! {
             limits: Limits { requests_per_minute: Some(600), tokens_per_minute: Some(1 << 40), concurrency: Some(u32::MAX) },
             budget: Some(Budget { amount: "123456789012.000000000001".parse().unwrap(), currency: Currency::USD, period: BudgetPeriod::Month }),
             allowed_models: Some(vec!["smart".into(), "ünïcode/%_".into()]),
+            responses: ResponseSettings { mode: ResponsesMode::Stored, lifetime_hours: 7, max_bytes: 1 << 40, max_responses: 3 },
         };
         let mut tx = store.begin().await.unwrap();
         let created = tenants::create(&mut tx, &settings).await.unwrap();
@@ -93,6 +95,9 @@ contract! {
             ("time_zone", TenantSettings { time_zone: "Mars/Olympus".into(), ..acme.clone() }),
             ("suspended_message", TenantSettings { suspended_message: Some("a\0b".into()), ..acme.clone() }),
             ("allowed_models", TenantSettings { allowed_models: Some(vec![String::new()]), ..acme.clone() }),
+            ("responses.lifetime_hours", TenantSettings { responses: ResponseSettings { lifetime_hours: 0, ..acme.responses }, ..acme.clone() }),
+            ("responses.max_bytes", TenantSettings { responses: ResponseSettings { max_bytes: 1, ..acme.responses }, ..acme.clone() }),
+            ("responses.max_responses", TenantSettings { responses: ResponseSettings { max_responses: 100_001, ..acme.responses }, ..acme.clone() }),
         ] {
             let refused = tenants::create(&mut tx, &settings).await;
             assert!(matches!(&refused, Err(StoreError::Invalid { field: named, .. }) if *named == field), "{refused:?}");

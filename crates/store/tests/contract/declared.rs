@@ -4,6 +4,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 use tallygate_store::declared::{
     self, Applied, DeclaredCredential, DeclaredModel, DeclaredTarget, DeclaredTenant, DeclaredUpstream,
 };
+use tallygate_store::responses::ResponseSettings;
 use tallygate_store::upstreams::{self, Status, Timeouts, UpstreamSettings};
 use tallygate_store::{Limits, ManagedBy, StoreError, TenantScope, credentials, keys, models};
 use tallygate_types::Dialect;
@@ -30,7 +31,14 @@ fn model() -> DeclaredModel {
 
 fn tenant() -> DeclaredTenant {
     let limits = Limits { requests_per_minute: Some(600), ..Limits::default() };
-    DeclaredTenant { name: "acme".into(), time_zone: "UTC".into(), limits, budget: None, allowed_models: None }
+    DeclaredTenant {
+        name: "acme".into(),
+        time_zone: "UTC".into(),
+        limits,
+        budget: None,
+        allowed_models: None,
+        responses: ResponseSettings::default(),
+    }
 }
 
 contract! {

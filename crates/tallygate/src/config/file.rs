@@ -197,6 +197,9 @@ pub struct Tenant {
     /// Models the tenant may use; left out: all.
     #[serde(default)]
     pub models: Option<Vec<String>>,
+    /// Whether the gateway keeps the tenant's responses, so that `previous_response_id` works before any upstream.
+    #[serde(default)]
+    pub responses: Responses,
     /// IANA zone of the tenant's billing month.
     #[serde(default = "utc")]
     pub time_zone: String,
@@ -220,6 +223,28 @@ pub struct Budget {
     pub currency: String,
     /// `month`.
     pub period: String,
+}
+
+/// Responses kept by the gateway. A limit left out is the default.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Responses {
+    /// `stateless`: nothing is kept; `stored`: kept in the database, sealed.
+    pub mode: ResponsesMode,
+    /// Hours since a response was last built upon [default: 720].
+    pub lifetime_hours: Option<u32>,
+    /// Bytes of all the tenant's responses together; beyond it the oldest leave [default: 268435456].
+    pub max_bytes: Option<u64>,
+    /// Number of the tenant's responses; beyond it the oldest leave [default: 10000].
+    pub max_responses: Option<u32>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum ResponsesMode {
+    #[default]
+    Stateless,
+    Stored,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]

@@ -13,7 +13,9 @@ mod validate;
 use std::path::{Path, PathBuf};
 
 pub use error::ConfigError;
-pub use file::{Budget, Config, Credential, Key, Limits, Log, LogFormat, Model, Price, Target, Tenant, Upstream};
+pub use file::{
+    Budget, Config, Credential, Key, Limits, Log, LogFormat, Model, Price, Responses, ResponsesMode, Target, Tenant, Upstream,
+};
 pub use secret::SecretRef;
 
 /// The file `serve` reads when none is named and it exists in the working directory.

@@ -108,6 +108,19 @@ function TenantDetail({ tenant, spend }: { tenant: Tenant; spend: MonthSpend }) 
           ]}
         />
       </DrawerSection>
+      <DrawerSection title={t("responses.title")}>
+        <Facts
+          rows={
+            tenant.responses.mode === "stored"
+              ? [
+                  [t("responses.lifetime_hours"), count(tenant.responses.lifetime_hours)],
+                  [t("responses.max_responses"), count(tenant.responses.max_responses)],
+                  [t("responses.max_bytes"), count(tenant.responses.max_bytes)],
+                ]
+              : [[t("responses.store"), t("responses.off")]]
+          }
+        />
+      </DrawerSection>
       <DrawerSection title={t("more")}>
         <Group gap="md">
           <AnchorLink to="/keys" search={{ tenant: tenant.id }}>

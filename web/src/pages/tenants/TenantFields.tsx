@@ -1,4 +1,12 @@
-import { Group, MultiSelect, Select, TextInput } from "@mantine/core";
+import {
+  Group,
+  MultiSelect,
+  NumberInput,
+  Select,
+  SimpleGrid,
+  Switch,
+  TextInput,
+} from "@mantine/core";
 import type { UseFormReturnType } from "@mantine/form";
 import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
@@ -6,7 +14,13 @@ import { useModels } from "@/api/lists";
 import { FormSection } from "@/components/form/FormPage";
 import { LimitsFields } from "@/components/form/LimitsFields";
 import { CURRENCIES } from "@/lib/currencies";
-import type { TenantValues } from "./tenantForm";
+import { RESPONSES, type TenantValues } from "./tenantForm";
+
+const RESPONSE_BOUNDS = [
+  { field: "lifetime_hours", min: 1, max: 8784 },
+  { field: "max_responses", min: 1, max: 100_000 },
+  { field: "max_bytes", min: 1_048_576, max: 1_099_511_627_776 },
+] as const;
 
 /** The zones this browser knows; UTC stands first, since it is what a new tenant has. */
 function timeZones(current: string): string[] {
@@ -68,6 +82,36 @@ export function TenantFields({ form }: { form: UseFormReturnType<TenantValues> }
       </FormSection>
       <FormSection title={t("common:limits.title")} help={t("common:limits.help")}>
         <LimitsFields form={form} />
+      </FormSection>
+      <FormSection title={t("responses.title")} help={t("responses.help")}>
+        <Switch
+          label={t("responses.store")}
+          checked={form.values.responses.mode === "stored"}
+          onChange={(event) =>
+            form.setFieldValue(
+              "responses.mode",
+              event.currentTarget.checked ? "stored" : "stateless",
+            )
+          }
+        />
+        {form.values.responses.mode === "stored" ? (
+          <SimpleGrid cols={{ base: 1, xs: 3 }} spacing="md">
+            {RESPONSE_BOUNDS.map(({ field, min, max }) => (
+              <NumberInput
+                key={field}
+                label={t(`responses.${field}`)}
+                placeholder={String(RESPONSES[field])}
+                min={min}
+                max={max}
+                allowDecimal={false}
+                allowNegative={false}
+                thousandSeparator=","
+                hideControls
+                {...form.getInputProps(`responses.${field}`)}
+              />
+            ))}
+          </SimpleGrid>
+        ) : null}
       </FormSection>
     </>
   );

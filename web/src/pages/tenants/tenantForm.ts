@@ -17,7 +17,24 @@ export interface TenantValues {
   budget: { amount: string; currency: string };
   /** Empty means every model. */
   allowed_models: string[];
+  responses: ResponsesInput;
 }
+
+/** The bounds are emptied while someone types; an empty one is the default. */
+export interface ResponsesInput {
+  mode: "stateless" | "stored";
+  lifetime_hours: number | "";
+  max_bytes: number | "";
+  max_responses: number | "";
+}
+
+/** What the server takes where nothing is said. */
+export const RESPONSES = {
+  mode: "stateless" as const,
+  lifetime_hours: 720,
+  max_bytes: 268_435_456,
+  max_responses: 10_000,
+};
 
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
 
@@ -27,6 +44,7 @@ export const NEW_TENANT: TenantValues = {
   limits: NO_LIMITS,
   budget: { amount: "", currency: "USD" },
   allowed_models: [],
+  responses: RESPONSES,
 };
 
 export function tenantValues(tenant: Tenant): TenantValues {
@@ -39,6 +57,7 @@ export function tenantValues(tenant: Tenant): TenantValues {
       currency: tenant.budget?.currency ?? "USD",
     },
     allowed_models: tenant.allowed_models ?? [],
+    responses: tenant.responses,
   };
 }
 
@@ -50,6 +69,12 @@ export function tenantBody(values: TenantValues) {
     limits: limitsBody(values.limits),
     budget: amount ? { amount, currency: values.budget.currency, period: "month" as const } : null,
     allowed_models: values.allowed_models.length > 0 ? values.allowed_models : null,
+    responses: {
+      mode: values.responses.mode,
+      lifetime_hours: values.responses.lifetime_hours || RESPONSES.lifetime_hours,
+      max_bytes: values.responses.max_bytes || RESPONSES.max_bytes,
+      max_responses: values.responses.max_responses || RESPONSES.max_responses,
+    },
   };
 }
 
