@@ -45,6 +45,7 @@ pub struct GatewayConfig {
     pub max_stream_duration: Duration,
     /// A stream in which nothing has come for this long is sent an empty line.
     pub stream_keep_alive: Duration,
+    pub memory: MemoryBounds,
     /// An upstream error body is read this far.
     pub max_error_bytes: usize,
     /// Timeouts of upstreams that set none of their own; where these are not set either, the defaults apply.
@@ -70,6 +71,31 @@ pub struct GatewayConfig {
     pub stop_timeout: Duration,
 }
 
+/// Bounds of what is remembered of answers for the next turn of their tool loops.
+#[derive(Debug, Clone, Copy)]
+pub struct MemoryBounds {
+    /// Over all tenants.
+    pub max_bytes: usize,
+    pub max_bytes_per_tenant: usize,
+    /// Signatures have some hundred bytes, with tools that the provider runs some hundred kilobytes.
+    pub max_entry_bytes: usize,
+    pub max_entries: usize,
+    /// Since it was last needed.
+    pub lifetime: Duration,
+}
+
+impl Default for MemoryBounds {
+    fn default() -> Self {
+        Self {
+            max_bytes: 128 * MIB,
+            max_bytes_per_tenant: 16 * MIB,
+            max_entry_bytes: 2 * MIB,
+            max_entries: 200_000,
+            lifetime: Duration::from_hours(24),
+        }
+    }
+}
+
 impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
@@ -93,6 +119,7 @@ impl Default for GatewayConfig {
             max_stream_bytes: 64 * MIB,
             max_stream_duration: Duration::from_mins(30),
             stream_keep_alive: Duration::from_secs(15),
+            memory: MemoryBounds::default(),
             max_error_bytes: 64 * KIB,
             upstream_timeouts: Timeouts::default(),
             pool_idle_per_host: 256,

@@ -26,6 +26,7 @@ mod exchange;
 mod facts;
 mod layers;
 pub mod limits;
+mod memory;
 pub mod metrics;
 mod path;
 mod plane;
@@ -39,7 +40,7 @@ mod stall;
 mod tokens;
 mod upstream;
 
-pub use config::GatewayConfig;
+pub use config::{GatewayConfig, MemoryBounds};
 pub use metrics::Metrics;
 pub use plane::{DataPlane, Parts, Planned};
 pub use serve::{Drained, serve};

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::config::GatewayConfig;
 use crate::limits::{Bucket, MemoryLimiter, RateLimiter};
+use crate::memory::Keepsakes;
 use crate::metrics::Metrics;
 use crate::route;
 use crate::upstream::{Health, Pool};
@@ -50,6 +51,7 @@ pub struct DataPlane {
     pub(crate) limiter: Arc<dyn RateLimiter>,
     pub(crate) pool: Pool,
     pub(crate) health: Health,
+    pub(crate) keepsakes: Keepsakes,
     turns: RwLock<HashMap<ModelId, Arc<AtomicU64>>>,
     in_flight: Arc<AtomicU32>,
     bodies: Arc<AtomicUsize>,
@@ -88,6 +90,7 @@ impl DataPlane {
     pub fn with_limiter(parts: Parts, limiter: Arc<dyn RateLimiter>) -> Arc<Self> {
         Arc::new(Self {
             pool: Pool::new(&parts.config),
+            keepsakes: Keepsakes::new(parts.config.memory, parts.metrics.memory.clone()),
             config: Arc::new(parts.config),
             metrics: parts.metrics,
             stop: CancellationToken::new(),

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tallygate_adapter::Meter;
+use tallygate_adapter::{Keepsake, Meter};
 use tallygate_billing::{AttemptRecord, BeginRecord, Endpoint, Outcome, PriceVersion, UsageRecord, UsageSource, estimate};
 use tallygate_store::ModelEntry;
 use tallygate_types::{Currency, Dialect, Pico, Timestamp, Usage, UsageClass};
@@ -164,6 +164,11 @@ impl Settlement {
     /// For the case that this process dies: how much output was delivered so far.
     pub fn checkpoint(&self, output_bytes: u64) {
         self.plane.journal.checkpoint(self.facts.request_id, estimate::tokens(output_bytes));
+    }
+
+    /// Keeps what the answer left behind for the next turn of its tool loop.
+    pub fn remember(&self, keepsakes: Vec<(String, Keepsake)>) {
+        self.plane.keepsakes.keep(self.begin.tenant_id, keepsakes, self.plane.clock.now());
     }
 
     /// Settles. Returns what the request is charged.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Response;
-use tallygate_adapter::{Call, NoMemory, Outgoing, PastReasoning, Profiles, prepare, prepare_embeddings};
+use tallygate_adapter::{Call, Outgoing, PastReasoning, prepare, prepare_embeddings};
 use tallygate_store::ModelEntry;
 use tallygate_types::{Dialect, UpstreamId};
 use tower::Service;
@@ -99,7 +99,7 @@ async fn try_all(
         if unreachable.contains(&upstream.id) {
             continue;
         }
-        let outgoing = match outgoing(question, model, &plane.profiles.load(), step) {
+        let outgoing = match outgoing(plane, question, model, step) {
             Ok(outgoing) => outgoing,
             Err(refusal) => {
                 unsayable = Some(refusal);
@@ -137,7 +137,7 @@ async fn try_all(
 }
 
 /// The upstream's request, without its credential.
-fn outgoing(question: &Question, model: &ModelEntry, profiles: &Profiles, step: &Step<'_>) -> Result<Outgoing, Refusal> {
+fn outgoing(plane: &DataPlane, question: &Question, model: &ModelEntry, step: &Step<'_>) -> Result<Outgoing, Refusal> {
     let (upstream, upstream_model) = (&step.target.upstream, step.target.upstream_model.as_str());
     if question.is_count() {
         return count::outgoing(question, model, profiles, step);
@@ -163,8 +163,8 @@ fn outgoing(question: &Question, model: &ModelEntry, profiles: &Profiles, step: 
         response_id: &question.facts.request_id_text,
         created_at: question.facts.accepted_at,
         client_query: &question.query,
-        profiles,
-        memory: &NoMemory,
+        profiles: &plane.profiles.load(),
+        memory: &plane.keepsakes.of(question.key.tenant.id, plane.clock.now()),
         past_reasoning: PastReasoning::Sent,
     };
     Ok(prepare(&call, &question.body, &question.asked.0)?)

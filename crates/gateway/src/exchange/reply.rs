@@ -51,6 +51,7 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
     let body = match delivery.content {
         Content::Whole(answer) => {
             headers.insert(header::CONTENT_TYPE, JSON);
+            settlement.remember(answer.keepsakes);
             settlement.bytes_out = answer.body.len() as u64;
             if let Some((charge, currency)) = settlement.end(Ending::Complete(answer.meter)) {
                 put(&mut headers, COST, &charge.to_string());

@@ -101,6 +101,7 @@ impl StreamBody {
             stream,
             settlement: Some(settlement),
         };
+        body.remember();
         if is_complete {
             body.complete();
         }
@@ -173,10 +174,19 @@ impl StreamBody {
         }
         match self.stream.push(data, &mut self.out) {
             Ok(progress) => {
+                self.remember();
                 self.is_done |= progress.done;
                 self.keep_checkpoint();
             }
             Err(failure) => self.cut(cut_refusal(&failure)),
+        }
+    }
+
+    /// Before the client has the call: its next request may come before this answer has ended.
+    fn remember(&mut self) {
+        let keepsakes = self.stream.take_keepsakes();
+        if let Some(settlement) = &self.settlement {
+            settlement.remember(keepsakes);
         }
     }
 
@@ -240,7 +250,10 @@ impl StreamBody {
     /// Nothing more will come from the upstream.
     fn finish(&mut self) {
         match self.stream.finish(&mut self.out) {
-            Ok(()) => self.complete(),
+            Ok(()) => {
+                self.remember();
+                self.complete();
+            }
             Err(failure) => self.cut(cut_refusal(&failure)),
         }
     }

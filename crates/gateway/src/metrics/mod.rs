@@ -82,6 +82,7 @@ pub struct Metrics {
     pub journal_failures: IntCounter,
     pub rejections_unrecorded: IntCounter,
     pub panics: IntCounter,
+    pub memory: MemoryMetrics,
     models: Kept<ModelHandles>,
     tenants: Kept<TenantHandles>,
     upstreams: Kept<UpstreamHandles>,
@@ -142,6 +143,19 @@ pub struct Finished<'a> {
     pub usage_source: UsageSource,
     pub charge: Pico,
     pub currency: Option<&'a str>,
+}
+
+/// The memory of what clients drop between the turns of a tool loop.
+#[derive(Clone)]
+pub struct MemoryMetrics {
+    pub hits: IntCounter,
+    pub misses: IntCounter,
+    /// Pushed out by newer ones.
+    pub evicted: IntCounter,
+    /// Too large to be kept.
+    pub refused: IntCounter,
+    pub bytes: IntGauge,
+    pub entries: IntGauge,
 }
 
 /// Counts a thing as present until it is dropped.
@@ -239,6 +253,7 @@ impl Metrics {
                 "Refused requests that were counted but, being too many, not recorded",
             )?,
             panics: counter(&registry, "panics_total", "Requests that ended in a bug; must be 0")?,
+            memory: MemoryMetrics::new(&registry)?,
             models: Kept::default(),
             tenants: Kept::default(),
             upstreams: Kept::default(),
@@ -391,6 +406,25 @@ impl Metrics {
                 first_token: self.first_token.with_label_values(&labels),
                 per_token: self.per_token.with_label_values(&labels),
             }
+        })
+    }
+}
+
+impl MemoryMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let lookups = counters(
+            registry,
+            "signature_memory_lookups_total",
+            "Looks for what an answer left behind for the next turn of its tool loop",
+            &["result"],
+        )?;
+        Ok(Self {
+            hits: lookups.with_label_values(&["hit"]),
+            misses: lookups.with_label_values(&["miss"]),
+            evicted: counter(registry, "signature_memory_evicted_total", "Entries pushed out by newer ones")?,
+            refused: counter(registry, "signature_memory_refused_total", "Entries too large to be kept")?,
+            bytes: register(registry, IntGauge::new("signature_memory_bytes", "Bytes kept for tool loops")?)?,
+            entries: register(registry, IntGauge::new("signature_memory_entries", "Entries kept for tool loops")?)?,
         })
     }
 }
