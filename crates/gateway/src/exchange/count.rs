@@ -1,7 +1,7 @@
 //! Counting tokens: asked of an upstream that has a counter, else estimated here and marked.
 
 use http::{HeaderName, HeaderValue, Response, header};
-use tallygate_adapter::{CountCall, Meter, NoMemory, Outgoing, Profiles, estimate_count, prepare_count};
+use tallygate_adapter::{CountCall, Memory, Meter, Outgoing, Profiles, estimate_count, prepare_count};
 use tallygate_billing::Outcome;
 use tallygate_store::{ModelEntry, UpstreamEntry};
 use tallygate_types::Dialect;
@@ -19,7 +19,13 @@ use crate::settle::{Ending, Settlement};
 const OPENAI_HOST: &str = "api.openai.com";
 
 /// The request to the upstream's counter. An upstream without one is passed over.
-pub fn outgoing(question: &Question, model: &ModelEntry, profiles: &Profiles, step: &Step<'_>) -> Result<Outgoing, Refusal> {
+pub fn outgoing(
+    question: &Question,
+    model: &ModelEntry,
+    profiles: &Profiles,
+    memory: &dyn Memory,
+    step: &Step<'_>,
+) -> Result<Outgoing, Refusal> {
     let upstream = &step.target.upstream;
     let counter = counter(upstream).ok_or_else(|| Refusal::unavailable("The upstream counts no tokens.", None))?;
     let call = CountCall {
@@ -28,7 +34,7 @@ pub fn outgoing(question: &Question, model: &ModelEntry, profiles: &Profiles, st
         upstream_model: &step.target.upstream_model,
         peek: &question.peek,
         profiles,
-        memory: &NoMemory,
+        memory,
         strict: model.strict,
     };
     Ok(prepare_count(&call, &question.body, &question.asked.0)?)

@@ -139,8 +139,10 @@ async fn try_all(
 /// The upstream's request, without its credential.
 fn outgoing(plane: &DataPlane, question: &Question, model: &ModelEntry, step: &Step<'_>) -> Result<Outgoing, Refusal> {
     let (upstream, upstream_model) = (&step.target.upstream, step.target.upstream_model.as_str());
+    let profiles = &plane.profiles.load();
+    let memory = plane.keepsakes.of(question.key.tenant.id, plane.clock.now());
     if question.is_count() {
-        return count::outgoing(question, model, profiles, step);
+        return count::outgoing(question, model, profiles, &memory, step);
     }
     if question.endpoint.operation == Operation::Embeddings {
         if !matches!(upstream.dialect, Dialect::OpenaiChat | Dialect::OpenaiResponses) {
@@ -163,8 +165,8 @@ fn outgoing(plane: &DataPlane, question: &Question, model: &ModelEntry, step: &S
         response_id: &question.facts.request_id_text,
         created_at: question.facts.accepted_at,
         client_query: &question.query,
-        profiles: &plane.profiles.load(),
-        memory: &plane.keepsakes.of(question.key.tenant.id, plane.clock.now()),
+        profiles,
+        memory: &memory,
         past_reasoning: PastReasoning::Sent,
     };
     Ok(prepare(&call, &question.body, &question.asked.0)?)

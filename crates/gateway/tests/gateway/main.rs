@@ -9,4 +9,5 @@ mod limits;
 mod proxies;
 mod refusals;
 mod rig;
+mod signatures;
 mod upstream;

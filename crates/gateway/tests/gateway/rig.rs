@@ -35,6 +35,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub const KEY: &str = "sk-tg1_a-key-for-tests-only";
+/// Of another tenant without limits.
+pub const OTHER_KEY: &str = "sk-tg1_a-key-of-another-tenant";
 /// Nothing in these tests takes this long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -140,6 +142,8 @@ impl Rig {
         let digester = KeyDigester::new(&SecretBytes32::new([7; 32]));
         let tenant = Arc::new(self.tenant);
         let key = KeyEntry { tenant: Arc::clone(&tenant), ..self.key };
+        let other = Arc::new(TenantEntry { name: "globex".into(), ..self::tenant() });
+        let other_key = KeyEntry { tenant: Arc::clone(&other), ..Self::new().key };
         let prices = PriceBook::default();
         prices.replace(
             self.models
@@ -149,8 +153,8 @@ impl Rig {
         );
         let snapshot = Snapshot {
             version: 1,
-            keys: HashMap::from([(digester.digest(KEY), Arc::new(key))]),
-            tenants: HashMap::from([(tenant.id, tenant)]),
+            keys: HashMap::from([(digester.digest(KEY), Arc::new(key)), (digester.digest(OTHER_KEY), Arc::new(other_key))]),
+            tenants: HashMap::from([(tenant.id, tenant), (other.id, other)]),
             models: self.models.into_iter().map(|model| (model.name.clone(), Arc::new(model))).collect(),
             upstreams: HashMap::new(),
         };
@@ -240,7 +244,11 @@ impl Gateway {
     }
 
     pub async fn post(&self, path: &str, body: &str) -> Answer {
-        let bearer = format!("Bearer {KEY}");
+        self.post_as(KEY, path, body).await
+    }
+
+    pub async fn post_as(&self, key: &str, path: &str, body: &str) -> Answer {
+        let bearer = format!("Bearer {key}");
         self.ask(Method::POST, path, &[("authorization", &bearer), ("content-type", "application/json")], body).await
     }
 
