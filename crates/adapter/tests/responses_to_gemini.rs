@@ -162,7 +162,7 @@ fn tools_choice_format_sampling_and_effort_are_said_in_googles_words() {
     assert_eq!(
         body["tools"],
         json!([{"functionDeclarations": [
-            {"name": "plain", "description": "d", "parameters": {"type": "OBJECT", "properties": {"a": {"type": "STRING"}}}},
+            {"name": "plain", "description": "d", "parametersJsonSchema": {"type": "object", "properties": {"a": {"type": "string"}}}},
             {"name": "closed", "parametersJsonSchema": {"type": "object", "additionalProperties": false, "required": ["a"], "properties": {"a": {"type": "string"}}}},
             {"name": "bare"}
         ]}])
@@ -172,7 +172,7 @@ fn tools_choice_format_sampling_and_effort_are_said_in_googles_words() {
         body["generationConfig"],
         json!({
             "temperature": 0.5, "topP": 0.9, "maxOutputTokens": 50, "responseMimeType": "application/json",
-            "responseSchema": {"type": "OBJECT", "properties": {"x": {"type": "INTEGER"}}},
+            "responseJsonSchema": {"type": "object", "properties": {"x": {"type": "integer"}}},
             "thinkingConfig": {"thinkingLevel": "MINIMAL", "includeThoughts": true}
         })
     );

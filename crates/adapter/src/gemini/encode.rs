@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tallygate_types::Dialect;
 
 use super::history;
-use super::schema::{self, Converted};
+use super::schema::{self, Compiled, Target};
 use super::stream::Encoder;
 use super::wire::{
     FunctionCallingConfig, FunctionDeclaration, GenerateContent, GenerationConfig, ThinkingConfig, Tool as WireTool, ToolConfig,
@@ -111,9 +111,11 @@ fn tools(request: &Request, family: &GeminiModel, loss: &mut LossReport) -> Resu
                     ..FunctionDeclaration::default()
                 };
                 if let Some(parameters) = function.parameters.as_ref().filter(|parameters| has_properties(parameters)) {
-                    match converted(parameters, family, "tools.parameters", loss) {
-                        Converted::OpenApi(schema) => declaration.parameters = Some(schema),
-                        Converted::JsonSchema(schema) => declaration.parameters_json_schema = Some(schema),
+                    let compiled = schema::compile_parameters(parameters, language(family));
+                    let schema = Some(noted(compiled, "tools.parameters", loss));
+                    match language(family) {
+                        Target::OpenApi => declaration.parameters = schema,
+                        Target::JsonSchema => declaration.parameters_json_schema = schema,
                     }
                 }
                 declarations.push(declaration);
@@ -168,12 +170,16 @@ fn free_text_function(name: &str, description: Option<&str>, format: Option<&Val
     }
 }
 
-fn converted(schema: &Value, family: &GeminiModel, field: &str, loss: &mut LossReport) -> Converted {
-    let conversion = schema::convert(schema, family.json_schema);
-    for keyword in conversion.left_out {
+/// Which schema language the model is spoken to in.
+fn language(family: &GeminiModel) -> Target {
+    if family.json_schema { Target::JsonSchema } else { Target::OpenApi }
+}
+
+fn noted(compiled: Compiled, field: &str, loss: &mut LossReport) -> Value {
+    for keyword in compiled.notes {
         loss.approximated(format!("{field}.{keyword}"), "a schema keyword Gemini does not know");
     }
-    conversion.schema
+    compiled.schema
 }
 
 fn tool_config(request: &Request, family: &GeminiModel, has_functions: bool) -> Option<ToolConfig> {
@@ -238,9 +244,10 @@ fn generation_config(request: &Request, family: &GeminiModel, loss: &mut LossRep
         Some(OutputFormat::JsonObject) => config.response_mime_type = Some("application/json".into()),
         Some(OutputFormat::JsonSchema { schema, .. }) => {
             config.response_mime_type = Some("application/json".into());
-            match converted(schema, family, "response_format.schema", loss) {
-                Converted::OpenApi(schema) => config.response_schema = Some(schema),
-                Converted::JsonSchema(schema) => config.response_json_schema = Some(schema),
+            let schema = Some(noted(schema::compile(schema, language(family)), "response_format.schema", loss));
+            match language(family) {
+                Target::OpenApi => config.response_schema = schema,
+                Target::JsonSchema => config.response_json_schema = schema,
             }
         }
     }
