@@ -150,11 +150,10 @@ fn tap_response(response: &crate::ir::Response, tap: &mut Tap) {
 }
 
 pub(crate) fn meter(tap: &Tap, loss: &LossReport) -> Meter {
-    let UsageReport { usage, raw } = tap.usage.clone().unwrap_or_default();
-    let is_reported = tap.usage.is_some();
+    let (usage, raw_usage) = tap.report().map(|UsageReport { usage, raw }| (usage, raw)).unzip();
     Meter {
-        usage: is_reported.then_some(usage),
-        raw_usage: is_reported.then_some(raw),
+        usage,
+        raw_usage,
         finish_reason: tap.finish_reason.clone(),
         upstream_response_id: tap.id.clone(),
         upstream_model: tap.model.clone(),

@@ -7,9 +7,11 @@ use memchr::memmem;
 use crate::ir::UsageReport;
 
 /// Filled by the `tap` functions of a dialect's folder. Each event overwrites what it says; nothing is summed.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Tap {
     pub usage: Option<UsageReport>,
+    /// Usage that was restated since and not read: only the last counts, and reading each would cost a parse an event.
+    pub unread: Option<UnreadUsage>,
     pub finish_reason: Option<String>,
     pub id: Option<String>,
     pub model: Option<String>,
@@ -23,7 +25,27 @@ pub(crate) struct Tap {
     pub only_usage: bool,
 }
 
+/// JSON that begins with a usage object, and who reads it.
+#[derive(Debug, Clone)]
+pub(crate) struct UnreadUsage {
+    pub json: Vec<u8>,
+    pub read: fn(&[u8]) -> Option<UsageReport>,
+}
+
 impl Tap {
+    /// The last usage that was reported.
+    pub fn report(&self) -> Option<UsageReport> {
+        self.unread.as_ref().and_then(|unread| (unread.read)(&unread.json)).or_else(|| self.usage.clone())
+    }
+
+    /// Keeps `json` unread, in the room of the one before.
+    pub fn keep_unread(&mut self, json: &[u8], read: fn(&[u8]) -> Option<UsageReport>) {
+        let mut kept = self.unread.take().map(|unread| unread.json).unwrap_or_default();
+        kept.clear();
+        kept.extend_from_slice(json);
+        self.unread = Some(UnreadUsage { json: kept, read });
+    }
+
     /// Counts the JSON strings that follow `key` (given with quotes and colon, `"text":`) as output, and opens the commit
     /// gate at the first that is not empty. An estimate: escapes count as they stand.
     pub fn count_strings(&mut self, data: &[u8], key: &[u8]) {

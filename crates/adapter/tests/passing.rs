@@ -228,3 +228,52 @@ fn embeddings_pass_and_are_metered() {
         .unwrap();
     assert_eq!(answer.meter.usage, Some(Usage::default().with(UsageClass::InputUncached, 8)));
 }
+
+/// A content event that is no JSON passes and is counted: nothing between the first event and the last is parsed.
+#[test]
+fn content_events_are_not_parsed() {
+    let streams = [
+        (
+            Dialect::OpenaiChat,
+            "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n",
+            "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"},\"finish_reason\":null}],\"usage\":null,!\n\n",
+            "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n",
+        ),
+        (
+            Dialect::OpenaiResponses,
+            "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\",\"model\":\"m\"}}\n\n",
+            "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"hello\",!\n\n",
+            "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"id\":\"r\",\"status\":\"completed\",\"usage\":{\"input_tokens\":7,\"output_tokens\":2}}}\n\n",
+        ),
+        (
+            Dialect::Anthropic,
+            "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"model\":\"m\",\"usage\":{\"input_tokens\":7,\"output_tokens\":1}}}\n\n",
+            "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"hello\"},!\n\n",
+            "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":2}}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
+        ),
+        (
+            Dialect::Gemini,
+            "data: {\"responseId\":\"r\",\"modelVersion\":\"m\",\"candidates\":[{\"content\":{\"parts\":[]}}]}\n\n",
+            "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"hello\"}]}}],\"usageMetadata\":{\"promptTokenCount\":7,\"candidatesTokenCount\":2},!\n\n",
+            "data: {\"candidates\":[{\"content\":{\"parts\":[]},\"finishReason\":\"STOP\"}]}\n\n",
+        ),
+    ];
+    for (dialect, first, content, last) in streams {
+        let body = if dialect == Dialect::Gemini {
+            "{}"
+        } else {
+            r#"{"model":"smart","stream":true,"stream_options":{"include_usage":true}}"#
+        };
+        let mut stream = pass(dialect, body, true, "alt=sse", &[]).session.stream();
+        let mut out = Vec::new();
+        for chunk in [first, content, last] {
+            stream.push(Bytes::from_static(chunk.as_bytes()), &mut out).unwrap();
+        }
+        stream.finish(&mut out).unwrap();
+        assert_eq!(out.concat(), [first, content, last].concat().as_bytes(), "{dialect}");
+        let meter = stream.meter();
+        assert_eq!(meter.output_bytes, 5, "{dialect}");
+        let usage = meter.usage.unwrap();
+        assert_eq!((usage.get(UsageClass::InputUncached), usage.get(UsageClass::OutputText)), (7, 2), "{dialect}");
+    }
+}

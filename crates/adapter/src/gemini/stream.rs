@@ -4,6 +4,7 @@ mod decoder;
 mod encoder;
 mod growing;
 
+use memchr::memmem;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -15,6 +16,10 @@ use super::{error, usage};
 use crate::failure::StreamFailure;
 use crate::sse::Event;
 use crate::tap::{Tap, contains};
+
+const USAGE_KEY: &[u8] = b"\"usageMetadata\":";
+/// Keys of records that must be read at once.
+const TELLING: [&[u8]; 3] = [b"\"finishReason\"", b"\"error\"", b"\"blockReason\""];
 
 /// What the meter reads of an answer or of a record.
 #[derive(Debug, Default, Deserialize)]
@@ -40,6 +45,7 @@ impl Metered {
         tap.model = self.model_version.or(tap.model.take());
         if let Some(report) = self.usage_metadata.as_ref().and_then(usage::decode) {
             tap.usage = Some(report);
+            tap.unread = None;
         }
         let finish = self.candidates.into_iter().find_map(|candidate| candidate.finish_reason);
         let blocked = self.prompt_feedback.and_then(|feedback| feedback.block_reason);
@@ -53,6 +59,14 @@ impl Metered {
 pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> {
     tap.count_strings(event.data, b"\"text\":");
     tap.content |= contains(event.data, b"\"functionCall\"") || contains(event.data, b"\"inlineData\"");
+    let tells_more = tap.id.is_none() || TELLING.iter().any(|key| contains(event.data, key));
+    if !tells_more {
+        // Every record restates the usage, and only the last one counts.
+        if let Some(at) = memmem::rfind(event.data, USAGE_KEY) {
+            tap.keep_unread(&event.data[at + USAGE_KEY.len()..], usage::decode_leading);
+        }
+        return Ok(());
+    }
     // A record that cannot be read is the client's to judge: it gets the same bytes.
     let Ok(metered) = serde_json::from_slice::<Metered>(event.data) else { return Ok(()) };
     if let Some(error) = &metered.error {

@@ -44,6 +44,11 @@ struct ModalityCount {
 }
 
 /// Reads `usageMetadata`; `None` if it counts no token (a blocked prompt on Vertex has only `trafficType`).
+/// The usage object that `json` begins with; what follows it is left alone.
+pub(crate) fn decode_leading(json: &[u8]) -> Option<UsageReport> {
+    decode(&serde_json::Deserializer::from_slice(json).into_iter().next()?.ok()?)
+}
+
 pub(crate) fn decode(raw: &Value) -> Option<UsageReport> {
     let wire = raw.is_object().then(|| UsageMetadata::deserialize(raw).ok()).flatten()?;
     let prompt = wire.prompt_token_count.saturating_add(wire.tool_use_prompt_token_count);
