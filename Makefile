@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO_TARGET_DIR ?= target
 BINARY := $(CARGO_TARGET_DIR)/debug/tallygate
 
-.PHONY: demo build web test fmt lint clean
+.PHONY: demo build web test fmt lint bench-adapter clean
 
 demo: build
 	@exec "$(BINARY)" demo $(ARGS)
@@ -31,6 +31,10 @@ web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 
 test:
 	@tests/run.sh
+
+# Nanoseconds and allocations of every translation; not part of the tests.
+bench-adapter:
+	@cargo bench --locked -p tallygate-adapter --bench translate
 
 fmt:
 	@cargo fmt --all
