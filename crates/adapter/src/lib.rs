@@ -47,6 +47,7 @@ mod call;
 mod context;
 mod count;
 mod dispatch;
+mod effort;
 mod failure;
 mod ident;
 pub mod ir;

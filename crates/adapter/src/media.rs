@@ -37,6 +37,13 @@ pub(crate) fn base64_of(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
 
+/// Base64 of the bytes of both: the first may end in the middle of a group.
+pub(crate) fn joined_base64(head: &str, tail: &str) -> String {
+    let mut bytes = bytes_of(head).unwrap_or_default();
+    bytes.extend(bytes_of(tail).unwrap_or_default());
+    STANDARD.encode(bytes)
+}
+
 /// The bytes as text, if they are text.
 pub(crate) fn text_of(base64: &str) -> Option<String> {
     String::from_utf8(bytes_of(base64)?).ok()
@@ -118,6 +125,20 @@ fn sniffed(base64: &str) -> Option<&'static str> {
         [b'G', b'I', b'F', b'8', ..] => Some("image/gif"),
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'E', b'B', b'P'] => Some("image/webp"),
         [b'%', b'P', b'D', b'F', ..] => Some("application/pdf"),
+        _ => None,
+    }
+}
+
+/// The type of sound its first bytes tell.
+pub(crate) fn audio_type(base64: &str) -> Option<&'static str> {
+    const HEAD_CHARS: usize = 16;
+    let head = STANDARD.decode(base64.get(..HEAD_CHARS)?).ok()?;
+    match head.as_slice() {
+        [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E'] => Some("audio/wav"),
+        [b'I', b'D', b'3', ..] | [0xff, 0xf2 | 0xf3 | 0xfa | 0xfb, ..] => Some("audio/mpeg"),
+        [b'f', b'L', b'a', b'C', ..] => Some("audio/flac"),
+        [b'O', b'g', b'g', b'S', ..] => Some("audio/ogg"),
+        [0xff, 0xf0 | 0xf1 | 0xf8 | 0xf9, ..] => Some("audio/aac"),
         _ => None,
     }
 }

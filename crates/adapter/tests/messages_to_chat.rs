@@ -109,7 +109,7 @@ fn thinking_becomes_effort_where_the_model_reasons() {
     assert_eq!(effort("gpt-5.1", budget(20_000)), "high");
     assert_eq!(effort("gpt-5.1", json!({"thinking": {"type": "disabled"}})), "none");
     assert_eq!(effort("gpt-6-astra", json!({"thinking": {"type": "disabled"}})), "low");
-    assert_eq!(effort("gpt-5.1", json!({"thinking": {"type": "adaptive"}, "output_config": {"effort": "xhigh"}})), "xhigh");
+    assert_eq!(effort("gpt-5.2", json!({"thinking": {"type": "adaptive"}, "output_config": {"effort": "xhigh"}})), "xhigh");
     assert_eq!(effort("gpt-4o", budget(2000)), Value::Null);
     let tools = json!({"tools": [{"name": "f", "input_schema": {"type": "object"}}]});
     assert_eq!(effort("gpt-5.6", tools.clone()), "none");

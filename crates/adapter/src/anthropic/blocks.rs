@@ -25,7 +25,7 @@ pub(super) fn content(content: Content, path: &str) -> Result<Vec<Part>, BadRequ
     }
 }
 
-pub(super) fn block(mut block: Block, path: &str) -> Result<Part, BadRequest> {
+pub(crate) fn block(mut block: Block, path: &str) -> Result<Part, BadRequest> {
     let cache = cache(block.cache_control.take().as_ref());
     let name = block.kind.clone();
     let missing =

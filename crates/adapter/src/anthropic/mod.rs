@@ -1,6 +1,6 @@
 //! Anthropic Messages (`POST /v1/messages`).
 
-mod blocks;
+pub(crate) mod blocks;
 pub(crate) mod decode;
 pub(crate) mod encode;
 mod encode_turns;

@@ -3,13 +3,14 @@
 use serde_json::Value;
 use tallygate_types::Dialect;
 
-use super::{decode_message, usage, wire};
+use super::{decode_message, decode_part, usage, wire, wire_answer};
 use crate::failure::{BadRequest, InvalidAnswer};
 use crate::ir::{
     Candidate, Effort, Extensions, FinishReason, FunctionTool, Object, OutputFormat, Part, PartKind, ReasoningControl,
     ReasoningMode, Request, Response, Sampling, ServiceTier, Tool, ToolChoice,
 };
 use crate::loss::LossReport;
+use crate::openai_responses;
 
 pub(crate) fn request(body: &[u8], loss: &mut LossReport) -> Result<Request, BadRequest> {
     let mut wire: wire::Request = serde_json::from_slice(body)
@@ -18,10 +19,25 @@ pub(crate) fn request(body: &[u8], loss: &mut LossReport) -> Result<Request, Bad
     let legacy_functions = wire.functions.is_some();
     let mut tools: Vec<Tool> = Vec::new();
     for (position, tool) in wire.tools.take().unwrap_or_default().into_iter().enumerate() {
-        tools.push(decode_tool(tool, position)?);
+        decode_tool(tool, position, &mut tools, loss)?;
     }
     tools.extend(wire.functions.take().unwrap_or_default().into_iter().map(|function| function_tool(function, None)));
     let effort = wire.reasoning_effort.as_deref().and_then(Effort::parse);
+    if let (Some(word), None) = (&wire.reasoning_effort, effort) {
+        loss.dropped("reasoning_effort", format!("`{word}` is not a known effort"));
+    }
+    for (field, count) in [("max_completion_tokens", wire.max_completion_tokens), ("max_tokens", wire.max_tokens)] {
+        if count == Some(0) {
+            return Err(BadRequest::invalid(
+                field,
+                format!("`{field}` must be at least 1; leave it out for the model's own limit."),
+            ));
+        }
+    }
+    if wire.n == Some(0) {
+        return Err(BadRequest::invalid("n", "`n` must be at least 1."));
+    }
+    let echo = wire.service_tier.iter().map(|tier| (ECHO_TIER.to_owned(), Value::from(tier.as_str()))).collect();
     let mut other = std::mem::take(&mut wire.other);
     other.retain(|_, value| !value.is_null());
     let reasoning = reasoning(effort, &mut other);
@@ -67,22 +83,50 @@ pub(crate) fn request(body: &[u8], loss: &mut LossReport) -> Result<Request, Bad
         service_tier: wire.service_tier.map(service_tier),
         store: wire.store,
         prompt_cache_key: wire.prompt_cache_key,
-        cache: decode_message::cache(None, cache.as_ref()),
+        cache: decode_part::cache(None, cache.as_ref()),
         extensions: Extensions::of(Dialect::OpenaiChat, other),
-        echo: Object::new(),
+        echo,
     })
 }
 
-fn decode_tool(tool: wire::Tool, position: usize) -> Result<Tool, BadRequest> {
-    let cache = decode_message::cache(None, tool.cache_control.as_ref());
+/// The tier is named in the answer if the request named one.
+pub(super) const ECHO_TIER: &str = "service_tier";
+
+/// Agents mix in the flat tools of the Responses API and those of Messages (Cursor does both).
+fn decode_tool(tool: wire::Tool, position: usize, tools: &mut Vec<Tool>, loss: &mut LossReport) -> Result<(), BadRequest> {
+    let path = format!("tools[{position}]");
+    let cache = decode_part::cache(None, tool.cache_control.as_ref());
+    let is_flat = tool.other.contains_key("name") || !matches!(tool.kind.as_str(), "function" | "custom" | "");
     match (tool.function, tool.custom) {
-        (Some(function), _) => Ok(function_tool(function, cache)),
-        (None, Some(custom)) => Ok(Tool::Custom { name: custom.name, description: custom.description, format: custom.format }),
-        (None, None) => Err(BadRequest::invalid(
-            format!("tools[{position}]"),
-            format!("A tool of type `{}` needs `function` or `custom` with its definition.", tool.kind),
-        )),
+        (Some(function), _) => tools.push(function_tool(function, cache)),
+        (None, Some(custom)) => {
+            let format = custom.format.map(flat_format);
+            tools.push(Tool::Custom { name: custom.name, description: custom.description, format });
+        }
+        (None, None) if is_flat => {
+            let mut flat = tool.other;
+            if let Some(schema) = flat.remove("input_schema") {
+                flat.insert("parameters".into(), schema);
+            }
+            let kind = if tool.kind.is_empty() { "function".to_owned() } else { tool.kind };
+            flat.insert("type".into(), kind.into());
+            openai_responses::decode::read_tool(&flat.into(), &path, tools, loss)?;
+        }
+        (None, None) => {
+            return Err(BadRequest::invalid(path, "A tool needs `function` or `custom` with its definition."));
+        }
     }
+    Ok(())
+}
+
+/// The grammar's object stands in `format` itself everywhere but here.
+fn flat_format(mut format: Value) -> Value {
+    if let Some(Value::Object(grammar)) = format.as_object_mut().and_then(|format| format.remove("grammar"))
+        && let Some(format) = format.as_object_mut()
+    {
+        format.extend(grammar);
+    }
+    format
 }
 
 fn function_tool(function: wire::Function, cache: Option<crate::ir::CacheHint>) -> Tool {
@@ -114,7 +158,7 @@ fn tool_choice(choice: Option<Value>) -> Result<Option<ToolChoice>, BadRequest> 
                 ToolChoice::Allowed {
                     names: tools
                         .iter()
-                        .filter_map(|tool| tool.get("function").or(tool.get("custom")).and_then(name_in))
+                        .filter_map(|tool| name_in(tool.get("function").or(tool.get("custom")).unwrap_or(tool)))
                         .collect(),
                     required: allowed.get("mode").and_then(Value::as_str) == Some("required"),
                 }
@@ -160,6 +204,10 @@ fn reasoning(effort: Option<Effort>, other: &mut Object) -> Option<ReasoningCont
             control.budget_tokens = Some(budget);
             control.mode = Some(ReasoningMode::Budget);
         }
+        if reasoning.get("enabled") == Some(&Value::Bool(false)) {
+            control.mode = Some(ReasoningMode::Disabled);
+        }
+        control.summary = reasoning.get("summary").and_then(Value::as_str).map(str::to_owned);
         control.visible = reasoning.get("exclude").and_then(Value::as_bool).map(|exclude| !exclude);
     }
     if let Some(Value::Object(thinking)) = other.remove("thinking") {
@@ -171,7 +219,10 @@ fn reasoning(effort: Option<Effort>, other: &mut Object) -> Option<ReasoningCont
             Some("between_tools") => Some(ReasoningMode::BetweenTools),
             _ => control.mode,
         };
-        control.budget_tokens = thinking.get("budget_tokens").and_then(Value::as_u64).or(control.budget_tokens);
+        if let Some(budget) = thinking.get("budget_tokens").and_then(Value::as_u64) {
+            control.budget_tokens = Some(budget);
+            control.effort = None;
+        }
         control.visible = Some(true);
     }
     control
@@ -201,22 +252,26 @@ pub(super) fn service_tier(word: String) -> ServiceTier {
 }
 
 pub(crate) fn response(body: &[u8]) -> Result<Response, InvalidAnswer> {
-    let wire: wire::Response = serde_json::from_slice(body).map_err(|error| InvalidAnswer(error.to_string()))?;
+    let wire: wire_answer::Response = serde_json::from_slice(body).map_err(|error| InvalidAnswer(error.to_string()))?;
     if let Some(error) = wire.error.filter(|error| !error.is_null()) {
         return Err(InvalidAnswer(format!("an error body with status 200: {error}")));
     }
     let choices = wire.choices.filter(|choices| !choices.is_empty()).ok_or_else(|| InvalidAnswer("no choices".into()))?;
     let mut candidates = Vec::with_capacity(choices.len());
-    for choice in choices {
+    let origin = wire.id.as_deref().unwrap_or_default();
+    for (choice, position) in choices.into_iter().zip(0_u32..) {
         let message = choice.message.ok_or_else(|| InvalidAnswer("a choice without message".into()))?;
-        let parts = decode_message::assistant_parts(message, "choices", "call_fn", &mut LossReport::default())
+        let parts = decode_message::assistant_parts(message, "choices", origin, &mut LossReport::default())
             .map_err(|error| InvalidAnswer(error.message))?;
         let finish = finish_reason(choice.finish_reason.as_deref(), &parts);
+        if choice.finish_reason.as_deref() == Some("error") && parts.is_empty() {
+            return Err(InvalidAnswer("an answer that ended in an error".into()));
+        }
         candidates.push(Candidate {
             explanation: refusal_of(&parts),
             raw_finish: choice.finish_reason,
             logprobs: choice.logprobs.filter(|logprobs| !logprobs.is_null()),
-            ..Candidate::new(choice.index, parts, finish)
+            ..Candidate::new(choice.index.unwrap_or(position), parts, finish)
         });
     }
     Ok(Response {
@@ -242,11 +297,11 @@ fn finish_reason(word: Option<&str>, parts: &[Part]) -> FinishReason {
 /// A normal end with calls is a tool use, whatever the server calls it: OpenAI itself says `stop` after a forced function.
 pub(super) fn finish_of(word: Option<&str>, has_calls: bool, has_refusal: bool) -> FinishReason {
     match word {
-        Some("length") => FinishReason::Length,
+        Some("length" | "max_tokens" | "model_length") => FinishReason::Length,
         Some("content_filter") => FinishReason::ContentFilter,
         _ if has_calls => FinishReason::ToolUse,
         _ if has_refusal => FinishReason::Refusal,
-        None | Some("stop" | "tool_calls" | "function_call" | "eos" | "end_turn") => FinishReason::Stop,
+        None | Some("" | "stop" | "tool_calls" | "function_call" | "eos" | "end_turn") => FinishReason::Stop,
         Some(_) => FinishReason::Unknown,
     }
 }

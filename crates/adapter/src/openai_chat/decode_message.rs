@@ -1,214 +1,201 @@
-//! Messages and their parts.
+//! Messages into turns.
+
+use std::collections::HashMap;
 
 use serde_json::Value;
 use tallygate_types::Dialect;
 
-use super::wire::{CacheBreakpoint, CacheControl, Content, ContentPart, ImageUrl, Message, ToolCall};
+use super::carriers;
+use super::decode_part::{arguments_text, content, output_audio, output_image, tool_content};
+use super::wire::{Content, Message, ToolCall};
 use crate::failure::BadRequest;
-use crate::ir::{
-    CacheHint, CacheTtl, Citation, Document, Media, Part, PartKind, Reasoning, Role, Signature, Source, Text, ToolKind,
-    ToolResult, Turn, Vendor,
-};
+use crate::ir::{Citation, Part, PartKind, Role, ToolKind, ToolResult, Turn};
 use crate::loss::LossReport;
-use crate::media;
 use crate::names::hash;
 
 /// Splits the leading system text from the turns; neighbouring tool messages become one turn.
 pub(super) fn messages(messages: Vec<Message>, loss: &mut LossReport) -> Result<(Vec<Part>, Vec<Turn>), BadRequest> {
-    let mut system = Vec::new();
-    let mut turns: Vec<Turn> = Vec::new();
-    // The old `function` messages carry no id: each answers the call before it.
-    let mut last_function_id = String::new();
+    let mut reader = Reader { loss, system: Vec::new(), turns: Vec::new(), calls: HashMap::new(), open: Vec::new() };
     for (position, message) in messages.into_iter().enumerate() {
+        reader.message(message, position)?;
+    }
+    Ok((reader.system, reader.turns))
+}
+
+struct Reader<'a> {
+    loss: &'a mut LossReport,
+    system: Vec<Part>,
+    turns: Vec<Turn>,
+    /// All calls so far, by id.
+    calls: HashMap<String, ToolKind>,
+    /// Calls not yet answered, id and name, in order: what an answer without an id belongs to.
+    open: Vec<(String, String)>,
+}
+
+impl Reader<'_> {
+    fn message(&mut self, message: Message, position: usize) -> Result<(), BadRequest> {
         let path = format!("messages[{position}]");
         for field in message.other.keys() {
-            loss.dropped(format!("{path}.{field}"), "unknown field of a message");
+            self.loss.dropped(format!("{path}.{field}"), "unknown field of a message");
         }
-        let name = message.name.clone();
         match message.role.as_str() {
-            "system" | "developer" => {
-                let role = if message.role == "system" { Role::System } else { Role::Developer };
-                let parts = content(message.content, &path, loss)?;
-                if turns.is_empty() {
-                    system.extend(parts);
-                } else {
-                    turns.push(Turn { role, name, parts, said_at: path });
-                }
-            }
-            "user" => {
-                let parts = content(message.content, &path, loss)?;
-                turns.push(Turn { role: Role::User, name, parts, said_at: path });
-            }
-            "assistant" => {
-                if message.audio.as_ref().is_some_and(|audio| !audio.is_null()) {
-                    return Err(BadRequest::unsupported(
-                        format!("{path}.audio"),
-                        "Earlier audio answers are kept by their vendor and cannot be sent to another. Send the transcript as text.",
-                    ));
-                }
-                if message.function_call.is_some() {
-                    last_function_id = format!("call_fn_{position}");
-                }
-                let parts = assistant_parts(message, &path, &last_function_id, loss)?;
-                turns.push(Turn { role: Role::Assistant, name, parts, said_at: path });
-            }
-            "tool" | "function" => {
-                let call_id = match message.tool_call_id {
-                    Some(id) => id,
-                    None if message.role == "function" => last_function_id.clone(),
-                    None => {
-                        return Err(BadRequest::invalid(
-                            format!("{path}.tool_call_id"),
-                            "A message of role `tool` needs the `tool_call_id` it answers.",
-                        ));
-                    }
-                };
-                let result = Part::new(PartKind::ToolResult(ToolResult {
-                    call_id,
-                    name,
-                    content: content(message.content, &path, loss)?,
-                    is_error: false,
-                    kind: ToolKind::Function,
-                }));
-                match turns.last_mut() {
-                    Some(turn) if turn.role == Role::User && turn.parts.iter().all(Part::is_tool_result) => {
-                        turn.parts.push(result);
-                    }
-                    _ => turns.push(Turn::new(Role::User, vec![result]).said_at(path)),
-                }
-            }
-            other => {
-                return Err(BadRequest::invalid(
-                    format!("{path}.role"),
-                    format!("Unknown role `{other}`. Use system, developer, user, assistant or tool."),
-                ));
-            }
+            "system" | "developer" => self.system(message, &path),
+            "user" => self.user(message, &path),
+            "assistant" => self.assistant(message, &path),
+            "tool" | "function" => self.tool(message, &path),
+            other => Err(BadRequest::invalid(
+                format!("{path}.role"),
+                format!("Unknown role `{other}`. Use system, developer, user, assistant or tool."),
+            )),
         }
     }
-    Ok((system, turns))
-}
 
-fn content(content: Option<Content>, path: &str, loss: &mut LossReport) -> Result<Vec<Part>, BadRequest> {
-    match content {
-        None => Ok(Vec::new()),
-        Some(Content::Text(text)) if text.is_empty() => Ok(Vec::new()),
-        Some(Content::Text(text)) => Ok(vec![Part::text(text)]),
-        Some(Content::Parts(parts)) => {
-            let mut decoded = Vec::with_capacity(parts.len());
-            for (position, wire) in parts.into_iter().enumerate() {
-                decoded.extend(part(wire, &format!("{path}.content[{position}]"), loss)?);
+    fn system(&mut self, message: Message, path: &str) -> Result<(), BadRequest> {
+        let parts = content(message.content, path, self.loss)?;
+        if self.turns.is_empty() {
+            if message.name.is_some() {
+                self.loss.dropped(format!("{path}.name"), "system text has no speaker");
             }
-            Ok(decoded)
+            self.system.extend(parts);
+        } else {
+            let role = if message.role == "system" { Role::System } else { Role::Developer };
+            self.turns.push(Turn { role, name: message.name, parts, said_at: path.to_owned() });
         }
+        Ok(())
     }
-}
 
-fn part(wire: ContentPart, path: &str, loss: &mut LossReport) -> Result<Option<Part>, BadRequest> {
-    for field in wire.other.keys() {
-        loss.dropped(format!("{path}.{field}"), "unknown field of a part");
-    }
-    let kind = match wire.kind.as_str() {
-        "text" | "input_text" | "output_text" => {
-            PartKind::Text(Text { text: wire.text.unwrap_or_default(), citations: Vec::new() })
-        }
-        "refusal" => PartKind::Refusal(wire.refusal.unwrap_or_default()),
-        "thinking" => PartKind::Reasoning(Reasoning { text: thinking_text(wire.thinking.as_deref()), ..Reasoning::default() }),
-        "image_url" => {
-            let (url, detail) = match wire.image_url {
-                Some(ImageUrl::Object { url, detail }) => (url, detail),
-                Some(ImageUrl::Bare(url)) => (url, None),
-                None => return Err(BadRequest::invalid(format!("{path}.image_url"), "An image part needs `image_url.url`.")),
-            };
-            let source = media::source_of(&url)
-                .ok_or_else(|| BadRequest::invalid(format!("{path}.image_url.url"), "The data URL cannot be read."))?;
-            let is_pdf = match &source {
-                Source::Data { media_type, .. } => media_type == "application/pdf",
-                Source::Url { url, .. } => {
-                    url.split(['?', '#']).next().is_some_and(|path| path.to_ascii_lowercase().ends_with(".pdf"))
-                }
-                _ => false,
-            };
-            if is_pdf {
-                PartKind::Document(Document { source, title: None, context: None, citations: false })
-            } else {
-                PartKind::Image(Media { detail, ..Media::new(source) })
+    /// Agents that speak to Claude put its `tool_result` blocks here: they stand first.
+    fn user(&mut self, message: Message, path: &str) -> Result<(), BadRequest> {
+        let mut parts = content(message.content, path, self.loss)?;
+        parts.sort_by_key(|part| !part.is_tool_result());
+        for part in &mut parts {
+            if let PartKind::ToolResult(result) = &mut part.kind {
+                let id = std::mem::take(&mut result.call_id);
+                (result.call_id, result.kind) = self.answered(Some(id), None, &format!("{path}.content"))?;
             }
         }
-        "input_audio" => {
-            let audio = wire.input_audio.unwrap_or_default();
-            PartKind::Audio(Media::new(Source::Data { media_type: format!("audio/{}", audio.format), base64: audio.data }))
-        }
-        "file" => {
-            let file = wire.file.unwrap_or_default();
-            let source = match (file.file_data, file.file_id) {
-                (Some(data), _) if data.starts_with("data:") => media::source_of(&data)
-                    .ok_or_else(|| BadRequest::invalid(format!("{path}.file.file_data"), "The data URL cannot be read."))?,
-                (Some(data), _) => Source::Data { media_type: "application/pdf".into(), base64: data },
-                (None, Some(id)) => Source::File { vendor: Vendor::OpenAi, id, media_type: None },
-                (None, None) => {
-                    return Err(BadRequest::invalid(format!("{path}.file"), "A file part needs `file_data` or `file_id`."));
-                }
-            };
-            PartKind::Document(Document { source, title: file.filename, context: None, citations: false })
-        }
-        other => {
-            return Err(BadRequest::unsupported_value(
-                format!("{path}.type"),
-                format!("Parts of type `{other}` cannot be translated. Use text, image_url, input_audio or file."),
+        self.turns.push(Turn { role: Role::User, name: message.name, parts, said_at: path.to_owned() });
+        Ok(())
+    }
+
+    fn assistant(&mut self, mut message: Message, path: &str) -> Result<(), BadRequest> {
+        if message.audio.is_some() {
+            return Err(BadRequest::unsupported(
+                format!("{path}.audio"),
+                "Earlier audio answers are kept by their vendor and cannot be sent to another. Send the transcript as text.",
             ));
         }
-    };
-    Ok(Some(Part { cache: cache(wire.prompt_cache_breakpoint.as_ref(), wire.cache_control.as_ref()), ..Part::new(kind) }))
+        let name = message.name.take();
+        let parts = assistant_parts(message, path, path, self.loss)?;
+        self.open.clear();
+        for part in &parts {
+            if let PartKind::ToolCall(call) = &part.kind {
+                self.calls.insert(call.id.clone(), call.kind);
+                self.open.push((call.id.clone(), call.name.clone()));
+            }
+        }
+        self.turns.push(Turn { role: Role::Assistant, name, parts, said_at: path.to_owned() });
+        Ok(())
+    }
+
+    fn tool(&mut self, message: Message, path: &str) -> Result<(), BadRequest> {
+        let (call_id, kind) = self.answered(message.tool_call_id, message.name.as_deref(), &format!("{path}.tool_call_id"))?;
+        let (content, is_error) = tool_content(content(message.content, path, self.loss)?);
+        let result = Part::new(PartKind::ToolResult(ToolResult { call_id, name: message.name, content, is_error, kind }));
+        match self.turns.last_mut() {
+            Some(turn) if turn.role == Role::User && turn.parts.iter().all(Part::is_tool_result) => turn.parts.push(result),
+            _ => self.turns.push(Turn::new(Role::User, vec![result]).said_at(path)),
+        }
+        Ok(())
+    }
+
+    /// Which call a result answers. Without an id (the old `function` role, servers that give empty ids) it is the first
+    /// open one of that name, else the first open one.
+    fn answered(&mut self, id: Option<String>, name: Option<&str>, param: &str) -> Result<(String, ToolKind), BadRequest> {
+        let id = match id.filter(|id| !id.is_empty()) {
+            Some(id) => carriers::split_id(&id).0.to_owned(),
+            None => self
+                .open
+                .iter()
+                .find(|(_, known)| Some(known.as_str()) == name)
+                .or(self.open.first())
+                .map(|(id, _)| id.clone())
+                .ok_or_else(|| BadRequest::invalid(param, "A tool's result needs the `tool_call_id` it answers."))?,
+        };
+        let kind = *self.calls.get(&id).ok_or_else(|| {
+            BadRequest::invalid(
+                param,
+                format!("No tool call before this message has the id `{id}`. Send the assistant's message with the call first."),
+            )
+        })?;
+        self.open.retain(|(open, _)| *open != id);
+        Ok((id, kind))
+    }
 }
 
-pub(super) fn cache(breakpoint: Option<&CacheBreakpoint>, control: Option<&CacheControl>) -> Option<CacheHint> {
-    let ttl = breakpoint.map(|b| b.ttl.as_deref()).or(control.map(|c| c.ttl.as_deref()))?;
-    Some(CacheHint { ttl: if matches!(ttl, Some("12h" | "1h")) { CacheTtl::Long } else { CacheTtl::Short } })
-}
-
-/// The parts of an assistant's message: reasoning first, then text, refusal and calls. Serves requests and answers.
+/// The parts of an assistant's message: reasoning first, then text, media, refusal and calls. Serves requests and answers.
+/// `origin` tells this message from others: calls without an id get theirs by it.
 pub(super) fn assistant_parts(
-    message: Message,
+    mut message: Message,
     path: &str,
-    function_id: &str,
+    origin: &str,
     loss: &mut LossReport,
 ) -> Result<Vec<Part>, BadRequest> {
-    let mut parts = Vec::new();
-    let blocks = message.thinking_blocks.unwrap_or_default();
-    for block in &blocks {
-        let signature = block.signature.clone().or_else(|| block.data.clone()).filter(|data| !data.is_empty());
-        parts.push(Part::new(PartKind::Reasoning(Reasoning {
-            text: block.thinking.clone().unwrap_or_default(),
-            is_redacted: block.kind == "redacted_thinking",
-            signature: signature.map(|data| Signature { vendor: Vendor::Anthropic, data }),
-            ..Reasoning::default()
-        })));
-    }
-    if let Some(text) = message.reasoning_content.or(message.reasoning).filter(|text| !text.is_empty())
-        && blocks.is_empty()
+    let marks = message.extra_content.take();
+    if marks.as_ref().and_then(|extra| extra.google.as_ref()?.thought) == Some(true)
+        && let Some(Content::Text(text)) = message.content.take_if(|content| matches!(content, Content::Text(_)))
     {
-        parts.push(Part::new(PartKind::Reasoning(Reasoning { text, ..Reasoning::default() })));
+        message.reasoning_content = Some(bare_thought(&text).to_owned());
     }
+    let mut parts = carriers::reasoning(&mut message);
+    let before = parts.len();
     parts.extend(content(message.content, path, loss)?);
+    // Blocks of the Messages API among the content: calls stand last.
+    parts.sort_by_key(|part| match part.kind {
+        PartKind::Reasoning(_) => 0,
+        PartKind::ToolCall(_) => 2,
+        _ => 1,
+    });
+    if let Some(signature) = carriers::signature_of_text(marks) {
+        match parts.iter_mut().rfind(|part| part.as_text().is_some()) {
+            Some(part) => part.signature = Some(signature),
+            None => parts.insert(before, Part { signature: Some(signature), ..Part::text("") }),
+        }
+    }
     if let Some(citations) = message.annotations.filter(|list| !list.is_empty())
         && let Some(PartKind::Text(text)) =
             parts.iter_mut().map(|part| &mut part.kind).find(|kind| matches!(kind, PartKind::Text(_)))
     {
         text.citations = citations.iter().filter_map(citation).collect();
     }
+    parts.extend(message.images.unwrap_or_default().into_iter().filter_map(output_image));
+    parts.extend(message.audio.and_then(output_audio));
     if let Some(refusal) = message.refusal.filter(|text| !text.is_empty()) {
         parts.push(Part::refusal(refusal));
     }
     for (position, call) in message.tool_calls.unwrap_or_default().into_iter().enumerate() {
-        parts.push(tool_call(call, position));
+        let call = tool_call(call, origin, position);
+        let is_known =
+            |known: &Part| matches!((&known.kind, &call.kind), (PartKind::ToolCall(a), PartKind::ToolCall(b)) if a.id == b.id);
+        // Said twice, as a block and in the list.
+        if !parts.iter().any(is_known) {
+            parts.push(call);
+        }
     }
     if let Some(call) = message.function_call {
-        parts.push(Part::tool_call(function_id, call.name.unwrap_or_default(), arguments_text(call.arguments)));
+        parts.push(Part::tool_call(minted_id(origin, 0), call.name.unwrap_or_default(), arguments_text(call.arguments)));
     }
     Ok(parts)
 }
 
-fn tool_call(call: ToolCall, position: usize) -> Part {
+/// Google's compatible endpoint puts thoughts into the content, between tags.
+pub(super) fn bare_thought(text: &str) -> &str {
+    let text = text.strip_prefix("<thought>").unwrap_or(text);
+    text.strip_suffix("</thought>").unwrap_or(text)
+}
+
+fn tool_call(mut call: ToolCall, origin: &str, position: usize) -> Part {
+    let signature = carriers::signature_of_call(&mut call);
     let (name, arguments, kind) = match (call.function, call.custom) {
         (None, Some(custom)) => (custom.name.unwrap_or_default(), custom.input.unwrap_or_default(), ToolKind::Custom),
         (function, _) => {
@@ -216,26 +203,13 @@ fn tool_call(call: ToolCall, position: usize) -> Part {
             (function.name.unwrap_or_default(), arguments_text(function.arguments), ToolKind::Function)
         }
     };
-    let id = call.id.filter(|id| !id.is_empty()).unwrap_or_else(|| minted_id(&name, &arguments, position));
-    Part::new(PartKind::ToolCall(crate::ir::ToolCall { id, name, arguments, kind }))
+    let id = call.id.filter(|id| !id.is_empty()).unwrap_or_else(|| minted_id(origin, position));
+    Part { signature, ..Part::new(PartKind::ToolCall(crate::ir::ToolCall { id, name, arguments, kind })) }
 }
 
-/// An id for a call that came without one: the same call always gets the same.
-pub(super) fn minted_id(name: &str, arguments: &str, position: usize) -> String {
-    format!("call_{:08x}{:08x}{position:02}", hash(name), hash(arguments))
-}
-
-/// Arguments as JSON text; servers that send the object itself are understood.
-pub(super) fn arguments_text(arguments: Option<Value>) -> String {
-    match arguments {
-        Some(Value::String(text)) if !text.trim().is_empty() => text,
-        None | Some(Value::Null | Value::String(_)) => "{}".into(),
-        Some(value) => value.to_string(),
-    }
-}
-
-pub(super) fn thinking_text(parts: Option<&[ContentPart]>) -> String {
-    parts.unwrap_or_default().iter().filter_map(|part| part.text.as_deref()).collect()
+/// An id for a call that came without one: the same place always gets the same, and no two places share one.
+pub(super) fn minted_id(origin: &str, position: usize) -> String {
+    format!("call_{:08x}_{position}", hash(origin))
 }
 
 pub(super) fn citation(annotation: &Value) -> Option<Citation> {

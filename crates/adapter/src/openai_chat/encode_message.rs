@@ -1,25 +1,26 @@
 //! Turns as messages.
 
-use serde_json::{Value, json};
-use tallygate_types::Dialect;
+use std::ops::Range;
 
-use super::encode::cache_breakpoint;
-use super::wire::{
-    Content, ContentPart, CustomCall, File, FunctionCall, ImageUrl, InputAudio, Message, ThinkingBlock, ToolCall as WireCall,
-};
+use serde_json::{Value, json};
+use tallygate_types::{Dialect, Timestamp};
+
+use super::encode_part::{plain_text, text_part};
+use super::wire::{Audio, Content, ContentPart, CustomCall, FunctionCall, ImageUrl, Message, ToolCall as WireCall};
 use crate::failure::BadRequest;
-use crate::ir::{
-    Citation, Document, Media, Part, PartKind, Reasoning, Request, Role, Source, ToolCall, ToolKind, ToolResult, Turn, Vendor,
-};
+use crate::ir::{Citation, Media, Part, PartKind, Reasoning, Request, Role, Source, ToolCall, ToolKind, ToolResult, Turn};
 use crate::loss::LossReport;
 use crate::media;
+use crate::names::FREE_TEXT_FIELD;
 use crate::profile::OpenAiModel;
 
 /// Claude Code's first system block: its value changes with every request and would spoil the prompt cache.
 const BILLING_HEADER: &str = "x-anthropic-billing-header:";
+/// What a call is answered with that the client left without a result: OpenAI refuses such a history.
+const NO_RESULT: &str = "(no result)";
 
 pub(super) fn messages(request: &Request, model: OpenAiModel, loss: &mut LossReport) -> Result<Vec<Message>, BadRequest> {
-    let mut writer = Writer { model, loss, messages: Vec::with_capacity(request.turns.len() + 1) };
+    let mut writer = Writer { model, loss, messages: Vec::with_capacity(request.turns.len() + 1), unanswered: Vec::new() };
     let system: Vec<Part> = request
         .system
         .iter()
@@ -30,62 +31,131 @@ pub(super) fn messages(request: &Request, model: OpenAiModel, loss: &mut LossRep
         let content = writer.content(&system, "system")?;
         writer.messages.push(Message { role: "system".into(), content, ..Message::default() });
     }
-    for (position, turn) in request.turns.iter().enumerate() {
-        let path = turn.path(position);
-        match turn.role {
-            Role::User => writer.user(turn, &path)?,
-            Role::Assistant => writer.assistant(turn, &path)?,
-            Role::System | Role::Developer => {
-                let content = writer.content(&turn.parts, &path)?;
-                let role = if turn.role == Role::System { "system" } else { "developer" };
-                if content.is_some() {
-                    writer.messages.push(Message { role: role.into(), content, name: turn.name.clone(), ..Message::default() });
-                }
-            }
+    let mut at = 0;
+    while at < request.turns.len() {
+        let is_assistant = request.turns[at].role == Role::Assistant;
+        let run = request.turns[at..].iter().take_while(|turn| (turn.role == Role::Assistant) == is_assistant).count();
+        if is_assistant {
+            writer.assistant(&request.turns, at..at + run)?;
+        } else {
+            writer.others(&request.turns, at..at + run)?;
         }
+        at += run;
+    }
+    writer.missing_results();
+    if let Some(turn) = request.turns.last()
+        && turn.role == Role::Assistant
+    {
+        writer
+            .loss
+            .approximated(turn.path(request.turns.len() - 1), "a new message is written where this one was to be continued");
     }
     Ok(writer.messages)
 }
 
-struct Writer<'a> {
-    model: OpenAiModel,
-    loss: &'a mut LossReport,
+pub(super) fn system_text(text: &str) -> Message {
+    Message { role: "system".into(), content: Some(Content::Text(text.to_owned())), ..Message::default() }
+}
+
+/// The word that must stand somewhere before JSON may be asked for.
+pub(super) fn mentions_json(messages: &[Message]) -> bool {
+    let mentions = |text: &str| text.to_ascii_lowercase().contains("json");
+    messages.iter().any(|message| match &message.content {
+        Some(Content::Text(text)) => mentions(text),
+        Some(Content::Parts(parts)) => parts.iter().any(|part| part.text.as_deref().is_some_and(mentions)),
+        None | Some(Content::Null) => false,
+    })
+}
+
+pub(super) struct Writer<'a> {
+    pub model: OpenAiModel,
+    pub loss: &'a mut LossReport,
     messages: Vec<Message>,
+    /// Calls of the last assistant's message that have no result yet.
+    unanswered: Vec<String>,
+}
+
+/// A message of the assistant in the making.
+#[derive(Default)]
+struct Draft {
+    name: Option<String>,
+    text: String,
+    refusal: String,
+    reasoning: String,
+    calls: Vec<WireCall>,
+}
+
+impl Draft {
+    fn speaks(&self) -> bool {
+        !self.text.is_empty() || !self.refusal.is_empty()
+    }
 }
 
 impl Writer<'_> {
-    /// Results first, each a message; then, in one user message, media they carried and the rest of the turn.
-    fn user(&mut self, turn: &Turn, path: &str) -> Result<(), BadRequest> {
-        let mut rest = Vec::new();
-        for part in &turn.parts {
-            if let PartKind::ToolResult(result) = &part.kind {
-                let content = self.tool_content(result, &mut rest, path);
+    /// Everything between two messages of the assistant. Results stand first, each a message, whatever was said between
+    /// them; then the rest in its order, with the media the results carried.
+    fn others(&mut self, turns: &[Turn], range: Range<usize>) -> Result<(), BadRequest> {
+        let mut media: Vec<Vec<Part>> = Vec::with_capacity(range.len());
+        for at in range.clone() {
+            let (turn, path) = (&turns[at], turns[at].path(at));
+            let mut carried = Vec::new();
+            for part in &turn.parts {
+                if let PartKind::ToolResult(result) = &part.kind {
+                    let content = self.tool_content(result, &mut carried, &path);
+                    self.unanswered.retain(|id| *id != result.call_id);
+                    self.messages.push(Message {
+                        role: "tool".into(),
+                        content: Some(content),
+                        tool_call_id: Some(result.call_id.clone()),
+                        ..Message::default()
+                    });
+                }
+            }
+            media.push(carried);
+        }
+        self.missing_results();
+        for (at, mut rest) in range.zip(media) {
+            let turn = &turns[at];
+            rest.extend(turn.parts.iter().filter(|part| !part.is_tool_result()).cloned());
+            let role = match turn.role {
+                Role::System => "system",
+                Role::Developer => "developer",
+                Role::User | Role::Assistant => "user",
+            };
+            if let Some(content) = self.content(&rest, &turn.path(at))? {
                 self.messages.push(Message {
-                    role: "tool".into(),
+                    role: role.into(),
                     content: Some(content),
-                    tool_call_id: Some(result.call_id.clone()),
+                    name: turn.name.clone(),
                     ..Message::default()
                 });
             }
         }
-        rest.extend(turn.parts.iter().filter(|part| !part.is_tool_result()).cloned());
-        if let Some(content) = self.content(&rest, path)? {
-            self.messages.push(Message {
-                role: "user".into(),
-                content: Some(content),
-                name: turn.name.clone(),
-                ..Message::default()
-            });
-        }
         Ok(())
     }
 
-    /// Tool messages are text only: media follow in a user message after all results of the turn.
+    fn missing_results(&mut self) {
+        for id in std::mem::take(&mut self.unanswered) {
+            self.loss.approximated("messages", "a tool call without a result was answered with `(no result)`");
+            self.messages.push(Message {
+                role: "tool".into(),
+                content: Some(Content::Text(NO_RESULT.into())),
+                tool_call_id: Some(id),
+                ..Message::default()
+            });
+        }
+    }
+
+    /// Tool messages are text only: media follow in a user message after all results.
     fn tool_content(&mut self, result: &ToolResult, media: &mut Vec<Part>, path: &str) -> Content {
         let mut texts = Vec::new();
         for part in &result.content {
             match &part.kind {
                 PartKind::Text(text) => texts.push(text.text.clone()),
+                PartKind::Document(document) if plain_text(document).is_some() => {
+                    self.loss.approximated(format!("{path}.document"), "sent as text");
+                    texts.extend(plain_text(document));
+                }
                 PartKind::Image(_) | PartKind::Audio(_) | PartKind::Document(_) | PartKind::Video(_) => {
                     media.push(part.clone());
                     texts.push(format!("[attachment {} of tool call {} follows]", media.len(), result.call_id));
@@ -94,9 +164,13 @@ impl Writer<'_> {
                         "tool messages are text only: media follow in a user message",
                     );
                 }
-                PartKind::Extension { kind, .. } => {
-                    self.loss.dropped(format!("{path}.{kind}"), "known to another vendor only");
-                }
+                PartKind::Extension { kind, value, .. } => match value.get("tool_name").and_then(Value::as_str) {
+                    Some(name) if kind == "tool_reference" => {
+                        self.loss.approximated(format!("{path}.{kind}"), "said in the text");
+                        texts.push(format!("Tool: {name}"));
+                    }
+                    _ => self.loss.dropped(format!("{path}.{kind}"), "known to another vendor only"),
+                },
                 _ => {}
             }
         }
@@ -113,24 +187,44 @@ impl Writer<'_> {
         Content::Parts(texts.into_iter().map(text_part).collect())
     }
 
-    fn assistant(&mut self, turn: &Turn, path: &str) -> Result<(), BadRequest> {
-        let mut message = Message { role: "assistant".into(), name: turn.name.clone(), ..Message::default() };
-        let mut text = String::new();
-        let mut calls = Vec::new();
+    /// Neighbouring turns of the assistant. Calls belong to the message before them, for all calls between two results
+    /// must stand in one; texts of their own stay messages of their own.
+    fn assistant(&mut self, turns: &[Turn], range: Range<usize>) -> Result<(), BadRequest> {
+        let mut draft = Draft::default();
+        for at in range {
+            let turn = &turns[at];
+            let speaks = turn.parts.iter().any(|part| matches!(part.kind, PartKind::Text(_) | PartKind::Refusal(_)));
+            if speaks && draft.calls.is_empty() && draft.speaks() {
+                self.finish(std::mem::take(&mut draft));
+            }
+            draft.name = draft.name.or_else(|| turn.name.clone());
+            self.append(&mut draft, turn, &turn.path(at))?;
+        }
+        self.finish(draft);
+        Ok(())
+    }
+
+    fn append(&mut self, draft: &mut Draft, turn: &Turn, path: &str) -> Result<(), BadRequest> {
         for part in &turn.parts {
             match &part.kind {
+                PartKind::Text(piece) if piece.text.is_empty() => {}
                 PartKind::Text(piece) => {
-                    if !calls.is_empty() {
+                    if !draft.calls.is_empty() {
                         self.loss.approximated(format!("{path}.content"), "text after a tool call is moved before it");
                     }
-                    text.push_str(&piece.text);
+                    draft.text.push_str(&piece.text);
                 }
-                PartKind::Refusal(refusal) => message.refusal.get_or_insert_default().push_str(refusal),
-                PartKind::ToolCall(call) => calls.push(tool_call(call)),
-                PartKind::Reasoning(reasoning) => self.reasoning(reasoning, &mut message, path),
-                PartKind::Extension { kind, .. } => {
-                    self.loss.dropped(format!("{path}.{kind}"), "known to another vendor only");
-                }
+                PartKind::Refusal(refusal) => draft.refusal.push_str(refusal),
+                PartKind::ToolCall(call) => draft.calls.push(self.call(call)),
+                PartKind::Reasoning(reasoning) => self.reasoning(reasoning, draft, path),
+                PartKind::Extension { kind, value, .. } => match value.get("content").and_then(Value::as_str) {
+                    Some(summary) if kind == "compaction" => {
+                        self.loss.approximated(format!("{path}.{kind}"), "the summary is sent as a user's text");
+                        let content = Some(Content::Text(summary.to_owned()));
+                        self.messages.push(Message { role: "user".into(), content, ..Message::default() });
+                    }
+                    _ => self.loss.dropped(format!("{path}.{kind}"), "known to another vendor only"),
+                },
                 PartKind::Image(_) | PartKind::Audio(_) | PartKind::Video(_) | PartKind::Document(_) => {
                     self.loss.dropped(format!("{path}.content"), "an assistant's message takes no media here");
                 }
@@ -139,140 +233,42 @@ impl Writer<'_> {
                 }
             }
         }
-        if text.is_empty() && calls.is_empty() && message.refusal.is_none() {
-            return Ok(());
-        }
-        message.content = (!text.is_empty()).then_some(Content::Text(text));
-        message.tool_calls = (!calls.is_empty()).then_some(calls);
-        self.messages.push(message);
         Ok(())
     }
 
+    fn finish(&mut self, draft: Draft) {
+        if !draft.speaks() && draft.calls.is_empty() {
+            return;
+        }
+        self.unanswered.extend(draft.calls.iter().filter_map(|call| call.id.clone()));
+        let said = |text: String| (!text.is_empty()).then_some(text);
+        self.messages.push(Message {
+            role: "assistant".into(),
+            content: Some(said(draft.text).map_or(Content::Null, Content::Text)),
+            name: draft.name,
+            refusal: said(draft.refusal),
+            reasoning_content: said(draft.reasoning),
+            tool_calls: (!draft.calls.is_empty()).then_some(draft.calls),
+            ..Message::default()
+        });
+    }
+
+    /// Servers other than OpenAI's own know functions only.
+    fn call(&self, call: &ToolCall) -> WireCall {
+        if call.kind == ToolKind::Custom && !self.model.first_party {
+            let arguments = json!({ FREE_TEXT_FIELD: call.arguments }).to_string();
+            return tool_call(&ToolCall { arguments, kind: ToolKind::Function, ..call.clone() });
+        }
+        tool_call(call)
+    }
+
     /// Signed reasoning never goes to another vendor; plain text goes to servers that know the field.
-    fn reasoning(&mut self, reasoning: &Reasoning, message: &mut Message, path: &str) {
-        if reasoning.signature.is_none() && !self.model.first_party && !reasoning.text.is_empty() {
-            message.reasoning_content.get_or_insert_default().push_str(&reasoning.text);
+    fn reasoning(&mut self, reasoning: &Reasoning, draft: &mut Draft, path: &str) {
+        if reasoning.signature.is_none() && self.model.reasoning_field && !reasoning.text.is_empty() {
+            draft.reasoning.push_str(&reasoning.text);
         } else {
             self.loss.dropped(format!("{path}.reasoning"), "reasoning is not sent to another vendor");
         }
-    }
-
-    /// One text is a plain string; `None` when nothing is left.
-    fn content(&mut self, parts: &[Part], path: &str) -> Result<Option<Content>, BadRequest> {
-        let mut encoded = Vec::with_capacity(parts.len());
-        for part in parts {
-            encoded.extend(self.part(part, path)?);
-        }
-        if let [only] = encoded.as_slice()
-            && let ContentPart { text: Some(text), prompt_cache_breakpoint: None, .. } = only
-        {
-            return Ok(Some(Content::Text(text.clone())));
-        }
-        Ok((!encoded.is_empty()).then_some(Content::Parts(encoded)))
-    }
-
-    fn part(&mut self, part: &Part, path: &str) -> Result<Vec<ContentPart>, BadRequest> {
-        let mut encoded = match &part.kind {
-            PartKind::Text(text) if text.text.is_empty() => Vec::new(),
-            PartKind::Text(text) => vec![text_part(text.text.clone())],
-            PartKind::Refusal(text) => vec![text_part(text.clone())],
-            PartKind::Image(image) => vec![image_part(image, path)?],
-            PartKind::Audio(audio) => vec![audio_part(audio, path)?],
-            PartKind::Document(document) => self.document(document, path)?,
-            PartKind::Video(_) => {
-                return Err(BadRequest::unsupported_value(
-                    path,
-                    "The upstream of this model takes no video. Send images instead.",
-                ));
-            }
-            PartKind::Extension { kind, .. } => {
-                self.loss.dropped(format!("{path}.{kind}"), "known to another vendor only");
-                Vec::new()
-            }
-            PartKind::ToolCall(_) | PartKind::ToolResult(_) | PartKind::Reasoning(_) => Vec::new(),
-        };
-        if let Some(last) = encoded.last_mut() {
-            last.prompt_cache_breakpoint = cache_breakpoint(part.cache, self.model);
-        }
-        Ok(encoded)
-    }
-
-    fn document(&mut self, document: &Document, path: &str) -> Result<Vec<ContentPart>, BadRequest> {
-        if document.citations {
-            self.loss.dropped(format!("{path}.citations"), "no citations into documents");
-        }
-        let heading = || {
-            let lines: Vec<&str> = document.title.iter().chain(&document.context).map(String::as_str).collect();
-            if lines.is_empty() { String::new() } else { format!("{}\n\n", lines.join("\n")) }
-        };
-        match &document.source {
-            Source::Data { media_type, base64 } if media_type.starts_with("text/") => {
-                let text = media::bytes_of(base64).map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default();
-                self.loss.approximated(format!("{path}.document"), "sent as text");
-                Ok(vec![text_part(format!("{}{text}", heading()))])
-            }
-            Source::Data { media_type, base64 } => {
-                let filename = document.title.clone().unwrap_or_else(|| "document.pdf".into());
-                let file = File { filename: Some(filename), file_data: Some(media::data_url(media_type, base64)), file_id: None };
-                Ok(vec![ContentPart { kind: "file".into(), file: Some(file), ..ContentPart::default() }])
-            }
-            Source::Text(text) => {
-                self.loss.approximated(format!("{path}.document"), "sent as text");
-                Ok(vec![text_part(format!("{}{text}", heading()))])
-            }
-            Source::Parts(parts) => {
-                self.loss.approximated(format!("{path}.document"), "sent as its parts");
-                let mut encoded = Vec::new();
-                if !heading().is_empty() {
-                    encoded.push(text_part(heading()));
-                }
-                for part in parts {
-                    encoded.extend(self.part(part, path)?);
-                }
-                Ok(encoded)
-            }
-            Source::File { vendor: Vendor::OpenAi, id, .. } => {
-                let file = File { file_id: Some(id.clone()), ..File::default() };
-                Ok(vec![ContentPart { kind: "file".into(), file: Some(file), ..ContentPart::default() }])
-            }
-            Source::Url { .. } | Source::File { .. } => Err(foreign_file(path)),
-        }
-    }
-}
-
-fn foreign_file(path: &str) -> BadRequest {
-    BadRequest::unsupported_value(
-        path,
-        "The upstream of this model cannot fetch this file. Send its content as base64 data instead of a URL or a file id.",
-    )
-}
-
-fn text_part(text: String) -> ContentPart {
-    ContentPart { kind: "text".into(), text: Some(text), ..ContentPart::default() }
-}
-
-fn image_part(image: &Media, path: &str) -> Result<ContentPart, BadRequest> {
-    let url = match &image.source {
-        Source::Data { media_type, base64 } => media::data_url(media_type, base64),
-        Source::Url { url, .. } => url.clone(),
-        _ => return Err(foreign_file(path)),
-    };
-    let image_url = Some(ImageUrl::Object { url, detail: image.detail.clone() });
-    Ok(ContentPart { kind: "image_url".into(), image_url, ..ContentPart::default() })
-}
-
-fn audio_part(audio: &Media, path: &str) -> Result<ContentPart, BadRequest> {
-    match &audio.source {
-        Source::Data { media_type, base64 } => {
-            let format = match media_type.trim_start_matches("audio/") {
-                "mpeg" => "mp3",
-                "x-wav" | "wave" => "wav",
-                other => other,
-            };
-            let input_audio = Some(InputAudio { data: base64.clone(), format: format.to_owned() });
-            Ok(ContentPart { kind: "input_audio".into(), input_audio, ..ContentPart::default() })
-        }
-        _ => Err(foreign_file(path)),
     }
 }
 
@@ -281,7 +277,11 @@ pub(super) fn tool_call(call: &ToolCall) -> WireCall {
     match call.kind {
         ToolKind::Function => {
             wire.kind = Some("function".into());
-            wire.function = Some(FunctionCall { name: Some(call.name.clone()), arguments: Some(call.arguments.clone().into()) });
+            wire.function = Some(FunctionCall {
+                name: Some(call.name.clone()),
+                arguments: Some(call.arguments.clone().into()),
+                thought_signature: None,
+            });
         }
         ToolKind::Custom => {
             wire.kind = Some("custom".into());
@@ -289,22 +289,6 @@ pub(super) fn tool_call(call: &ToolCall) -> WireCall {
         }
     }
     wire
-}
-
-/// Anthropic's signed blocks in LiteLLM's form, so that a client can send them back. Other vendors' are not said here.
-pub(super) fn thinking_block(reasoning: &Reasoning, index: Option<u32>) -> Option<ThinkingBlock> {
-    let signature = reasoning.signature.as_ref().filter(|signature| signature.vendor == Vendor::Anthropic)?;
-    Some(if reasoning.is_redacted {
-        ThinkingBlock { kind: "redacted_thinking".into(), index, data: Some(signature.data.clone()), ..ThinkingBlock::default() }
-    } else {
-        ThinkingBlock {
-            kind: "thinking".into(),
-            index,
-            thinking: Some(reasoning.text.clone()),
-            signature: Some(signature.data.clone()),
-            data: None,
-        }
-    })
 }
 
 /// `offset`: where the part's text begins in the whole answer; citations without a place cover the part.
@@ -321,13 +305,33 @@ pub(super) fn annotation(citation: &Citation, offset: u64, chars: u64) -> Option
     }}))
 }
 
-/// OpenRouter's field for generated images.
-pub(super) fn output_image(image: &Media) -> Option<Value> {
-    match &image.source {
-        Source::Data { media_type, base64 } => {
-            Some(json!({"type": "image_url", "image_url": {"url": media::data_url(media_type, base64)}}))
-        }
-        Source::Url { url, .. } => Some(json!({"type": "image_url", "image_url": {"url": url}})),
-        _ => None,
+/// OpenRouter's field for generated images. List elements of a stream need an index.
+pub(super) fn output_image(image: &Media, index: usize) -> Option<ContentPart> {
+    let url = match &image.source {
+        Source::Data { media_type, base64 } => media::data_url(media_type, base64),
+        Source::Url { url, .. } => url.clone(),
+        _ => return None,
+    };
+    let mut part = ContentPart { kind: "image_url".into(), ..ContentPart::default() };
+    part.image_url = Some(ImageUrl::Object { url, detail: None });
+    part.other.insert("index".into(), index.into());
+    Some(part)
+}
+
+/// Sound is not kept: its id is said because typed clients need one, and it expires at once.
+pub(super) fn opening_audio(answer_id: &str, now: Timestamp) -> Audio {
+    Audio {
+        id: Some(format!("audio_{answer_id}")),
+        data: Some(String::new()),
+        expires_at: Some(now.seconds()),
+        transcript: Some(String::new()),
     }
+}
+
+pub(super) fn append_audio(audio: &mut Audio, media: &Media) {
+    if let Source::Data { base64, .. } = &media.source {
+        let data = audio.data.get_or_insert_default();
+        *data = if data.is_empty() { base64.clone() } else { media::joined_base64(data, base64) };
+    }
+    audio.transcript.get_or_insert_default().push_str(media.transcript.as_deref().unwrap_or_default());
 }

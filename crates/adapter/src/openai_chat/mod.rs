@@ -1,11 +1,17 @@
 //! OpenAI Chat Completions (`POST /v1/chat/completions`), and what the many compatible servers make of it.
 
+mod carriers;
+pub(crate) mod controls;
 pub(crate) mod decode;
 mod decode_message;
+mod decode_part;
 pub(crate) mod encode;
+mod encode_answer;
 mod encode_message;
+mod encode_part;
 pub(crate) mod error;
 pub(crate) mod stream;
 mod stream_encode;
 pub(crate) mod usage;
 pub(crate) mod wire;
+mod wire_answer;

@@ -5,9 +5,12 @@ use std::collections::BTreeMap;
 use memchr::memmem;
 use serde_json::Value;
 
+use super::carriers;
 use super::decode::finish_of;
-use super::decode_message::{arguments_text, citation, minted_id, thinking_text};
-use super::wire::{Content, ToolCall, UpstreamChoice, UpstreamChunk, UpstreamDelta};
+use super::decode_message::{bare_thought, citation, minted_id};
+use super::decode_part::{arguments_text, output_audio, output_image, thinking_text};
+use super::wire::{Content, ToolCall};
+use super::wire_answer::{UpstreamChoice, UpstreamChunk, UpstreamDelta};
 use super::{error, usage};
 use crate::dispatch::Decode;
 use crate::failure::StreamFailure;
@@ -31,12 +34,15 @@ pub(super) const CONTENT_KEYS: &[&[u8]] =
 pub(crate) struct Decoder {
     has_started: bool,
     has_ended: bool,
+    /// The stream's id: calls without an id get theirs by it.
+    id: String,
     choices: BTreeMap<u32, State>,
 }
 
 /// One choice.
 #[derive(Debug, Default)]
 struct State {
+    origin: String,
     next_part: u32,
     open: Option<(u32, Open)>,
     calls: Vec<Call>,
@@ -60,8 +66,9 @@ struct Call {
     kind: ToolKind,
     /// Number of its part, once its name is known.
     part: Option<u32>,
-    /// Arguments that came before the name.
+    /// Arguments and a signature that came before the name.
     early: String,
+    signature: Option<Signature>,
     is_closed: bool,
 }
 
@@ -86,7 +93,7 @@ impl Decode for Decoder {
             return Ok(());
         }
         if event.data.starts_with(DONE) {
-            if !self.has_started {
+            if self.choices.is_empty() {
                 return Err(StreamFailure::Truncated);
             }
             self.end(out);
@@ -97,24 +104,24 @@ impl Decode for Decoder {
         }
         let chunk: UpstreamChunk =
             serde_json::from_slice(event.data).map_err(|error| StreamFailure::Invalid(error.to_string()))?;
-        fail_on(chunk.error.as_ref())?;
-        if event.name == "error" {
-            let value: Value = serde_json::from_slice(event.data).unwrap_or_default();
-            return Err(StreamFailure::Upstream(error::from_error(200, &value)));
-        }
+        fail_on(event, &chunk)?;
         if !self.has_started {
             self.has_started = true;
             let known = |text: Option<String>| text.filter(|text| !text.is_empty());
-            out.push(StreamEvent::Start { id: known(chunk.id), model: known(chunk.model) });
+            let id = known(chunk.id);
+            self.id = id.clone().unwrap_or_default();
+            out.push(StreamEvent::Start { id, model: known(chunk.model) });
         }
         if let Some(report) = chunk.usage.as_ref().and_then(usage::decode) {
             out.push(StreamEvent::Usage(report));
         }
         for choice in chunk.choices.unwrap_or_default() {
-            if !self.choices.contains_key(&choice.index) && self.choices.len() >= MAX_CHOICES {
+            let candidate = choice.index.unwrap_or(0);
+            if !self.choices.contains_key(&candidate) && self.choices.len() >= MAX_CHOICES {
                 return Err(StreamFailure::Invalid("too many choices".into()));
             }
-            self.choices.entry(choice.index).or_default().choice(choice, out)?;
+            let fresh = || State { origin: self.id.clone(), ..State::default() };
+            self.choices.entry(candidate).or_insert_with(fresh).choice(candidate, choice, out)?;
         }
         Ok(())
     }
@@ -132,36 +139,30 @@ impl Decode for Decoder {
     }
 }
 
-/// Any truthy `error` is one; SDKs see it the same way.
-fn fail_on(error: Option<&Value>) -> Result<(), StreamFailure> {
-    match error {
-        None | Some(Value::Null | Value::Bool(false)) => Ok(()),
-        Some(error) => Err(StreamFailure::Upstream(error::from_error(200, error))),
+/// Any truthy `error` is one, as SDKs see it; so is an event of that name, and an error object without an envelope.
+fn fail_on(event: Event<'_>, chunk: &UpstreamChunk) -> Result<(), StreamFailure> {
+    let upstream = |error: &Value| Err(StreamFailure::Upstream(error::from_error(200, error)));
+    match &chunk.error {
+        None | Some(Value::Null | Value::Bool(false)) => {}
+        Some(Value::String(text)) if text.is_empty() => {}
+        Some(Value::Object(fields)) if fields.is_empty() => {}
+        Some(error) => return upstream(error),
     }
+    if event.name == "error" || chunk.object.as_deref() == Some("error") {
+        return upstream(&serde_json::from_slice(event.data).unwrap_or_default());
+    }
+    Ok(())
 }
 
 impl State {
     /// In the order reasoning, content, calls, finish: servers that fake a stream put all in one chunk.
-    fn choice(&mut self, choice: UpstreamChoice, out: &mut Vec<StreamEvent>) -> Result<(), StreamFailure> {
+    fn choice(&mut self, candidate: u32, choice: UpstreamChoice, out: &mut Vec<StreamEvent>) -> Result<(), StreamFailure> {
         if self.is_finished {
             return Ok(());
         }
-        let candidate = choice.index;
         let mut message = choice.delta.or(choice.message).unwrap_or_default();
         self.reasoning(candidate, &mut message, out);
-        match message.content.take() {
-            Some(Content::Text(text)) => self.text(candidate, Open::Text, text, out),
-            Some(Content::Parts(parts)) => {
-                for part in parts {
-                    if part.kind == "thinking" {
-                        self.text(candidate, Open::Reasoning, thinking_text(part.thinking.as_deref()), out);
-                    } else {
-                        self.text(candidate, Open::Text, part.text.unwrap_or_default(), out);
-                    }
-                }
-            }
-            None => {}
-        }
+        self.content(candidate, &mut message, out);
         if let Some(text) = message.refusal.take().filter(|text| !text.is_empty()) {
             self.has_refusal = true;
             self.refusal.push_str(&text);
@@ -179,37 +180,81 @@ impl State {
             self.call(candidate, fragment, out)?;
         }
         if let Some(function) = message.function_call.take() {
-            let id = if self.calls.is_empty() { Some("call_fn".to_owned()) } else { None };
-            self.call(candidate, ToolCall { index: Some(0), id, function: Some(function), ..ToolCall::default() }, out)?;
+            self.call(candidate, ToolCall { index: Some(0), function: Some(function), ..ToolCall::default() }, out)?;
         }
-        if let Some(word) = choice.finish_reason {
+        if let Some(word) = choice.finish_reason.filter(|word| !word.is_empty()) {
             self.finish(candidate, Some(word), out);
         }
         Ok(())
     }
 
-    fn reasoning(&mut self, candidate: u32, message: &mut UpstreamDelta, out: &mut Vec<StreamEvent>) {
-        if let Some(text) = message.reasoning_content.take().or_else(|| message.reasoning.take()) {
-            self.text(candidate, Open::Reasoning, text, out);
+    /// Text and what else a model makes; Google's compatible endpoint marks thoughts in it.
+    fn content(&mut self, candidate: u32, message: &mut UpstreamDelta, out: &mut Vec<StreamEvent>) {
+        let marks = message.extra_content.take();
+        let is_thought = marks.as_ref().and_then(|extra| extra.google.as_ref()?.thought) == Some(true);
+        match message.content.take() {
+            Some(Content::Text(text)) if is_thought => {
+                self.text(candidate, Open::Reasoning, bare_thought(&text).to_owned(), out);
+            }
+            Some(Content::Text(text)) => self.text(candidate, Open::Text, text, out),
+            Some(Content::Parts(parts)) => {
+                for part in parts {
+                    if part.kind == "thinking" {
+                        self.text(candidate, Open::Reasoning, thinking_text(part.thinking.as_ref()), out);
+                    } else {
+                        self.text(candidate, Open::Text, part.text.unwrap_or_default(), out);
+                    }
+                }
+            }
+            None | Some(Content::Null) => {}
         }
-        for block in message.thinking_blocks.take().unwrap_or_default() {
-            let sign = |data: String| Signature { vendor: Vendor::Anthropic, data };
-            match (block.signature, block.data, self.open) {
-                (Some(data), _, Some((part, Open::Reasoning))) => {
-                    out.push(StreamEvent::PartDelta { candidate, part, delta: Delta::Signature(sign(data)) });
-                    self.close_open(candidate, out);
-                }
-                (_, Some(data), _) => {
-                    self.close_open(candidate, out);
-                    let reasoning = Reasoning { is_redacted: true, signature: Some(sign(data)), ..Reasoning::default() };
-                    let part = self.number();
-                    let start = PartStart::Whole(Box::new(Part::new(PartKind::Reasoning(reasoning))));
-                    out.push(StreamEvent::PartStart { candidate, part, start });
-                    out.push(StreamEvent::PartEnd { candidate, part });
-                }
-                _ => {}
+        if let Some(signature) = carriers::signature_of_text(marks) {
+            if !matches!(self.open, Some((_, Open::Text))) {
+                self.open(candidate, Open::Text, out);
+            }
+            if let Some((part, _)) = self.open {
+                out.push(StreamEvent::PartDelta { candidate, part, delta: Delta::Signature(signature) });
             }
         }
+        let images = message.images.take().unwrap_or_default().into_iter().filter_map(output_image);
+        for part in images.chain(message.audio.take().and_then(output_audio)) {
+            self.close_open(candidate, out);
+            self.whole(candidate, part, out);
+        }
+    }
+
+    fn reasoning(&mut self, candidate: u32, message: &mut UpstreamDelta, out: &mut Vec<StreamEvent>) {
+        let said = [message.reasoning_content.take(), message.reasoning.take()];
+        let text = said.into_iter().flatten().find(|text| !text.is_empty());
+        let text = text.or_else(|| message.reasoning_details.take().map(|details| carriers::text_of(&details)));
+        self.text(candidate, Open::Reasoning, text.unwrap_or_default(), out);
+        for block in message.thinking_blocks.take().unwrap_or_default() {
+            let sign = |data: String| Signature { vendor: Vendor::Anthropic, data };
+            match (block.signature, block.data) {
+                (Some(data), _) => {
+                    if !matches!(self.open, Some((_, Open::Reasoning))) {
+                        self.open(candidate, Open::Reasoning, out);
+                        self.text(candidate, Open::Reasoning, block.thinking.unwrap_or_default(), out);
+                    }
+                    if let Some((part, _)) = self.open {
+                        out.push(StreamEvent::PartDelta { candidate, part, delta: Delta::Signature(sign(data)) });
+                    }
+                    self.close_open(candidate, out);
+                }
+                (None, Some(data)) => {
+                    self.close_open(candidate, out);
+                    let reasoning = Reasoning { is_redacted: true, signature: Some(sign(data)), ..Reasoning::default() };
+                    self.whole(candidate, Part::new(PartKind::Reasoning(reasoning)), out);
+                }
+                (None, None) => {}
+            }
+        }
+    }
+
+    fn whole(&mut self, candidate: u32, part: Part, out: &mut Vec<StreamEvent>) {
+        let number = self.number();
+        out.push(StreamEvent::PartStart { candidate, part: number, start: PartStart::Whole(Box::new(part)) });
+        out.push(StreamEvent::PartEnd { candidate, part: number });
     }
 
     /// Empty fragments open nothing.
@@ -219,26 +264,30 @@ impl State {
         }
         let part = match self.open {
             Some((part, open)) if open == kind => part,
-            _ => {
-                self.close_open(candidate, out);
-                self.close_calls(candidate, out);
-                let part = self.number();
-                self.open = Some((part, kind));
-                let start = match kind {
-                    Open::Text => PartStart::Text,
-                    Open::Reasoning => PartStart::Reasoning { id: None, is_summary: false },
-                    Open::Refusal => PartStart::Refusal,
-                };
-                out.push(StreamEvent::PartStart { candidate, part, start });
-                part
-            }
+            _ => self.open(candidate, kind, out),
         };
         out.push(StreamEvent::PartDelta { candidate, part, delta: Delta::Text(text) });
     }
 
-    fn call(&mut self, candidate: u32, fragment: ToolCall, out: &mut Vec<StreamEvent>) -> Result<(), StreamFailure> {
+    fn open(&mut self, candidate: u32, kind: Open, out: &mut Vec<StreamEvent>) -> u32 {
+        self.close_open(candidate, out);
+        self.close_calls(candidate, out);
+        let part = self.number();
+        self.open = Some((part, kind));
+        let start = match kind {
+            Open::Text => PartStart::Text,
+            Open::Reasoning => PartStart::Reasoning { id: None, is_summary: false },
+            Open::Refusal => PartStart::Refusal,
+        };
+        out.push(StreamEvent::PartStart { candidate, part, start });
+        part
+    }
+
+    fn call(&mut self, candidate: u32, mut fragment: ToolCall, out: &mut Vec<StreamEvent>) -> Result<(), StreamFailure> {
+        let signature = carriers::signature_of_call(&mut fragment);
         let id = fragment.id.filter(|id| !id.is_empty());
-        let slot = self.slot(fragment.index, id.as_deref());
+        let has_name = fragment.function.as_ref().is_some_and(|function| function.name.is_some());
+        let slot = self.slot(fragment.index, id.as_deref(), has_name);
         let slot = match slot {
             Some(slot) => slot,
             None if self.calls.len() >= MAX_CALLS => return Err(StreamFailure::Invalid("too many tool calls".into())),
@@ -268,13 +317,17 @@ impl State {
         if self.calls[slot].part.is_none() {
             // Some servers repeat the name in each fragment: only the first counts.
             match name.filter(|name| !name.is_empty()) {
-                None => self.calls[slot].early.push_str(&text),
+                None => {
+                    self.calls[slot].early.push_str(&text);
+                    self.calls[slot].signature = signature;
+                }
                 Some(name) => {
                     self.close_open(candidate, out);
                     let part = self.number();
+                    let minted = minted_id(&self.origin, slot);
                     let call = &mut self.calls[slot];
                     if call.id.is_empty() {
-                        call.id = minted_id(&name, "", slot);
+                        call.id = minted;
                     }
                     call.name.clone_from(&name);
                     call.kind = kind;
@@ -282,6 +335,9 @@ impl State {
                     let start = PartStart::ToolCall { id: call.id.clone(), name, kind };
                     out.push(StreamEvent::PartStart { candidate, part, start });
                     let early = std::mem::take(&mut call.early);
+                    if let Some(signature) = signature.or(call.signature.take()) {
+                        out.push(StreamEvent::PartDelta { candidate, part, delta: Delta::Signature(signature) });
+                    }
                     for text in [early, text].into_iter().filter(|text| !text.is_empty()) {
                         out.push(StreamEvent::PartDelta { candidate, part, delta: Delta::Arguments(text) });
                     }
@@ -296,14 +352,14 @@ impl State {
     }
 
     /// Which call a fragment belongs to; `None`: a new one. By index, but a different id under a known index is a new call;
-    /// without an index by id, and without both the last.
-    fn slot(&self, index: Option<u32>, id: Option<&str>) -> Option<usize> {
+    /// without an index by id, and without both the last, unless it has a name and another is named.
+    fn slot(&self, index: Option<u32>, id: Option<&str>, has_name: bool) -> Option<usize> {
         let fits = |call: &Call| id.is_none_or(|id| call.id.is_empty() || call.id == id);
         match index {
             Some(_) => self.calls.iter().rposition(|call| call.index == index && fits(call)),
             None => match id {
                 Some(id) => self.calls.iter().rposition(|call| call.id == id),
-                None => self.calls.len().checked_sub(1),
+                None => self.calls.len().checked_sub(1).filter(|last| !(has_name && self.calls[*last].part.is_some())),
             },
         }
     }
@@ -357,11 +413,7 @@ pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> 
     });
     if is_first || may_fail || has_usage {
         let chunk: UpstreamChunk = serde_json::from_slice(data).map_err(|error| StreamFailure::Invalid(error.to_string()))?;
-        fail_on(chunk.error.as_ref())?;
-        if event.name == "error" {
-            let value: Value = serde_json::from_slice(data).unwrap_or_default();
-            return Err(StreamFailure::Upstream(error::from_error(200, &value)));
-        }
+        fail_on(event, &chunk)?;
         if is_first {
             tap.id = chunk.id.filter(|id| !id.is_empty());
             tap.model = chunk.model.filter(|model| !model.is_empty()).or(tap.model.take());

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use super::encode::finish_reason;
-use super::encode_message::{annotation, output_image, thinking_block};
-use super::wire::{Chunk, ChunkChoice, ChunkDelta, ChunkUsage, CustomCall, FunctionCall, ToolCall, Usage};
-use super::{error, usage};
+use super::encode_answer::{REASONING_GAP, finish_reason, native, refusal};
+use super::encode_message::{annotation, append_audio, opening_audio, output_image};
+use super::wire::{Audio, CustomCall, ExtraContent, FunctionCall, ToolCall};
+use super::wire_answer::{Chunk, ChunkChoice, ChunkDelta, ChunkUsage, Usage};
+use super::{carriers, error, usage};
 use crate::context::ResponseContext;
 use crate::dispatch::Encode;
 use crate::failure::ErrorReply;
 use crate::ident;
-use crate::ir::{Citation, Delta, PartKind, PartStart, Reasoning, Signature, StreamEvent, ToolKind};
+use crate::ir::{Citation, Delta, FinishReason, PartKind, PartStart, Reasoning, Signature, StreamEvent, ToolKind};
 use crate::sse;
 
 /// The official accumulator adds numbers and joins strings: role, ids and names are said once only.
@@ -31,16 +32,24 @@ struct State {
     parts: BTreeMap<u32, Open>,
     next_tool: u32,
     next_block: u32,
+    next_detail: u32,
+    next_image: usize,
     /// Characters of text said so far.
     text_chars: u64,
     citations: Vec<Value>,
+    /// The signature of the text, said once, at the end.
+    mark: Option<ExtraContent>,
+    has_reasoning: bool,
+    has_refusal: bool,
+    has_content: bool,
+    has_audio: bool,
 }
 
 #[derive(Debug)]
 enum Open {
     Text { offset: u64, citations: Vec<Citation> },
     Refusal,
-    Reasoning { text: String, signature: Option<Signature> },
+    Reasoning { id: Option<String>, is_summary: bool, text: String, signature: Option<Signature> },
     Tool { index: u32, kind: ToolKind, has_arguments: bool },
     Silent,
 }
@@ -65,29 +74,44 @@ impl Encoder {
 
     fn delta(&mut self, candidate: u32, delta: ChunkDelta, out: &mut Vec<u8>) {
         self.role(candidate, out);
-        self.chunk(vec![ChunkChoice { index: candidate, delta, logprobs: None, finish_reason: None }], ChunkUsage::Null, out);
+        self.chunk(
+            vec![ChunkChoice { index: candidate, delta, logprobs: None, finish_reason: None, native_finish_reason: None }],
+            ChunkUsage::Null,
+            out,
+        );
     }
 
     fn role(&mut self, candidate: u32, out: &mut Vec<u8>) {
         let state = self.choices.entry(candidate).or_default();
         if !std::mem::replace(&mut state.role_said, true) {
             let delta = ChunkDelta { role: Some("assistant"), content: Some(String::new()), ..ChunkDelta::default() };
-            self.chunk(vec![ChunkChoice { index: candidate, delta, logprobs: None, finish_reason: None }], ChunkUsage::Null, out);
+            self.chunk(
+                vec![ChunkChoice { index: candidate, delta, logprobs: None, finish_reason: None, native_finish_reason: None }],
+                ChunkUsage::Null,
+                out,
+            );
         }
     }
 
     fn start(&mut self, candidate: u32, part: u32, start: &PartStart, out: &mut Vec<u8>) {
         let (exposes, legacy) = (self.context.expose_reasoning, self.context.legacy_functions);
+        let created_at = self.context.created_at;
         let state = self.choices.entry(candidate).or_default();
         let mut said = None;
         let open = match start {
             PartStart::Text => Open::Text { offset: state.text_chars, citations: Vec::new() },
-            PartStart::Refusal => Open::Refusal,
-            PartStart::Reasoning { .. } if exposes => Open::Reasoning { text: String::new(), signature: None },
+            PartStart::Refusal => {
+                state.has_refusal = true;
+                Open::Refusal
+            }
+            PartStart::Reasoning { id, is_summary } if exposes => {
+                Open::Reasoning { id: id.clone(), is_summary: *is_summary, text: String::new(), signature: None }
+            }
             PartStart::Reasoning { .. } => Open::Silent,
             PartStart::ToolCall { id, name, kind } => {
                 let index = state.next_tool;
                 state.next_tool += 1;
+                state.has_content = true;
                 if legacy && index > 0 {
                     // The old shape holds one call.
                     Open::Silent
@@ -98,14 +122,22 @@ impl Encoder {
             }
             PartStart::Whole(whole) => {
                 said = match &whole.kind {
-                    PartKind::Text(text) => Some(ChunkDelta { content: Some(text.text.clone()), ..ChunkDelta::default() }),
-                    PartKind::Image(image) => {
-                        Some(ChunkDelta { images: output_image(image).into_iter().collect(), ..ChunkDelta::default() })
+                    PartKind::Text(text) => {
+                        state.text_chars += text.text.chars().count() as u64;
+                        Some(ChunkDelta { content: Some(text.text.clone()), ..ChunkDelta::default() })
                     }
-                    PartKind::Reasoning(reasoning) if exposes => thinking_block(reasoning, Some(state.next_block)).map(|block| {
-                        state.next_block += 1;
-                        ChunkDelta { thinking_blocks: vec![block], ..ChunkDelta::default() }
+                    PartKind::Image(image) => output_image(image, state.next_image).map(|image| {
+                        state.next_image += 1;
+                        ChunkDelta { images: vec![image], ..ChunkDelta::default() }
                     }),
+                    PartKind::Audio(media) => {
+                        // Id and expiry are said once; the rest is joined by the client.
+                        let is_first = !std::mem::replace(&mut state.has_audio, true);
+                        let mut audio = if is_first { opening_audio(&self.id, created_at) } else { Audio::default() };
+                        append_audio(&mut audio, media);
+                        Some(ChunkDelta { audio: Some(audio), ..ChunkDelta::default() })
+                    }
+                    PartKind::Reasoning(reasoning) if exposes => state.signed(reasoning),
                     PartKind::ToolCall(call) => {
                         let index = state.next_tool;
                         state.next_tool += 1;
@@ -115,6 +147,7 @@ impl Encoder {
                     }
                     _ => None,
                 };
+                state.has_content |= said.is_some() && !matches!(whole.kind, PartKind::Reasoning(_));
                 Open::Silent
             }
         };
@@ -132,12 +165,16 @@ impl Encoder {
             (_, Delta::Text(text) | Delta::Arguments(text)) if text.is_empty() => return,
             (Open::Text { .. }, Delta::Text(text)) => {
                 state.text_chars += text.chars().count() as u64;
+                state.has_content = true;
                 ChunkDelta { content: Some(text.clone()), ..ChunkDelta::default() }
             }
             (Open::Refusal, Delta::Text(text)) => ChunkDelta { refusal: Some(text.clone()), ..ChunkDelta::default() },
             (Open::Reasoning { text: whole, .. }, Delta::Text(text)) => {
+                // Pieces of reasoning stand apart, as they do in a whole answer.
+                let is_next = whole.is_empty() && std::mem::replace(&mut state.has_reasoning, true);
                 whole.push_str(text);
-                ChunkDelta { reasoning_content: Some(text.clone()), ..ChunkDelta::default() }
+                let said = if is_next { format!("{REASONING_GAP}{text}") } else { text.clone() };
+                ChunkDelta { reasoning_content: Some(said), ..ChunkDelta::default() }
             }
             (Open::Reasoning { signature, .. }, Delta::Signature(given)) => {
                 *signature = Some(given.clone());
@@ -147,13 +184,28 @@ impl Encoder {
                 *has_arguments = true;
                 continuing(*index, *kind, text, legacy)
             }
+            (Open::Tool { index, .. }, Delta::Signature(signature)) if !legacy => {
+                let Some(extra) = carriers::extra_content(Some(signature)) else { return };
+                let call = ToolCall { index: Some(*index), extra_content: Some(extra), ..ToolCall::default() };
+                ChunkDelta { tool_calls: vec![call], ..ChunkDelta::default() }
+            }
+            (Open::Text { .. }, Delta::Signature(signature)) => {
+                state.mark = carriers::extra_content(Some(signature)).or(state.mark.take());
+                return;
+            }
             (Open::Text { citations, .. }, Delta::Citation(citation)) => {
                 citations.push(citation.clone());
                 return;
             }
             (Open::Text { .. }, Delta::Logprobs(logprobs)) => {
                 let logprobs = Some(logprobs.clone());
-                let choice = ChunkChoice { index: candidate, delta: ChunkDelta::default(), logprobs, finish_reason: None };
+                let choice = ChunkChoice {
+                    index: candidate,
+                    delta: ChunkDelta::default(),
+                    logprobs,
+                    finish_reason: None,
+                    native_finish_reason: None,
+                };
                 self.role(candidate, out);
                 self.chunk(vec![choice], ChunkUsage::Null, out);
                 return;
@@ -171,11 +223,11 @@ impl Encoder {
             Some(Open::Tool { index, kind: ToolKind::Function, has_arguments: false }) => {
                 continuing(index, ToolKind::Function, "{}", legacy)
             }
-            Some(Open::Reasoning { text, signature: Some(signature) }) => {
-                let reasoning = Reasoning { text, signature: Some(signature), ..Reasoning::default() };
-                let Some(block) = thinking_block(&reasoning, Some(state.next_block)) else { return };
-                state.next_block += 1;
-                ChunkDelta { thinking_blocks: vec![block], ..ChunkDelta::default() }
+            Some(Open::Reasoning { id, is_summary, text, signature }) => {
+                let Some(delta) = state.signed(&Reasoning { id, text, is_summary, is_redacted: false, signature }) else {
+                    return;
+                };
+                delta
             }
             Some(Open::Text { offset, citations }) => {
                 let chars = state.text_chars - offset;
@@ -185,6 +237,40 @@ impl Encoder {
             _ => return,
         };
         self.delta(candidate, said, out);
+    }
+
+    fn finish(&mut self, candidate: u32, reason: FinishReason, raw: Option<&str>, explanation: Option<&str>, out: &mut Vec<u8>) {
+        let state = self.choices.entry(candidate).or_default();
+        let has_calls = state.next_tool > 0;
+        let late = ChunkDelta {
+            annotations: std::mem::take(&mut state.citations),
+            extra_content: state.mark.take(),
+            refusal: refusal(reason, explanation, state.has_content).filter(|_| !state.has_refusal),
+            ..ChunkDelta::default()
+        };
+        if !late.annotations.is_empty() || late.extra_content.is_some() || late.refusal.is_some() {
+            self.delta(candidate, late, out);
+        }
+        self.role(candidate, out);
+        let choice = ChunkChoice {
+            index: candidate,
+            delta: ChunkDelta::default(),
+            logprobs: None,
+            finish_reason: Some(finish_reason(reason, has_calls, self.context.legacy_functions)),
+            native_finish_reason: native(reason, raw),
+        };
+        self.chunk(vec![choice], ChunkUsage::Null, out);
+    }
+}
+
+impl State {
+    /// Reasoning that its vendor signed, for the client to bring back: whole, because the accumulator would join its parts.
+    fn signed(&mut self, reasoning: &Reasoning) -> Option<ChunkDelta> {
+        let reasoning_details = carriers::details(reasoning, Some(self.next_detail));
+        self.next_detail += reasoning_details.len() as u32;
+        let thinking_blocks: Vec<_> = carriers::thinking_block(reasoning, Some(self.next_block)).into_iter().collect();
+        self.next_block += thinking_blocks.len() as u32;
+        (!reasoning_details.is_empty()).then(|| ChunkDelta { thinking_blocks, reasoning_details, ..ChunkDelta::default() })
     }
 }
 
@@ -200,17 +286,8 @@ impl Encode for Encoder {
             StreamEvent::PartStart { candidate, part, start } => self.start(*candidate, *part, start, out),
             StreamEvent::PartDelta { candidate, part, delta } => self.part_delta(*candidate, *part, delta, out),
             StreamEvent::PartEnd { candidate, part } => self.end(*candidate, *part, out),
-            StreamEvent::Finish { candidate, reason, .. } => {
-                let state = self.choices.entry(*candidate).or_default();
-                let has_calls = state.next_tool > 0;
-                let annotations = std::mem::take(&mut state.citations);
-                if !annotations.is_empty() {
-                    self.delta(*candidate, ChunkDelta { annotations, ..ChunkDelta::default() }, out);
-                }
-                self.role(*candidate, out);
-                let finish_reason = Some(finish_reason(*reason, has_calls, self.context.legacy_functions));
-                let choice = ChunkChoice { index: *candidate, delta: ChunkDelta::default(), logprobs: None, finish_reason };
-                self.chunk(vec![choice], ChunkUsage::Null, out);
+            StreamEvent::Finish { candidate, reason, raw, explanation, .. } => {
+                self.finish(*candidate, *reason, raw.as_deref(), explanation.as_deref(), out);
             }
             StreamEvent::Usage(report) => self.usage = Some(usage::encode(&report.usage)),
             StreamEvent::Ping => out.extend_from_slice(b": ping\n\n"),
@@ -234,7 +311,7 @@ impl Encode for Encoder {
 }
 
 fn opening(index: u32, id: &str, name: &str, kind: ToolKind, legacy: bool) -> ChunkDelta {
-    let function = || FunctionCall { name: Some(name.to_owned()), arguments: Some("".into()) };
+    let function = || FunctionCall { name: Some(name.to_owned()), arguments: Some("".into()), thought_signature: None };
     if legacy {
         return ChunkDelta { function_call: Some(function()), ..ChunkDelta::default() };
     }
@@ -253,7 +330,7 @@ fn opening(index: u32, id: &str, name: &str, kind: ToolKind, legacy: bool) -> Ch
 }
 
 fn continuing(index: u32, kind: ToolKind, text: &str, legacy: bool) -> ChunkDelta {
-    let function = || FunctionCall { name: None, arguments: Some(text.into()) };
+    let function = || FunctionCall { name: None, arguments: Some(text.into()), thought_signature: None };
     if legacy {
         return ChunkDelta { function_call: Some(function()), ..ChunkDelta::default() };
     }

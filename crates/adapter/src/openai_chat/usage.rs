@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use tallygate_types::{Usage, UsageClass};
 
-use super::wire;
+use super::wire_answer as wire;
 use crate::failure::InvalidAnswer;
 use crate::ir::UsageReport;
 use crate::tap::Tap;

@@ -1,7 +1,8 @@
-//! The wire types, after the OpenAPI document and the SDK's types. All open: what is not named here is kept in `other`.
+//! The wire types of requests, and of messages on both ways, after the OpenAPI document and the SDK's types. All open: what is not named here is kept in `other`.
 //! Fields that real servers leave out or set to null are optional, whatever the document says.
 
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
 use crate::dispatch::NameRules;
@@ -128,10 +129,24 @@ pub(crate) struct Message {
     pub thinking_blocks: Option<Vec<ThinkingBlock>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub annotations: Option<Vec<Value>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub audio: Option<Value>,
+    /// OpenRouter's form of signed reasoning, any vendor's.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub reasoning_details: Option<Vec<ReasoningDetail>>,
+    /// Google's place for what the protocol has no field for.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub extra_content: Option<ExtraContent>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub audio: Option<Audio>,
+    /// OpenRouter's field for generated images.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub images: Option<Vec<ContentPart>>,
     #[serde(flatten)]
     pub other: Object,
+}
+
+/// A field only some servers have: one of another shape is as good as none.
+pub(super) fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Option<T>, D::Error> {
+    Ok(serde_json::from_value(Value::deserialize(deserializer)?).ok())
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -139,6 +154,63 @@ pub(crate) struct Message {
 pub(crate) enum Content {
     Text(String),
     Parts(Vec<ContentPart>),
+    /// An assistant's message that only calls tools: said, because some servers want the field.
+    Null,
+}
+
+/// Audio the model spoke. In requests only `id` is set: it refers to an earlier answer.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct Audio {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transcript: Option<String>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct ExtraContent {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub google: Option<GoogleContent>,
+}
+
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct GoogleContent {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thought_signature: Option<String>,
+    /// The content is a thought.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub thought: Option<bool>,
+}
+
+/// `reasoning.text` (`text`, `signature`), `reasoning.summary` (`summary`) or `reasoning.encrypted` (`data`).
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub(crate) struct ReasoningDetail {
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Position, in stream deltas: the SDK's accumulator needs it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub index: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Whose it is: see `carriers`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub summary: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<String>,
 }
 
 /// `type` tells which of the fields is set.
@@ -151,15 +223,18 @@ pub(crate) struct ContentPart {
     pub text: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image_url: Option<ImageUrl>,
+    /// Of some compatible servers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub video_url: Option<ImageUrl>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub input_audio: Option<InputAudio>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub file: Option<File>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<String>,
-    /// Mistral's magistral: a list of text parts.
+    /// Mistral's magistral: a list of text parts. Anthropic's blocks: a string.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub thinking: Option<Vec<ContentPart>>,
+    pub thinking: Option<Content>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prompt_cache_breakpoint: Option<CacheBreakpoint>,
     /// Anthropic's, as LiteLLM and OpenRouter clients send it.
@@ -246,6 +321,11 @@ pub(crate) struct ToolCall {
     pub function: Option<FunctionCall>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub custom: Option<CustomCall>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub extra_content: Option<ExtraContent>,
+    /// LiteLLM's place for a thought signature.
+    #[serde(skip_serializing, deserialize_with = "lenient")]
+    pub provider_specific_fields: Option<GoogleContent>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -256,6 +336,9 @@ pub(crate) struct FunctionCall {
     /// A string; Ollama-like servers send the object itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub arguments: Option<Value>,
+    /// Portkey's place for a thought signature.
+    #[serde(skip_serializing, deserialize_with = "lenient")]
+    pub thought_signature: Option<String>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
@@ -326,198 +409,4 @@ pub(crate) struct JsonSchema {
     pub schema: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strict: Option<bool>,
-}
-
-/// A whole answer.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Response {
-    pub id: Option<String>,
-    pub model: Option<String>,
-    pub choices: Option<Vec<Choice>>,
-    pub usage: Option<Value>,
-    pub service_tier: Option<String>,
-    pub error: Option<Value>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct Choice {
-    pub index: u32,
-    pub message: Option<Message>,
-    pub finish_reason: Option<String>,
-    pub logprobs: Option<Value>,
-}
-
-/// A chunk of an upstream's stream. Nothing here is flattened: that would cost a tree a chunk.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct UpstreamChunk {
-    pub id: Option<String>,
-    pub model: Option<String>,
-    pub choices: Option<Vec<UpstreamChoice>>,
-    pub usage: Option<Value>,
-    pub error: Option<Value>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct UpstreamChoice {
-    pub index: u32,
-    pub delta: Option<UpstreamDelta>,
-    /// Servers that fake a stream send the whole message.
-    pub message: Option<UpstreamDelta>,
-    pub finish_reason: Option<String>,
-    pub logprobs: Option<Value>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(default)]
-pub(crate) struct UpstreamDelta {
-    pub content: Option<Content>,
-    pub refusal: Option<String>,
-    pub reasoning_content: Option<String>,
-    pub reasoning: Option<String>,
-    pub thinking_blocks: Option<Vec<ThinkingBlock>>,
-    pub tool_calls: Option<Vec<ToolCall>>,
-    pub function_call: Option<FunctionCall>,
-    pub annotations: Option<Vec<Value>>,
-}
-
-#[derive(Debug, Default, Clone, Copy, Deserialize, Serialize)]
-#[serde(default)]
-pub(crate) struct Usage {
-    pub prompt_tokens: Option<u64>,
-    pub completion_tokens: Option<u64>,
-    pub total_tokens: Option<u64>,
-    pub prompt_tokens_details: Option<PromptDetails>,
-    pub completion_tokens_details: Option<CompletionDetails>,
-    /// DeepSeek's place for cache reads.
-    #[serde(skip_serializing)]
-    pub prompt_cache_hit_tokens: Option<u64>,
-    /// Other compatible servers' places for it.
-    #[serde(skip_serializing)]
-    pub cached_tokens: Option<u64>,
-    #[serde(skip_serializing)]
-    pub cache_read_input_tokens: Option<u64>,
-}
-
-#[derive(Debug, Default, Clone, Copy, Deserialize, Serialize)]
-#[serde(default)]
-#[expect(clippy::struct_field_names, reason = "the wire's names")]
-pub(crate) struct PromptDetails {
-    pub cached_tokens: Option<u64>,
-    pub cache_write_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub audio_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub image_tokens: Option<u64>,
-}
-
-#[derive(Debug, Default, Clone, Copy, Deserialize, Serialize)]
-#[serde(default)]
-pub(crate) struct CompletionDetails {
-    pub reasoning_tokens: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub audio_tokens: Option<u64>,
-}
-
-/// What we send: every field the document requires is there, null where it must be said.
-#[derive(Debug, Serialize)]
-pub(crate) struct Completion<'a> {
-    pub id: &'a str,
-    pub object: &'static str,
-    pub created: i64,
-    pub model: &'a str,
-    pub choices: Vec<CompletionChoice>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub usage: Option<Usage>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service_tier: Option<&'static str>,
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct CompletionChoice {
-    pub index: u32,
-    pub message: CompletionMessage,
-    pub logprobs: Option<Value>,
-    pub finish_reason: &'static str,
-}
-
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct CompletionMessage {
-    pub role: &'static str,
-    pub content: Option<String>,
-    pub refusal: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reasoning_content: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub thinking_blocks: Vec<ThinkingBlock>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tool_calls: Vec<ToolCall>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub function_call: Option<FunctionCall>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub annotations: Vec<Value>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub audio: Option<Value>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub images: Vec<Value>,
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct Chunk<'a> {
-    pub id: &'a str,
-    pub object: &'static str,
-    pub created: i64,
-    pub model: &'a str,
-    pub choices: Vec<ChunkChoice>,
-    #[serde(skip_serializing_if = "ChunkUsage::is_absent")]
-    pub usage: ChunkUsage,
-}
-
-/// Where usage was asked for, every chunk but the last says null.
-#[derive(Debug, Clone, Copy, Serialize)]
-#[serde(untagged)]
-pub(crate) enum ChunkUsage {
-    Absent,
-    Null,
-    Said(Usage),
-}
-
-impl ChunkUsage {
-    fn is_absent(&self) -> bool {
-        matches!(self, Self::Absent)
-    }
-}
-
-#[derive(Debug, Serialize)]
-pub(crate) struct ChunkChoice {
-    pub index: u32,
-    pub delta: ChunkDelta,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub logprobs: Option<Value>,
-    pub finish_reason: Option<&'static str>,
-}
-
-#[derive(Debug, Default, Serialize)]
-pub(crate) struct ChunkDelta {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub role: Option<&'static str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub content: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub refusal: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub reasoning_content: Option<String>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub thinking_blocks: Vec<ThinkingBlock>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub tool_calls: Vec<ToolCall>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub function_call: Option<FunctionCall>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub annotations: Vec<Value>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub images: Vec<Value>,
 }

@@ -173,7 +173,7 @@ pub(super) fn output_format(text: &TextOptions) -> Result<Option<OutputFormat>, 
 }
 
 /// Namespaces are flattened: no other dialect has them. The encoder of the answer splits the names again.
-pub(super) fn read_tool(value: &Value, path: &str, tools: &mut Vec<Tool>, loss: &mut LossReport) -> Result<(), BadRequest> {
+pub(crate) fn read_tool(value: &Value, path: &str, tools: &mut Vec<Tool>, loss: &mut LossReport) -> Result<(), BadRequest> {
     let entry: ToolEntry = typed(value.clone(), path)?;
     match entry {
         ToolEntry::Function(function) => tools.push(Tool::Function(FunctionTool {

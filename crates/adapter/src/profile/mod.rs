@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(
             refused(&format!("{row}like = \"plain\"\nresoning = true")),
             "model profiles, openai row 1 (x): unknown field `resoning`, expected one of `max_output_tokens`, `first_party`, \
-             `reasoning`, `effort_none`, `effort_minimal`, `cache_breakpoints`, `tools_need_no_reasoning`"
+             `reasoning`, `effort_none`, `effort_minimal`, `top_effort`, `none_by_default`, `sampling_without_effort`, `responses_only`, `reasoning_field`, `cache_breakpoints`, `tools_need_no_reasoning`"
         );
         assert_eq!(
             refused(row),

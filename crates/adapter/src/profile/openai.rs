@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::ir::Effort;
+
 /// What an OpenAI model takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -15,6 +17,20 @@ pub(crate) struct OpenAiModel {
     /// `reasoning_effort: "none"` and `"minimal"`.
     pub effort_none: bool,
     pub effort_minimal: bool,
+    /// The highest effort; `None`: all are taken.
+    pub top_effort: Option<Effort>,
+    /// The effort is `none` unless another is said.
+    #[serde(default)]
+    pub none_by_default: bool,
+    /// Takes sampling and gives log probabilities when the effort is `none`.
+    #[serde(default)]
+    pub sampling_without_effort: bool,
+    /// Answers at the Responses endpoint only.
+    #[serde(default)]
+    pub responses_only: bool,
+    /// Takes its own reasoning back as `reasoning_content`.
+    #[serde(default)]
+    pub reasoning_field: bool,
     /// `prompt_cache_breakpoint` on parts.
     pub cache_breakpoints: bool,
     /// Chat refuses tools together with reasoning.
@@ -24,6 +40,7 @@ pub(crate) struct OpenAiModel {
 #[cfg(test)]
 mod tests {
     use super::super::Profiles;
+    use super::Effort;
 
     #[test]
     fn openai_generations_are_told_apart() {
@@ -34,6 +51,11 @@ mod tests {
         assert!(!of("gpt-5-chat-latest").reasoning && of("o4-mini").reasoning);
         assert!(of("gpt-5-mini").effort_minimal && !of("gpt-5.1").effort_minimal && of("gpt-5.1").effort_none);
         assert!(!of("gpt-6-astra").effort_none && of("gpt-7").effort_none);
+        assert_eq!(of("o3").top_effort, Some(Effort::High));
+        assert_eq!((of("gpt-5.1").top_effort, of("gpt-6-luna").top_effort), (Some(Effort::High), None));
+        assert!(of("gpt-5.2-codex").responses_only && of("o3-pro").responses_only && !of("gpt-5.2").responses_only);
+        assert!(of("gpt-5.4").none_by_default && !of("gpt-5.6").none_by_default);
+        assert!(of("deepseek-reasoner").reasoning_field && !of("magistral-medium").reasoning_field);
         assert!(!of("qwen3").first_party && !of("gpt-oss-20b").first_party);
     }
 }
