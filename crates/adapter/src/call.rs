@@ -143,7 +143,7 @@ fn translate(call: &Call<'_>, context: &mut ResponseContext, body: &Bytes) -> Re
     context.echo = std::mem::take(&mut request.echo);
     Ok(Outgoing {
         path: (upstream.path)(call.upstream_model, call.stream),
-        headers: (upstream.headers)(),
+        headers: upstream.translated_headers(&request, call.profiles),
         body: body.into(),
         loss: loss.clone(),
         session: Session::translating(

@@ -79,11 +79,8 @@ pub fn prepare_count(call: &CountCall<'_>, body: &Bytes, client_headers: &[(Stri
     let codec = codec(call.counter);
     let mut loss = LossReport::default();
     let is_native = call.client == call.counter;
-    let (body, headers) = if is_native {
-        (native(call, body)?, passed_headers(codec, client_headers))
-    } else {
-        (translated(call, body, &mut loss)?, (codec.headers)())
-    };
+    let (body, headers) =
+        if is_native { (native(call, body)?, passed_headers(codec, client_headers)) } else { translated(call, body, &mut loss)? };
     if call.strict {
         refuse_loss(&loss)?;
     }
@@ -118,7 +115,9 @@ fn native(call: &CountCall<'_>, body: &Bytes) -> Result<Bytes, BadRequest> {
     Ok(body.clone())
 }
 
-fn translated(call: &CountCall<'_>, body: &Bytes, loss: &mut LossReport) -> Result<Bytes, BadRequest> {
+type Headers = Vec<(&'static str, String)>;
+
+fn translated(call: &CountCall<'_>, body: &Bytes, loss: &mut LossReport) -> Result<(Bytes, Headers), BadRequest> {
     let codec = codec(call.counter);
     let mut request = decode(call.client, body, loss)?;
     call.upstream_model.clone_into(&mut request.model);
@@ -126,6 +125,7 @@ fn translated(call: &CountCall<'_>, body: &Bytes, loss: &mut LossReport) -> Resu
     keepsake::restore(&mut request, call.memory, &Origin::new(call.counter, call.upstream_model), loss);
     let _ = Restore::prepare(&mut request, codec.names, loss);
     let mut asked: Object = object(&(codec.encode_request)(&request, call.profiles, loss)?)?;
+    let headers = codec.translated_headers(&request, call.profiles);
     let fields: &[&str] = match call.counter {
         Dialect::Anthropic => &ANTHROPIC_FIELDS,
         Dialect::Gemini => &GEMINI_FIELDS,
@@ -134,9 +134,9 @@ fn translated(call: &CountCall<'_>, body: &Bytes, loss: &mut LossReport) -> Resu
     asked.retain(|field, _| fields.contains(&field.as_str()));
     if call.counter == Dialect::Gemini {
         asked.insert("model".into(), gemini_name(call.upstream_model));
-        return Ok(json!({ "generateContentRequest": asked }).to_string().into());
+        return Ok((json!({ "generateContentRequest": asked }).to_string().into(), headers));
     }
-    Ok(Value::Object(asked).to_string().into())
+    Ok((Value::Object(asked).to_string().into(), headers))
 }
 
 /// Gemini's contents may stand alone or in a whole request.

@@ -19,8 +19,10 @@ pub(crate) struct Codec {
     pub peek: PeekFields,
     /// Path and query of a call, with its version prefix (`encode::path`).
     pub path: fn(model: &str, stream: bool) -> String,
-    /// Headers a translated request needs (`encode::headers`).
+    /// Headers every request needs (`encode::headers`).
     pub headers: fn() -> Vec<(&'static str, String)>,
+    /// Headers a translated request needs beside them, for what stands in it.
+    pub headers_for: fn(&ir::Request, &Profiles) -> Vec<(&'static str, String)>,
     /// Headers of the client that pass to an upstream of the same dialect, lower case (`wire::FORWARDED_HEADERS`).
     pub forwarded_headers: &'static [&'static str],
     /// What the dialect takes as the name of a tool and the id of a call (`wire::NAMES`).
@@ -67,11 +69,15 @@ pub(crate) trait Encode: Send {
 
 macro_rules! folder {
     ($folder:ident) => {
+        folder!($folder, |_, _| Vec::new())
+    };
+    ($folder:ident, $headers_for:expr) => {
         &const {
             Codec {
                 peek: crate::$folder::wire::PEEK,
                 path: crate::$folder::encode::path,
                 headers: crate::$folder::encode::headers,
+                headers_for: $headers_for,
                 forwarded_headers: crate::$folder::wire::FORWARDED_HEADERS,
                 names: crate::$folder::wire::NAMES,
                 decode_request: crate::$folder::decode::request,
@@ -89,11 +95,20 @@ macro_rules! folder {
     };
 }
 
+impl Codec {
+    /// All headers of a translated request.
+    pub fn translated_headers(&self, request: &ir::Request, profiles: &Profiles) -> Vec<(&'static str, String)> {
+        let mut headers = (self.headers)();
+        headers.extend((self.headers_for)(request, profiles));
+        headers
+    }
+}
+
 pub(crate) fn codec(dialect: Dialect) -> &'static Codec {
     match dialect {
         Dialect::OpenaiChat => folder!(openai_chat),
         Dialect::OpenaiResponses => folder!(openai_responses),
-        Dialect::Anthropic => folder!(anthropic),
+        Dialect::Anthropic => folder!(anthropic, crate::anthropic::encode::headers_for),
         Dialect::Gemini => folder!(gemini),
     }
 }

@@ -51,6 +51,7 @@ mod effort;
 mod failure;
 mod ident;
 pub mod ir;
+mod json_answer;
 mod json_array;
 mod keepsake;
 mod loss;

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 
 use crate::dispatch::NameRules;
 use crate::ir::{Delta, Part, PartKind, PartStart, Request, Response, StreamEvent, Tool, ToolChoice, ToolKind};
+use crate::json_answer::JsonAnswer;
 use crate::loss::LossReport;
-use crate::schema;
+use crate::schema::{self, Plain};
 
 /// Hex digits of the hash that keeps bent names apart.
 const HASH_HEX: usize = 8;
@@ -26,12 +27,13 @@ pub(crate) struct Restore {
     wrapped: Vec<String>,
     /// Calls in work whose JSON must be whole before what the client wants can be taken out.
     open: HashMap<(u32, u32), (ToolKind, String)>,
+    json_answer: Option<Box<JsonAnswer>>,
 }
 
 impl Restore {
     /// Bends the request's names in place.
     pub fn prepare(request: &mut Request, rules: NameRules, loss: &mut LossReport) -> Self {
-        let mut restore = Self::default();
+        let mut restore = Self { json_answer: JsonAnswer::of(request), ..Self::default() };
         let mut bend = |name: &mut String| {
             let sent = bent(name, rules.tool_name_chars, rules.dots_allowed);
             if sent != *name {
@@ -79,13 +81,16 @@ impl Restore {
     /// Wraps parameters that are no plain object, in the tools and in the calls of the history.
     fn wrap(&mut self, request: &mut Request, loss: &mut LossReport) {
         for (position, tool) in request.tools.iter_mut().enumerate() {
-            if let Tool::Function(function) = tool
-                && let Some(wrapped) =
-                    function.parameters.as_ref().and_then(|parameters| schema::wrapped(parameters, FREE_TEXT_FIELD))
-            {
-                loss.approximated(format!("tools[{position}].parameters"), "wrapped in an object with one property `input`");
-                function.parameters = Some(wrapped);
-                self.wrapped.push(function.name.clone());
+            let Tool::Function(function) = tool else { continue };
+            let Some(parameters) = &function.parameters else { continue };
+            match schema::plain_object(parameters, FREE_TEXT_FIELD) {
+                Some(Plain::Wrapped(wrapped)) => {
+                    loss.approximated(format!("tools[{position}].parameters"), "wrapped in an object with one property `input`");
+                    function.parameters = Some(wrapped);
+                    self.wrapped.push(function.name.clone());
+                }
+                Some(Plain::Merged(merged)) => function.parameters = Some(merged),
+                None => {}
             }
         }
         for part in request.turns.iter_mut().flat_map(|turn| &mut turn.parts) {
@@ -109,6 +114,9 @@ impl Restore {
     }
 
     pub fn response(&self, response: &mut Response) {
+        if let Some(json_answer) = &self.json_answer {
+            json_answer.response(response);
+        }
         for part in response.candidates.iter_mut().flat_map(|candidate| &mut candidate.parts) {
             self.part(part);
         }
@@ -116,6 +124,9 @@ impl Restore {
 
     /// Passes one event on, with the client's names.
     pub fn event(&mut self, mut event: StreamEvent, out: &mut Vec<StreamEvent>) {
+        if let Some(json_answer) = &mut self.json_answer {
+            json_answer.event(&mut event, out);
+        }
         match &mut event {
             StreamEvent::PartStart { candidate, part, start: PartStart::ToolCall { name, kind, .. } } => {
                 if let Some(view) = self.view(name, *kind) {

@@ -30,65 +30,6 @@ pub(crate) fn is_openai_strict(schema: &Value) -> bool {
     strict(schema, 0)
 }
 
-/// Anthropic's subset for `output_config.format`: objects are closed, `oneOf` becomes `anyOf`, and constraints it does not
-/// know move into the description. Gives whether anything but closing was changed. The same schema always gives the same bytes.
-pub(crate) fn for_anthropic(schema: &Value) -> (Value, bool) {
-    let mut changed = false;
-    let bent = bend(schema, 0, &mut changed);
-    (bent, changed)
-}
-
-const STRING_FORMATS: &[&str] = &["date-time", "time", "date", "duration", "email", "hostname", "uri", "ipv4", "ipv6", "uuid"];
-
-fn bend(schema: &Value, depth: usize, changed: &mut bool) -> Value {
-    let Value::Object(object) = schema else { return schema.clone() };
-    if depth > MAX_DEPTH {
-        return schema.clone();
-    }
-    let mut bent = Map::new();
-    let mut said: Vec<String> = Vec::new();
-    for (key, value) in object {
-        match key.as_str() {
-            "$defs" | "definitions" | "properties" => {
-                let members = value.as_object().into_iter().flatten();
-                let members: Map<String, Value> =
-                    members.map(|(name, member)| (name.clone(), bend(member, depth + 1, changed))).collect();
-                bent.insert(key.clone(), members.into());
-            }
-            "items" => {
-                bent.insert(key.clone(), bend(value, depth + 1, changed));
-            }
-            "anyOf" | "allOf" | "oneOf" => {
-                let members: Vec<Value> =
-                    value.as_array().into_iter().flatten().map(|member| bend(member, depth + 1, changed)).collect();
-                let name = if key == "oneOf" { "anyOf" } else { key };
-                *changed |= key == "oneOf";
-                bent.insert(name.into(), members.into());
-            }
-            "format" if value.as_str().is_some_and(|format| STRING_FORMATS.contains(&format)) => {
-                bent.insert(key.clone(), value.clone());
-            }
-            "minItems" if value.as_u64().is_some_and(|items| items <= 1) => {
-                bent.insert(key.clone(), value.clone());
-            }
-            "type" | "$ref" | "enum" | "const" | "required" | "title" | "description" | "default" => {
-                bent.insert(key.clone(), value.clone());
-            }
-            "additionalProperties" | "$schema" | "$id" => {}
-            _ => said.push(format!("{key}: {value}")),
-        }
-    }
-    if bent.get("type").is_some_and(|kind| kind == "object") || bent.contains_key("properties") {
-        bent.insert("additionalProperties".into(), false.into());
-    }
-    if !said.is_empty() {
-        *changed = true;
-        let lead = bent.get("description").and_then(Value::as_str).map(|text| format!("{text}\n\n")).unwrap_or_default();
-        bent.insert("description".into(), format!("{lead}{{{}}}", said.join(", ")).into());
-    }
-    bent.into()
-}
-
 /// Parameters of a tool where a schema of an object is required.
 pub(crate) fn tool_parameters(parameters: Option<&Value>) -> Value {
     match parameters {
@@ -103,32 +44,70 @@ pub(crate) fn tool_parameters(parameters: Option<&Value>) -> Value {
     }
 }
 
-/// A choice of schemas at the top, where only an object is taken: wrapped in an object with one property. `None`: it fits.
-pub(crate) fn wrapped(parameters: &Value, property: &str) -> Option<Value> {
+/// What stands in for parameters that are no plain object, where only such are taken.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Plain {
+    /// The parts of an `allOf`, put together: calls look the same.
+    Merged(Value),
+    /// An object with one property that holds the whole: calls must be unwrapped.
+    Wrapped(Value),
+}
+
+/// `None`: the parameters fit as they are. Definitions stay at the root, where references find them.
+pub(crate) fn plain_object(parameters: &Value, property: &str) -> Option<Plain> {
     let object = parameters.as_object()?;
-    ["anyOf", "oneOf", "allOf"]
-        .iter()
-        .any(|key| object.contains_key(*key))
-        .then(|| json!({"type": "object", "properties": {property: parameters}, "required": [property]}))
+    if !["anyOf", "oneOf", "allOf"].iter().any(|key| object.contains_key(*key)) {
+        return None;
+    }
+    if let Some(merged) = merged(object) {
+        return Some(Plain::Merged(merged.into()));
+    }
+    let mut inner = object.clone();
+    let mut outer = Map::new();
+    outer.insert("type".into(), "object".into());
+    for definitions in ["$defs", "definitions"] {
+        outer.extend(inner.shift_remove(definitions).map(|value| (definitions.to_owned(), value)));
+    }
+    outer.insert("properties".into(), json!({ property: inner }));
+    outer.insert("required".into(), json!([property]));
+    Some(Plain::Wrapped(outer.into()))
+}
+
+/// One object of an `allOf` whose parts are objects that only list properties.
+fn merged(object: &Map<String, Value>) -> Option<Map<String, Value>> {
+    const MERGEABLE: &[&str] = &["type", "properties", "required", "additionalProperties", "title", "description"];
+    let mut whole = object.clone();
+    let parts = match whole.shift_remove("allOf") {
+        Some(Value::Array(parts)) if !whole.contains_key("anyOf") && !whole.contains_key("oneOf") => parts,
+        _ => return None,
+    };
+    whole.entry("type").or_insert_with(|| "object".into());
+    for part in &parts {
+        let part = part.as_object()?;
+        let is_object = part.get("type").is_none_or(|kind| kind == "object");
+        if !is_object || !part.keys().all(|key| MERGEABLE.contains(&key.as_str())) {
+            return None;
+        }
+        for (name, property) in part.get("properties").and_then(Value::as_object).into_iter().flatten() {
+            let known = whole.entry("properties").or_insert_with(|| json!({})).as_object_mut()?;
+            // Two demands on one property cannot be put together.
+            if known.insert(name.clone(), property.clone()).is_some_and(|before| before != *property) {
+                return None;
+            }
+        }
+        for name in part.get("required").and_then(Value::as_array).into_iter().flatten() {
+            let known = whole.entry("required").or_insert_with(|| json!([])).as_array_mut()?;
+            if !known.contains(name) {
+                known.push(name.clone());
+            }
+        }
+    }
+    (whole.get("type").is_some_and(|kind| kind == "object")).then_some(whole)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn unknown_constraints_move_into_the_description_and_objects_are_closed() {
-        let schema = json!({"type": "object", "properties": {
-            "n": {"type": "integer", "minimum": 1, "description": "count"},
-            "s": {"oneOf": [{"type": "string", "pattern": "^a"}, {"type": "null"}]}}});
-        let expected = json!({"type": "object", "properties": {
-            "n": {"type": "integer", "description": "count\n\n{minimum: 1}"},
-            "s": {"anyOf": [{"type": "string", "description": "{pattern: \"^a\"}"}, {"type": "null"}]}},
-            "additionalProperties": false});
-        assert_eq!(for_anthropic(&schema), (expected, true));
-        let closed = json!({"type": "object", "properties": {}, "additionalProperties": false});
-        assert_eq!(for_anthropic(&closed), (closed, false));
-    }
 
     #[test]
     fn strictness_needs_all_properties_required_and_closed() {
@@ -145,9 +124,18 @@ mod tests {
     fn tool_parameters_are_always_an_object() {
         assert_eq!(tool_parameters(None), json!({"type": "object", "properties": {}}));
         assert_eq!(tool_parameters(Some(&json!({"$defs": {}}))), json!({"type": "object", "$defs": {}}));
-        let choice = json!({"anyOf": []});
-        let expected = json!({"type": "object", "properties": {"input": {"anyOf": []}}, "required": ["input"]});
-        assert_eq!(wrapped(&choice, "input"), Some(expected));
-        assert_eq!(wrapped(&json!({"type": "object"}), "input"), None);
+    }
+    #[test]
+    fn parameters_that_are_no_plain_object_are_merged_or_wrapped() {
+        let choice = json!({"anyOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {}}});
+        let wrapped = json!({"type": "object", "$defs": {"a": {}}, "properties": {"input": {"anyOf": [{"$ref": "#/$defs/a"}]}},
+            "required": ["input"]});
+        assert_eq!(plain_object(&choice, "input"), Some(Plain::Wrapped(wrapped)));
+        assert_eq!(plain_object(&json!({"type": "object"}), "input"), None);
+        let parts = json!({"allOf": [{"type": "object", "properties": {"a": {}}, "required": ["a"]}, {"properties": {"b": {}}}]});
+        let merged = json!({"type": "object", "properties": {"a": {}, "b": {}}, "required": ["a"]});
+        assert_eq!(plain_object(&parts, "input"), Some(Plain::Merged(merged)));
+        let clash = json!({"allOf": [{"properties": {"a": {"type": "string"}}}, {"properties": {"a": {"type": "null"}}}]});
+        assert!(matches!(plain_object(&clash, "input"), Some(Plain::Wrapped(_))));
     }
 }

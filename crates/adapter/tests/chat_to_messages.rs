@@ -117,7 +117,10 @@ fn a_history_with_calls_and_no_tools_gets_the_tools_it_called() {
 fn empty_messages_are_left_out_or_refused() {
     let body =
         chat(json!([{"role": "user", "content": "a"}, {"role": "assistant", "content": null}, {"role": "user", "content": "b"}]));
-    assert_eq!(TO.body(&body)["messages"], json!([{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]));
+    assert_eq!(
+        TO.body(&body)["messages"],
+        json!([{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]}])
+    );
     assert_eq!(TO.refusal(&chat(json!([{"role": "user", "content": ""}]))).0.as_deref(), Some("messages[0].content"));
 }
 

@@ -225,6 +225,7 @@ fn a_stream_of_text_and_calls() {
             "message_start",
             "start 0 thinking",
             "delta 0 \"hm\"",
+            "delta 0 \"tg1:none\"",
             "stop 0",
             "start 1 text",
             "delta 1 \"Hi\"",

@@ -3,6 +3,7 @@
 use serde_json::Value;
 use tallygate_types::Dialect;
 
+use super::carrier::{self, Carried};
 use super::wire::{self, Block, CacheControl, Content};
 use crate::failure::BadRequest;
 use crate::ir::{
@@ -20,7 +21,21 @@ pub(super) fn content(content: Content, path: &str) -> Result<Vec<Part>, BadRequ
         Content::Text(text) if text.is_empty() => Ok(Vec::new()),
         Content::Text(text) => Ok(vec![Part::text(text)]),
         Content::Blocks(blocks) => {
-            blocks.into_iter().enumerate().map(|(position, b)| block(b, &format!("{path}.content[{position}]"))).collect()
+            let mut parts: Vec<Part> = Vec::with_capacity(blocks.len());
+            // Made by us: an empty block that carries the signature of what follows it.
+            let mut of_next = None;
+            for (position, wire) in blocks.into_iter().enumerate() {
+                if wire.kind == "thinking"
+                    && let Carried::Next(signature) = carrier::unwrap(wire.signature.as_deref().unwrap_or_default())
+                {
+                    of_next = Some(signature);
+                    continue;
+                }
+                let mut part = block(wire, &format!("{path}.content[{position}]"))?;
+                part.signature = part.signature.or(of_next.take());
+                parts.push(part);
+            }
+            Ok(parts)
         }
     }
 }
@@ -38,7 +53,10 @@ pub(crate) fn block(mut block: Block, path: &str) -> Result<Part, BadRequest> {
         }),
         "thinking" => PartKind::Reasoning(Reasoning {
             text: block.thinking.unwrap_or_default(),
-            signature: signature(block.signature),
+            signature: match carrier::unwrap(block.signature.as_deref().unwrap_or_default()) {
+                Carried::Own(signature) => Some(signature),
+                Carried::Next(_) | Carried::Nothing => None,
+            },
             ..Reasoning::default()
         }),
         "redacted_thinking" => {
@@ -69,7 +87,7 @@ pub(crate) fn block(mut block: Block, path: &str) -> Result<Part, BadRequest> {
             source: source(block.source.ok_or_else(|| missing("source"))?, path)?,
             title: block.title,
             context: block.context,
-            citations: block.citations.as_ref().and_then(|c| c.get("enabled")).and_then(Value::as_bool).unwrap_or(false),
+            citations: wants_citations(block.citations.as_ref()),
         }),
         "search_result" => PartKind::Document(Document {
             source: Source::Parts(match block.content.map(serde_json::from_value::<Content>) {
@@ -78,7 +96,7 @@ pub(crate) fn block(mut block: Block, path: &str) -> Result<Part, BadRequest> {
             }),
             title: block.title,
             context: block.source.as_ref().and_then(Value::as_str).map(str::to_owned),
-            citations: false,
+            citations: wants_citations(block.citations.as_ref()),
         }),
         _ => {
             let kind = block.kind.clone();
@@ -90,6 +108,10 @@ pub(crate) fn block(mut block: Block, path: &str) -> Result<Part, BadRequest> {
 
 pub(super) fn signature(data: Option<String>) -> Option<Signature> {
     data.filter(|data| !data.is_empty()).map(|data| Signature { vendor: Vendor::Anthropic, data })
+}
+
+fn wants_citations(citations: Option<&Value>) -> bool {
+    citations.and_then(|citations| citations.get("enabled")).and_then(Value::as_bool).unwrap_or(false)
 }
 
 fn arguments(input: Option<&Value>) -> String {

@@ -21,44 +21,48 @@ const SYSTEM_PREFIX: &str = "[system instruction] ";
 const IMAGE_TYPES: &[&str] = &["image/jpeg", "image/png", "image/gif", "image/webp"];
 
 /// `system` and `messages`. A pure function of the turns: one turn more never changes what came before.
+/// `continues`: the answer may go on from a last assistant turn.
 pub(super) fn conversation(
     request: &Request,
     model: AnthropicModel,
+    continues: bool,
     loss: &mut LossReport,
 ) -> Result<(Vec<Block>, Vec<Message>), BadRequest> {
-    let mut writer = Writer { loss, model: &request.model };
+    let mut writer = Writer { loss, model: &request.model, groups: Vec::new(), behind: Vec::new() };
     let mut system = Vec::new();
     for part in &request.system {
         if part.as_text().is_some_and(|text| !text.trim().is_empty()) {
-            system.extend(writer.part(part, "system")?);
+            system.extend(writer.part(part, Role::System, "system")?);
         } else if part.as_text().is_none() {
             writer.loss.dropped("system", "only text can be a system prompt");
         }
     }
-    let mut merged: Vec<(Role, Vec<Block>)> = Vec::new();
-    for (position, turn) in request.turns.iter().enumerate() {
-        let path = turn.path(position);
+    let turns: Vec<(usize, &Turn)> = request.turns.iter().enumerate().filter(|(_, turn)| !is_silent(turn)).collect();
+    for (at, (position, turn)) in turns.iter().enumerate() {
+        let path = turn.path(*position);
         if turn.name.is_some() {
             writer.loss.dropped(format!("{path}.name"), "messages have no name");
         }
-        let (role, blocks) = writer.turn(turn, model, merged.last().map(|(role, _)| *role), &path)?;
-        match merged.last_mut() {
-            Some((last, known)) if *last == role => known.extend(blocks),
-            _ => merged.push((role, blocks)),
+        match turn.role {
+            Role::User | Role::Assistant => writer.turn(turn, path)?,
+            Role::System | Role::Developer => {
+                let next =
+                    turns[at + 1..].iter().map(|(_, turn)| turn.role).find(|role| matches!(role, Role::User | Role::Assistant));
+                writer.system(turn, path, next, model)?;
+            }
         }
     }
-    let mut messages = Vec::with_capacity(merged.len());
-    for (position, (role, mut blocks)) in merged.into_iter().enumerate() {
-        // Results open the turn; the sort is stable.
-        blocks.sort_by_key(|block| block.kind != "tool_result");
+    writer.flush_system();
+    let mut messages = Vec::with_capacity(writer.groups.len());
+    for group in writer.groups {
+        let Group { role, mut blocks, path } = group;
         if blocks.is_empty() {
-            if role == Role::User {
-                return Err(BadRequest::invalid(
-                    format!("messages[{position}].content"),
-                    "A user's message must have content that is not empty.",
-                ));
-            }
-            continue;
+            return Err(BadRequest::invalid(format!("{path}.content"), "A user's message must have content that is not empty."));
+        }
+        if role == Role::User {
+            // Results open the turn; the sort is stable.
+            blocks.sort_by_key(|block| block.kind != "tool_result");
+            refuse_strays(&blocks, messages.last(), &path)?;
         }
         let role = match role {
             Role::User => "user",
@@ -68,8 +72,33 @@ pub(super) fn conversation(
         messages.push(Message { role: role.into(), content: plain(blocks) });
     }
     answer_calls(&mut messages, writer.loss);
-    last_turn(&mut messages, model, writer.loss);
+    last_turn(&mut messages, continues, writer.loss);
     Ok((system, messages))
+}
+
+/// Says nothing: left out, so that what stands beside it joins.
+fn is_silent(turn: &Turn) -> bool {
+    turn.role == Role::Assistant && turn.parts.iter().all(|part| part.as_text().is_some_and(|text| text.trim().is_empty()))
+}
+
+/// A result must answer a call of the turn before it.
+fn refuse_strays(blocks: &[Block], before: Option<&Message>, path: &str) -> Result<(), BadRequest> {
+    let calls: HashSet<&str> = match before.map(|message| &message.content) {
+        Some(Content::Blocks(blocks)) => {
+            blocks.iter().filter(|block| block.kind == "tool_use").filter_map(|block| block.id.as_deref()).collect()
+        }
+        _ => HashSet::new(),
+    };
+    let results = blocks.iter().filter(|block| block.kind == "tool_result");
+    match results.filter_map(|block| block.tool_use_id.as_deref()).find(|id| !calls.contains(id)) {
+        Some(id) => Err(BadRequest::invalid(
+            format!("{path}.tool_call_id"),
+            format!(
+                "The tool result `{id}` answers no call of the assistant's message before it. Send the call too, or leave the result out."
+            ),
+        )),
+        None => Ok(()),
+    }
 }
 
 /// One text without a breakpoint is a plain string.
@@ -132,10 +161,10 @@ fn answer_calls(messages: &mut Vec<Message>, loss: &mut LossReport) {
 }
 
 /// A last assistant turn is continued by older models (its text must not end in white space) and refused by newer ones.
-fn last_turn(messages: &mut Vec<Message>, model: AnthropicModel, loss: &mut LossReport) {
+fn last_turn(messages: &mut Vec<Message>, continues: bool, loss: &mut LossReport) {
     let Some(last) = messages.last_mut().filter(|message| message.role == "assistant") else { return };
-    if !model.prefill {
-        loss.approximated("messages", "this model does not continue an assistant's turn: a user's turn was added");
+    if !continues {
+        loss.approximated("messages", "an assistant's turn cannot be continued here: a user's turn was added");
         messages.push(Message { role: "user".into(), content: Content::Text("Continue.".into()) });
         return;
     }
@@ -149,40 +178,90 @@ fn last_turn(messages: &mut Vec<Message>, model: AnthropicModel, loss: &mut Loss
     }
 }
 
+/// Neighbouring turns of one role.
+struct Group {
+    role: Role,
+    blocks: Vec<Block>,
+    /// Of the first of them.
+    path: String,
+}
+
 struct Writer<'a> {
     loss: &'a mut LossReport,
     model: &'a str,
+    groups: Vec<Group>,
+    /// System text that waits for the end of the user's turn.
+    behind: Vec<Block>,
 }
 
 impl Writer<'_> {
-    fn turn(
-        &mut self,
-        turn: &Turn,
-        model: AnthropicModel,
-        before: Option<Role>,
-        path: &str,
-    ) -> Result<(Role, Vec<Block>), BadRequest> {
+    fn turn(&mut self, turn: &Turn, path: String) -> Result<(), BadRequest> {
         let mut blocks = Vec::new();
-        if matches!(turn.role, Role::System | Role::Developer) {
-            // The API takes it right after a user's turn, on models that know it.
-            let stays = model.system_turns && before == Some(Role::User);
-            let texts = turn.parts.iter().filter_map(Part::as_text).filter(|text| !text.trim().is_empty());
-            for text in texts {
-                blocks.push(text_block(if stays { text.to_owned() } else { format!("{SYSTEM_PREFIX}{text}") }));
-            }
-            if !stays {
-                self.loss.approximated(format!("{path}.role"), "a later system message is sent as user text");
-            }
-            return Ok((if stays { Role::System } else { Role::User }, blocks));
-        }
         for part in &turn.parts {
-            blocks.extend(self.part(part, path)?);
+            blocks.extend(self.part(part, turn.role, &path)?);
         }
-        Ok((turn.role, blocks))
+        if turn.role == Role::Assistant {
+            if blocks.is_empty() {
+                return Ok(());
+            }
+            self.flush_system();
+        }
+        self.push(turn.role, blocks, path);
+        Ok(())
     }
 
-    fn part(&mut self, part: &Part, path: &str) -> Result<Option<Block>, BadRequest> {
+    /// The API takes system text right after a user's turn and before the assistant's, on models that know it.
+    fn system(&mut self, turn: &Turn, path: String, next: Option<Role>, model: AnthropicModel) -> Result<(), BadRequest> {
+        let mut blocks = Vec::new();
+        for part in &turn.parts {
+            if part.as_text().is_none() {
+                self.loss.dropped(format!("{path}.content"), "only text can be a system message");
+                continue;
+            }
+            blocks.extend(self.part(part, turn.role, &path)?);
+        }
+        if blocks.is_empty() {
+            return Ok(());
+        }
+        let follows_user = self.groups.last().is_some_and(|group| group.role != Role::Assistant);
+        if model.system_turns && next == Some(Role::User) {
+            self.loss.approximated(format!("{path}.role"), "a system message is moved behind the user's message after it");
+            self.behind.extend(blocks);
+        } else if model.system_turns && follows_user {
+            self.push(Role::System, blocks, path);
+        } else {
+            self.loss.approximated(format!("{path}.role"), "a later system message is sent as user text");
+            for text in blocks.iter_mut().filter_map(|block| block.text.as_mut()) {
+                text.insert_str(0, SYSTEM_PREFIX);
+            }
+            self.push(Role::User, blocks, path);
+        }
+        Ok(())
+    }
+
+    fn flush_system(&mut self) {
+        if !self.behind.is_empty() {
+            let blocks = std::mem::take(&mut self.behind);
+            self.push(Role::System, blocks, String::new());
+        }
+    }
+
+    fn push(&mut self, role: Role, blocks: Vec<Block>, path: String) {
+        match self.groups.last_mut() {
+            Some(group) if group.role == role => group.blocks.extend(blocks),
+            _ => self.groups.push(Group { role, blocks, path }),
+        }
+    }
+
+    fn part(&mut self, part: &Part, role: Role, path: &str) -> Result<Option<Block>, BadRequest> {
+        for (_, field, _) in part.extensions.foreign(Dialect::Anthropic) {
+            self.loss.dropped(format!("{path}.{field}"), "known to another vendor only");
+        }
         let mut block = match &part.kind {
+            PartKind::Image(_) | PartKind::Audio(_) | PartKind::Video(_) | PartKind::Document(_) if role == Role::Assistant => {
+                self.loss.dropped(format!("{path}.content"), "an assistant's message takes no media");
+                return Ok(None);
+            }
             PartKind::Text(text) if text.text.trim().is_empty() => return Ok(None),
             PartKind::Text(text) => text_block(text.text.clone()),
             PartKind::Refusal(text) if text.trim().is_empty() => return Ok(None),
@@ -191,7 +270,7 @@ impl Writer<'_> {
                 text_block(text.clone())
             }
             PartKind::Image(image) => self.image(image, path)?,
-            PartKind::Document(document) => self.document(document, path)?,
+            PartKind::Document(document) => self.document(document, role, path)?,
             PartKind::Audio(_) => {
                 return Err(BadRequest::unsupported_value(path, "The upstream of this model takes no audio. Send a transcript."));
             }
@@ -200,10 +279,7 @@ impl Writer<'_> {
             }
             PartKind::ToolCall(call) => self.tool_use(call, path),
             PartKind::ToolResult(result) => self.tool_result(result, path)?,
-            PartKind::Reasoning(reasoning) => match self.reasoning(reasoning, path) {
-                Some(block) => return Ok(Some(block)),
-                None => return Ok(None),
-            },
+            PartKind::Reasoning(reasoning) => return Ok(self.reasoning(reasoning, path)),
             PartKind::Extension { dialect: Dialect::Anthropic, value, .. } => {
                 return Ok(serde_json::from_value(value.clone()).ok());
             }
@@ -264,7 +340,11 @@ impl Writer<'_> {
     fn tool_result(&mut self, result: &ToolResult, path: &str) -> Result<Block, BadRequest> {
         let mut inner = Vec::new();
         for part in &result.content {
-            inner.extend(self.part(part, path)?);
+            match part.as_text() {
+                // White space is a result too.
+                Some(text) if !text.is_empty() => inner.push(text_block(text.to_owned())),
+                _ => inner.extend(self.part(part, Role::User, path)?),
+            }
         }
         let content = match plain(inner) {
             Content::Text(text) => Some(Value::from(text)),
@@ -305,7 +385,7 @@ impl Writer<'_> {
         Ok(Block { kind: "image".into(), source: serde_json::to_value(source).ok(), ..Block::default() })
     }
 
-    fn document(&mut self, document: &Document, path: &str) -> Result<Block, BadRequest> {
+    fn document(&mut self, document: &Document, role: Role, path: &str) -> Result<Block, BadRequest> {
         let text_source = |text: String| WireSource {
             kind: "text".into(),
             media_type: Some("text/plain".into()),
@@ -334,7 +414,7 @@ impl Writer<'_> {
             Source::Parts(parts) => {
                 let mut blocks = Vec::new();
                 for part in parts {
-                    blocks.extend(self.part(part, path)?);
+                    blocks.extend(self.part(part, role, path)?);
                 }
                 WireSource { kind: "content".into(), content: Some(Content::Blocks(blocks)), ..WireSource::default() }
             }

@@ -1,12 +1,18 @@
 //! Anthropic Messages (`POST /v1/messages`).
 
 pub(crate) mod blocks;
+mod carrier;
 pub(crate) mod decode;
 pub(crate) mod encode;
+mod encode_answer;
 mod encode_turns;
 pub(crate) mod error;
+mod hosted;
+mod schema;
 pub(crate) mod stream;
 mod stream_encode;
+mod structured;
 mod thinking;
+mod tools;
 pub(crate) mod usage;
 pub(crate) mod wire;

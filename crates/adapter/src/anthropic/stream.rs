@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Value};
 
-use super::decode::finish_of;
+use super::decode::{self, finish_of};
 use super::{blocks, error, usage, wire};
 use crate::dispatch::Decode;
 use crate::failure::StreamFailure;
 use crate::ir::{Delta, PartKind, PartStart, StreamEvent, ToolKind};
+use crate::replay;
 use crate::sse::Event;
 use crate::tap::{self, Tap};
 
@@ -151,8 +152,15 @@ impl Decode for Decoder {
         if self.has_ended || event.data.is_empty() {
             return Ok(());
         }
-        let event: wire::Event = serde_json::from_slice(event.data).map_err(|error| StreamFailure::Invalid(error.to_string()))?;
+        let data = event.data;
+        let event: wire::Event = serde_json::from_slice(data).map_err(|error| StreamFailure::Invalid(error.to_string()))?;
         match event.kind.as_str() {
+            // The server does not stream and gave the whole answer.
+            "message" if !self.has_started => {
+                self.has_started = true;
+                self.has_ended = true;
+                out.extend(replay::events(&decode::response(data)?));
+            }
             "message_start" if !self.has_started => {
                 self.has_started = true;
                 let message = event.message.unwrap_or_default();
@@ -218,9 +226,24 @@ pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> 
             count(data, tap);
         }
         "content_block_delta" => count(data, tap),
+        // A whole answer, or an error, where events were due: JSON without an event's name.
+        "" if data.first() == Some(&b'{') => return whole(data, tap),
         _ => {}
     }
     Ok(())
+}
+
+fn whole(data: &[u8], tap: &mut Tap) -> Result<(), StreamFailure> {
+    let event: wire::Event = serde_json::from_slice(data).map_err(|error| StreamFailure::Invalid(error.to_string()))?;
+    match event.kind.as_str() {
+        "error" => Err(StreamFailure::Upstream(error::from_error(200, &event.error.unwrap_or_default()))),
+        "message" => {
+            usage::tap(data, tap)?;
+            tap.content = true;
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn count(data: &[u8], tap: &mut Tap) {

@@ -5,14 +5,14 @@ use std::collections::VecDeque;
 use serde_json::{Value, json};
 use tallygate_types::{Dialect, Usage};
 
-use super::encode::{citation, stop, tool_input, usage_object};
-use super::error;
+use super::encode_answer::{citation, signature_block, stop, thinking_block, tool_input, usage_object};
 use super::wire::{BlockDelta, Piece};
+use super::{carrier, error};
 use crate::context::ResponseContext;
 use crate::dispatch::Encode;
 use crate::failure::ErrorReply;
 use crate::ident;
-use crate::ir::{Delta, FinishReason, Part, PartKind, PartStart, StreamEvent, ToolKind, Vendor};
+use crate::ir::{Delta, FinishReason, Part, PartKind, PartStart, Signature, StreamEvent, ToolKind};
 use crate::names::FREE_TEXT_FIELD;
 use crate::sse;
 
@@ -27,6 +27,8 @@ pub(crate) struct Encoder {
     has_ended: bool,
     next_block: u32,
     live: Option<Live>,
+    /// A call that would open next: its signature may be in the event after it, and must stand before it.
+    held: Option<(u32, PartStart)>,
     /// Parts that began while another was open, in order.
     queue: VecDeque<Queued>,
     has_calls: bool,
@@ -42,6 +44,8 @@ struct Live {
     kind: BlockKind,
     /// Arguments so far: whether they are whole decides if the next call may open.
     arguments: String,
+    /// Thinking must have a signature before it closes.
+    is_signed: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +74,7 @@ impl Encoder {
             has_ended: false,
             next_block: 0,
             live: None,
+            held: None,
             queue: VecDeque::new(),
             has_calls: false,
             usage: Usage::default(),
@@ -101,6 +106,7 @@ impl Encoder {
     }
 
     fn part_start(&mut self, part: u32, start: &PartStart, out: &mut Vec<u8>) {
+        self.open_held(None, out);
         if !self.context.expose_reasoning && is_reasoning(start) {
             return;
         }
@@ -110,7 +116,33 @@ impl Encoder {
             return;
         }
         self.close(out);
-        self.open(part, start, out);
+        if matches!(start, PartStart::ToolCall { .. }) {
+            self.held = Some((part, start.clone()));
+        } else {
+            self.open(part, start, out);
+        }
+    }
+
+    fn open_held(&mut self, signature: Option<&Signature>, out: &mut Vec<u8>) {
+        if let Some((part, start)) = self.held.take() {
+            self.sign_next(signature, out);
+            self.open(part, &start, out);
+        }
+    }
+
+    /// A block that carries the signature of the next.
+    fn sign_next(&mut self, signature: Option<&Signature>, out: &mut Vec<u8>) {
+        let Some(block) = signature_block(signature).filter(|_| self.context.expose_reasoning) else { return };
+        let index = self.next_block;
+        self.next_block += 1;
+        write(
+            "content_block_start",
+            &json!({"type": "content_block_start", "index": index, "content_block": {"type": "thinking", "thinking": "", "signature": ""}}),
+            out,
+        );
+        let signature = block["signature"].as_str().unwrap_or_default();
+        write_delta(index, Piece::Signature { signature }, out);
+        write("content_block_stop", &json!({"type": "content_block_stop", "index": index}), out);
     }
 
     fn open(&mut self, part: u32, start: &PartStart, out: &mut Vec<u8>) {
@@ -132,10 +164,18 @@ impl Encoder {
         let index = self.next_block;
         self.next_block += 1;
         write("content_block_start", &json!({"type": "content_block_start", "index": index, "content_block": block}), out);
-        self.live = Some(Live { part, block: index, kind, arguments: String::new() });
+        self.live = Some(Live { part, block: index, kind, arguments: String::new(), is_signed: false });
     }
 
     fn part_delta(&mut self, part: u32, delta: &Delta, out: &mut Vec<u8>) {
+        if self.held.is_some() {
+            match delta {
+                Delta::Signature(signature) if self.held.as_ref().is_some_and(|held| held.0 == part) => {
+                    return self.open_held(Some(signature), out);
+                }
+                _ => self.open_held(None, out),
+            }
+        }
         match &mut self.live {
             Some(live) if live.part == part => live.delta(delta, out),
             _ => {
@@ -154,6 +194,7 @@ impl Encoder {
     }
 
     fn part_end(&mut self, part: u32, out: &mut Vec<u8>) {
+        self.open_held(None, out);
         if let Some(queued) = self.queue.iter_mut().find(|queued| queued.part == part) {
             queued.has_ended = true;
         } else if self.live.as_ref().is_some_and(|live| live.part == part) {
@@ -167,6 +208,11 @@ impl Encoder {
         while self.live.is_none()
             && let Some(queued) = self.queue.pop_front()
         {
+            let signature =
+                queued.deltas.iter().find_map(|delta| if let Delta::Signature(made) = delta { Some(made) } else { None });
+            if matches!(queued.start, PartStart::ToolCall { .. }) {
+                self.sign_next(signature, out);
+            }
             self.open(queued.part, &queued.start, out);
             for delta in &queued.deltas {
                 if let Some(live) = &mut self.live {
@@ -181,11 +227,15 @@ impl Encoder {
 
     fn close(&mut self, out: &mut Vec<u8>) {
         if let Some(live) = self.live.take() {
+            if live.kind == BlockKind::Thinking && !live.is_signed {
+                write_delta(live.block, Piece::Signature { signature: &carrier::wrap(None) }, out);
+            }
             write("content_block_stop", &json!({"type": "content_block_stop", "index": live.block}), out);
         }
     }
 
     fn end(&mut self, out: &mut Vec<u8>) {
+        self.open_held(None, out);
         self.message_start(out);
         self.close(out);
         self.next_of_queue(out);
@@ -222,7 +272,10 @@ impl Encode for Encoder {
                 self.stop = Some((*reason, stop_sequence.clone(), explanation.clone()));
             }
             StreamEvent::Usage(report) => self.usage = report.usage,
-            StreamEvent::Ping if self.has_started => write("ping", &json!({"type": "ping"}), out),
+            StreamEvent::Ping if self.has_started => {
+                self.open_held(None, out);
+                write("ping", &json!({"type": "ping"}), out);
+            }
             StreamEvent::Ping => out.extend_from_slice(b": ping\n\n"),
             StreamEvent::End => self.end(out),
             // Other candidates.
@@ -247,13 +300,15 @@ impl Live {
     }
 
     fn delta(&mut self, delta: &Delta, out: &mut Vec<u8>) {
-        let object;
+        let (object, carried);
         let piece = match (self.kind, delta) {
             (_, Delta::Text(text) | Delta::Arguments(text)) if text.is_empty() => return,
             (BlockKind::Text, Delta::Text(text)) => Piece::Text { text },
             (BlockKind::Thinking, Delta::Text(text)) => Piece::Thinking { thinking: text },
-            (BlockKind::Thinking, Delta::Signature(signature)) if signature.vendor == Vendor::Anthropic => {
-                Piece::Signature { signature: &signature.data }
+            (BlockKind::Thinking, Delta::Signature(signature)) if !self.is_signed => {
+                self.is_signed = true;
+                carried = carrier::wrap(Some(signature));
+                Piece::Signature { signature: &carried }
             }
             (BlockKind::Text, Delta::Citation(given)) => match citation(given) {
                 Some(citation) => Piece::Citation { citation },
@@ -270,8 +325,7 @@ impl Live {
             }
             _ => return,
         };
-        let event = BlockDelta { kind: "content_block_delta", index: self.block, delta: piece };
-        sse::write(Some(event.kind), &serde_json::to_vec(&event).unwrap_or_default(), out);
+        write_delta(self.block, piece, out);
     }
 }
 
@@ -285,14 +339,7 @@ fn is_reasoning(start: &PartStart) -> bool {
 
 fn whole_block(part: &Part) -> Option<Value> {
     match &part.kind {
-        PartKind::Reasoning(reasoning) => {
-            let signature = reasoning.signature.as_ref().filter(|signature| signature.vendor == Vendor::Anthropic)?;
-            Some(if reasoning.is_redacted {
-                json!({"type": "redacted_thinking", "data": signature.data})
-            } else {
-                json!({"type": "thinking", "thinking": reasoning.text, "signature": signature.data})
-            })
-        }
+        PartKind::Reasoning(reasoning) => thinking_block(reasoning),
         PartKind::Text(text) => Some(json!({"type": "text", "text": text.text, "citations": null})),
         PartKind::ToolCall(call) => {
             Some(json!({"type": "tool_use", "id": call.id, "name": call.name, "input": tool_input(&call.arguments)}))
@@ -300,6 +347,11 @@ fn whole_block(part: &Part) -> Option<Value> {
         PartKind::Extension { dialect: Dialect::Anthropic, value, .. } => Some(value.clone()),
         _ => None,
     }
+}
+
+fn write_delta(index: u32, delta: Piece<'_>, out: &mut Vec<u8>) {
+    let event = BlockDelta { kind: "content_block_delta", index, delta };
+    sse::write(Some(event.kind), &serde_json::to_vec(&event).unwrap_or_default(), out);
 }
 
 fn write(name: &str, data: &Value, out: &mut Vec<u8>) {

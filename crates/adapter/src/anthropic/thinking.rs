@@ -1,7 +1,9 @@
 //! Reasoning control as `thinking` and `output_config.effort`, by what the model takes.
 
+use serde_json::json;
+
 use super::wire::ThinkingConfig;
-use crate::ir::{Effort, ReasoningMode, Request, ToolChoice};
+use crate::ir::{Effort, Part, PartKind, ReasoningControl, ReasoningMode, Request, Role, ToolChoice, Turn, Vendor};
 use crate::loss::LossReport;
 use crate::profile::{AnthropicModel, Thinking};
 
@@ -26,13 +28,38 @@ impl Control {
     }
 }
 
-pub(super) fn control(request: &Request, model: AnthropicModel, max_tokens: u64, loss: &mut LossReport) -> Control {
-    let Some(wanted) = &request.reasoning else { return Control::default() };
-    let wants_none = matches!(wanted.mode, Some(ReasoningMode::Disabled | ReasoningMode::BetweenTools))
+/// Earlier thinking goes to a model that binds it to its conversation: what no longer fits is to be dropped, not refused.
+pub(super) fn is_bound(request: &Request, model: AnthropicModel) -> bool {
+    model.bound_thinking
+        && !request.reasoning.as_ref().is_some_and(wants_none)
+        && request.turns.iter().any(|turn| turn.parts.iter().any(is_signed))
+}
+
+fn is_signed(part: &Part) -> bool {
+    let PartKind::Reasoning(reasoning) = &part.kind else { return false };
+    reasoning.signature.as_ref().is_some_and(|signature| signature.vendor == Vendor::Anthropic)
+}
+
+fn wants_none(wanted: &ReasoningControl) -> bool {
+    matches!(wanted.mode, Some(ReasoningMode::Disabled | ReasoningMode::BetweenTools))
         || wanted.effort == Some(Effort::None)
-        || wanted.budget_tokens == Some(0);
-    if wants_none {
-        return without(model, loss);
+        || wanted.budget_tokens == Some(0)
+}
+
+pub(super) fn control(request: &Request, model: AnthropicModel, max_tokens: u64, loss: &mut LossReport) -> Control {
+    let mut control = wanted_control(request, model, max_tokens, loss);
+    if is_bound(request, model) {
+        let thinking =
+            control.thinking.get_or_insert_with(|| ThinkingConfig { kind: "adaptive".into(), ..ThinkingConfig::default() });
+        thinking.block_binding = Some(json!({"prefix_mismatch_behavior": "drop_block"}));
+    }
+    control
+}
+
+fn wanted_control(request: &Request, model: AnthropicModel, max_tokens: u64, loss: &mut LossReport) -> Control {
+    let Some(wanted) = &request.reasoning else { return Control::default() };
+    if wants_none(wanted) {
+        return without(wanted, model, loss);
     }
     let budget = wanted.budget_tokens;
     let mut control = Control::default();
@@ -71,6 +98,10 @@ pub(super) fn control(request: &Request, model: AnthropicModel, max_tokens: u64,
         loss.dropped("reasoning", "a forced tool excludes a thinking budget");
         control.thinking = None;
     }
+    if control.is_budget() && has_lost_thinking(&request.turns) {
+        loss.dropped("reasoning", "the thinking before the last tool call is missing, without which a budget is refused");
+        control.thinking = None;
+    }
     if let Some(thinking) = &mut control.thinking
         && wanted.visible == Some(true)
         && thinking.kind == "adaptive"
@@ -80,10 +111,23 @@ pub(super) fn control(request: &Request, model: AnthropicModel, max_tokens: u64,
     control
 }
 
+/// A tool loop is under way whose calls came without thinking, and no turn has any. If one has, thinking must stay on.
+fn has_lost_thinking(turns: &[Turn]) -> bool {
+    let is_loop = turns.last().is_some_and(|turn| turn.role == Role::User && turn.parts.iter().any(Part::is_tool_result));
+    is_loop && !turns.iter().any(|turn| turn.parts.iter().any(is_signed))
+}
+
 /// As little thinking as the model allows.
-fn without(model: AnthropicModel, loss: &mut LossReport) -> Control {
+fn without(wanted: &ReasoningControl, model: AnthropicModel, loss: &mut LossReport) -> Control {
+    if model.thinking == Thinking::Budget {
+        // Off unless asked for.
+        return Control::default();
+    }
     if model.can_disable {
-        return Control { thinking: Some(ThinkingConfig { kind: "disabled".into(), ..ThinkingConfig::default() }), effort: None };
+        // Without thinking the highest efforts are refused.
+        let effort =
+            wanted.effort.filter(|effort| *effort != Effort::None).map(|effort| clamp(effort, model, loss).min(Effort::High));
+        return Control { thinking: Some(ThinkingConfig { kind: "disabled".into(), ..ThinkingConfig::default() }), effort };
     }
     loss.approximated("reasoning", "this model always thinks: lowest effort");
     let thinking = model.between_tools.then(|| ThinkingConfig { kind: "between_tools".into(), ..ThinkingConfig::default() });
@@ -99,7 +143,7 @@ fn budgeted(budget: u64, max_tokens: u64, loss: &mut LossReport) -> Option<Think
     if fitting != budget {
         loss.approximated("reasoning", "the thinking budget was fitted between 1024 and max_tokens");
     }
-    Some(ThinkingConfig { kind: "enabled".into(), budget_tokens: Some(fitting), display: None })
+    Some(ThinkingConfig { kind: "enabled".into(), budget_tokens: Some(fitting), ..ThinkingConfig::default() })
 }
 
 fn clamp(effort: Effort, model: AnthropicModel, loss: &mut LossReport) -> Effort {

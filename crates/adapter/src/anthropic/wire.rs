@@ -177,6 +177,8 @@ pub(crate) struct ThinkingConfig {
     pub budget_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub display: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub block_binding: Option<Value>,
 }
 
 #[derive(Debug, Default, Deserialize, Serialize)]

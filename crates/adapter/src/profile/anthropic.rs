@@ -28,6 +28,10 @@ pub(crate) struct AnthropicModel {
     pub prefill: bool,
     /// `role: "system"` inside `messages`.
     pub system_turns: bool,
+    /// Thinking is signed for the conversation before it too: a change there is refused unless told to drop it.
+    pub bound_thinking: bool,
+    /// Other vendors' web search becomes Anthropic's own, which bills each search.
+    pub hosted_search: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
