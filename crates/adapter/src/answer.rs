@@ -8,6 +8,7 @@ use crate::dispatch::codec;
 use crate::failure::InvalidAnswer;
 use crate::ir::{PartKind, UsageReport};
 use crate::keepsake::{Collector, Keepsake};
+use crate::kept::Handles;
 use crate::loss::LossReport;
 use crate::names::Restore;
 use crate::passing::Passer;
@@ -65,6 +66,8 @@ pub struct Meter {
     pub upstream_model: Option<String>,
     /// Bytes of text and arguments so far: what an estimate goes by when usage is missing.
     pub output_bytes: u64,
+    /// How an upstream of the Responses API will know this answer again; empty unless it passed untouched.
+    pub handles: Handles,
     pub loss: LossReport,
 }
 
@@ -92,6 +95,14 @@ impl Session {
         loss: LossReport,
     ) -> Self {
         Self { client, upstream, context, mode: Mode::Read(reader), loss }
+    }
+
+    /// What a translated answer of the Responses API says of its keeping: that it is kept, and what it builds on.
+    pub fn say_kept(&mut self, is_kept: bool, previous_response_id: Option<&str>) {
+        if self.client == Dialect::OpenaiResponses && matches!(self.mode, Mode::Translate { .. }) {
+            self.context.echo.insert("store".into(), is_kept.into());
+            self.context.echo.insert("previous_response_id".into(), previous_response_id.into());
+        }
     }
 
     /// A whole 200 body.
@@ -158,6 +169,7 @@ pub(crate) fn meter(tap: &Tap, loss: &LossReport) -> Meter {
         upstream_response_id: tap.id.clone(),
         upstream_model: tap.model.clone(),
         output_bytes: tap.output_bytes,
+        handles: tap.handles.clone(),
         loss: loss.clone(),
     }
 }

@@ -54,6 +54,7 @@ pub mod ir;
 mod json_answer;
 mod json_array;
 mod keepsake;
+pub mod kept;
 mod loss;
 mod media;
 pub mod models;

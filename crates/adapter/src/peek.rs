@@ -170,7 +170,7 @@ impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
     }
 }
 
-fn span_in(body: &[u8], raw: &RawValue) -> Range<usize> {
+pub(crate) fn span_in(body: &[u8], raw: &RawValue) -> Range<usize> {
     let start = raw.get().as_ptr() as usize - body.as_ptr() as usize;
     start..start + raw.get().len()
 }

@@ -5,6 +5,7 @@ use std::ops::Range;
 use memchr::memmem;
 
 use crate::ir::UsageReport;
+use crate::kept::Handles;
 
 /// Filled by the `tap` functions of a dialect's folder. Each event overwrites what it says; nothing is summed.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +22,7 @@ pub(crate) struct Tap {
     pub content: bool,
     /// The terminal event was seen.
     pub done: bool,
+    pub handles: Handles,
     /// This event only reports usage (chat's last chunk): dropped when the client did not ask for it. The caller resets it.
     pub only_usage: bool,
 }

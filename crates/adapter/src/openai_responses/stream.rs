@@ -12,6 +12,7 @@ pub(crate) use encoder::Encoder;
 
 use super::{error, usage};
 use crate::failure::StreamFailure;
+use crate::kept::{Handles, sealed_handle};
 use crate::sse::Event;
 use crate::tap::{Tap, contains};
 
@@ -25,6 +26,15 @@ pub(super) struct Metered {
     usage: Option<Value>,
     incomplete_details: Option<super::wire::IncompleteDetails>,
     error: Option<Value>,
+    output: Option<Vec<MeteredItem>>,
+}
+
+/// What of an item can be referred to later.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct MeteredItem {
+    id: Option<String>,
+    encrypted_content: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -38,6 +48,10 @@ struct MeteredEvent {
 
 impl Metered {
     pub fn tell(self, tap: &mut Tap) {
+        let output = self.output.unwrap_or_default();
+        let ids = self.id.iter().cloned().chain(output.iter().filter_map(|item| item.id.clone()));
+        let sealed = output.iter().filter_map(|item| sealed_handle(item.encrypted_content.as_deref()?));
+        tap.handles = Handles { ids: ids.collect(), sealed: sealed.collect() };
         tap.id = self.id.or(tap.id.take());
         tap.model = self.model.or(tap.model.take());
         if let Some(report) = self.usage.as_ref().and_then(usage::decode) {
