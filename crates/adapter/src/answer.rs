@@ -105,6 +105,10 @@ impl Session {
         }
     }
 
+    pub(crate) fn with_loss(self, loss: LossReport) -> Self {
+        Self { loss, ..self }
+    }
+
     /// A whole 200 body.
     pub fn answer(self, body: Bytes) -> Result<Answer, InvalidAnswer> {
         let mut tap = Tap::default();

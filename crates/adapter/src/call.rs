@@ -69,18 +69,6 @@ pub fn prepare(call: &Call<'_>, body: &Bytes, client_headers: &[(String, String)
     if call.client == call.upstream { pass(call, context, body, client_headers) } else { translate(call, &mut context, body) }
 }
 
-/// OpenAI embeddings to an OpenAI upstream: the body passes but for `model`.
-pub fn prepare_embeddings(upstream_model: &str, peek: &Peek, body: &Bytes) -> Result<Outgoing, BadRequest> {
-    let context = ResponseContext::unused();
-    Ok(Outgoing {
-        path: "/v1/embeddings".into(),
-        headers: Vec::new(),
-        body: spliced(body, model_edit(upstream_model, peek).into_iter().collect()),
-        loss: LossReport::default(),
-        session: Session::passing(Dialect::OpenaiChat, context, false),
-    })
-}
-
 pub(crate) type Edit = (std::ops::Range<usize>, Vec<u8>);
 
 fn pass(

@@ -48,6 +48,7 @@ mod context;
 mod count;
 mod dispatch;
 mod effort;
+mod embeddings;
 mod failure;
 mod ident;
 pub mod ir;
@@ -79,9 +80,10 @@ mod openai_responses;
 use tallygate_types::Dialect;
 
 pub use answer::{Answer, Meter, Session};
-pub use call::{Call, Outgoing, prepare, prepare_embeddings};
+pub use call::{Call, Outgoing, prepare};
 pub use context::ResponseContext;
 pub use count::{CountCall, estimate_count, prepare_count};
+pub use embeddings::{EmbedCall, prepare_embeddings};
 pub use failure::{
     BadRequest, EncodedError, ErrorDetails, ErrorKind, ErrorReply, FailureClass, InvalidAnswer, StreamFailure, UpstreamFailure,
 };

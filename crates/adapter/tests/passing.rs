@@ -6,7 +6,7 @@ use bytes::Bytes;
 use common::text;
 use tallygate_adapter::{
     Call, ErrorKind, ErrorReply, FailureClass, NoMemory, Outgoing, PastReasoning, Profiles, Progress, ResponseStream,
-    StreamFailure, peek, prepare, prepare_embeddings,
+    StreamFailure, peek, prepare,
 };
 use tallygate_types::{Dialect, Timestamp, Usage, UsageClass};
 
@@ -212,21 +212,6 @@ fn a_plain_answer_passes_and_is_metered() {
     );
     let broken = pass(Dialect::Anthropic, r#"{"model":"smart"}"#, false, "", &[]).session.answer("<html>".into());
     assert!(broken.is_err());
-}
-
-#[test]
-fn embeddings_pass_and_are_metered() {
-    let body = Bytes::from_static(br#"{"input":"x","model":"smart","encoding_format":"base64"}"#);
-    let outgoing = prepare_embeddings("embed-1", &peek(Dialect::OpenaiChat, &body).unwrap(), &body).unwrap();
-    assert_eq!(
-        (outgoing.path.as_str(), &outgoing.body[..]),
-        ("/v1/embeddings", &br#"{"input":"x","model":"embed-1","encoding_format":"base64"}"#[..])
-    );
-    let answer = outgoing
-        .session
-        .answer(br#"{"object":"list","data":[],"model":"embed-1","usage":{"prompt_tokens":8,"total_tokens":8}}"#[..].into())
-        .unwrap();
-    assert_eq!(answer.meter.usage, Some(Usage::default().with(UsageClass::InputUncached, 8)));
 }
 
 /// A content event that is no JSON passes and is counted: nothing between the first event and the last is parsed.

@@ -179,13 +179,12 @@ impl Refusal {
             let names: Vec<String> = close.iter().map(|(_, name)| format!("`{name}`")).collect();
             format!("Close to it: {}.", names.join(", "))
         };
-        Self::new(
-            ErrorKind::NotFound,
-            "model_not_found",
-            format!("The model `{shown}` does not exist or is not open to your key. {hint}"),
-        )
-        .with_param(Some("model".to_owned()))
-        .with_should_retry(false)
+        Self::no_such_model(format!("The model `{shown}` does not exist or is not open to your key. {hint}"))
+    }
+
+    /// There is no model of that name, or none for this endpoint.
+    pub fn no_such_model(message: String) -> Self {
+        Self::new(ErrorKind::NotFound, "model_not_found", message).with_param(Some("model".to_owned())).with_should_retry(false)
     }
 
     pub fn limited(exceeded: &Exceeded) -> Self {

@@ -11,7 +11,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Response;
-use tallygate_adapter::{Call, Outgoing, PastReasoning, prepare, prepare_embeddings};
+use tallygate_adapter::{Call, EmbedCall, Outgoing, PastReasoning, prepare, prepare_embeddings};
+use tallygate_billing::estimate;
 use tallygate_store::ModelEntry;
 use tallygate_types::{Dialect, UpstreamId};
 use tower::Service;
@@ -24,6 +25,7 @@ use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 use crate::route::{self, Step};
 use crate::settle::{Ending, Settlement};
+use crate::tokens::text_bytes;
 
 pub use stream::StreamBody;
 
@@ -144,14 +146,29 @@ fn outgoing(plane: &DataPlane, question: &Question, model: &ModelEntry, step: &S
     if question.is_count() {
         return count::outgoing(question, model, profiles, &memory, step);
     }
-    if question.endpoint.operation == Operation::Embeddings {
-        if !matches!(upstream.dialect, Dialect::OpenaiChat | Dialect::OpenaiResponses) {
-            let message = format!("The model `{}` has no embeddings: its upstream does not speak OpenAI's protocol.", model.name);
-            return Err(Refusal::bad_request("embeddings_unsupported", message));
+    let batch = match question.endpoint.operation {
+        Operation::Embeddings => Some(true),
+        Operation::Embed { batch, .. } => Some(batch),
+        _ => None,
+    };
+    if let Some(batch) = batch {
+        if upstream.dialect == Dialect::Anthropic {
+            let message = format!("The model `{}` makes no embeddings: Anthropic has no such endpoint.", question.model);
+            return Err(Refusal::no_such_model(message));
         }
-        return Ok(prepare_embeddings(upstream_model, &question.peek, &question.body)?);
+        let call = EmbedCall {
+            client: question.endpoint.dialect,
+            upstream: upstream.dialect,
+            batch,
+            client_model: &question.model,
+            upstream_model,
+            peek: &question.peek,
+            input_estimate: estimate::tokens(text_bytes(&question.body)),
+            strict: model.strict,
+        };
+        return Ok(prepare_embeddings(&call, &question.body)?);
     }
-    if matches!(question.endpoint.operation, Operation::Embed { .. } | Operation::Plain(_)) {
+    if matches!(question.endpoint.operation, Operation::Plain(_)) {
         return Err(Refusal::not_offered("POST", "this endpoint", "It is not served yet."));
     }
     let call = Call {

@@ -53,6 +53,9 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
             headers.insert(header::CONTENT_TYPE, JSON);
             settlement.remember(answer.keepsakes);
             settlement.bytes_out = answer.body.len() as u64;
+            if answer.meter.usage.is_none() && !question.is_count() {
+                headers.insert(ESTIMATED, HeaderValue::from_static("true"));
+            }
             if let Some((charge, currency)) = settlement.end(Ending::Complete(answer.meter)) {
                 put(&mut headers, COST, &charge.to_string());
                 put(&mut headers, CURRENCY, currency.as_str());

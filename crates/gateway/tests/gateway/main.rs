@@ -2,6 +2,7 @@
 
 mod counting;
 mod dialects;
+mod embeddings;
 mod failover;
 mod forwarding;
 mod lifecycle;
