@@ -1,5 +1,7 @@
 //! One call, from the client's request to the upstream's.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use tallygate_types::{Dialect, Timestamp};
 
@@ -65,6 +67,8 @@ pub fn prepare(call: &Call<'_>, body: &Bytes, client_headers: &[(String, String)
         expose_reasoning: true,
         json_array: wants_array,
         echo: Object::new(),
+        client_tools: BTreeMap::new(),
+        carries_reasoning: false,
     };
     if call.client == call.upstream { pass(call, context, body, client_headers) } else { translate(call, &mut context, body) }
 }
@@ -122,13 +126,15 @@ fn translate(call: &Call<'_>, context: &mut ResponseContext, body: &Bytes) -> Re
         PastReasoning::Sent => keepsake::restore(&mut request, call.memory, &origin, &mut loss),
         PastReasoning::Withheld => keepsake::withhold(&mut request, &mut loss),
     }
-    let restore = Restore::prepare(&mut request, upstream.names, &mut loss);
+    let restore = Restore::prepare(&mut request, upstream.names, call.profiles, &mut loss);
     let body = (upstream.encode_request)(&request, call.profiles, &mut loss)?;
     if call.strict {
         refuse_loss(&loss)?;
     }
     context.legacy_functions = request.legacy_functions;
     context.echo = std::mem::take(&mut request.echo);
+    context.client_tools = std::mem::take(&mut request.client_tools);
+    context.carries_reasoning = request.carries_reasoning;
     Ok(Outgoing {
         path: (upstream.path)(call.upstream_model, call.stream),
         headers: upstream.translated_headers(&request, call.profiles),

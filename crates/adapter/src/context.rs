@@ -1,8 +1,10 @@
 //! What an answer needs to know of the request it answers.
 
+use std::collections::BTreeMap;
+
 use tallygate_types::Timestamp;
 
-use crate::ir::Object;
+use crate::ir::{ClientTool, Object};
 
 /// Handed to the encoders of answers.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,6 +24,10 @@ pub struct ResponseContext {
     pub json_array: bool,
     /// What the dialect repeats of the request ([`ir::Request::echo`](crate::ir::Request::echo)).
     pub echo: Object,
+    /// Tools the client knows as more than a function ([`ir::Request::client_tools`](crate::ir::Request::client_tools)).
+    pub client_tools: BTreeMap<String, ClientTool>,
+    /// The client sends signed reasoning back as it got it.
+    pub carries_reasoning: bool,
 }
 
 impl ResponseContext {
@@ -36,6 +42,8 @@ impl ResponseContext {
             expose_reasoning: false,
             json_array: false,
             echo: Object::new(),
+            client_tools: BTreeMap::new(),
+            carries_reasoning: false,
         }
     }
 }

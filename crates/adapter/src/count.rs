@@ -123,7 +123,7 @@ fn translated(call: &CountCall<'_>, body: &Bytes, loss: &mut LossReport) -> Resu
     call.upstream_model.clone_into(&mut request.model);
     request.stream = false;
     keepsake::restore(&mut request, call.memory, &Origin::new(call.counter, call.upstream_model), loss);
-    let _ = Restore::prepare(&mut request, codec.names, loss);
+    let _ = Restore::prepare(&mut request, codec.names, call.profiles, loss);
     let mut asked: Object = object(&(codec.encode_request)(&request, call.profiles, loss)?)?;
     let headers = codec.translated_headers(&request, call.profiles);
     let fields: &[&str] = match call.counter {

@@ -51,6 +51,8 @@ pub(crate) struct NameRules {
     pub dots_allowed: bool,
     /// Parameters of a tool must be an object, without a choice of schemas at the top.
     pub plain_objects: bool,
+    /// Whether the upstream's model takes tools called with free text.
+    pub free_text: fn(&Profiles, model: &str) -> bool,
 }
 
 /// Reads an upstream's stream.

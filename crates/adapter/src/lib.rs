@@ -50,6 +50,7 @@ mod dispatch;
 mod effort;
 mod embeddings;
 mod failure;
+mod free_text;
 mod ident;
 pub mod ir;
 mod json_answer;

@@ -8,9 +8,11 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 use crate::dispatch::NameRules;
+use crate::free_text::{self, Extractor};
 use crate::ir::{Delta, Part, PartKind, PartStart, Request, Response, StreamEvent, Tool, ToolChoice, ToolKind};
 use crate::json_answer::JsonAnswer;
 use crate::loss::LossReport;
+use crate::profile::Profiles;
 use crate::schema::{self, Plain};
 
 /// Hex digits of the hash that keeps bent names apart.
@@ -25,14 +27,22 @@ pub(crate) struct Restore {
     custom: Vec<String>,
     /// Names, as sent, of tools whose parameters had to be wrapped in an object.
     wrapped: Vec<String>,
-    /// Calls in work whose JSON must be whole before what the client wants can be taken out.
-    open: HashMap<(u32, u32), (ToolKind, String)>,
+    /// Calls in work of which the client sees only what is inside.
+    open: HashMap<(u32, u32), View>,
     json_answer: Option<Box<JsonAnswer>>,
+}
+
+/// How the arguments of a call are read while they stream.
+#[derive(Debug)]
+enum View {
+    FreeText(Extractor),
+    /// JSON must be whole before what the client wants can be taken out.
+    Wrapped(String),
 }
 
 impl Restore {
     /// Bends the request's names in place.
-    pub fn prepare(request: &mut Request, rules: NameRules, loss: &mut LossReport) -> Self {
+    pub fn prepare(request: &mut Request, rules: NameRules, profiles: &Profiles, loss: &mut LossReport) -> Self {
         let mut restore = Self { json_answer: JsonAnswer::of(request), ..Self::default() };
         let mut bend = |name: &mut String| {
             let sent = bent(name, rules.tool_name_chars, rules.dots_allowed);
@@ -67,15 +77,34 @@ impl Restore {
                 _ => {}
             }
         }
+        if !(rules.free_text)(profiles, &request.model) {
+            restore.substitute(request, loss);
+        }
         if rules.plain_objects {
             restore.wrap(request, loss);
         }
-        restore.custom = request
-            .tools
-            .iter()
-            .filter_map(|tool| if let Tool::Custom { name, .. } = tool { Some(name.clone()) } else { None })
-            .collect();
         restore
+    }
+
+    /// Says free-text tools as functions of one string, in the tools and in the history.
+    fn substitute(&mut self, request: &mut Request, loss: &mut LossReport) {
+        for tool in &mut request.tools {
+            if let Tool::Custom { name, description, format } = tool {
+                loss.approximated(format!("tools.{name}"), "a free-text tool is declared as a function of one string");
+                self.custom.push(name.clone());
+                *tool = Tool::Function(free_text::function(std::mem::take(name), std::mem::take(description), format.as_ref()));
+            }
+        }
+        for part in request.turns.iter_mut().flat_map(|turn| &mut turn.parts) {
+            match &mut part.kind {
+                PartKind::ToolCall(call) if call.kind == ToolKind::Custom => {
+                    call.kind = ToolKind::Function;
+                    call.arguments = free_text::arguments(&call.arguments);
+                }
+                PartKind::ToolResult(result) => result.kind = ToolKind::Function,
+                _ => {}
+            }
+        }
     }
 
     /// Wraps parameters that are no plain object, in the tools and in the calls of the history.
@@ -131,20 +160,38 @@ impl Restore {
             StreamEvent::PartStart { candidate, part, start: PartStart::ToolCall { name, kind, .. } } => {
                 if let Some(view) = self.view(name, *kind) {
                     *kind = view;
-                    self.open.insert((*candidate, *part), (view, String::new()));
+                    let view = match view {
+                        ToolKind::Custom => View::FreeText(Extractor::default()),
+                        ToolKind::Function => View::Wrapped(String::new()),
+                    };
+                    self.open.insert((*candidate, *part), view);
                 }
                 self.straighten(name);
             }
             StreamEvent::PartStart { start: PartStart::Whole(part), .. } => self.part(part),
             StreamEvent::PartDelta { candidate, part, delta: Delta::Arguments(fragment) } => {
-                if let Some((_, buffer)) = self.open.get_mut(&(*candidate, *part)) {
-                    buffer.push_str(fragment);
-                    return;
+                match self.open.get_mut(&(*candidate, *part)) {
+                    Some(View::FreeText(extractor)) => {
+                        *fragment = extractor.push(fragment);
+                        if fragment.is_empty() {
+                            return;
+                        }
+                    }
+                    Some(View::Wrapped(buffer)) => {
+                        buffer.push_str(fragment);
+                        return;
+                    }
+                    None => {}
                 }
             }
             StreamEvent::PartEnd { candidate, part } => {
-                if let Some((view, json)) = self.open.remove(&(*candidate, *part)) {
-                    let delta = Delta::Arguments(unwrapped(&json, view));
+                let rest = match self.open.remove(&(*candidate, *part)) {
+                    Some(View::FreeText(extractor)) => extractor.finish(),
+                    Some(View::Wrapped(json)) => unwrapped(&json),
+                    None => String::new(),
+                };
+                if !rest.is_empty() {
+                    let delta = Delta::Arguments(rest);
                     out.push(StreamEvent::PartDelta { candidate: *candidate, part: *part, delta });
                 }
             }
@@ -157,7 +204,10 @@ impl Restore {
         if let PartKind::ToolCall(call) = &mut part.kind {
             if let Some(view) = self.view(&call.name, call.kind) {
                 call.kind = view;
-                call.arguments = unwrapped(&call.arguments, view);
+                call.arguments = match view {
+                    ToolKind::Custom => free_text::text_of(&call.arguments),
+                    ToolKind::Function => unwrapped(&call.arguments),
+                };
             }
             self.straighten(&mut call.name);
         }
@@ -171,19 +221,15 @@ impl Restore {
 }
 
 /// What a free-text tool is called with when the upstream knows functions only.
-pub(crate) const FREE_TEXT_FIELD: &str = "input";
+pub(crate) const FREE_TEXT_FIELD: &str = free_text::FIELD;
 
 /// What stands in the one property; the whole where it is not there.
-fn unwrapped(json: &str, view: ToolKind) -> String {
+fn unwrapped(json: &str) -> String {
     let inner = match serde_json::from_str::<Value>(json) {
         Ok(Value::Object(mut object)) => object.remove(FREE_TEXT_FIELD),
         _ => None,
     };
-    match (inner, view) {
-        (Some(Value::String(text)), ToolKind::Custom) => text,
-        (Some(value), ToolKind::Function) => value.to_string(),
-        _ => json.to_owned(),
-    }
+    inner.map_or_else(|| json.to_owned(), |value| value.to_string())
 }
 
 /// `name` itself if it fits; otherwise its foreign characters become `_`, it is cut, and a hash of the whole follows.
@@ -219,9 +265,8 @@ mod tests {
     }
 
     #[test]
-    fn free_text_is_taken_out_of_its_object() {
-        assert_eq!(unwrapped(r#"{"input":"ls -l"}"#, ToolKind::Custom), "ls -l");
-        assert_eq!(unwrapped(r#"{"input":{"a":1}}"#, ToolKind::Function), r#"{"a":1}"#);
-        assert_eq!(unwrapped("{\"inp", ToolKind::Custom), "{\"inp");
+    fn wrapped_arguments_are_taken_out_of_their_object() {
+        assert_eq!(unwrapped(r#"{"input":{"a":1}}"#), r#"{"a":1}"#);
+        assert_eq!(unwrapped("{\"inp"), "{\"inp");
     }
 }

@@ -353,7 +353,8 @@ fn a_free_text_tool_is_a_function_upstream_and_free_text_again_in_the_answer() {
     let request = with(json!({"stream": true, "tools": [{"type": "custom", "custom": {"name": "get_weather"}}]}));
     assert_eq!(
         TO.body(&request)["tools"][0]["input_schema"],
-        json!({"type": "object", "properties": {"input": {"type": "string"}}, "required": ["input"]})
+        json!({"type": "object", "required": ["input"], "properties":
+            {"input": {"type": "string", "description": "The whole input of the tool as plain text."}}})
     );
     let upstream = STREAM.replace("{\\\"city\\\":1}", "{\\\"input\\\":\\\"ls\\\"}");
     let stream = TO.stream(&request, &upstream).unwrap();

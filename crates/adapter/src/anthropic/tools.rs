@@ -10,7 +10,6 @@ use super::{hosted, schema, wire};
 use crate::failure::BadRequest;
 use crate::ir::{FunctionTool, PartKind, Request, Tool, ToolChoice};
 use crate::loss::LossReport;
-use crate::names::FREE_TEXT_FIELD;
 use crate::profile::AnthropicModel;
 use crate::schema::tool_parameters;
 
@@ -101,21 +100,8 @@ fn tools(request: &Request, model: AnthropicModel, loss: &mut LossReport) -> Res
                 let has_room = tools.iter().filter(|tool| tool.strict == Some(true)).count() < MAX_STRICT_TOOLS;
                 function(tool, has_room, &path, loss)
             }
-            Tool::Custom { name, description, format } => {
-                if format.as_ref().is_some_and(|format| format.get("type").is_some_and(|kind| kind != "text")) {
-                    loss.dropped(format!("{path}.format"), "grammars are not known");
-                }
-                wire::Tool {
-                    name: name.clone(),
-                    description: description.clone(),
-                    input_schema: Some(json!({
-                        "type": "object",
-                        "properties": {FREE_TEXT_FIELD: {"type": "string"}},
-                        "required": [FREE_TEXT_FIELD],
-                    })),
-                    ..wire::Tool::default()
-                }
-            }
+            // Said as a function before.
+            Tool::Custom { .. } => continue,
             Tool::Builtin { dialect: Dialect::Anthropic, value, .. } => {
                 serde_json::from_value(value.clone()).map_err(|error| BadRequest::invalid(&path, error.to_string()))?
             }

@@ -1,6 +1,6 @@
 //! [`ir`](crate::ir) → Gemini: requests. Whole answers are the end of a stream nobody watched.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tallygate_types::Dialect;
 
 use super::history;
@@ -16,7 +16,6 @@ use crate::ir::{
     Effort, Object, OutputFormat, ReasoningControl, ReasoningMode, Request, Response, ServiceTier, Tool, ToolChoice,
 };
 use crate::loss::LossReport;
-use crate::names::FREE_TEXT_FIELD;
 use crate::profile::{GeminiModel, GeminiThinking, Profiles};
 use crate::replay;
 
@@ -120,10 +119,8 @@ fn tools(request: &Request, family: &GeminiModel, loss: &mut LossReport) -> Resu
                 }
                 declarations.push(declaration);
             }
-            Tool::Custom { name, description, format } => {
-                loss.approximated(format!("tools.{name}"), "a free-text tool was declared as a function of one string");
-                declarations.push(free_text_function(name, description.as_deref(), format.as_ref()));
-            }
+            // Said as a function before.
+            Tool::Custom { .. } => {}
             Tool::Builtin { dialect: DIALECT, value: Value::Object(fields), .. } => {
                 tools.push(WireTool { rest: fields.clone(), ..WireTool::default() });
             }
@@ -152,21 +149,6 @@ fn has_properties(schema: &Value) -> bool {
                 }))
         }
         _ => false,
-    }
-}
-
-fn free_text_function(name: &str, description: Option<&str>, format: Option<&Value>) -> FunctionDeclaration {
-    let grammar = format
-        .and_then(|format| format["definition"].as_str())
-        .map(|grammar| format!("\n\nThe input must follow this grammar:\n{grammar}"));
-    let description = format!("{}{}", description.unwrap_or_default(), grammar.unwrap_or_default());
-    FunctionDeclaration {
-        name: name.to_owned(),
-        description: (!description.is_empty()).then_some(description),
-        parameters: Some(
-            json!({ "type": "OBJECT", "properties": { (FREE_TEXT_FIELD): { "type": "STRING" } }, "required": [FREE_TEXT_FIELD] }),
-        ),
-        ..FunctionDeclaration::default()
     }
 }
 

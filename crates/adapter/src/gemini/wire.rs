@@ -33,7 +33,7 @@ pub(crate) const PEEK: PeekFields = PeekFields {
 pub(crate) const FORWARDED_HEADERS: &[&str] = &["x-goog-api-client", "x-server-timeout"];
 /// `FunctionDeclaration.name`; older models stop at 64.
 pub(crate) const NAMES: NameRules =
-    NameRules { tool_name_chars: 64, call_id_chars: 64, dots_allowed: true, plain_objects: false };
+    NameRules { tool_name_chars: 64, call_id_chars: 64, dots_allowed: true, plain_objects: false, free_text: |_, _| false };
 
 /// `POST …/models/{model}:generateContent`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]

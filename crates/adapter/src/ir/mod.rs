@@ -20,8 +20,8 @@ pub use part::{
     ToolResult, Vendor,
 };
 pub use request::{
-    Effort, Extensions, FunctionTool, OutputFormat, ReasoningControl, ReasoningMode, Request, Role, Sampling, ServiceTier, Tool,
-    ToolChoice, Turn,
+    ClientTool, Effort, Extensions, FunctionTool, OutputFormat, ReasoningControl, ReasoningMode, Request, Role, Sampling,
+    ServiceTier, Tool, ToolChoice, Turn,
 };
 pub use response::{Candidate, FinishReason, Response, UsageReport};
 pub use stream::{Delta, PartStart, StreamEvent};

@@ -50,6 +50,11 @@ pub struct Request {
     pub extensions: Extensions,
     /// What the client's dialect must repeat in its answers (OpenAI Responses echoes most of the request), filled by its decoder.
     pub echo: Object,
+    /// Tools that the client's dialect knows as more than a function, by the flat name they travel under: filled by its
+    /// decoder, needed again where the calls are said to the client.
+    pub client_tools: BTreeMap<String, ClientTool>,
+    /// The client asked for signed reasoning, and will send it back as it got it.
+    pub carries_reasoning: bool,
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -87,6 +92,15 @@ pub enum Tool {
         kind: String,
         value: Value,
     },
+}
+
+/// How a client knows a tool that travels as a plain function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientTool {
+    /// Under a name in a namespace.
+    Namespaced { namespace: String, name: String },
+    /// As one of its dialect's own kinds of tool that the client runs, by its `type` (`local_shell`, `apply_patch`, …).
+    Typed(String),
 }
 
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -86,6 +86,7 @@ pub(crate) fn request(body: &[u8], loss: &mut LossReport) -> Result<Request, Bad
         cache: decode_part::cache(None, cache.as_ref()),
         extensions: Extensions::of(Dialect::OpenaiChat, other),
         echo,
+        ..Request::default()
     })
 }
 

@@ -17,8 +17,13 @@ pub(crate) const PEEK: PeekFields = PeekFields {
 };
 pub(crate) const FORWARDED_HEADERS: &[&str] = &["openai-beta"];
 /// Ids of 40 characters are what older models take.
-pub(crate) const NAMES: NameRules =
-    NameRules { tool_name_chars: 64, call_id_chars: 40, dots_allowed: false, plain_objects: false };
+pub(crate) const NAMES: NameRules = NameRules {
+    tool_name_chars: 64,
+    call_id_chars: 40,
+    dots_allowed: false,
+    plain_objects: false,
+    free_text: |profiles, model| profiles.openai(model).first_party,
+};
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]

@@ -34,7 +34,7 @@ pub(crate) const FORWARDED_HEADERS: &[&str] = &[
 ];
 /// `FunctionTool.name`, `function_call_output.call_id`.
 pub(crate) const NAMES: NameRules =
-    NameRules { tool_name_chars: 64, call_id_chars: 64, dots_allowed: false, plain_objects: false };
+    NameRules { tool_name_chars: 64, call_id_chars: 64, dots_allowed: false, plain_objects: false, free_text: |_, _| true };
 
 /// `POST /v1/responses`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
