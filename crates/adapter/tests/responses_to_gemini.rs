@@ -415,8 +415,8 @@ fn free_text_tools_and_namespaces_come_back_as_the_client_declared_them() {
     let declared = &body["tools"][0]["functionDeclarations"];
     assert_eq!(
         declared[0],
-        json!({"name": "apply_patch", "parameters": {"type": "OBJECT", "required": ["input"], "properties": {"input": {
-            "type": "STRING", "description": "The whole input of the tool as plain text, in the lark grammar:\nstart: x"}}}})
+        json!({"name": "apply_patch", "parametersJsonSchema": {"type": "object", "required": ["input"], "properties": {"input": {
+            "type": "string", "description": "The whole input of the tool as plain text, in the lark grammar:\nstart: x"}}}})
     );
     let bent = declared[1]["name"].as_str().unwrap();
     assert!(bent.starts_with("mcp__read_file_"));
