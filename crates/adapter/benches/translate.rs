@@ -185,6 +185,7 @@ fn prepared(pair: Pair, seen: &Peek, body: &Bytes, stream: bool) -> Outgoing {
     let call = Call {
         client: pair.0,
         upstream: pair.1,
+        speaks_responses: false,
         client_model: "smart",
         upstream_model: match pair.1 {
             Dialect::OpenaiChat | Dialect::OpenaiResponses => "gpt-4.1",

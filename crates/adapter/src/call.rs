@@ -9,10 +9,11 @@ use crate::answer::Session;
 use crate::context::ResponseContext;
 use crate::dispatch::{Codec, codec};
 use crate::failure::BadRequest;
-use crate::ir::Object;
+use crate::ir::{Object, Request};
 use crate::keepsake::{self, Collector, Memory, Origin, PastReasoning};
 use crate::loss::LossReport;
 use crate::names::Restore;
+use crate::openai_chat;
 use crate::peek::{Peek, splice};
 use crate::profile::Profiles;
 
@@ -21,6 +22,9 @@ use crate::profile::Profiles;
 pub struct Call<'a> {
     pub client: Dialect,
     pub upstream: Dialect,
+    /// The chat upstream serves the Responses API under the same base URL too ([`crate::serves_responses`]): what its chat
+    /// endpoint refuses is asked there.
+    pub speaks_responses: bool,
     /// The name the client asked for; translated answers carry it.
     pub client_model: &'a str,
     pub upstream_model: &'a str,
@@ -70,7 +74,13 @@ pub fn prepare(call: &Call<'_>, body: &Bytes, client_headers: &[(String, String)
         client_tools: BTreeMap::new(),
         carries_reasoning: false,
     };
-    if call.client == call.upstream { pass(call, context, body, client_headers) } else { translate(call, &mut context, body) }
+    let is_responses_only =
+        call.upstream == Dialect::OpenaiChat && call.speaks_responses && call.profiles.openai(call.upstream_model).responses_only;
+    if call.client == call.upstream && !call.peek.is_responses_body && !is_responses_only {
+        pass(call, context, body, client_headers)
+    } else {
+        translate(call, &mut context, body)
+    }
 }
 
 pub(crate) type Edit = (std::ops::Range<usize>, Vec<u8>);
@@ -115,13 +125,27 @@ pub(crate) fn passed_headers(codec: &Codec, client_headers: &[(String, String)])
     headers
 }
 
+/// Which of its dialects the upstream is spoken to in.
+fn spoken(call: &Call<'_>, request: &Request) -> Dialect {
+    let model = call.profiles.openai(call.upstream_model);
+    let is_refused = model.responses_only || openai_chat::controls::is_refused_for_tools(request, model);
+    if call.upstream == Dialect::OpenaiChat && call.speaks_responses && is_refused {
+        Dialect::OpenaiResponses
+    } else {
+        call.upstream
+    }
+}
+
 fn translate(call: &Call<'_>, context: &mut ResponseContext, body: &Bytes) -> Result<Outgoing, BadRequest> {
-    let (client, upstream) = (codec(call.client), codec(call.upstream));
+    // Cursor sends the body of one of OpenAI's endpoints to the other, and wants that one's answer.
+    let written_in = if call.peek.is_responses_body { Dialect::OpenaiResponses } else { call.client };
     let mut loss = LossReport::default();
-    let mut request = (client.decode_request)(body, &mut loss)?;
+    let mut request = (codec(written_in).decode_request)(body, &mut loss)?;
     call.upstream_model.clone_into(&mut request.model);
     request.stream = call.stream;
-    let origin = Origin::new(call.upstream, call.upstream_model);
+    let dialect = spoken(call, &request);
+    let upstream = codec(dialect);
+    let origin = Origin::new(dialect, call.upstream_model);
     match call.past_reasoning {
         PastReasoning::Sent => keepsake::restore(&mut request, call.memory, &origin, &mut loss),
         PastReasoning::Withheld => keepsake::withhold(&mut request, &mut loss),
@@ -140,14 +164,7 @@ fn translate(call: &Call<'_>, context: &mut ResponseContext, body: &Bytes) -> Re
         headers: upstream.translated_headers(&request, call.profiles),
         body: body.into(),
         loss: loss.clone(),
-        session: Session::translating(
-            call.client,
-            call.upstream,
-            context.clone(),
-            restore,
-            Collector::new(call.upstream, origin),
-            loss,
-        ),
+        session: Session::translating(call.client, dialect, context.clone(), restore, Collector::new(dialect, origin), loss),
     })
 }
 

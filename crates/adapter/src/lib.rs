@@ -21,6 +21,7 @@
 //! let call = Call {
 //!     client: Dialect::OpenaiChat,
 //!     upstream: Dialect::OpenaiChat,
+//!     speaks_responses: false,
 //!     client_model: "smart",
 //!     upstream_model: "gpt-x",
 //!     stream: seen.stream,
@@ -94,7 +95,7 @@ pub use peek::{Peek, peek};
 pub use plain::Plain;
 pub use profile::{MAX_PROFILES_BYTES, ProfileError, Profiles};
 pub use response_stream::{MAX_TRANSLATED_BYTES, Progress, ResponseStream};
-pub use url::join_url;
+pub use url::{join_url, serves_responses};
 
 /// An error of ours as an answer in a dialect.
 pub fn encode_error(dialect: Dialect, error: &ErrorReply) -> EncodedError {

@@ -27,6 +27,8 @@ pub struct Peek {
     pub include_usage: bool,
     /// The client's name for its end user.
     pub user: Option<String>,
+    /// A body of the Responses API at the chat endpoint: `input` and no `messages`, as Cursor sends it.
+    pub is_responses_body: bool,
     /// Where the value of chat's `stream_options` stands in the body.
     pub(crate) stream_options_span: Option<Range<usize>>,
 }
@@ -48,6 +50,7 @@ pub fn peek(dialect: Dialect, body: &[u8]) -> Result<Peek, BadRequest> {
     let fields = &codec(dialect).peek;
     let top = Top::read(body)?;
     let mut peek = Peek { candidates: 1, ..Peek::default() };
+    peek.is_responses_body = dialect == Dialect::OpenaiChat && top.get("input").is_some() && top.get("messages").is_none();
     if fields.in_body {
         peek.model = top.get("model").map(string_of("model")).transpose()?.flatten();
         if peek.model.is_some() {

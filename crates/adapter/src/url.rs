@@ -21,6 +21,14 @@ pub fn join_url(base_url: &str, _dialect: Dialect, path: &str) -> String {
     format!("{base}/{rest}")
 }
 
+/// Whether a chat upstream at `base_url` serves the Responses API too: OpenAI's own servers and those it runs at Azure do.
+pub fn serves_responses(base_url: &str) -> bool {
+    let rest = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let host = authority.rsplit('@').next().unwrap_or_default().split(':').next().unwrap_or_default().to_ascii_lowercase();
+    host == "api.openai.com" || host.ends_with(".api.openai.com") || host.ends_with(".openai.azure.com")
+}
+
 /// `v1`, `v1beta`, `v1beta1`, `v1alpha`, `v2`.
 fn is_version(segment: &str) -> bool {
     let Some(rest) = segment.strip_prefix('v') else { return false };
@@ -31,6 +39,21 @@ fn is_version(segment: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_openais_own_hosts_serve_both_of_its_dialects() {
+        for (base, both) in [
+            ("https://api.openai.com/v1", true),
+            ("https://EU.api.openai.com:443", true),
+            ("https://mine.openai.azure.com/openai/v1", true),
+            ("https://openai.com.example.com/v1", false),
+            ("http://127.0.0.1:8000/api.openai.com", false),
+            ("https://api.openai.com@example.com", false),
+            ("", false),
+        ] {
+            assert_eq!(serves_responses(base), both, "{base}");
+        }
+    }
 
     #[test]
     fn the_version_appears_once() {

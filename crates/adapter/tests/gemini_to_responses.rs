@@ -228,6 +228,7 @@ fn stream(request: &Value, query: &str, upstream: &str) -> String {
     let call = Call {
         client: Dialect::Gemini,
         upstream: Dialect::OpenaiResponses,
+        speaks_responses: false,
         client_model: "smart",
         upstream_model: "gpt-5.5",
         stream: true,

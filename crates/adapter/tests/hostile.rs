@@ -76,6 +76,7 @@ fn call(client: Dialect, upstream: Dialect, stream: bool, peek: &tallygate_adapt
     Call {
         client,
         upstream,
+        speaks_responses: false,
         client_model: "m",
         upstream_model: "n",
         stream,

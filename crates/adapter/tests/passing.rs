@@ -16,6 +16,7 @@ fn pass(dialect: Dialect, body: &'static str, stream: bool, query: &str, headers
     let call = Call {
         client: dialect,
         upstream: dialect,
+        speaks_responses: false,
         client_model: "smart",
         upstream_model: "big-\"1\"",
         stream,
@@ -46,6 +47,7 @@ fn an_equal_model_leaves_the_very_same_bytes() {
     let call = Call {
         client: Dialect::OpenaiChat,
         upstream: Dialect::OpenaiChat,
+        speaks_responses: false,
         client_model: "m",
         upstream_model: "m",
         stream: false,

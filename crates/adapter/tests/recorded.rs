@@ -128,6 +128,7 @@ fn call(client: Dialect, upstream: Dialect, stream: bool, peek: &Peek) -> Call<'
     Call {
         client,
         upstream,
+        speaks_responses: false,
         client_model: "m",
         upstream_model: "m",
         stream,

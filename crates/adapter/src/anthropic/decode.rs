@@ -20,6 +20,16 @@ const IRREPLACEABLE: &[(&str, &str)] = &[
     ("compaction", "compaction is done by Anthropic"),
 ];
 
+/// Begins Claude Code's first system block: its value changes with every request and would spoil another vendor's
+/// prompt cache.
+const BILLING_HEADER: &str = "x-anthropic-billing-header:";
+
+fn system(content: wire::Content) -> Result<Vec<Part>, BadRequest> {
+    let mut parts = blocks::content(content, "system")?;
+    parts.retain(|part| !part.as_text().is_some_and(|text| text.starts_with(BILLING_HEADER)));
+    Ok(parts)
+}
+
 pub(crate) fn request(body: &[u8], _loss: &mut LossReport) -> Result<Request, BadRequest> {
     let mut wire: wire::Request = serde_json::from_slice(body)
         .map_err(|error| BadRequest::malformed(format!("The request body is not a Messages request: {error}.")))?;
@@ -57,7 +67,7 @@ pub(crate) fn request(body: &[u8], _loss: &mut LossReport) -> Result<Request, Ba
         model: wire.model,
         stream: wire.stream.unwrap_or(false),
         include_usage: true,
-        system: wire.system.map(|system| blocks::content(system, "system")).transpose()?.unwrap_or_default(),
+        system: wire.system.map(system).transpose()?.unwrap_or_default(),
         turns,
         tools: wire.tools.unwrap_or_default().into_iter().map(tool).collect(),
         tool_choice,

@@ -14,22 +14,13 @@ use crate::media;
 use crate::names::FREE_TEXT_FIELD;
 use crate::profile::OpenAiModel;
 
-/// Claude Code's first system block: its value changes with every request and would spoil the prompt cache.
-const BILLING_HEADER: &str = "x-anthropic-billing-header:";
 /// What a call is answered with that the client left without a result: OpenAI refuses such a history.
 const NO_RESULT: &str = "(no result)";
 
 pub(super) fn messages(request: &Request, model: OpenAiModel, loss: &mut LossReport) -> Result<Vec<Message>, BadRequest> {
     let mut writer = Writer { model, loss, messages: Vec::with_capacity(request.turns.len() + 1), unanswered: Vec::new() };
-    let system: Vec<Part> = request
-        .system
-        .iter()
-        .filter(|part| !part.as_text().is_some_and(|text| text.is_empty() || text.starts_with(BILLING_HEADER)))
-        .cloned()
-        .collect();
-    if !system.is_empty() {
-        let content = writer.content(&system, "system")?;
-        writer.messages.push(Message { role: "system".into(), content, ..Message::default() });
+    if let Some(content) = writer.content(&request.system, "system")? {
+        writer.messages.push(Message { role: "system".into(), content: Some(content), ..Message::default() });
     }
     let mut at = 0;
     while at < request.turns.len() {

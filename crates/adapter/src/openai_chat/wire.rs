@@ -11,7 +11,8 @@ use crate::peek::PeekFields;
 
 pub(crate) const PEEK: PeekFields = PeekFields {
     in_body: true,
-    max_output_tokens: &["max_completion_tokens", "max_tokens"],
+    // The last is said in bodies of the Responses API, which agents send here too.
+    max_output_tokens: &["max_completion_tokens", "max_tokens", "max_output_tokens"],
     candidates: &["n"],
     user: &["safety_identifier", "user"],
 };

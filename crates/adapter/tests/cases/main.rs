@@ -8,3 +8,4 @@ mod common;
 mod support;
 
 mod listed;
+mod messages_to_chat;

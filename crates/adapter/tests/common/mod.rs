@@ -15,13 +15,27 @@ pub struct To<'a> {
     pub strict: bool,
 }
 
+/// The same, where the chat upstream serves the Responses API too.
+pub struct Both<'a>(pub To<'a>);
+
+impl Both<'_> {
+    pub fn prepare(&self, body: &Value) -> Result<Outgoing, BadRequest> {
+        self.0.prepare_at(body, true)
+    }
+}
+
 impl To<'_> {
     pub fn prepare(&self, body: &Value) -> Result<Outgoing, BadRequest> {
+        self.prepare_at(body, false)
+    }
+
+    fn prepare_at(&self, body: &Value, speaks_responses: bool) -> Result<Outgoing, BadRequest> {
         let body = Bytes::from(body.to_string());
         let seen = peek(self.client, &body)?;
         let call = Call {
             client: self.client,
             upstream: self.upstream,
+            speaks_responses,
             client_model: "smart",
             upstream_model: self.model,
             stream: seen.stream,

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use http::Response;
-use tallygate_adapter::{Call, EmbedCall, Outgoing, PastReasoning, prepare, prepare_embeddings};
+use tallygate_adapter::{Call, EmbedCall, Outgoing, PastReasoning, prepare, prepare_embeddings, serves_responses};
 use tallygate_billing::estimate;
 use tallygate_store::ModelEntry;
 use tallygate_types::{Dialect, UpstreamId};
@@ -174,6 +174,7 @@ fn outgoing(plane: &DataPlane, question: &Question, model: &ModelEntry, step: &S
     let call = Call {
         client: question.endpoint.dialect,
         upstream: upstream.dialect,
+        speaks_responses: serves_responses(&upstream.base_url),
         client_model: &question.model,
         upstream_model,
         stream: question.stream,

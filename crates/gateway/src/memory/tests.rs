@@ -23,6 +23,7 @@ fn left_behind(id: &str, bytes: usize) -> (String, Keepsake) {
     let call = Call {
         client: Dialect::OpenaiChat,
         upstream: Dialect::Gemini,
+        speaks_responses: false,
         client_model: "smart",
         upstream_model: "gemini-3-pro",
         stream: false,
