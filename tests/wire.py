@@ -141,7 +141,7 @@ def _arguments(text):
         return text
 
 
-def _openai_usage(usage: dict | None) -> dict[str, int]:
+def openai_usage(usage: dict | None) -> dict[str, int]:
     if not usage:
         return {}
     inputs = usage.get("prompt_tokens_details") or usage.get("input_tokens_details") or {}
@@ -156,7 +156,7 @@ def _openai_usage(usage: dict | None) -> dict[str, int]:
     return _classes(total_in - read - written, read, written, total_out - reasoning, reasoning)
 
 
-def _anthropic_usage(usage: dict | None) -> dict[str, int]:
+def anthropic_usage(usage: dict | None) -> dict[str, int]:
     if not usage:
         return {}
     details = usage.get("output_tokens_details") or {}
@@ -166,7 +166,7 @@ def _anthropic_usage(usage: dict | None) -> dict[str, int]:
     return _classes(usage.get("input_tokens") or 0, read, written, (usage.get("output_tokens") or 0) - reasoning, reasoning)
 
 
-def _gemini_usage(usage: dict | None) -> dict[str, int]:
+def gemini_usage(usage: dict | None) -> dict[str, int]:
     if not usage:
         return {}
     prompt = (usage.get("promptTokenCount") or 0) + (usage.get("toolUsePromptTokenCount") or 0)
@@ -231,7 +231,7 @@ def _chat_text(content) -> tuple[str, str]:
 
 def _chat_whole(value: dict) -> Answer:
     if not value.get("choices"):
-        return Answer(usage=_openai_usage(value.get("usage")))
+        return Answer(usage=openai_usage(value.get("usage")))
     choice = value["choices"][0]
     message = choice.get("message") or {}
     text, thought = _chat_text(message.get("content"))
@@ -242,7 +242,7 @@ def _chat_whole(value: dict) -> Answer:
         calls.append((message["function_call"]["name"], _arguments(message["function_call"]["arguments"])))
     finish = choice.get("finish_reason")
     return Answer(
-        text=text, refusal=message.get("refusal") or "", calls=calls, usage=_openai_usage(value.get("usage")),
+        text=text, refusal=message.get("refusal") or "", calls=calls, usage=openai_usage(value.get("usage")),
         finish=CHAT_FINISH.get(finish, finish),
         reasoning=thought or message.get("reasoning_content") or message.get("reasoning") or "")
 
@@ -254,7 +254,7 @@ def _chat_stream(events: list[dict]) -> Answer:
             answer.error = event["error"]
             continue
         if event.get("usage"):
-            answer.usage = _openai_usage(event["usage"])
+            answer.usage = openai_usage(event["usage"])
         for choice in event.get("choices") or []:
             if choice.get("index", 0) != 0:
                 continue
@@ -275,7 +275,7 @@ def _chat_stream(events: list[dict]) -> Answer:
 
 
 def _responses_whole(value: dict) -> Answer:
-    answer = Answer(usage=_openai_usage(value.get("usage")))
+    answer = Answer(usage=openai_usage(value.get("usage")))
     for item in value.get("output") or []:
         if item["type"] == "message":
             for part in item["content"]:
@@ -320,7 +320,7 @@ def _responses_stream(events: list[dict]) -> Answer:
 
 
 def _anthropic_whole(value: dict) -> Answer:
-    answer = Answer(usage=_anthropic_usage(value.get("usage")))
+    answer = Answer(usage=anthropic_usage(value.get("usage")))
     for block in value.get("content") or []:
         if block["type"] == "text":
             answer.text += block["text"]
@@ -386,7 +386,7 @@ def _gemini_stream(events: list[dict]) -> Answer:
             answer.error = event["error"]
             continue
         if event.get("usageMetadata"):
-            answer.usage = _gemini_usage(event["usageMetadata"])
+            answer.usage = gemini_usage(event["usageMetadata"])
         if (event.get("promptFeedback") or {}).get("blockReason"):
             answer.finish = "content_filter"
         for candidate in event.get("candidates") or []:

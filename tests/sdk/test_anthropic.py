@@ -89,7 +89,6 @@ def test_error_in_the_middle_of_a_stream(client, upstream):
         list(stream.text_stream)
 
 
-@pytest.mark.xfail(reason="token counting is not built yet", strict=True)
 def test_tokens_are_counted_before_sending(client, upstream):
     count = client.messages.count_tokens(model=f"via-{upstream}", messages=[{"role": "user", "content": "hello there"}])
     assert count.input_tokens > 0

@@ -23,6 +23,8 @@ pub(crate) struct Claude {
     pub bound: bool,
     /// Shows its thinking unless told otherwise.
     pub shows_thinking: bool,
+    /// Refuses fields it does not know.
+    pub knows_its_fields: bool,
 }
 
 const NEWEST: Claude = Claude {
@@ -37,6 +39,7 @@ const NEWEST: Claude = Claude {
     prefill: false,
     bound: true,
     shows_thinking: false,
+    knows_its_fields: true,
 };
 const FIFTH: Claude = Claude { forced_tools: true, bound: false, ..NEWEST };
 const V4_7: Claude = Claude { thinks_unasked: false, takes_disabled: true, ..FIFTH };
@@ -64,7 +67,7 @@ const CLAUDE: &[Claude] = &[
     Claude { name: "sonnet-4-5", ..V4_5 },
     Claude { name: "haiku-4-5", ..V4_5 },
 ];
-const CLAUDE_COMPATIBLE: Claude = Claude { takes_adaptive: true, ..V4_5 };
+const CLAUDE_COMPATIBLE: Claude = Claude { takes_adaptive: true, knows_its_fields: false, ..V4_5 };
 
 pub(crate) fn claude(model: &str) -> Claude {
     CLAUDE.iter().find(|row| model.contains(row.name)).copied().unwrap_or(CLAUDE_COMPATIBLE)
@@ -76,12 +79,15 @@ pub(crate) struct Gemini {
     /// The first call of each step of the current turn must come back signed.
     pub needs_signatures: bool,
     pub thinks_unasked: bool,
+    /// Refuses fields it does not know.
+    pub knows_its_fields: bool,
 }
 
 pub(crate) fn gemini(model: &str) -> Gemini {
     let version = model.rsplit('/').next().and_then(|name| version(name, "gemini-"));
     Gemini {
         needs_signatures: version.is_some_and(|version| version >= (3, 0)),
+        knows_its_fields: version.is_some(),
         thinks_unasked: version.is_some_and(|version| version >= (2, 5)) && !model.contains("2.5-flash-lite"),
     }
 }
@@ -97,12 +103,16 @@ pub(crate) struct OpenAi {
     pub tools_need_responses: bool,
     /// A compatible server that shows its reasoning as `reasoning_content` (DeepSeek and its like).
     pub shows_reasoning: bool,
+    /// Refuses fields it does not know.
+    pub knows_its_fields: bool,
 }
 
 pub(crate) fn openai(model: &str) -> OpenAi {
-    let generation = version(model, "gpt-").filter(|_| !model.contains("-chat"));
+    let numbered = version(model, "gpt-");
+    let generation = numbered.filter(|_| !model.contains("-chat"));
     let o_series = ["o1", "o3", "o4"].iter().any(|name| model.starts_with(name));
     OpenAi {
+        knows_its_fields: o_series || numbered.is_some(),
         reasons: o_series || generation.is_some_and(|version| version >= (5, 0)),
         idle_unasked: generation.is_some_and(|version| ((5, 1)..(5, 4)).contains(&version)),
         tools_need_responses: generation.is_some_and(|version| version >= (5, 4)),

@@ -51,17 +51,18 @@ fn refuse(text: impl Into<String>) -> Problem {
 
 /// Checks a request whose `messages` are a list, and tells which reasoning came back.
 pub(super) fn check(body: &Value, messages: &[Value]) -> Result<Returned, Problem> {
-    let extra = |at: &str, field: &str| refuse(format!("{at}{field}: Extra inputs are not permitted"));
-    check_fields(body, FIELDS, |field| extra("", field))?;
     let model = body["model"].as_str().unwrap_or_default();
     let claude = families::claude(model);
+    if claude.knows_its_fields {
+        check_fields(body, FIELDS, |field| refuse(format!("{field}: Extra inputs are not permitted")))?;
+    }
     check_controls(body, &claude)?;
-    check_tools(body, messages)?;
     check_system(&body["system"])?;
     for (at, message) in messages.iter().enumerate() {
-        check_content(at, message)?;
+        check_content(at, message, claude.knows_its_fields)?;
     }
     check_tool_answers(messages)?;
+    check_tools(body, messages)?;
     check_breakpoints(body)?;
     check_last(messages, &claude)?;
     check_thinking(body, messages, model, &claude)
@@ -186,10 +187,12 @@ const BLOCKS: &[(&str, &[&str])] = &[
 ];
 
 /// Emptiness, fields and places of one message's blocks.
-fn check_content(at: usize, message: &Value) -> Result<(), Problem> {
-    check_fields(message, &["role", "content"], |field| {
-        refuse(format!("messages.{at}.{field}: Extra inputs are not permitted"))
-    })?;
+fn check_content(at: usize, message: &Value, knows_fields: bool) -> Result<(), Problem> {
+    if knows_fields {
+        check_fields(message, &["role", "content"], |field| {
+            refuse(format!("messages.{at}.{field}: Extra inputs are not permitted"))
+        })?;
+    }
     let role = message["role"].as_str().unwrap_or_default();
     if !matches!(role, "user" | "assistant" | "system") {
         return Err(refuse(format!("messages.{at}.role: Input should be 'user', 'assistant' or 'system'")));
@@ -217,7 +220,9 @@ fn check_content(at: usize, message: &Value) -> Result<(), Problem> {
         if !is_thinking {
             known.push("cache_control");
         }
-        check_fields(block, &known, |field| refuse(format!("{place}.{kind}.{field}: Extra inputs are not permitted")))?;
+        if knows_fields {
+            check_fields(block, &known, |field| refuse(format!("{place}.{kind}.{field}: Extra inputs are not permitted")))?;
+        }
         if (is_thinking || kind == "tool_use") && role != "assistant" {
             return Err(refuse(format!("{place}: `{kind}` blocks can only be in `assistant` messages")));
         }

@@ -71,11 +71,9 @@ pub(super) fn reasons(body: &Value) -> bool {
 
 fn check_parameters(body: &Value) -> Result<(), Problem> {
     let family = families::openai(body["model"].as_str().unwrap_or_default());
-    if family.shows_reasoning {
-        // Compatible servers ignore what they do not know.
-        return Ok(());
+    if family.knows_its_fields {
+        check_fields(body, FIELDS, |field| Problem::coded(format!("Unknown parameter: '{field}'."), field, "unknown_parameter"))?;
     }
-    check_fields(body, FIELDS, |field| Problem::coded(format!("Unknown parameter: '{field}'."), field, "unknown_parameter"))?;
     if !family.reasons {
         return Ok(());
     }

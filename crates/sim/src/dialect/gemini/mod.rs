@@ -55,7 +55,7 @@ pub(super) fn parse(body: &Value, model: &str, stream: bool) -> Result<Ask, Prob
         cache_write: None,
         stream_usage: true,
         input_bytes: text_bytes(&body["contents"]) + text_bytes(&body["tools"]) + text_bytes(system),
-        history: history(contents),
+        history: history(&rules::merged(contents)),
         returned,
         signs: family.needs_signatures,
         ..Ask::default()

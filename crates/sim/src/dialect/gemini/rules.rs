@@ -82,9 +82,11 @@ fn snake(camel: &str) -> String {
 
 /// Checks a request whose `contents` are a list, and tells which signatures came back.
 pub(super) fn check(body: &Value, contents: &[Value], model: &str) -> Result<Returned, Problem> {
-    check_names(body, FIELDS, "")?;
     let config = field(body, "generationConfig", "generation_config");
-    check_names(config, CONFIG_FIELDS, "generation_config")?;
+    if families::gemini(model).knows_its_fields {
+        check_names(body, FIELDS, "")?;
+        check_names(config, CONFIG_FIELDS, "generation_config")?;
+    }
     let thinking = field(config, "thinkingConfig", "thinking_config");
     let has = |camel, snake| !field(thinking, camel, snake).is_null();
     if has("thinkingBudget", "thinking_budget") && has("thinkingLevel", "thinking_level") {
@@ -94,8 +96,22 @@ pub(super) fn check(body: &Value, contents: &[Value], model: &str) -> Result<Ret
     for (at, content) in contents.iter().enumerate() {
         check_content(at, content)?;
     }
-    check_order(contents)?;
-    check_signatures(contents, model)
+    let turns = merged(contents);
+    check_order(&turns)?;
+    check_signatures(&turns, model)
+}
+
+/// Contents of one role that follow each other are one turn: the vendor's own SDK sends each chunk of a stream as one.
+pub(super) fn merged(contents: &[Value]) -> Vec<Value> {
+    let mut turns: Vec<Value> = Vec::new();
+    for content in contents {
+        let same = turns.last().is_some_and(|last| (last["role"] == "model") == (content["role"] == "model"));
+        match turns.last_mut().and_then(|last| last["parts"].as_array_mut()).filter(|_| same) {
+            Some(known) => known.extend_from_slice(parts(content)),
+            None => turns.push(content.clone()),
+        }
+    }
+    turns
 }
 
 fn check_tools(body: &Value) -> Result<(), Problem> {

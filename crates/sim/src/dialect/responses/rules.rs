@@ -95,9 +95,11 @@ pub(super) fn is_models(item: &Value) -> bool {
 
 /// Checks a request, and tells which reasoning came back.
 pub(super) fn check(body: &Value, items: &[Value]) -> Result<Returned, Problem> {
-    check_fields(body, FIELDS, |field| Problem::coded(format!("Unknown parameter: '{field}'."), field, "unknown_parameter"))?;
     let model = body["model"].as_str().unwrap_or_default();
     let family = families::openai(model);
+    if family.knows_its_fields {
+        check_fields(body, FIELDS, |field| Problem::coded(format!("Unknown parameter: '{field}'."), field, "unknown_parameter"))?;
+    }
     let idle = body["reasoning"]["effort"] == "none";
     for field in ["temperature", "top_p"] {
         if family.reasons && !idle && body[field].as_f64().is_some_and(|value| (value - 1.0).abs() > f64::EPSILON) {
