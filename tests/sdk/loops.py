@@ -184,11 +184,11 @@ def gemini(url: str, model: str, streamed: bool, keeps: bool) -> Loop:
         calls = [part.function_call for part in answered if part.function_call]
         if not keeps:
             known = [types.Part(text=text)] if text else []
-            known += [types.Part(function_call=types.FunctionCall(name=call.name, args=call.args)) for call in calls]
+            known += [types.Part(function_call=types.FunctionCall(id=call.id, name=call.name, args=call.args)) for call in calls]
             contents.append(types.Content(role="model", parts=known))
         loop.calls += [(call.name, call.args) for call in calls]
         return [types.Part(function_response=types.FunctionResponse(
-            id=call.id if keeps else None, name=call.name, response={"output": result_of(call.args)})) for call in calls]
+            id=call.id, name=call.name, response={"output": result_of(call.args)})) for call in calls]
 
     parts = ask([types.Part(text=SCRIPT)])
     while parts:
