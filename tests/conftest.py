@@ -63,6 +63,27 @@ def gate(session_folder, sim):
 
 
 @pytest.fixture(scope="session")
+def quick_sim(session_folder):
+    """A simulator that does not pause between the chunks of a stream."""
+    running = harness.Sim(session_folder, "--chunk-delay-ms", "0")
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
+def loop_gate(session_folder, quick_sim):
+    """A gateway before models that are strict about reasoning: `loop-<upstream>`."""
+    from sdk.judge import UPSTREAMS
+
+    folder = session_folder / "loops"
+    folder.mkdir()
+    models = [harness.model(f"loop-{name}", dialect, model) for name, (dialect, model) in UPSTREAMS.items()]
+    running = harness.Gateway(folder, {"upstreams": harness.upstreams(quick_sim.url), "models": models})
+    yield running
+    running.stop()
+
+
+@pytest.fixture(scope="session")
 def postgres():
     folder = Path(tempfile.mkdtemp(prefix="tallygate-pg-"))
     os.chmod(folder, 0o755)

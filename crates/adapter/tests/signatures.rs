@@ -63,5 +63,17 @@ fn anthropics_thinking_comes_back_through_a_gemini_client_that_asked_for_thought
     let result =
         json!({"role": "user", "parts": [{"functionResponse": {"id": "toolu_1", "name": "f", "response": {"output": "r"}}}]});
     let again = to.body(&request(json!([user, content, result])));
-    assert_eq!(again["messages"][1]["content"][0], json!({"type": "thinking", "thinking": THINKING, "signature": "c2lnbmVk"}));
+    let thinking = json!({"type": "thinking", "thinking": THINKING, "signature": "c2lnbmVk"});
+    assert_eq!(again["messages"][1]["content"][0], thinking);
+
+    // SDKs keep a stream chunk by chunk, each a content of its own.
+    let mut parts = content["parts"].as_array().unwrap().clone();
+    let signed = parts.remove(0);
+    let (head, tail) = THINKING.split_at(7);
+    let mut contents = vec![user, json!({"role": "model", "parts": [{"text": head, "thought": true}]})];
+    contents.push(json!({"role": "model", "parts": [{"text": tail, "thought": true, "thoughtSignature": signed["thoughtSignature"]}]}));
+    contents.extend(parts.into_iter().map(|part| json!({"role": "model", "parts": [part]})));
+    contents.push(result);
+    let chunked = to.body(&request(json!(contents)));
+    assert_eq!(chunked["messages"], again["messages"]);
 }

@@ -132,7 +132,12 @@ impl History<'_> {
         }
         // Results first, as everywhere in the form between.
         results.append(&mut others);
-        if !results.is_empty() {
+        if let Some(last) = self.turns.last_mut().filter(|last| role == Role::Assistant && last.role == role) {
+            // An SDK's history holds each chunk of a stream as a content of its own.
+            for part in results {
+                append(&mut last.parts, part);
+            }
+        } else if !results.is_empty() {
             self.turns.push(Turn::new(role, results).said_at(format!("contents[{i}]")));
         }
         Ok(())
@@ -417,11 +422,10 @@ fn append(parts: &mut Vec<Part>, part: Part) {
                 *signature = part.signature;
             }
         }
-        (Some(Part { kind: PartKind::Reasoning(last), .. }), PartKind::Reasoning(thought)) => {
+        // A signature ends a thought.
+        (Some(Part { kind: PartKind::Reasoning(last), .. }), PartKind::Reasoning(thought)) if last.signature.is_none() => {
             last.text.push_str(&thought.text);
-            if last.signature.is_none() {
-                last.signature.clone_from(&thought.signature);
-            }
+            last.signature.clone_from(&thought.signature);
         }
         _ => parts.push(part),
     }

@@ -184,10 +184,14 @@ impl Encoder {
                 *has_arguments = true;
                 continuing(*index, *kind, text, legacy)
             }
-            (Open::Tool { index, .. }, Delta::Signature(signature)) if !legacy => {
+            (Open::Tool { index, kind, .. }, Delta::Signature(signature)) if !legacy => {
                 let Some(extra) = carriers::extra_content(Some(signature)) else { return };
-                let call = ToolCall { index: Some(*index), extra_content: Some(extra), ..ToolCall::default() };
-                ChunkDelta { tool_calls: vec![call], ..ChunkDelta::default() }
+                // OpenAI's SDK wants a function in every piece of a call.
+                let mut said = continuing(*index, *kind, "", legacy);
+                for call in &mut said.tool_calls {
+                    call.extra_content = Some(extra.clone());
+                }
+                said
             }
             (Open::Text { .. }, Delta::Signature(signature)) => {
                 state.mark = carriers::extra_content(Some(signature)).or(state.mark.take());
