@@ -49,6 +49,10 @@ pub(crate) struct NameRules {
     pub call_id_chars: usize,
     /// The dialect lets `.` and `:` stand in tool names.
     pub dots_allowed: bool,
+    /// A tool's name begins with a letter or `_`.
+    pub letter_first: bool,
+    /// What its models sometimes write before a declared name.
+    pub stray_prefixes: &'static [&'static str],
     /// Parameters of a tool must be an object, without a choice of schemas at the top.
     pub plain_objects: bool,
     /// Whether the upstream's model takes tools called with free text.

@@ -16,11 +16,11 @@ pub(crate) fn source_of(url: &str) -> Option<Source> {
     let mut parameters = head.split(';').map(str::trim);
     let media_type = parameters.next().unwrap_or_default().to_ascii_lowercase();
     let base64 = if parameters.any(|parameter| parameter.eq_ignore_ascii_case("base64")) {
-        payload.chars().filter(|c| !c.is_ascii_whitespace()).collect()
+        standard_base64(payload)?.into_owned()
     } else {
         STANDARD.encode(percent_decoded(payload))
     };
-    let media_type = sniffed(&base64).map_or(media_type, str::to_owned);
+    let media_type = sniffed(&base64).map_or_else(|| self::media_type(&media_type), str::to_owned);
     Some(Source::Data { media_type, base64 })
 }
 
@@ -174,7 +174,9 @@ mod tests {
         assert_eq!(source_of("data:image/png;charset=utf-8;base64,iVBO Rw0K"), data("image/png", "iVBORw0K"));
         assert_eq!(source_of("DATA:image/png;base64,/9j/4AAQSkZJRgABAQ=="), data("image/jpeg", "/9j/4AAQSkZJRgABAQ=="));
         assert_eq!(source_of("data:text/plain,a%20b"), data("text/plain", "YSBi"));
+        assert_eq!(source_of("data:image/JPG;base64,AAAA"), data("image/jpeg", "AAAA"));
         assert_eq!(source_of("data:oops"), None);
+        assert_eq!(source_of("data:image/png;base64,a*b="), None);
         assert_eq!(source_of("https://x/y.png"), Some(Source::Url { url: "https://x/y.png".into(), media_type: None }));
     }
 

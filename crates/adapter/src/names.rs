@@ -3,7 +3,7 @@
 //! The mapping is a pure function of the name, so that the same history always gives the same bytes: prompt caches and
 //! signed reasoning depend on it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Value, json};
 
@@ -23,6 +23,10 @@ const HASH_HEX: usize = 8;
 pub(crate) struct Restore {
     /// Sent name → the client's.
     names: HashMap<String, String>,
+    /// Names, as sent, of all tools.
+    declared: HashSet<String>,
+    /// What may stand before a declared name in an answer, and does not belong there.
+    stray_prefixes: &'static [&'static str],
     /// Names, as sent, of tools that are free text to the client.
     custom: Vec<String>,
     /// Names, as sent, of tools whose parameters had to be wrapped in an object.
@@ -43,9 +47,9 @@ enum View {
 impl Restore {
     /// Bends the request's names in place.
     pub fn prepare(request: &mut Request, rules: NameRules, profiles: &Profiles, loss: &mut LossReport) -> Self {
-        let mut restore = Self { json_answer: JsonAnswer::of(request), ..Self::default() };
+        let mut restore = Self { json_answer: JsonAnswer::of(request), stray_prefixes: rules.stray_prefixes, ..Self::default() };
         let mut bend = |name: &mut String| {
-            let sent = bent(name, rules.tool_name_chars, rules.dots_allowed);
+            let sent = tool_name(name, rules);
             if sent != *name {
                 restore.names.insert(sent.clone(), std::mem::replace(name, sent));
             }
@@ -82,6 +86,9 @@ impl Restore {
         }
         if rules.plain_objects {
             restore.wrap(request, loss);
+        }
+        if !rules.stray_prefixes.is_empty() {
+            restore.declared = request.tools.iter().filter_map(Tool::name).map(str::to_owned).collect();
         }
         restore
     }
@@ -158,6 +165,7 @@ impl Restore {
         }
         match &mut event {
             StreamEvent::PartStart { candidate, part, start: PartStart::ToolCall { name, kind, .. } } => {
+                self.strip_prefix(name);
                 if let Some(view) = self.view(name, *kind) {
                     *kind = view;
                     let view = match view {
@@ -202,6 +210,7 @@ impl Restore {
 
     fn part(&self, part: &mut Part) {
         if let PartKind::ToolCall(call) = &mut part.kind {
+            self.strip_prefix(&mut call.name);
             if let Some(view) = self.view(&call.name, call.kind) {
                 call.kind = view;
                 call.arguments = match view {
@@ -210,6 +219,17 @@ impl Restore {
                 };
             }
             self.straighten(&mut call.name);
+        }
+    }
+
+    /// Takes away what a model wrote before a name that was declared without it.
+    fn strip_prefix(&self, name: &mut String) {
+        if self.declared.contains(name) {
+            return;
+        }
+        let bare = self.stray_prefixes.iter().find_map(|prefix| name.strip_prefix(prefix));
+        if let Some(bare) = bare.filter(|bare| self.declared.contains(*bare)) {
+            *name = bare.to_owned();
         }
     }
 
@@ -230,6 +250,16 @@ fn unwrapped(json: &str) -> String {
         _ => None,
     };
     inner.map_or_else(|| json.to_owned(), |value| value.to_string())
+}
+
+/// As [`bent`], for a name that may have to begin with a letter.
+fn tool_name(name: &str, rules: NameRules) -> String {
+    let sent = bent(name, rules.tool_name_chars, rules.dots_allowed);
+    if !rules.letter_first || sent.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+        return sent;
+    }
+    let head: String = sent.chars().take(rules.tool_name_chars - HASH_HEX - 2).collect();
+    format!("_{head}_{:08x}", hash(name))
 }
 
 /// `name` itself if it fits; otherwise its foreign characters become `_`, it is cut, and a hash of the whole follows.

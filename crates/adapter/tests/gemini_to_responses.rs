@@ -163,7 +163,7 @@ fn an_answer_is_a_complete_candidate_and_thoughts_are_shown_to_who_asked() {
             "content": {"parts": [
                 {"text": "a\n\nb", "thought": true},
                 {"text": "Café: see"},
-                {"functionCall": {"id": "call_1", "name": "f", "args": {"a": 1}}},
+                {"functionCall": {"id": "call_1", "name": "f", "args": {"a": 1}}, "thoughtSignature": "skip_thought_signature_validator"},
                 {"functionCall": {"id": "call_2", "name": "g", "args": {}}}
             ], "role": "model"},
             "finishReason": "STOP", "index": 0,
@@ -278,7 +278,7 @@ fn a_stream_has_googles_records_and_gathers_into_the_plain_answer() {
             &json!([{"text": "Café"}]),
             &json!([{"text": ": see"}]),
             // All calls of the turn in one record, in their order, with the end.
-            &json!([{"functionCall": {"id": "call_1", "name": "f", "args": {"a": 1}}}, {"functionCall": {"id": "call_2", "name": "g", "args": {}}}]),
+            &json!([{"functionCall": {"id": "call_1", "name": "f", "args": {"a": 1}}, "thoughtSignature": "skip_thought_signature_validator"}, {"functionCall": {"id": "call_2", "name": "g", "args": {}}}]),
         ]
     );
     let plain = TO.answer(&request, &answer());

@@ -108,7 +108,7 @@ fn a_call_without_result_is_answered_and_a_result_without_call_is_refused() {
     let (param, message) = TO.refusal(&with(json!({"input": [
         {"role": "user", "content": "x"}, {"type": "function_call_output", "call_id": "zz", "output": "r"}
     ]})));
-    assert_eq!(param.as_deref(), Some("messages.tool_call_id"));
+    assert_eq!(param.as_deref(), Some("input[1]"));
     assert_eq!(message, "The result of `zz` answers no call of the assistant's message before it.");
 }
 

@@ -10,8 +10,15 @@ use crate::peek::PeekFields;
 pub(crate) const PEEK: PeekFields =
     PeekFields { in_body: true, max_output_tokens: &["max_tokens"], candidates: &[], user: &["metadata.user_id"] };
 pub(crate) const FORWARDED_HEADERS: &[&str] = &["anthropic-version", "anthropic-beta"];
-pub(crate) const NAMES: NameRules =
-    NameRules { tool_name_chars: 128, call_id_chars: 64, dots_allowed: false, plain_objects: true, free_text: |_, _| false };
+pub(crate) const NAMES: NameRules = NameRules {
+    tool_name_chars: 128,
+    call_id_chars: 64,
+    dots_allowed: false,
+    letter_first: false,
+    stray_prefixes: &[],
+    plain_objects: true,
+    free_text: |_, _| false,
+};
 
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(default)]

@@ -8,7 +8,7 @@ use super::wire::{
     Candidate as WireCandidate, Content, FunctionResponse, GenerateContent, GenerateContentResponse, GenerationConfig,
     GroundingMetadata, ThinkingConfig, Tool as WireTool, ToolConfig,
 };
-use super::{error, finish, ids, schema, usage};
+use super::{citations, error, finish, ids, native, schema, usage};
 use crate::failure::{BadRequest, InvalidAnswer};
 use crate::ir::{
     Candidate, Citation, Effort, Extensions, FinishReason, FunctionTool, OutputFormat, Part, PartKind, ReasoningControl,
@@ -61,8 +61,9 @@ pub(crate) fn request(body: &[u8], loss: &mut LossReport) -> Result<Request, Bad
         read_tool(tool, i, &mut request, loss)?;
     }
     if let Some(config) = wire.tool_config {
-        request.tool_choice = tool_choice(&config, &mut request.tools)?;
-        request.extensions.extend(DIALECT, config.rest);
+        request.tool_choice = tool_choice(&config, &mut request.tools, loss)?;
+        let path = |(name, value)| (format!("toolConfig.{name}"), value);
+        request.extensions.extend(DIALECT, native::camel_cased(config.rest).into_iter().map(path).collect());
     }
     request.service_tier = wire.service_tier.as_deref().and_then(service_tier);
     if let Some(config) = wire.generation_config {
@@ -70,7 +71,7 @@ pub(crate) fn request(body: &[u8], loss: &mut LossReport) -> Result<Request, Bad
     }
     let shows_thoughts = request.reasoning.as_ref().and_then(|control| control.visible).unwrap_or(false);
     request.echo.insert(INCLUDE_THOUGHTS.into(), shows_thoughts.into());
-    request.extensions.extend(DIALECT, wire.rest.into_iter().filter(|(_, value)| !value.is_null()).collect());
+    request.extensions.extend(DIALECT, native::camel_cased(wire.rest));
     Ok(request)
 }
 
@@ -100,6 +101,12 @@ impl History<'_> {
                 continue;
             }
             let read = parts::read(part);
+            for field in &read.unread {
+                self.loss.dropped(format!("{path}.{field}"), "known to Google only");
+            }
+            if read.is_reworded {
+                self.loss.approximated(&*path, "code that Google ran was said as text");
+            }
             match &read.meaning {
                 Meaning::BrokenMedia => {
                     return Err(BadRequest::invalid(&path, format!("`{path}.inlineData.data` is not base64.")));
@@ -146,6 +153,9 @@ impl History<'_> {
     /// Pairs a result with its call: by id, then by name in order of occurrence, then by position.
     fn result(&mut self, response: FunctionResponse, path: &str) -> Result<Part, BadRequest> {
         let id = response.id.filter(|id| !id.is_empty());
+        for field in native::camel_cased(response.rest).keys() {
+            self.loss.dropped(format!("{path}.functionResponse.{field}"), "known to Google only");
+        }
         let at = id
             .and_then(|id| self.calls.iter().position(|(call, _)| *call == id))
             .or_else(|| self.calls.iter().position(|(_, name)| *name == response.name))
@@ -159,8 +169,16 @@ impl History<'_> {
         let (call_id, name) = self.calls.remove(at);
         let (text, is_error) = parts::result_text(&response.response.unwrap_or_else(|| json!({})));
         let mut content = vec![Part::text(text)];
-        for part in response.parts {
-            content.extend(parts::read(part).into_part(Option::unwrap_or_default));
+        for (k, part) in response.parts.into_iter().enumerate() {
+            let read = parts::read(part);
+            for field in &read.unread {
+                self.loss.dropped(format!("{path}.functionResponse.parts[{k}].{field}"), "known to Google only");
+            }
+            if let Meaning::BrokenMedia = read.meaning {
+                let path = format!("{path}.functionResponse.parts[{k}]");
+                return Err(BadRequest::invalid(&path, format!("`{path}.inlineData.data` is not base64.")));
+            }
+            content.extend(read.into_part(Option::unwrap_or_default));
         }
         let name = Some(if response.name.is_empty() { name } else { response.name });
         Ok(Part::new(PartKind::ToolResult(ToolResult { call_id, name, content, is_error, kind: ToolKind::Function })))
@@ -173,7 +191,7 @@ fn read_tool(tool: WireTool, i: usize, request: &mut Request, loss: &mut LossRep
             let path = format!("tools[{i}].functionDeclarations[{j}].name");
             return Err(BadRequest::invalid(&path, format!("`{path}` is missing.")));
         }
-        for field in function.rest.keys() {
+        for field in native::camel_cased(function.rest).keys() {
             loss.dropped(format!("tools.functionDeclarations.{field}"), "known to Google only");
         }
         let parameters = function.parameters_json_schema.or_else(|| function.parameters.as_ref().map(schema::to_json_schema));
@@ -184,14 +202,17 @@ fn read_tool(tool: WireTool, i: usize, request: &mut Request, loss: &mut LossRep
             ..FunctionTool::default()
         }));
     }
-    for (kind, value) in tool.rest {
+    for (kind, value) in native::camel_cased(tool.rest) {
         request.tools.push(Tool::Builtin { dialect: DIALECT, value: json!({ (&*kind): value }), kind });
     }
     Ok(())
 }
 
-fn tool_choice(config: &ToolConfig, tools: &mut [Tool]) -> Result<Option<ToolChoice>, BadRequest> {
+fn tool_choice(config: &ToolConfig, tools: &mut [Tool], loss: &mut LossReport) -> Result<Option<ToolChoice>, BadRequest> {
     let Some(config) = &config.function_calling_config else { return Ok(None) };
+    for field in config.rest.keys() {
+        loss.dropped(format!("toolConfig.functionCallingConfig.{}", native::camel_case(field)), "known to Google only");
+    }
     let names = config.allowed_function_names.clone();
     let mode = config.mode.as_deref().unwrap_or("AUTO").to_ascii_uppercase();
     Ok(Some(match mode.as_str() {
@@ -263,7 +284,14 @@ fn generation_config(config: GenerationConfig, request: &mut Request, loss: &mut
     if let Some(thinking) = config.thinking_config {
         request.reasoning = Some(reasoning(&thinking, loss)?);
     }
-    request.extensions.extend(DIALECT, config.rest.into_iter().map(|(name, value)| (path(&name), value)).collect());
+    let rest = native::camel_cased(config.rest);
+    if rest.contains_key("responseFormat") {
+        return Err(BadRequest::unsupported(
+            path("responseFormat"),
+            "The upstream of this model is not Google's; say the output format with `responseMimeType` and `responseJsonSchema`.",
+        ));
+    }
+    request.extensions.extend(DIALECT, rest.into_iter().map(|(name, value)| (path(&name), value)).collect());
     Ok(())
 }
 
@@ -293,6 +321,9 @@ fn output_format(
 }
 
 fn reasoning(thinking: &ThinkingConfig, loss: &mut LossReport) -> Result<ReasoningControl, BadRequest> {
+    for field in thinking.rest.keys() {
+        loss.dropped(format!("generationConfig.thinkingConfig.{}", native::camel_case(field)), "known to Google only");
+    }
     let mut control = ReasoningControl { visible: thinking.include_thoughts, ..ReasoningControl::default() };
     match (thinking.thinking_level.as_deref(), thinking.thinking_budget) {
         (Some(_), Some(_)) => {
@@ -346,9 +377,9 @@ pub(crate) fn response(body: &[u8]) -> Result<Response, InvalidAnswer> {
 pub(super) fn blocked(wire: &GenerateContentResponse) -> Option<Candidate> {
     let feedback = wire.prompt_feedback.as_ref()?;
     let reason = feedback.block_reason.clone()?;
-    let explanation =
-        feedback.block_reason_message.clone().unwrap_or_else(|| format!("The prompt was blocked by the provider: {reason}."));
-    let mut candidate = Candidate::new(0, Vec::new(), FinishReason::ContentFilter);
+    let said = feedback.block_reason_message.clone().filter(|text| !text.is_empty());
+    let explanation = said.unwrap_or_else(|| format!("Blocked by Gemini: {reason}"));
+    let mut candidate = Candidate::new(0, vec![Part::refusal(explanation.clone())], FinishReason::ContentFilter);
     candidate.raw_finish = Some(reason);
     candidate.explanation = Some(explanation);
     Some(candidate)
@@ -358,7 +389,9 @@ fn read_candidate(wire: WireCandidate, scope: &str) -> Candidate {
     let index = wire.index.and_then(|index| u32::try_from(index).ok()).unwrap_or(0);
     let mut calls = 0;
     let mut read: Vec<Part> = Vec::new();
-    for part in wire.content.map(|content| content.parts).unwrap_or_default() {
+    // Where each text of the wire lies in the parts.
+    let mut places: Vec<(usize, usize, usize)> = Vec::new();
+    for (position, part) in wire.content.map(|content| content.parts).unwrap_or_default().into_iter().enumerate() {
         let mut part = parts::read(part);
         if let Meaning::Nothing = part.meaning {
             // A signature on an empty last part belongs to the text before it.
@@ -371,13 +404,18 @@ fn read_candidate(wire: WireCandidate, scope: &str) -> Candidate {
             calls += 1;
             ids::mint(scope, index as usize, calls - 1)
         });
-        if let Some(part) = part {
-            append(&mut read, part);
+        let Some(part) = part else { continue };
+        let is_text = part.as_text().is_some();
+        let said = part.as_text().map_or(0, str::len);
+        append(&mut read, part);
+        if is_text && let Some(whole) = read.last().and_then(Part::as_text) {
+            places.push((position, read.len() - 1, whole.len() - said));
         }
     }
-    if let (Some(grounding), Some(PartKind::Text(text))) = (&wire.grounding_metadata, read.last_mut().map(|part| &mut part.kind))
-    {
-        text.citations = citations(grounding, &text.text);
+    for (part, citation) in cited(wire.grounding_metadata.as_ref(), wire.citation_metadata.as_ref(), &places, &read) {
+        if let PartKind::Text(text) = &mut read[part].kind {
+            text.citations.push(citation);
+        }
     }
     let raw = wire.finish_reason.unwrap_or_default();
     let mut candidate = Candidate::new(index, Vec::new(), finish::read(&raw, calls > 0, !read.is_empty()));
@@ -389,28 +427,19 @@ fn read_candidate(wire: WireCandidate, scope: &str) -> Candidate {
     candidate
 }
 
-/// Grounding as citations of `text`. Google's offsets count UTF-8 bytes, ours characters.
-pub(super) fn citations(grounding: &GroundingMetadata, text: &str) -> Vec<Citation> {
-    let chars_before = |bytes: Option<i64>| {
-        let bytes = usize::try_from(bytes.unwrap_or(0)).ok()?;
-        text.get(..bytes.min(text.len())).map(|head| head.chars().count() as u64)
+/// The citations, each with the part it belongs to.
+fn cited(
+    grounding: Option<&GroundingMetadata>,
+    sources: Option<&Value>,
+    places: &[(usize, usize, usize)],
+    parts: &[Part],
+) -> Vec<(usize, Citation)> {
+    let piece = |(position, part, start): &(usize, usize, usize)| {
+        let text = parts[*part].as_text().unwrap_or_default();
+        citations::Piece { position: *position, part: *part, start: *start, text }
     };
-    let mut citations = Vec::new();
-    for support in &grounding.grounding_supports {
-        let Some(segment) = &support.segment else { continue };
-        for index in &support.grounding_chunk_indices {
-            let Some(web) = grounding.grounding_chunks.get(*index).and_then(|chunk| chunk.web.as_ref()) else { continue };
-            citations.push(Citation {
-                start: chars_before(segment.start_index),
-                end: chars_before(segment.end_index),
-                url: web.uri.clone(),
-                title: web.title.clone(),
-                cited_text: segment.text.clone(),
-                raw: None,
-            });
-        }
-    }
-    citations
+    let pieces: Vec<citations::Piece<'_>> = places.iter().map(piece).collect();
+    citations::read(grounding, sources, &pieces)
 }
 
 /// Neighbouring texts of one kind are one part, as in a stream.

@@ -25,9 +25,10 @@ pub(super) fn contents(
     family: &GeminiModel,
     loss: &mut LossReport,
 ) -> Result<(Option<Content>, Vec<Content>), BadRequest> {
-    let mut writer = Writer { family, loss, contents: Vec::new(), unanswered: Vec::new() };
+    let mut writer = Writer { family, loss, contents: Vec::new(), unanswered: Vec::new(), path: String::new() };
     let mut system = writer.system(&request.system);
-    for turn in &request.turns {
+    for (position, turn) in request.turns.iter().enumerate() {
+        writer.path = turn.path(position);
         match turn.role {
             Role::System | Role::Developer => {
                 writer.loss.approximated("messages", "a system message in mid-conversation was moved to the front");
@@ -41,6 +42,7 @@ pub(super) fn contents(
             writer.loss.dropped("messages.name", "Gemini has no names of speakers");
         }
     }
+    writer.end();
     let mut contents = writer.contents;
     if contents.is_empty()
         && let Some(last) = system.pop()
@@ -77,6 +79,8 @@ struct Writer<'a> {
     contents: Vec<Content>,
     /// Calls of the model's last content, in order: id and name.
     unanswered: Vec<(String, String)>,
+    /// Where the client said the turn in work.
+    path: String,
 }
 
 impl Writer<'_> {
@@ -118,7 +122,7 @@ impl Writer<'_> {
         }
         if let Some(surplus) = results.first() {
             return Err(BadRequest::invalid(
-                "messages.tool_call_id",
+                &*self.path,
                 format!("The result of `{}` answers no call of the assistant's message before it.", surplus.call_id),
             ));
         }
@@ -191,6 +195,19 @@ impl Writer<'_> {
         Ok(())
     }
 
+    /// What the conversation may end with: not with a call, and on newer models not with the model's own words.
+    fn end(&mut self) {
+        let mut open = std::mem::take(&mut self.unanswered);
+        let mut answers = Vec::new();
+        self.give_up(&mut open, &mut answers);
+        self.push("user", answers);
+        let is_prefilled = self.contents.last().is_some_and(|last| last.role.as_deref() == Some("model"));
+        if is_prefilled && !self.family.prefill {
+            self.loss.approximated("messages", "this model does not continue an assistant's turn: a user's turn was added");
+            self.push("user", vec![text("Continue.")]);
+        }
+    }
+
     /// The signature a part may carry to Google.
     fn signature(&mut self, part: &Part) -> Option<String> {
         let signature = part.signature.as_ref()?;
@@ -258,34 +275,51 @@ impl Writer<'_> {
     }
 
     fn media(&mut self, media: &Media, assumed: &str) -> Result<WirePart, BadRequest> {
-        if media.detail.as_deref().is_some_and(|detail| detail != "auto") {
-            self.loss.dropped("image.detail", "Gemini sets the resolution of a request, not of an image");
+        let mut part = self.source(&media.source, assumed)?;
+        let level = match media.detail.as_deref() {
+            Some("low") => Some("MEDIA_RESOLUTION_LOW"),
+            Some("high") => Some("MEDIA_RESOLUTION_HIGH"),
+            Some("original") => Some("MEDIA_RESOLUTION_ULTRA_HIGH"),
+            _ => None,
+        };
+        match level {
+            Some(level) if self.family.part_resolution => {
+                part.rest.insert("mediaResolution".into(), json!({ "level": level }));
+            }
+            Some(_) => self.loss.dropped("image.detail", "this model sets the resolution of a request, not of an image"),
+            None => {}
         }
-        self.source(&media.source, assumed, media.filename.as_deref())
+        Ok(part)
     }
 
     fn document(&mut self, document: &Document) -> Result<WirePart, BadRequest> {
-        if document.citations || document.context.is_some() {
+        if document.citations {
             self.loss.dropped("document.citations", "Gemini cites no documents of the prompt");
         }
         match &document.source {
-            Source::Text(content) => Ok(text(content)),
+            Source::Text(content) => Ok(text(&headed(document, content))),
             Source::Parts(parts) => {
                 if parts.iter().any(|part| part.as_text().is_none()) {
                     self.loss.dropped("document.source.content", "only the text of a composed document was sent");
                 }
-                Ok(text(&parts.iter().filter_map(Part::as_text).collect::<Vec<_>>().join("\n")))
+                let content = parts.iter().filter_map(Part::as_text).collect::<Vec<_>>().join("\n");
+                Ok(text(&headed(document, &content)))
             }
-            source => self.source(source, "application/pdf", document.title.as_deref()),
+            // Its name would be `displayName`, which is Vertex's; the Developer API refuses it.
+            source => self.source(source, "application/pdf"),
         }
     }
 
-    fn source(&mut self, source: &Source, assumed: &str, name: Option<&str>) -> Result<WirePart, BadRequest> {
-        // `displayName` is Vertex's; the Developer API refuses it.
-        let _ = name;
+    fn source(&mut self, source: &Source, assumed: &str) -> Result<WirePart, BadRequest> {
         Ok(match source {
             Source::Data { media_type, base64 } => {
-                let blob = Blob { mime_type: media_type.clone(), data: base64.clone(), ..Blob::default() };
+                let Some(data) = media::standard_base64(base64) else {
+                    return Err(BadRequest::invalid(
+                        &*self.path,
+                        format!("The data of a part of `{}` is not base64.", self.path),
+                    ));
+                };
+                let blob = Blob { mime_type: media::media_type(media_type), data: data.into_owned(), ..Blob::default() };
                 WirePart { inline_data: Some(blob), ..WirePart::default() }
             }
             Source::Url { url, media_type } => {
@@ -310,7 +344,13 @@ impl Writer<'_> {
     }
 }
 
-fn text(content: &str) -> WirePart {
+/// A document's text under its title.
+fn headed(document: &Document, content: &str) -> String {
+    let lines: Vec<&str> = document.title.iter().chain(&document.context).map(String::as_str).collect();
+    if lines.is_empty() { content.to_owned() } else { format!("{}\n\n{content}", lines.join("\n")) }
+}
+
+pub(super) fn text(content: &str) -> WirePart {
     WirePart { text: Some(content.to_owned()), ..WirePart::default() }
 }
 

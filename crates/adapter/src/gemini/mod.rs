@@ -1,11 +1,15 @@
 //! Gemini `generateContent` and `streamGenerateContent`.
 
+mod citations;
 pub(crate) mod decode;
 pub(crate) mod encode;
+mod encode_config;
+mod encode_tools;
 pub(crate) mod error;
 mod finish;
 mod history;
 mod ids;
+mod native;
 mod parts;
 mod schema;
 mod signature;

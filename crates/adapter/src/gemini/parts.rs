@@ -3,9 +3,10 @@
 use serde_json::{Value, json};
 use tallygate_types::Dialect;
 
+use super::native::camel_cased;
 use super::signature;
 use super::wire::{Blob, FileData, Part as WirePart};
-use crate::ir::{Document, Extensions, Media, Object, Part, PartKind, Reasoning, Signature, Source, ToolCall, ToolKind, Vendor};
+use crate::ir::{Document, Media, Object, Part, PartKind, Reasoning, Signature, Source, ToolCall, ToolKind, Vendor};
 use crate::media;
 
 /// What a part is, signature apart.
@@ -26,14 +27,19 @@ pub(super) enum Meaning {
 pub(super) struct ReadPart {
     pub meaning: Meaning,
     pub signature: Option<Signature>,
-    pub extensions: Extensions,
+    /// Fields that mean nothing outside of Google, in camel case.
+    pub unread: Vec<String>,
+    /// It was said in other words.
+    pub is_reworded: bool,
 }
 
 pub(super) fn read(wire: WirePart) -> ReadPart {
     let signature = wire.thought_signature.as_deref().and_then(signature::read);
     let is_thought = wire.thought == Some(true);
-    let mut rest = wire.rest;
-    let meaning = if let Some(call) = wire.function_call {
+    let mut rest = camel_cased(wire.rest);
+    let (mut unread, mut is_reworded) = (Vec::new(), false);
+    let mut meaning = if let Some(call) = wire.function_call {
+        unread.extend(names("functionCall", &call.rest));
         let arguments = call.args.map_or_else(|| "{}".to_owned(), |args| Value::Object(args).to_string());
         Meaning::Call { name: call.name, arguments, id: call.id.filter(|id| !id.is_empty()) }
     } else if let Some(text) = wire.text {
@@ -48,24 +54,57 @@ pub(super) fn read(wire: WirePart) -> ReadPart {
             (false, false) => Meaning::Part(Part::text(text).kind),
         }
     } else if let Some(blob) = wire.inline_data {
+        unread.extend(names("inlineData", &blob.rest));
         inline(blob).map_or(Meaning::BrokenMedia, Meaning::Part)
     } else if let Some(file) = wire.file_data {
+        unread.extend(names("fileData", &file.rest));
         Meaning::Part(by_reference(file))
+    } else if let Some(code) = wire.executable_code {
+        is_reworded = true;
+        let language = code["language"].as_str().unwrap_or_default().to_ascii_lowercase();
+        fenced(&language, code["code"].as_str())
+    } else if let Some(result) = wire.code_execution_result {
+        is_reworded = true;
+        fenced("", result["output"].as_str())
     } else {
-        let own = [("executableCode", wire.executable_code), ("codeExecutionResult", wire.code_execution_result)]
-            .into_iter()
-            .find_map(|(kind, value)| Some((kind.to_owned(), value?)))
-            .or_else(|| {
-                ["toolCall", "toolResponse", "tool_call", "tool_response"].iter().find_map(|kind| rest.shift_remove_entry(*kind))
-            });
-        match own {
+        match ["toolCall", "toolResponse"].iter().find_map(|kind| rest.shift_remove_entry(*kind)) {
             Some((kind, value)) => {
                 Meaning::Part(PartKind::Extension { dialect: Dialect::Gemini, value: json!({ (&*kind): value }), kind })
             }
             None => Meaning::Nothing,
         }
     };
-    ReadPart { meaning, signature, extensions: Extensions::of(Dialect::Gemini, rest) }
+    if let Meaning::Part(PartKind::Image(image)) = &mut meaning {
+        image.detail = rest.shift_remove("mediaResolution").and_then(|resolution| detail(&resolution, &mut unread));
+    }
+    unread.extend(rest.into_iter().map(|(name, _)| name));
+    ReadPart { meaning, signature, unread, is_reworded }
+}
+
+fn names(of: &str, fields: &Object) -> Vec<String> {
+    fields.keys().map(|name| format!("{of}.{name}")).collect()
+}
+
+/// The resolution of an image in OpenAI's words.
+fn detail(resolution: &Value, unread: &mut Vec<String>) -> Option<String> {
+    let level = resolution["level"].as_str().unwrap_or_default().to_ascii_uppercase();
+    match level.trim_start_matches("MEDIA_RESOLUTION_") {
+        "LOW" => Some("low".into()),
+        "HIGH" => Some("high".into()),
+        "ULTRA_HIGH" => Some("original".into()),
+        "UNSPECIFIED" => None,
+        _ => {
+            unread.push("mediaResolution".into());
+            None
+        }
+    }
+}
+
+/// Code that Google ran, and what came of it, as other vendors' clients can show it.
+fn fenced(language: &str, content: Option<&str>) -> Meaning {
+    let content = content.unwrap_or_default();
+    let end = if content.ends_with('\n') { "" } else { "\n" };
+    Meaning::Part(Part::text(format!("\n```{language}\n{content}{end}```\n")).kind)
 }
 
 impl ReadPart {
@@ -79,7 +118,7 @@ impl ReadPart {
             Meaning::Nothing | Meaning::BrokenMedia => return None,
         };
         let signature = if matches!(kind, PartKind::Reasoning(_)) { None } else { self.signature };
-        Some(Part { kind, cache: None, signature, extensions: self.extensions })
+        Some(Part { signature, ..Part::new(kind) })
     }
 }
 

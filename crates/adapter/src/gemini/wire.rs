@@ -32,8 +32,15 @@ pub(crate) const PEEK: PeekFields = PeekFields {
 };
 pub(crate) const FORWARDED_HEADERS: &[&str] = &["x-goog-api-client", "x-server-timeout"];
 /// `FunctionDeclaration.name`; older models stop at 64.
-pub(crate) const NAMES: NameRules =
-    NameRules { tool_name_chars: 64, call_id_chars: 64, dots_allowed: true, plain_objects: false, free_text: |_, _| false };
+pub(crate) const NAMES: NameRules = NameRules {
+    tool_name_chars: 64,
+    call_id_chars: 64,
+    dots_allowed: true,
+    letter_first: true,
+    stray_prefixes: &["default_api.", "default_api:"],
+    plain_objects: false,
+    free_text: |_, _| false,
+};
 
 /// `POST …/models/{model}:generateContent`
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]
@@ -410,7 +417,7 @@ fn finish_reason<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<St
 }
 
 /// A list, one element of it, or null.
-fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
+pub(super) fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Result<Vec<T>, D::Error> {
     match Value::deserialize(deserializer)? {
         Value::Null => Ok(Vec::new()),
         Value::Array(values) => values
@@ -423,7 +430,7 @@ fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(deserializer: D) -> Resu
 }
 
 /// A number, a number as text (protobuf's int64), or null.
-fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+pub(super) fn integer<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     match Value::deserialize(deserializer)? {
         Value::Null => Ok(None),
         Value::Number(number) => number

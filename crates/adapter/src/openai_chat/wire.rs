@@ -22,6 +22,8 @@ pub(crate) const NAMES: NameRules = NameRules {
     tool_name_chars: 64,
     call_id_chars: 40,
     dots_allowed: false,
+    letter_first: false,
+    stray_prefixes: &[],
     plain_objects: false,
     free_text: |profiles, model| profiles.openai(model).first_party,
 };

@@ -33,8 +33,15 @@ pub(crate) const FORWARDED_HEADERS: &[&str] = &[
     "x-openai-subagent",
 ];
 /// `FunctionTool.name`, `function_call_output.call_id`.
-pub(crate) const NAMES: NameRules =
-    NameRules { tool_name_chars: 64, call_id_chars: 64, dots_allowed: false, plain_objects: false, free_text: |_, _| true };
+pub(crate) const NAMES: NameRules = NameRules {
+    tool_name_chars: 64,
+    call_id_chars: 64,
+    dots_allowed: false,
+    letter_first: false,
+    stray_prefixes: &[],
+    plain_objects: false,
+    free_text: |_, _| true,
+};
 
 /// `POST /v1/responses`.
 #[derive(Debug, Clone, Default, PartialEq, Deserialize, Serialize)]

@@ -8,8 +8,13 @@ use crate::ir::Effort;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum GeminiThinking {
-    /// `thinkingBudget` in tokens; `least` is sent for "none".
-    Budget { least: u64, most: u64 },
+    /// `thinkingBudget` in tokens; `least` is sent for "none", and no other budget is below `floor`.
+    Budget {
+        least: u64,
+        #[serde(default)]
+        floor: u64,
+        most: u64,
+    },
     /// `thinkingLevel`.
     Levels(Levels),
     /// Knows no thinking.
@@ -33,6 +38,16 @@ pub(crate) struct GeminiModel {
     pub needs_signatures: bool,
     /// `temperature`, `topP`, `topK` are ignored, and announced to be refused.
     pub refuses_sampling: bool,
+    /// `presencePenalty`, `frequencyPenalty`.
+    pub penalties: bool,
+    /// Most output, thoughts included; `None`: not known.
+    pub max_output_tokens: Option<u64>,
+    /// A last turn of the model is continued.
+    pub prefill: bool,
+    /// Functions beside a JSON output format, and beside Google's own tools.
+    pub mixed_tools: bool,
+    /// `mediaResolution` of a part.
+    pub part_resolution: bool,
     /// `candidateCount` above 1.
     pub many_candidates: bool,
     /// Media inside `functionResponse.parts`.
@@ -44,10 +59,10 @@ pub(crate) struct GeminiModel {
 }
 
 impl GeminiThinking {
-    pub fn budget(effort: Effort, least: u64, most: u64) -> u64 {
+    pub fn budget(effort: Effort, least: u64, floor: u64, most: u64) -> u64 {
         match effort {
             Effort::None => least,
-            Effort::Minimal => 512.max(least),
+            Effort::Minimal => 512.max(least).max(floor),
             Effort::Low => 1024,
             Effort::Medium => 8192,
             Effort::High => 24_576,
@@ -84,8 +99,11 @@ mod tests {
         assert_eq!(levels.nearest(Effort::Medium), Some(Effort::High));
         assert_eq!(levels.nearest(Effort::None), Some(Effort::Low));
         assert_eq!(levels.nearest(Effort::Max), Some(Effort::High));
-        assert_eq!(of("gemini-2.5-pro").thinking, GeminiThinking::Budget { least: 128, most: 32_768 });
-        assert_eq!(of("publishers/google/models/gemini-2.5-flash").thinking, GeminiThinking::Budget { least: 0, most: 24_576 });
+        assert_eq!(of("gemini-2.5-pro").thinking, GeminiThinking::Budget { least: 128, floor: 0, most: 32_768 });
+        assert_eq!(
+            of("publishers/google/models/gemini-2.5-flash").thinking,
+            GeminiThinking::Budget { least: 0, floor: 0, most: 24_576 }
+        );
         assert!(of("gemini-9-future").needs_signatures && !of("gemini-2.0-flash").needs_signatures);
     }
 }

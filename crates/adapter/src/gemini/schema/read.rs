@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::native::camel_case;
 use super::{MAX_DEPTH, any};
 use crate::ir::Object;
 
@@ -70,18 +71,4 @@ fn admit_null(plain: &mut Object) {
             }
         }
     }
-}
-
-/// Keywords of the subset in the spelling of protobuf's other JSON form.
-fn camel_case(name: &str) -> String {
-    let mut camel = String::with_capacity(name.len());
-    let mut upper = false;
-    for c in name.chars() {
-        match c {
-            '_' if !camel.is_empty() => upper = true,
-            c if std::mem::take(&mut upper) => camel.push(c.to_ascii_uppercase()),
-            c => camel.push(c),
-        }
-    }
-    camel
 }

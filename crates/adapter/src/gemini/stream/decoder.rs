@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::super::parts::{self, Meaning};
 use super::super::wire::{Candidate, FunctionCall, GenerateContentResponse, GroundingMetadata, Part as WirePart};
-use super::super::{decode, error, finish, ids, signature, usage};
+use super::super::{citations, decode, error, finish, ids, signature, usage};
 use super::growing::Growing;
 use super::has_parts;
 use crate::dispatch::Decode;
 use crate::failure::StreamFailure;
-use crate::ir::{Delta, FinishReason, PartKind, PartStart, Signature, StreamEvent, ToolKind, UsageReport};
+use crate::ir::{self, Delta, FinishReason, PartKind, PartStart, Signature, StreamEvent, ToolKind, UsageReport};
 use crate::sse::Event;
 
 /// Reads an upstream's stream. A part has no index on the wire: neighbouring texts of one kind are one part.
@@ -57,8 +59,8 @@ impl Decoder {
         for part in wire.content.map(|content| content.parts).unwrap_or_default() {
             state.part(index, part, &self.id, out);
         }
-        if let Some(grounding) = &wire.grounding_metadata {
-            state.cite(index, grounding, out);
+        if wire.grounding_metadata.is_some() || wire.citation_metadata.is_some() {
+            state.cite(index, wire.grounding_metadata.as_ref(), wire.citation_metadata.as_ref(), out);
         }
         if let Some(logprobs) = wire.logprobs_result.as_ref().and_then(decode::logprobs)
             && let Some(open) = state.open.as_ref().filter(|open| !open.is_thought)
@@ -122,6 +124,18 @@ impl State {
                 }
             }
         }
+    }
+
+    /// The prompt was refused: that is said, once.
+    fn block(&mut self, blocked: ir::Candidate, out: &mut Vec<StreamEvent>) {
+        if !std::mem::replace(&mut self.is_blocked, true) {
+            let (part, text) = (self.take_number(), blocked.explanation.clone().unwrap_or_default());
+            out.push(StreamEvent::PartStart { candidate: 0, part, start: PartStart::Refusal });
+            out.push(StreamEvent::PartDelta { candidate: 0, part, delta: Delta::Text(text) });
+            out.push(StreamEvent::PartEnd { candidate: 0, part });
+        }
+        self.finish = blocked.raw_finish;
+        self.finish_message = blocked.explanation;
     }
 
     fn start_call(
@@ -208,9 +222,16 @@ impl State {
         }
     }
 
-    fn cite(&mut self, candidate: u32, grounding: &GroundingMetadata, out: &mut Vec<StreamEvent>) {
+    fn cite(
+        &mut self,
+        candidate: u32,
+        grounding: Option<&GroundingMetadata>,
+        sources: Option<&Value>,
+        out: &mut Vec<StreamEvent>,
+    ) {
         let Some(open) = self.open.as_ref().filter(|open| !open.is_thought) else { return };
-        for citation in decode::citations(grounding, &open.text) {
+        let piece = citations::Piece { position: 0, part: 0, start: 0, text: &open.text };
+        for (_, citation) in citations::read(grounding, sources, &[piece]) {
             out.push(StreamEvent::PartDelta { candidate, part: open.number, delta: Delta::Citation(citation) });
         }
     }
@@ -235,9 +256,7 @@ impl Decode for Decoder {
         }
         if let Some(blocked) = decode::blocked(&wire).filter(|_| !wire.candidates.iter().any(has_parts)) {
             let state = self.candidates.entry(0).or_default();
-            state.finish = blocked.raw_finish;
-            state.finish_message = blocked.explanation;
-            state.is_blocked = true;
+            state.block(blocked, out);
         }
         for candidate in wire.candidates {
             self.candidate(candidate, out);

@@ -34,6 +34,7 @@ struct State {
     open: BTreeMap<u32, Open>,
     /// Calls that are whole and wait for their neighbours, by part number: they may end in another order.
     calls: BTreeMap<u32, Value>,
+    has_called: bool,
     gathered: Vec<Value>,
     /// Text so far, which citations count their offsets in.
     text: String,
@@ -60,6 +61,21 @@ enum Open {
         signature: Option<Signature>,
     },
     Whole,
+}
+
+impl State {
+    /// The calls that wait. Google's clients look for a signature on the first of an answer before they send it back, so
+    /// where no provider gave one it gets the word by which Google's servers let it pass.
+    fn take_calls(&mut self) -> impl Iterator<Item = Value> + use<> {
+        let mut calls = std::mem::take(&mut self.calls);
+        if let Some(mut first) = calls.first_entry()
+            && !std::mem::replace(&mut self.has_called, true)
+            && first.get().get("thoughtSignature").is_none()
+        {
+            first.get_mut()["thoughtSignature"] = signature::SENTINEL.into();
+        }
+        calls.into_values()
+    }
 }
 
 impl Encoder {
@@ -110,8 +126,7 @@ impl Encoder {
 
     /// Sends parts of one candidate; gives their place when gathering.
     fn send(&mut self, candidate: u32, parts: Vec<Value>, out: &mut Vec<u8>) -> Option<usize> {
-        let calls = std::mem::take(&mut self.candidates.entry(candidate).or_default().calls);
-        let all: Vec<Value> = calls.into_values().chain(parts).collect();
+        let all: Vec<Value> = self.candidates.entry(candidate).or_default().take_calls().chain(parts).collect();
         if all.is_empty() {
             return None;
         }
@@ -219,7 +234,7 @@ impl Encoder {
         let mut candidates = Vec::new();
         for (index, mut state) in std::mem::take(&mut self.candidates) {
             let mut parts = std::mem::take(&mut state.gathered);
-            parts.extend(std::mem::take(&mut state.calls).into_values());
+            parts.extend(state.take_calls());
             if parts.is_empty() && !self.is_gathering {
                 parts.push(json!({ "text": "" }));
             }
