@@ -138,7 +138,7 @@ pub struct UsageRecord {
     pub client_dialect: Dialect,
     pub upstream_dialect: Option<Dialect>,
     pub model_id: Option<ModelId>,
-    /// The name the client asked for.
+    /// The public name; as the client wrote it if there is no such model.
     pub model: String,
     /// The name sent to the upstream.
     pub upstream_model: Option<String>,

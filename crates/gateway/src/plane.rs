@@ -134,7 +134,7 @@ impl DataPlane {
     /// The attempts that a request for `model` would make now, without making its turn pass. `None`: no such model.
     pub fn explain(&self, model: &str) -> Option<Vec<Planned>> {
         let snapshot = self.snapshot.load();
-        let model = snapshot.models.get(model)?;
+        let model = snapshot.model(model)?;
         let now = self.clock.now();
         let turn =
             self.turns.read().unwrap_or_else(PoisonError::into_inner).get(&model.id).map_or(0, |t| t.load(Ordering::Relaxed));

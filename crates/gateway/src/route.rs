@@ -139,6 +139,7 @@ mod tests {
         ModelEntry {
             id: ModelId::generate(),
             name: "m".into(),
+            aliases: Vec::new(),
             created_at: Timestamp::UNIX_EPOCH,
             strict: false,
             targets: targets.iter().map(target).collect(),

@@ -77,7 +77,8 @@ impl Settlement {
             client_dialect: question.endpoint.dialect,
             upstream_dialect: None,
             model_id: Some(model.id),
-            model: question.model.clone(),
+            // The public name, whichever of its aliases was asked for: reports and bills go by it.
+            model: model.name.clone(),
             upstream_model: None,
             upstream_id: None,
             upstream: None,
@@ -359,6 +360,7 @@ fn write_rejection(plane: &DataPlane, facts: &Facts, record: &UsageRecord) {
 fn bare_record(plane: &DataPlane, facts: &Facts) -> Option<UsageRecord> {
     let (key, endpoint) = (facts.key()?, facts.endpoint()?);
     let model = facts.model().unwrap_or_default();
+    let known = plane.snapshot.load().model(model).map(|known| (known.id, known.name.clone()));
     let begin = BeginRecord {
         request_id: facts.request_id,
         attempt: 0,
@@ -369,8 +371,8 @@ fn bare_record(plane: &DataPlane, facts: &Facts) -> Option<UsageRecord> {
         endpoint: endpoint_of(endpoint.operation.name()),
         client_dialect: endpoint.dialect,
         upstream_dialect: None,
-        model_id: plane.snapshot.load().models.get(model).map(|model| model.id),
-        model: shortened(model.to_owned()),
+        model_id: known.as_ref().map(|(id, _)| *id),
+        model: known.map_or_else(|| shortened(model.to_owned()), |(_, name)| name),
         upstream_model: None,
         upstream_id: None,
         upstream: None,

@@ -42,6 +42,7 @@ pub struct DeclaredCredential {
 #[derive(Debug, Clone)]
 pub struct DeclaredModel {
     pub name: String,
+    pub aliases: Vec<String>,
     pub strict: bool,
     pub targets: Vec<DeclaredTarget>,
 }
@@ -158,7 +159,13 @@ pub async fn model(tx: &mut Tx, declared: &DeclaredModel) -> Result<(Model, Appl
     }
     // As they are read back.
     targets.sort_by_key(|target| target.priority);
-    let mut settings = ModelSettings { name: declared.name.clone(), status: Status::Active, strict: declared.strict, targets };
+    let mut settings = ModelSettings {
+        name: declared.name.clone(),
+        aliases: declared.aliases.clone(),
+        status: Status::Active,
+        strict: declared.strict,
+        targets,
+    };
     match models::find_by_name(&mut *tx, &declared.name).await? {
         None => Ok((models::insert(tx, &settings, ManagedBy::File).await?, Applied::Created)),
         Some(stored) => {

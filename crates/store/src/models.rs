@@ -13,6 +13,8 @@ use crate::{DbTime, ManagedBy, Page, PageRequest, Source, StoreError, Tx, check,
 const KIND: &str = "model";
 /// Targets of one model at most.
 const MAX_TARGETS: usize = 100;
+/// Aliases of one model at most.
+const MAX_ALIASES: usize = 100;
 /// A weight is at most this, so that a sum of weights stays far from overflow.
 const MAX_WEIGHT: u32 = 1_000_000;
 const MAX_PRIORITY: u32 = 1_000;
@@ -21,6 +23,8 @@ const MAX_PRIORITY: u32 = 1_000;
 pub struct Model {
     pub id: ModelId,
     pub name: String,
+    /// Other names it answers to.
+    pub aliases: Vec<String>,
     pub status: Status,
     /// Refuse what a translation cannot carry, instead of reporting it.
     pub strict: bool,
@@ -48,6 +52,8 @@ pub struct Target {
 #[serde(deny_unknown_fields)]
 pub struct ModelSettings {
     pub name: String,
+    #[serde(default)]
+    pub aliases: Vec<String>,
     pub status: Status,
     pub strict: bool,
     pub targets: Vec<TargetSettings>,
@@ -101,11 +107,24 @@ struct TargetRow {
 impl ModelSettings {
     /// An active model that is served from these targets.
     pub fn named(name: impl Into<String>, targets: Vec<TargetSettings>) -> Self {
-        Self { name: name.into(), status: Status::Active, strict: false, targets }
+        Self { name: name.into(), aliases: Vec::new(), status: Status::Active, strict: false, targets }
     }
 
     fn check(&self) -> Result<(), StoreError> {
         check::name("name", &self.name)?;
+        if self.aliases.len() > MAX_ALIASES {
+            return Err(StoreError::invalid("aliases", format!("must be at most {MAX_ALIASES}")));
+        }
+        let mut names = HashSet::from([self.name.as_str()]);
+        for alias in &self.aliases {
+            check::name("aliases", alias)?;
+            if !names.insert(alias) {
+                return Err(StoreError::invalid(
+                    "aliases",
+                    format!("`{alias}` stands twice, or is the name of the model itself"),
+                ));
+            }
+        }
         if self.targets.len() > MAX_TARGETS {
             return Err(StoreError::invalid("targets", format!("must be at most {MAX_TARGETS}")));
         }
@@ -141,16 +160,18 @@ impl Model {
     pub fn settings(&self) -> ModelSettings {
         ModelSettings {
             name: self.name.clone(),
+            aliases: self.aliases.clone(),
             status: self.status,
             strict: self.strict,
             targets: self.targets.iter().map(Target::settings).collect(),
         }
     }
 
-    fn read(row: Row, targets: Vec<Target>) -> Result<Self, StoreError> {
+    fn read(row: Row, aliases: Vec<String>, targets: Vec<Target>) -> Result<Self, StoreError> {
         Ok(Self {
             id: ModelId::from_uuid(row.id),
             name: row.name,
+            aliases,
             status: Status::read(&row.status)?,
             strict: row.strict,
             targets,
@@ -211,9 +232,10 @@ pub(crate) async fn insert(tx: &mut Tx, settings: &ModelSettings, managed_by: Ma
         .await
     })?;
     let row = row.map_err(|e| StoreError::unique(e, KIND, &[("name", "name", &settings.name)]))?;
+    replace_aliases(tx, id, settings).await?;
     let targets = replace_targets(tx, id, &settings.targets).await?;
     tx.touch_config();
-    Model::read(row, targets)
+    Model::read(row, settings.aliases.clone(), targets)
 }
 
 pub async fn get(source: impl Source, id: ModelId) -> Result<Model, StoreError> {
@@ -225,7 +247,7 @@ pub async fn find_by_name(source: impl Source, name: &str) -> Result<Option<Mode
 }
 
 async fn read_one(source: impl Source, id: Option<Uuid>, name: Option<&str>) -> Result<Option<Model>, StoreError> {
-    let (row, targets): (Option<Row>, Vec<TargetRow>) = query!(source, |conn| {
+    let (row, aliases, targets): (Option<Row>, Vec<String>, Vec<TargetRow>) = query!(source, |conn| {
         async {
             let row: Option<Row> = sqlx::query_as(concat!(
                 "SELECT ",
@@ -236,6 +258,10 @@ async fn read_one(source: impl Source, id: Option<Uuid>, name: Option<&str>) -> 
             .bind(name)
             .fetch_optional(&mut *conn)
             .await?;
+            let aliases = sqlx::query_scalar("SELECT alias FROM model_aliases WHERE model_id = $1 ORDER BY position")
+                .bind(row.as_ref().map(|row| row.id))
+                .fetch_all(&mut *conn)
+                .await?;
             let targets = sqlx::query_as(
                 "SELECT id, model_id, upstream_id, upstream_model, weight, priority FROM targets WHERE model_id = $1
                  ORDER BY priority, position",
@@ -243,18 +269,18 @@ async fn read_one(source: impl Source, id: Option<Uuid>, name: Option<&str>) -> 
             .bind(row.as_ref().map(|row| row.id))
             .fetch_all(&mut *conn)
             .await?;
-            Ok::<_, sqlx::Error>((row, targets))
+            Ok::<_, sqlx::Error>((row, aliases, targets))
         }
         .await
     })??;
     let Some(row) = row else { return Ok(None) };
     let targets = targets.into_iter().map(Target::try_from).collect::<Result<Vec<_>, _>>()?;
-    Model::read(row, targets).map(Some)
+    Model::read(row, aliases, targets).map(Some)
 }
 
 pub async fn list(source: impl Source, filter: &ModelFilter, page: &PageRequest) -> Result<Page<Model>, StoreError> {
     let before = page.before()?;
-    let (rows, targets): (Vec<Row>, Vec<TargetRow>) = query!(source, |conn| {
+    let (rows, aliases, targets): (Vec<Row>, Vec<(Uuid, String)>, Vec<TargetRow>) = query!(source, |conn| {
         async {
             let rows: Vec<Row> = sqlx::query_as(concat!(
                 "SELECT ",
@@ -268,7 +294,14 @@ pub async fn list(source: impl Source, filter: &ModelFilter, page: &PageRequest)
             .bind(page.fetch_rows())
             .fetch_all(&mut *conn)
             .await?;
-            // All targets between the first and the last id of the page; of models the filter left out, a few too many.
+            // All aliases and targets between the first and the last id of the page; of models the filter left out, a few too many.
+            let aliases = sqlx::query_as(
+                "SELECT model_id, alias FROM model_aliases WHERE model_id <= $1 AND model_id >= $2 ORDER BY position",
+            )
+            .bind(rows.first().map(|row| row.id))
+            .bind(rows.last().map(|row| row.id))
+            .fetch_all(&mut *conn)
+            .await?;
             let targets = sqlx::query_as(
                 "SELECT id, model_id, upstream_id, upstream_model, weight, priority FROM targets
                  WHERE model_id <= $1 AND model_id >= $2 ORDER BY priority, position",
@@ -277,7 +310,7 @@ pub async fn list(source: impl Source, filter: &ModelFilter, page: &PageRequest)
             .bind(rows.last().map(|row| row.id))
             .fetch_all(&mut *conn)
             .await?;
-            Ok::<_, sqlx::Error>((rows, targets))
+            Ok::<_, sqlx::Error>((rows, aliases, targets))
         }
         .await
     })??;
@@ -285,9 +318,14 @@ pub async fn list(source: impl Source, filter: &ModelFilter, page: &PageRequest)
     for row in targets {
         of_model.entry(row.model_id).or_default().push(row.try_into()?);
     }
+    let mut aliases_of: HashMap<Uuid, Vec<String>> = HashMap::new();
+    for (model, alias) in aliases {
+        aliases_of.entry(model).or_default().push(alias);
+    }
     let models = rows.into_iter().map(|row| {
+        let aliases = aliases_of.remove(&row.id).unwrap_or_default();
         let targets = of_model.remove(&row.id).unwrap_or_default();
-        Model::read(row, targets)
+        Model::read(row, aliases, targets)
     });
     Ok(Page::by_id(models.collect::<Result<Vec<_>, _>>()?, page, |model| model.id.uuid()))
 }
@@ -325,9 +363,10 @@ pub(crate) async fn replace(
     })?;
     match row.map_err(|e| StoreError::unique(e, KIND, &[("name", "name", &settings.name)]))? {
         Some(row) => {
+            replace_aliases(tx, id, settings).await?;
             let targets = replace_targets(tx, id, &settings.targets).await?;
             tx.touch_config();
-            Model::read(row, targets)
+            Model::read(row, settings.aliases.clone(), targets)
         }
         None => Err(stale(tx, id).await),
     }
@@ -347,6 +386,39 @@ pub async fn delete(tx: &mut Tx, id: ModelId, expected_version: i64) -> Result<(
         return Err(stale(tx, id).await);
     }
     tx.touch_config();
+    Ok(())
+}
+
+/// Every name leads to one model: neither its own name nor an alias of it may be known for another.
+async fn replace_aliases(tx: &mut Tx, model: ModelId, settings: &ModelSettings) -> Result<(), StoreError> {
+    query!(&mut *tx, |conn| {
+        sqlx::query("DELETE FROM model_aliases WHERE model_id = $1").bind(model.uuid()).execute(conn).await.map(|_| ())
+    })??;
+    let is_alias: Option<String> = query!(&mut *tx, |conn| {
+        sqlx::query_scalar("SELECT alias FROM model_aliases WHERE alias = $1").bind(&settings.name).fetch_optional(conn).await
+    })??;
+    if is_alias.is_some() {
+        return Err(StoreError::AlreadyExists { kind: KIND, field: "name", value: settings.name.clone() });
+    }
+    for (position, alias) in settings.aliases.iter().enumerate() {
+        let taken = || StoreError::AlreadyExists { kind: KIND, field: "aliases", value: alias.clone() };
+        let is_name: Option<String> = query!(&mut *tx, |conn| {
+            sqlx::query_scalar("SELECT name FROM models WHERE name = $1").bind(alias).fetch_optional(conn).await
+        })??;
+        if is_name.is_some() {
+            return Err(taken());
+        }
+        let inserted: Result<(), sqlx::Error> = query!(&mut *tx, |conn| {
+            sqlx::query("INSERT INTO model_aliases (alias, model_id, position) VALUES ($1, $2, $3)")
+                .bind(alias)
+                .bind(model.uuid())
+                .bind(position as i64)
+                .execute(conn)
+                .await
+                .map(|_| ())
+        })?;
+        inserted.map_err(|error| StoreError::unique(error, KIND, &[("alias", "aliases", alias)]))?;
+    }
     Ok(())
 }
 

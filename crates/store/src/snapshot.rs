@@ -24,8 +24,17 @@ pub struct Snapshot {
     pub tenants: HashMap<TenantId, Arc<TenantEntry>>,
     /// By public name; disabled models are left out.
     pub models: HashMap<String, Arc<ModelEntry>>,
+    /// By alias, to the public name.
+    pub aliases: HashMap<String, String>,
     /// Disabled upstreams are left out, and so are targets and credentials of theirs.
     pub upstreams: HashMap<UpstreamId, Arc<UpstreamEntry>>,
+}
+
+impl Snapshot {
+    /// The model a client means by a public name or an alias.
+    pub fn model(&self, name: &str) -> Option<&Arc<ModelEntry>> {
+        self.models.get(name).or_else(|| self.models.get(self.aliases.get(name)?))
+    }
 }
 
 #[derive(Debug)]
@@ -58,6 +67,8 @@ pub struct TenantEntry {
 pub struct ModelEntry {
     pub id: ModelId,
     pub name: String,
+    /// Other names it answers to, in the order they were written.
+    pub aliases: Vec<String>,
     pub created_at: Timestamp,
     /// Refuse what a translation cannot carry, instead of reporting it.
     pub strict: bool,
@@ -162,7 +173,7 @@ struct TargetRow {
     priority: i64,
 }
 
-/// Seven queries in one transaction, whatever the number of tenants and keys.
+/// Eight queries in one transaction, whatever the number of tenants and keys.
 pub(crate) async fn read(store: &Store) -> Result<Snapshot, StoreError> {
     let mut tx = store.begin_reading().await?;
     let version: String = query!(&mut tx, |conn| {
@@ -203,6 +214,9 @@ pub(crate) async fn read(store: &Store) -> Result<Snapshot, StoreError> {
     let models: Vec<ModelRow> = query!(&mut tx, |conn| {
         sqlx::query_as("SELECT id, name, strict, created_at FROM models WHERE status = 'active'").fetch_all(conn).await
     })??;
+    let aliases: Vec<(Uuid, String)> = query!(&mut tx, |conn| {
+        sqlx::query_as("SELECT model_id, alias FROM model_aliases ORDER BY model_id, position").fetch_all(conn).await
+    })??;
     let targets: Vec<TargetRow> = query!(&mut tx, |conn| {
         sqlx::query_as(
             "SELECT id, model_id, upstream_id, upstream_model, weight, priority FROM targets ORDER BY model_id, priority, position",
@@ -215,8 +229,10 @@ pub(crate) async fn read(store: &Store) -> Result<Snapshot, StoreError> {
     let tenants = tenant_entries(tenants)?;
     let keys = key_entries(keys, &tenants)?;
     let upstreams = upstream_entries(upstreams, credentials, &tx)?;
-    let models = model_entries(models, targets, &upstreams)?;
-    Ok(Snapshot { version, keys, tenants, models, upstreams })
+    let models = model_entries(models, aliases, targets, &upstreams)?;
+    let aliases =
+        models.values().flat_map(|model| model.aliases.iter().map(|alias| (alias.clone(), model.name.clone()))).collect();
+    Ok(Snapshot { version, keys, tenants, models, aliases, upstreams })
 }
 
 fn tenant_entries(rows: Vec<TenantRow>) -> Result<HashMap<TenantId, Arc<TenantEntry>>, StoreError> {
@@ -294,9 +310,14 @@ fn upstream_entries(
 
 fn model_entries(
     rows: Vec<ModelRow>,
+    aliases: Vec<(Uuid, String)>,
     targets: Vec<TargetRow>,
     upstreams: &HashMap<UpstreamId, Arc<UpstreamEntry>>,
 ) -> Result<HashMap<String, Arc<ModelEntry>>, StoreError> {
+    let mut aliases_of: HashMap<Uuid, Vec<String>> = HashMap::new();
+    for (model, alias) in aliases {
+        aliases_of.entry(model).or_default().push(alias);
+    }
     let mut of_model: HashMap<Uuid, Vec<TargetEntry>> = HashMap::new();
     for row in targets {
         // A target of a disabled upstream is left out.
@@ -314,6 +335,7 @@ fn model_entries(
         let entry = ModelEntry {
             id: ModelId::from_uuid(row.id),
             name: row.name.clone(),
+            aliases: aliases_of.remove(&row.id).unwrap_or_default(),
             created_at: row.created_at.into(),
             strict: row.strict,
             targets: of_model.remove(&row.id).unwrap_or_default(),

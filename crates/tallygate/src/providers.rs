@@ -135,7 +135,7 @@ pub fn personal(lookup: impl Fn(&str) -> Option<String>) -> Option<Config> {
         let responses_only = listed.provider == "openai" && listed.mode == "responses";
         let upstream = if responses_only { OPENAI_RESPONSES } else { &listed.provider };
         let target = Target { upstream: upstream.to_owned(), model: listed.model.clone(), weight: 1, priority: 1 };
-        models.push(Model { name: listed.model.clone(), targets: vec![target], strict: false, price: None });
+        models.push(Model { name: listed.model.clone(), aliases: Vec::new(), targets: vec![target], strict: false, price: None });
     }
     let key = Key { name: PERSONAL.to_owned(), secret: None, limits: Limits::default(), models: None };
     let tenant = Tenant {

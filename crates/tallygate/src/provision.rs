@@ -91,7 +91,12 @@ async fn declare_model(tx: &mut Tx, model: &config::Model) -> Result<bool> {
         weight: target.weight,
         priority: target.priority,
     });
-    let declared = DeclaredModel { name: model.name.clone(), strict: model.strict, targets: targets.collect() };
+    let declared = DeclaredModel {
+        name: model.name.clone(),
+        aliases: model.aliases.clone(),
+        strict: model.strict,
+        targets: targets.collect(),
+    };
     let (stored, applied) = declared::model(tx, &declared).await?;
     note(tx, applied, "model", stored.id, &stored.name, None, json!({ "targets": stored.targets.len() })).await?;
 

@@ -212,6 +212,7 @@ const model = (
 ): Schemas["Model"] => ({
   id: modelId[key],
   name: key,
+  aliases: [],
   status: "active",
   strict: false,
   targets,
@@ -221,11 +222,15 @@ const model = (
 });
 
 export const models: Schemas["Model"][] = [
-  model("smart", [
-    target("anthropic", "claude-sonnet-5-5", 9, 1),
-    target("openai", "gpt-5.2", 1, 1),
-    target("local", "qwen3-235b", 1, 2),
-  ]),
+  model(
+    "smart",
+    [
+      target("anthropic", "claude-sonnet-5-5", 9, 1),
+      target("openai", "gpt-5.2", 1, 1),
+      target("local", "qwen3-235b", 1, 2),
+    ],
+    { aliases: ["gemini-3-pro-preview"] },
+  ),
   model("fast", [target("openai", "gpt-5.2-mini", 1, 1)]),
   model("vision", [target("gemini", "gemini-3-pro", 1, 1)], { strict: true }),
   model("draft", [], { status: "disabled" }),

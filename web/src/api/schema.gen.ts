@@ -1132,6 +1132,8 @@ export interface components {
         ManagedBy: "api" | "file";
         /** @description A model by its public name. */
         Model: {
+            /** @description Other names it answers to. */
+            aliases: string[];
             /** Format: date-time */
             created_at: string;
             /** @example mod_0193500000007000800000000000000e */
@@ -1150,6 +1152,11 @@ export interface components {
             version: number;
         };
         ModelCreate: {
+            /**
+             * @description Other names it answers to, for clients that only know names of one vendor (`claude-...`, `gemini-...`); at most 100, each
+             *     unlike any name and alias there is.
+             */
+            aliases?: string[];
             /** @description What tenants ask for: printable, on one line; at most 200 characters. */
             name: string;
             price?: components["schemas"]["PriceCreate"] | null;
@@ -1157,6 +1164,8 @@ export interface components {
             targets: components["schemas"]["NewTarget"][];
         };
         ModelPatch: {
+            /** @description Replaces all aliases. */
+            aliases?: string[] | null;
             name?: string | null;
             status?: components["schemas"]["Enabled"] | null;
             strict?: boolean | null;
@@ -1411,6 +1420,8 @@ export interface components {
         /** @description One page of a list. */
         Page_Model: {
             data: {
+                /** @description Other names it answers to. */
+                aliases: string[];
                 /** Format: date-time */
                 created_at: string;
                 /** @example mod_0193500000007000800000000000000e */

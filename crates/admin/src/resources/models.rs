@@ -55,6 +55,8 @@ pub struct Model {
     pub id: ModelId,
     #[schema(example = "smart")]
     pub name: String,
+    /// Other names it answers to.
+    pub aliases: Vec<String>,
     pub status: Enabled,
     /// Refuse a request rather than translate it with loss.
     pub strict: bool,
@@ -97,6 +99,11 @@ pub struct ModelCreate {
     /// What tenants ask for: printable, on one line; at most 200 characters.
     #[schema(max_length = 200)]
     pub name: String,
+    /// Other names it answers to, for clients that only know names of one vendor (`claude-...`, `gemini-...`); at most 100, each
+    /// unlike any name and alias there is.
+    #[serde(default)]
+    #[schema(required = false, max_items = 100)]
+    pub aliases: Vec<String>,
     #[serde(default)]
     #[schema(required = false)]
     pub strict: bool,
@@ -110,6 +117,9 @@ pub struct ModelCreate {
 pub struct ModelPatch {
     #[serde(default, deserialize_with = "given")]
     pub name: Option<String>,
+    /// Replaces all aliases.
+    #[serde(default, deserialize_with = "given")]
+    pub aliases: Option<Vec<String>>,
     #[serde(default, deserialize_with = "given")]
     pub status: Option<Enabled>,
     #[serde(default, deserialize_with = "given")]
@@ -157,7 +167,7 @@ async fn create_model(State(state): State<AppState>, change: Change, Body(body):
         return Err(Problem::forbidden(Permission::PricesWrite));
     }
     let targets = known_targets(&state, body.targets).await?;
-    let settings = ModelSettings { strict: body.strict, ..ModelSettings::named(body.name, targets) };
+    let settings = ModelSettings { aliases: body.aliases, strict: body.strict, ..ModelSettings::named(body.name, targets) };
     let names = upstream_names(&state, &settings.targets).await?;
     let mut tx = state.store.begin().await?;
     let row = models::create(&mut tx, &settings).await?;
@@ -200,6 +210,7 @@ async fn update_model(
     let kept = current.settings();
     let settings = ModelSettings {
         name: body.name.unwrap_or(kept.name),
+        aliases: body.aliases.unwrap_or(kept.aliases),
         status: body.status.map_or(kept.status, Into::into),
         strict: body.strict.unwrap_or(kept.strict),
         targets: match body.targets {
@@ -316,6 +327,7 @@ impl Model {
         Self {
             id: row.id,
             name: row.name,
+            aliases: row.aliases,
             status: row.status.into(),
             strict: row.strict,
             targets: targets.collect(),

@@ -28,7 +28,7 @@ async fn declare(api: &Api) -> [String; 5] {
         credentials: vec![DeclaredCredential { name: "a1".into(), secret: "secret-number-one".into(), proxy: None }],
     };
     let target = DeclaredTarget { upstream: "main".into(), model: "m".into(), weight: 1, priority: 1 };
-    let model = DeclaredModel { name: "smart".into(), strict: false, targets: vec![target] };
+    let model = DeclaredModel { name: "smart".into(), aliases: Vec::new(), strict: false, targets: vec![target] };
     let mut tx = api.store.begin().await.unwrap();
     let tenant = declared::tenant(&mut tx, &tenant).await.unwrap().0.id;
     let key = declared::key(&mut tx, tenant, "ci", None).await.unwrap().0.id;

@@ -21,11 +21,12 @@ async fn a_model_is_created_with_targets_and_a_price_and_changed_as_a_whole() {
         {"upstream_id": shop.upstream, "upstream_model": "claude-opus-5", "weight": 3, "priority": 2},
         {"upstream_id": shop.upstream, "upstream_model": "claude-haiku-5", "weight": 1, "priority": 1},
     ]);
-    let changed = api.patch(&path, "\"v1\"", json!({"strict": true, "targets": targets})).await;
+    let changed = api.patch(&path, "\"v1\"", json!({"strict": true, "aliases": ["claude-smart"], "targets": targets})).await;
     let after = changed.expect(200);
     let order: Vec<_> = after["targets"].as_array().unwrap().iter().map(|target| target["upstream_model"].clone()).collect();
     assert_eq!(order, ["claude-haiku-5", "claude-opus-5"]);
     assert_eq!((&after["name"], &after["strict"], &after["price"]), (&json!("smart"), &json!(true), &model["price"]));
+    assert_eq!((&model["aliases"], &after["aliases"]), (&json!([]), &json!(["claude-smart"])));
     assert_eq!(api.get(&path).await.expect(200), after);
     assert_eq!(api.get("/admin/v1/models").await.expect(200)["data"], json!([after]));
 
@@ -49,6 +50,8 @@ async fn a_model_that_cannot_be_is_refused_and_leaves_nothing() {
     assert_eq!(api.post("/admin/v1/models", nowhere).await.problem(422).1, "/targets/0/upstream_id unknown");
     let taken = json!({"name": "smart", "targets": target(&shop.upstream)});
     assert_eq!(api.post("/admin/v1/models", taken).await.problem(409).1, "/name taken");
+    let again = json!({"name": "x", "aliases": ["smart"], "targets": target(&shop.upstream)});
+    assert_eq!(api.post("/admin/v1/models", again).await.problem(409).1, "/aliases taken");
     let priced = |price| json!({"name": "x", "targets": target(&shop.upstream), "price": price});
     let inexact = priced(json!({"currency": "USD", "prices": {"input_uncached": "3.0000000000001"}}));
     assert_eq!(api.post("/admin/v1/models", inexact).await.problem(422).1, "/price/prices/input_uncached not_a_price");

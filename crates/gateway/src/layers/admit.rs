@@ -117,10 +117,10 @@ fn admit(plane: &DataPlane, question: Question) -> Result<Admitted, Refusal> {
 fn find_model(plane: &DataPlane, question: &Question) -> Result<Arc<ModelEntry>, Refusal> {
     let snapshot = plane.snapshot.load();
     let (key, name) = (&question.key, question.model.as_str());
-    let Some(model) = snapshot.models.get(name) else {
+    let Some(model) = snapshot.model(name) else {
         return Err(policy::unknown_model(name, key, &snapshot));
     };
-    if !policy::may_use(key, name) {
+    if !policy::may_use(key, &model.name) {
         return Err(Refusal::not_allowed("model_not_allowed", format!("Your API key may not use the model `{name}`.")));
     }
     Ok(Arc::clone(model))

@@ -1,17 +1,20 @@
 //! Lists the models a key may use, in the shape of the vendor whose client is asking.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::Either;
 use http::{HeaderValue, Request, Response, header};
-use tallygate_adapter::models::{self, ModelInfo};
+use tallygate_adapter::models::{self, ModelInfo, Paging};
+use tallygate_billing::catalogue;
 use tallygate_store::{ModelEntry, Snapshot};
+use tallygate_types::Dialect;
 use tower::Service;
 
 use super::{AtOnce, Reply, at_once, facts, plane_layer};
 use crate::body::ReplyBody;
-use crate::path::Operation;
+use crate::path::{self, Operation};
 use crate::plane::DataPlane;
 use crate::policy;
 use crate::refusal::Refusal;
@@ -59,11 +62,17 @@ impl<S> Catalogue<S> {
         let is_open =
             |model: &ModelEntry| policy::may_use(key, &model.name) && self.plane.prices.at(model.id, facts.accepted_at).is_some();
         let body = match &endpoint.operation {
-            Operation::ListModels => models::list(endpoint.dialect, &sorted(&snapshot, is_open)),
+            Operation::ListModels => {
+                let paging = paging(endpoint.dialect, request.uri().query());
+                match models::list(endpoint.dialect, &sorted(&snapshot, endpoint.dialect, is_open), &paging) {
+                    Ok(body) => body,
+                    Err(bad) => return Some(Err(bad.into())),
+                }
+            }
             Operation::GetModel(id) => {
                 let name = id.strip_prefix("models/").unwrap_or(id);
-                match snapshot.models.get(name).filter(|model| is_open(model)) {
-                    Some(model) => models::one(endpoint.dialect, &info(model)),
+                match snapshot.model(name).filter(|model| is_open(model)) {
+                    Some(model) => models::one(endpoint.dialect, &info(model, name)),
                     None => return Some(Err(policy::unknown_model(name, key, &snapshot))),
                 }
             }
@@ -75,12 +84,37 @@ impl<S> Catalogue<S> {
     }
 }
 
-fn sorted(snapshot: &Snapshot, is_open: impl Fn(&ModelEntry) -> bool) -> Vec<ModelInfo> {
-    let mut open: Vec<ModelInfo> = snapshot.models.values().filter(|model| is_open(model)).map(|model| info(model)).collect();
+/// The part of the list that the query asks for, in the words of a dialect.
+fn paging(dialect: Dialect, query: Option<&str>) -> Paging {
+    let value = |name| path::query_value(query, name).map(Cow::into_owned);
+    match dialect {
+        Dialect::Anthropic => Paging { size: value("limit"), after: value("after_id"), before: value("before_id") },
+        Dialect::Gemini => Paging { size: value("pageSize"), after: value("pageToken"), before: None },
+        Dialect::OpenaiChat | Dialect::OpenaiResponses => Paging::default(),
+    }
+}
+
+/// All names of the models that are open, as far as clients of `dialect` have a use for them.
+fn sorted(snapshot: &Snapshot, dialect: Dialect, is_open: impl Fn(&ModelEntry) -> bool) -> Vec<ModelInfo> {
+    let mut open = Vec::with_capacity(snapshot.models.len());
+    for model in snapshot.models.values().filter(|model| is_open(model)) {
+        let aliases = model.aliases.iter().filter(|alias| models::shows_alias(dialect, alias));
+        open.extend(std::iter::once(&model.name).chain(aliases).map(|name| info(model, name)));
+    }
     open.sort_by(|a, b| a.name.cmp(&b.name));
     open
 }
 
-fn info(model: &ModelEntry) -> ModelInfo {
-    ModelInfo { name: model.name.clone(), created_at: model.created_at, owned_by: OWNER.to_owned() }
+fn info(model: &ModelEntry, name: &str) -> ModelInfo {
+    // What the first target is known for: the others stand in for it.
+    let listed = model.targets.first().and_then(|target| catalogue::lookup_anywhere(&target.upstream_model));
+    ModelInfo {
+        name: name.to_owned(),
+        display_name: model.name.clone(),
+        created_at: model.created_at,
+        owned_by: OWNER.to_owned(),
+        max_input_tokens: listed.and_then(|listed| listed.max_input_tokens),
+        max_output_tokens: listed.and_then(|listed| listed.max_output_tokens),
+        embeds: listed.is_some_and(|listed| listed.mode == "embedding"),
+    }
 }

@@ -7,6 +7,7 @@ mod failover;
 mod forwarding;
 mod lifecycle;
 mod limits;
+mod models;
 mod proxies;
 mod refusals;
 mod rig;

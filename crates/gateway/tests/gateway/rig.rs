@@ -120,6 +120,7 @@ impl Rig {
         self.models.push(ModelEntry {
             id: ModelId::generate(),
             name: name.into(),
+            aliases: Vec::new(),
             created_at: Timestamp::from_micros(1_700_000_000_000_000),
             strict: false,
             targets,
@@ -151,11 +152,14 @@ impl Rig {
                 .filter(|model| !self.unpriced.contains(&model.name.as_str()))
                 .map(|model| price(model, self.output_price)),
         );
+        let aliases = self.models.iter().flat_map(|model| model.aliases.iter().map(|alias| (alias.clone(), model.name.clone())));
+        let aliases = aliases.collect();
         let snapshot = Snapshot {
             version: 1,
             keys: HashMap::from([(digester.digest(KEY), Arc::new(key)), (digester.digest(OTHER_KEY), Arc::new(other_key))]),
             tenants: HashMap::from([(tenant.id, tenant), (other.id, other)]),
             models: self.models.into_iter().map(|model| (model.name.clone(), Arc::new(model))).collect(),
+            aliases,
             upstreams: HashMap::new(),
         };
         let folder = tempfile::tempdir().unwrap();

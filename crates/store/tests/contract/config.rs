@@ -328,6 +328,54 @@ contract! {
         assert!(matches!(models::create(&mut tx, &nowhere).await, Err(StoreError::NotFound { kind: "upstream", .. })));
     }
 
+    async fn every_name_and_alias_leads_to_one_model(store: &TestStore) {
+        let mut tx = store.begin().await.unwrap();
+        let named = |name: &str, aliases: &[&str]| ModelSettings {
+            aliases: aliases.iter().map(|alias| (*alias).to_owned()).collect(),
+            ..ModelSettings::named(name, Vec::new())
+        };
+        let smart = models::create(&mut tx, &named("smart", &["gpt-x", "claude-x"])).await.unwrap();
+        assert_eq!(smart.aliases, ["gpt-x", "claude-x"]);
+        let fast = models::create(&mut tx, &named("fast", &[])).await.unwrap();
+        tx.commit().await.unwrap();
+        for (settings, field) in [
+            (named("new", &["claude-x"]), "aliases"),
+            (named("new", &["fast"]), "aliases"),
+            (named("claude-x", &[]), "name"),
+        ] {
+            let mut tx = store.begin().await.unwrap();
+            let refused = models::create(&mut tx, &settings).await;
+            assert!(matches!(&refused, Err(StoreError::AlreadyExists { field: at, .. }) if *at == field), "{settings:?}: {refused:?}");
+        }
+        let mut tx = store.begin().await.unwrap();
+        let renamed = models::update(&mut tx, fast.id, 1, &named("gpt-x", &[])).await;
+        assert!(matches!(renamed, Err(StoreError::AlreadyExists { field: "name", .. })));
+        drop(tx);
+        for aliases in [&["a", "a"][..], &["smart"], &[""], &[" a"]] {
+            let mut tx = store.begin().await.unwrap();
+            let refused = models::update(&mut tx, smart.id, 1, &named("smart", aliases)).await;
+            assert!(matches!(refused, Err(StoreError::Invalid { field: "aliases", .. })), "{aliases:?}");
+        }
+
+        let mut tx = store.begin().await.unwrap();
+        let updated = models::update(&mut tx, smart.id, 1, &named("smart", &["claude-y", "gpt-x"])).await.unwrap();
+        models::update(&mut tx, fast.id, 1, &named("fast", &["claude-x"])).await.unwrap();
+        tx.commit().await.unwrap();
+        assert_eq!(models::get(&**store, smart.id).await.unwrap(), updated);
+        let page = models::list(&**store, &ModelFilter::default(), &PageRequest::first(10)).await.unwrap();
+        assert_eq!(page.data.iter().map(|model| model.aliases.join(" ")).collect::<Vec<_>>(), ["claude-x", "claude-y gpt-x"]);
+        let snapshot = store.snapshot().await.unwrap();
+        for (name, id) in [("smart", smart.id), ("claude-y", smart.id), ("gpt-x", smart.id), ("claude-x", fast.id)] {
+            assert_eq!(snapshot.model(name).map(|model| model.id), Some(id), "{name}");
+        }
+        assert!(snapshot.model("claude-z").is_none());
+
+        let mut tx = store.begin().await.unwrap();
+        models::delete(&mut tx, smart.id, 2).await.unwrap();
+        models::create(&mut tx, &named("claude-y", &["smart"])).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
     async fn a_page_of_models_has_the_targets_of_each(store: &TestStore) {
         let mut tx = store.begin().await.unwrap();
         let u = upstream(&mut tx, "u").await;

@@ -26,7 +26,12 @@ fn upstream() -> DeclaredUpstream {
 fn model() -> DeclaredModel {
     let target =
         |model: &str, priority| DeclaredTarget { upstream: "anthropic-main".into(), model: model.into(), weight: 9, priority };
-    DeclaredModel { name: "smart".into(), strict: false, targets: vec![target("second", 2), target("first", 1)] }
+    DeclaredModel {
+        name: "smart".into(),
+        aliases: vec!["claude-smart".into()],
+        strict: false,
+        targets: vec![target("second", 2), target("first", 1)],
+    }
 }
 
 fn tenant() -> DeclaredTenant {

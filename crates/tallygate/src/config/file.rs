@@ -147,6 +147,9 @@ pub struct Credential {
 #[serde(deny_unknown_fields)]
 pub struct Model {
     pub name: String,
+    /// Other names it answers to, for clients that only know names of one vendor (`claude-...`, `gemini-...`).
+    #[serde(default)]
+    pub aliases: Vec<String>,
     pub targets: Vec<Target>,
     /// Refuse what a translation would lose instead of reporting it.
     #[serde(default)]

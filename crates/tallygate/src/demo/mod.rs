@@ -133,7 +133,7 @@ fn config(data_dir: &Path, listen: SocketAddr, sim: SocketAddr) -> Result<Config
 
 fn model(name: &str, upstream: &str) -> Model {
     let target = Target { upstream: upstream.to_owned(), model: name.to_owned(), weight: 1, priority: 1 };
-    Model { name: name.to_owned(), targets: vec![target], strict: false, price: None }
+    Model { name: name.to_owned(), aliases: Vec::new(), targets: vec![target], strict: false, price: None }
 }
 
 fn tenant(name: &str, keys: &[&str], budget: Option<&str>) -> Tenant {

@@ -60,6 +60,7 @@ function Detail({ model }: { model: Model }) {
         <Facts
           rows={[
             [t("common:status"), <State key="s" value={model.status} />],
+            [t("aliases"), model.aliases.join(", ") || t("noAlias")],
             [t("strict"), model.strict ? t("strictOn") : t("strictOff")],
             [t("common:updated"), <TimeText key="t" at={model.updated_at} exactly />],
             [

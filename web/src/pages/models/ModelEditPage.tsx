@@ -1,4 +1,4 @@
-import { Skeleton, Switch, TextInput } from "@mantine/core";
+import { Skeleton, Switch, TagsInput, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
 import { getRouteApi, useNavigate } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
@@ -36,6 +36,7 @@ function ModelEdit({ model, onReload }: { model: Model; onReload: () => void }) 
   const form = useForm({
     initialValues: {
       name: model.name,
+      aliases: model.aliases,
       strict: model.strict,
       targets: model.targets.length > 0 ? targetValues(model.targets) : [newTarget()],
     },
@@ -65,6 +66,7 @@ function ModelEdit({ model, onReload }: { model: Model; onReload: () => void }) 
           params: { path: { id: model.id }, header: ifMatch(model.version) },
           body: {
             name: values.name.trim(),
+            aliases: values.aliases,
             strict: values.strict,
             targets: targetBody(values.targets),
           },
@@ -79,6 +81,15 @@ function ModelEdit({ model, onReload }: { model: Model; onReload: () => void }) 
           inputWrapperOrder={["label", "input", "description", "error"]}
           spellCheck={false}
           {...form.getInputProps("name")}
+        />
+        <TagsInput
+          label={t("aliases")}
+          description={t("aliasesHelp")}
+          inputWrapperOrder={["label", "input", "description", "error"]}
+          placeholder="claude-smart"
+          splitChars={[",", " "]}
+          clearable
+          {...form.getInputProps("aliases")}
         />
         <Switch
           label={t("strict")}

@@ -1,4 +1,4 @@
-import { Switch, TextInput } from "@mantine/core";
+import { Switch, TagsInput, TextInput } from "@mantine/core";
 import { useForm } from "@mantine/form";
 import { useNavigate } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
@@ -21,6 +21,7 @@ export function ModelNewPage() {
   const form = useForm({
     initialValues: {
       name: "",
+      aliases: [] as string[],
       strict: false,
       targets: [newTarget()],
       price: priceValues(null),
@@ -49,6 +50,7 @@ export function ModelNewPage() {
         create.mutate({
           body: {
             name: values.name.trim(),
+            aliases: values.aliases,
             strict: values.strict,
             targets: targetBody(values.targets),
             price: hasPrice(values.price) ? priceBody(values.price) : null,
@@ -65,6 +67,15 @@ export function ModelNewPage() {
           autoComplete="off"
           spellCheck={false}
           {...form.getInputProps("name")}
+        />
+        <TagsInput
+          label={t("aliases")}
+          description={t("aliasesHelp")}
+          inputWrapperOrder={["label", "input", "description", "error"]}
+          placeholder="claude-smart"
+          splitChars={[",", " "]}
+          clearable
+          {...form.getInputProps("aliases")}
         />
         <Switch
           label={t("strict")}
