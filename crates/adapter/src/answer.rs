@@ -1,9 +1,10 @@
 //! The way back: an upstream's answer, passed or translated, and metered on the way.
 
 use bytes::Bytes;
-use tallygate_types::{Dialect, Usage};
+use tallygate_types::{Dialect, Usage, UsageClass};
 
 use crate::context::ResponseContext;
+use crate::count::BYTES_PER_TOKEN;
 use crate::dispatch::codec;
 use crate::failure::InvalidAnswer;
 use crate::ir::{PartKind, UsageReport};
@@ -121,6 +122,7 @@ impl Session {
                 let mut response = (codec(self.upstream).decode_response)(&body)?;
                 restore.response(&mut response);
                 tap_response(&response, &mut tap);
+                response.usage = response.usage.or_else(|| estimate(self.context.input_estimate, &tap));
                 collector.response(&response);
                 ((codec(self.client).encode_response)(&response, &self.context).into(), collector.take())
             }
@@ -142,6 +144,14 @@ impl Session {
         };
         ResponseStream::new(self.client, self.upstream, self.context, lane, self.loss)
     }
+}
+
+/// What the client is told where the upstream counts nothing; the meter goes by its own estimate.
+pub(crate) fn estimate(input: Option<u64>, tap: &Tap) -> Option<UsageReport> {
+    let usage = Usage::default()
+        .with(UsageClass::InputUncached, input?)
+        .with(UsageClass::OutputText, tap.output_bytes.div_ceil(BYTES_PER_TOKEN));
+    tap.usage.is_none().then(|| UsageReport { usage, raw: String::new() })
 }
 
 fn tap_response(response: &crate::ir::Response, tap: &mut Tap) {

@@ -7,6 +7,7 @@ use tallygate_types::{Dialect, Timestamp};
 
 use crate::answer::Session;
 use crate::context::ResponseContext;
+use crate::count::BYTES_PER_TOKEN;
 use crate::dispatch::{Codec, codec};
 use crate::failure::BadRequest;
 use crate::ir::{Object, Request};
@@ -70,6 +71,7 @@ pub fn prepare(call: &Call<'_>, body: &Bytes, client_headers: &[(String, String)
         legacy_functions: false,
         expose_reasoning: true,
         json_array: wants_array,
+        input_estimate: (call.client == Dialect::Anthropic).then(|| (body.len() as u64).div_ceil(BYTES_PER_TOKEN)),
         echo: Object::new(),
         client_tools: BTreeMap::new(),
         carries_reasoning: false,

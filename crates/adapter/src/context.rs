@@ -22,6 +22,9 @@ pub struct ResponseContext {
     pub expose_reasoning: bool,
     /// Gemini without `alt=sse`: the stream is one JSON array.
     pub json_array: bool,
+    /// Input in tokens by the size of the request: what is said where the upstream counts nothing, in a dialect whose answers
+    /// must have a usage. `None` in the others.
+    pub input_estimate: Option<u64>,
     /// What the dialect repeats of the request ([`ir::Request::echo`](crate::ir::Request::echo)).
     pub echo: Object,
     /// Tools the client knows as more than a function ([`ir::Request::client_tools`](crate::ir::Request::client_tools)).
@@ -41,6 +44,7 @@ impl ResponseContext {
             legacy_functions: false,
             expose_reasoning: false,
             json_array: false,
+            input_estimate: None,
             echo: Object::new(),
             client_tools: BTreeMap::new(),
             carries_reasoning: false,

@@ -22,7 +22,7 @@ use crate::profile::Profiles;
 use crate::tap::Tap;
 
 /// Bytes of text counted as one token in an estimate.
-const BYTES_PER_TOKEN: u64 = 4;
+pub(crate) const BYTES_PER_TOKEN: u64 = 4;
 /// What frames a message, in tokens.
 const TOKENS_PER_TURN: u64 = 3;
 /// A large image at the vendors' rates, in tokens.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tallygate_types::Dialect;
 
-use crate::answer::{Meter, meter};
+use crate::answer::{Meter, estimate, meter};
 use crate::context::ResponseContext;
 use crate::dispatch::{Decode, Encode, codec};
 use crate::failure::{ErrorReply, StreamFailure};
@@ -100,7 +100,8 @@ impl ResponseStream {
             Lane::Translate { decoder, encoder, restore, collector } => {
                 let tap = &mut self.tap;
                 let mut written = Vec::new();
-                let mut steps = Steps { encoder: &mut **encoder, restore, collector, tap, written: &mut written };
+                let input_estimate = self.context.input_estimate;
+                let mut steps = Steps { input_estimate, encoder: &mut **encoder, restore, collector, tap, written: &mut written };
                 let mut events = Vec::new();
                 let result = self.reader.read(&chunk, |event| {
                     let result = decoder.event(event, &mut events);
@@ -131,7 +132,15 @@ impl ResponseStream {
             }
             Lane::Translate { decoder, encoder, restore, collector } => {
                 let mut written = Vec::new();
-                let mut steps = Steps { encoder: &mut **encoder, restore, collector, tap: &mut self.tap, written: &mut written };
+                let input_estimate = self.context.input_estimate;
+                let mut steps = Steps {
+                    input_estimate,
+                    encoder: &mut **encoder,
+                    restore,
+                    collector,
+                    tap: &mut self.tap,
+                    written: &mut written,
+                };
                 let mut events = Vec::new();
                 let mut result = self.reader.finish(|event| {
                     let result = decoder.event(event, &mut events);
@@ -238,6 +247,7 @@ impl Reader {
 
 /// Decoded events on their way to the client.
 struct Steps<'a> {
+    input_estimate: Option<u64>,
     encoder: &'a mut dyn Encode,
     restore: &'a mut Restore,
     collector: &'a mut Collector,
@@ -250,6 +260,9 @@ impl Steps<'_> {
         let mut restored = Vec::with_capacity(events.len());
         for event in events.drain(..) {
             tap_event(&event, self.tap);
+            if event == StreamEvent::End {
+                restored.extend(estimate(self.input_estimate, self.tap).map(StreamEvent::Usage));
+            }
             self.restore.event(event, &mut restored);
         }
         for event in &restored {

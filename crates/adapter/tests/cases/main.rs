@@ -7,5 +7,6 @@
 mod common;
 mod support;
 
+mod chat_answers;
 mod listed;
 mod messages_to_chat;

@@ -274,3 +274,50 @@ fn case_a53_a_schema_with_optional_properties_is_not_strict_and_stays_as_it_is()
     closed["required"] = json!(["a", "b"]);
     assert_eq!(format(&closed)["json_schema"], json!({"name": "response", "schema": closed, "strict": true}));
 }
+
+#[test]
+fn requirements_that_only_anthropic_can_meet_are_refused() {
+    for (field, value) in [("container", json!("c")), ("mcp_servers", json!([{"type": "url"}]))] {
+        assert_eq!(TO.refusal(&with(json!({ field: value }))).0.as_deref(), Some(field));
+    }
+    let search = with(json!({"tools": [{"type": "web_search_20250305", "name": "web_search"}]}));
+    assert_eq!(TO.refusal(&search).0.as_deref(), Some("tools[0]"));
+    assert_eq!(
+        TO.loss(&with(json!({"mcp_servers": [], "context_management": {}, "top_k": 3}))),
+        "dropped=mcp_servers,context_management,top_k"
+    );
+}
+
+#[test]
+fn thinking_becomes_effort_where_the_model_reasons() {
+    let effort = |model: &str, fields: Value| at(model).body(&with(fields)).get("reasoning_effort").cloned().unwrap_or_default();
+    let budget = |tokens: u64| json!({"thinking": {"type": "enabled", "budget_tokens": tokens}});
+    assert_eq!(effort("gpt-5.1", budget(2_000)), "low");
+    assert_eq!(effort("gpt-5.1", budget(4_096)), "medium");
+    assert_eq!(effort("gpt-5.1", budget(20_000)), "high");
+    assert_eq!(effort("gpt-5.2", json!({"thinking": {"type": "adaptive"}, "output_config": {"effort": "xhigh"}})), "xhigh");
+    assert_eq!(effort("o3", json!({"output_config": {"effort": "max"}})), "high");
+    assert_eq!(effort("gpt-6-luna", json!({"output_config": {"effort": "max"}})), "max");
+    assert_eq!(effort("gpt-4o", budget(2_000)), Value::Null);
+}
+
+#[test]
+fn a_history_is_made_one_that_openai_takes() {
+    // A call the client never answered, a result that comes after other words, and a last turn that was to be continued.
+    let request = with(json!({"messages": [
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": [
+            {"type": "tool_use", "id": "t1", "name": "f", "input": {}}, {"type": "tool_use", "id": "t2", "name": "f", "input": {}}]},
+        {"role": "user", "content": "wait"},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t2", "content": "two"}]},
+        {"role": "assistant", "content": "So:"}]}));
+    assert_eq!(
+        answers(&request),
+        json!([
+            {"role": "tool", "content": "two", "tool_call_id": "t2"},
+            {"role": "tool", "content": "(no result)", "tool_call_id": "t1"},
+            {"role": "user", "content": "wait"},
+            {"role": "assistant", "content": "So:"}])
+    );
+    assert_eq!(TO.losses(&request), [("messages".into(), Approximated), ("messages[4]".into(), Approximated)]);
+}
