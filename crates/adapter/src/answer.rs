@@ -110,6 +110,11 @@ impl Session {
         Self { loss, ..self }
     }
 
+    /// Something that did not come through, beside what the translation itself lost.
+    pub fn lost(&mut self, field: impl Into<String>, detail: impl Into<String>) {
+        self.loss.dropped(field, detail);
+    }
+
     /// A whole 200 body.
     pub fn answer(self, body: Bytes) -> Result<Answer, InvalidAnswer> {
         let mut tap = Tap::default();

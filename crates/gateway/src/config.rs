@@ -46,6 +46,7 @@ pub struct GatewayConfig {
     /// A stream in which nothing has come for this long is sent an empty line.
     pub stream_keep_alive: Duration,
     pub memory: MemoryBounds,
+    pub kept: KeptBounds,
     /// An upstream error body is read this far.
     pub max_error_bytes: usize,
     /// Timeouts of upstreams that set none of their own; where these are not set either, the defaults apply.
@@ -84,6 +85,42 @@ pub struct MemoryBounds {
     pub lifetime: Duration,
 }
 
+/// Bounds of what requests of the Responses API may refer to.
+#[derive(Debug, Clone, Copy)]
+pub struct KeptBounds {
+    /// One look at the database.
+    pub read_timeout: Duration,
+    /// Keeping one answer; its end is held back so long.
+    pub write_timeout: Duration,
+    /// Looks at the database at once. One more is answered 503.
+    pub max_reads: usize,
+    /// Responses that one may build on.
+    pub max_chain_responses: u32,
+    /// Bytes of all of them.
+    pub max_chain_bytes: u64,
+    /// Items that one request refers to.
+    pub max_references: usize,
+    /// Names of what upstreams keep, in memory, over all tenants.
+    pub max_pins: usize,
+    /// Such names on their way to the database.
+    pub max_pins_waiting: usize,
+}
+
+impl Default for KeptBounds {
+    fn default() -> Self {
+        Self {
+            read_timeout: Duration::from_secs(2),
+            write_timeout: Duration::from_secs(2),
+            max_reads: 64,
+            max_chain_responses: 1_000,
+            max_chain_bytes: 32 * MIB as u64,
+            max_references: 256,
+            max_pins: 65_536,
+            max_pins_waiting: 8_192,
+        }
+    }
+}
+
 impl Default for MemoryBounds {
     fn default() -> Self {
         Self {
@@ -120,6 +157,7 @@ impl Default for GatewayConfig {
             max_stream_duration: Duration::from_mins(30),
             stream_keep_alive: Duration::from_secs(15),
             memory: MemoryBounds::default(),
+            kept: KeptBounds::default(),
             max_error_bytes: 64 * KIB,
             upstream_timeouts: Timeouts::default(),
             pool_idle_per_host: 256,

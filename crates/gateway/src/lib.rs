@@ -24,6 +24,7 @@ mod body;
 mod config;
 mod exchange;
 mod facts;
+mod kept;
 mod layers;
 pub mod limits;
 mod memory;
@@ -41,6 +42,7 @@ mod tokens;
 mod upstream;
 
 pub use config::{GatewayConfig, MemoryBounds};
+pub use kept::{NoShelf, Shelf};
 pub use metrics::Metrics;
 pub use plane::{DataPlane, Parts, Planned};
 pub use serve::{Drained, serve};

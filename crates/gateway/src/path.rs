@@ -70,6 +70,11 @@ pub enum Operation {
     Root,
     ChatCompletions,
     Responses,
+    /// A response that was stored, by its id.
+    StoredResponse {
+        id: String,
+        action: ResponseAction,
+    },
     Messages,
     /// The three counters; only Gemini's names the model in its path.
     CountTokens {
@@ -91,6 +96,26 @@ pub enum Operation {
     },
     ListModels,
     GetModel(String),
+}
+
+/// What is asked of a stored response.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResponseAction {
+    /// The response itself: read or deleted.
+    Resource,
+    InputItems,
+    Cancel,
+}
+
+impl ResponseAction {
+    /// What follows the id in the path.
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::Resource => "",
+            Self::InputItems => "/input_items",
+            Self::Cancel => "/cancel",
+        }
+    }
 }
 
 /// An operation and the dialect in which its answer, or its error, is given.
@@ -125,6 +150,7 @@ impl Operation {
             Self::Root => "root",
             Self::ChatCompletions => "chat_completions",
             Self::Responses => "responses",
+            Self::StoredResponse { .. } => "stored_responses",
             Self::Messages => "messages",
             Self::Embeddings | Self::Embed { .. } => "embeddings",
             Self::CountTokens { .. } => "count_tokens",
@@ -158,6 +184,9 @@ pub fn locate(method: &Method, path: &str, query: Option<&str>, headers: &Header
         ["chat", "completions"] => (Operation::ChatCompletions, Dialect::OpenaiChat, "POST"),
         ["responses"] => (Operation::Responses, Dialect::OpenaiResponses, "POST"),
         ["responses", "input_tokens"] => (Operation::CountTokens { model: None }, Dialect::OpenaiResponses, "POST"),
+        ["responses", id] => stored(id, ResponseAction::Resource, "GET, DELETE"),
+        ["responses", id, "input_items"] => stored(id, ResponseAction::InputItems, "GET"),
+        ["responses", id, "cancel"] => stored(id, ResponseAction::Cancel, "POST"),
         ["messages"] => (Operation::Messages, Dialect::Anthropic, "POST"),
         ["messages", "count_tokens"] => (Operation::CountTokens { model: None }, Dialect::Anthropic, "POST"),
         ["embeddings"] => (Operation::Embeddings, Dialect::OpenaiChat, "POST"),
@@ -178,10 +207,15 @@ pub fn locate(method: &Method, path: &str, query: Option<&str>, headers: &Header
     let fits = match *method {
         Method::POST => allow == "POST",
         Method::GET => allow.starts_with("GET"),
+        Method::DELETE => allow.ends_with("DELETE"),
         Method::HEAD => operation == Operation::Root,
         _ => false,
     };
     if fits { Ok(Endpoint { operation, dialect }) } else { Err(NoEndpoint::MethodNotAllowed { dialect, allow }) }
+}
+
+fn stored(id: &str, action: ResponseAction, allow: &'static str) -> (Operation, Dialect, &'static str) {
+    (Operation::StoredResponse { id: decode(id).into_owned(), action }, Dialect::OpenaiResponses, allow)
 }
 
 /// `models/{model}:{verb}`. The model may itself hold slashes and colons, written out or percent-encoded.

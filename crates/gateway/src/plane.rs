@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tallygate_adapter::Profiles;
@@ -12,6 +13,7 @@ use tallygate_types::{Clock, ModelId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::GatewayConfig;
+use crate::kept::{Kept, Shelf};
 use crate::limits::{Bucket, MemoryLimiter, RateLimiter};
 use crate::memory::Keepsakes;
 use crate::metrics::Metrics;
@@ -32,6 +34,8 @@ pub struct Parts {
     pub digester: KeyDigester,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
+    /// Where responses are kept that later requests refer to.
+    pub shelf: Arc<dyn Shelf>,
 }
 
 /// The data plane. It reads configuration from memory, writes the journal, and waits for nothing else but upstreams.
@@ -52,6 +56,7 @@ pub struct DataPlane {
     pub(crate) pool: Pool,
     pub(crate) health: Health,
     pub(crate) keepsakes: Keepsakes,
+    pub(crate) kept: Kept,
     turns: RwLock<HashMap<ModelId, Arc<AtomicU64>>>,
     in_flight: Arc<AtomicU32>,
     bodies: Arc<AtomicUsize>,
@@ -82,6 +87,7 @@ pub(crate) struct Room {
 pub(crate) struct Seat(Arc<AtomicU32>);
 
 impl DataPlane {
+    /// Must be called inside a tokio runtime.
     pub fn new(parts: Parts) -> Arc<Self> {
         Self::with_limiter(parts, Arc::new(MemoryLimiter::default()))
     }
@@ -91,6 +97,7 @@ impl DataPlane {
         Arc::new(Self {
             pool: Pool::new(&parts.config),
             keepsakes: Keepsakes::new(parts.config.memory, parts.metrics.memory.clone()),
+            kept: Kept::new(parts.shelf, parts.config.kept, parts.metrics.kept.clone()),
             config: Arc::new(parts.config),
             metrics: parts.metrics,
             stop: CancellationToken::new(),
@@ -109,6 +116,11 @@ impl DataPlane {
             bodies: Arc::default(),
             rejections: Bucket::default(),
         })
+    }
+
+    /// Waits until what is to be in the database about kept responses is there, or for `deadline`. For an orderly end.
+    pub async fn flush(&self, deadline: Duration) {
+        self.kept.flush(deadline).await;
     }
 
     /// Requests that hold a seat: admitted and not yet settled.

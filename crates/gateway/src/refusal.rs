@@ -80,6 +80,11 @@ impl Refusal {
         self
     }
 
+    pub fn with_code(mut self, code: &'static str) -> Self {
+        self.code = code;
+        self
+    }
+
     pub fn with_status(mut self, status: StatusCode) -> Self {
         self.status = Some(status);
         self

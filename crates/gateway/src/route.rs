@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tallygate_store::pins::Pin;
 use tallygate_store::{CredentialEntry, ModelEntry, TargetEntry};
 use tallygate_types::{CredentialId, Timestamp};
 
@@ -57,6 +58,19 @@ pub fn plan<'a>(
         plan.extend(cooling.first().map(|(_, step)| *step));
     }
     plan
+}
+
+/// The ways to the account that keeps something, whatever is held against it. A key that is no more is followed by the others
+/// of its upstream: as a rule they were its successors.
+pub fn pinned(model: &ModelEntry, pin: Pin) -> Vec<Step<'_>> {
+    let Some(target) = model.targets.iter().find(|target| target.upstream.id == pin.upstream) else { return Vec::new() };
+    let credentials = &target.upstream.credentials;
+    let step = |credential| Step { target, credential };
+    match (pin.credential, credentials.iter().find(|credential| Some(credential.id) == pin.credential)) {
+        (None, _) => vec![step(None)],
+        (Some(_), Some(credential)) => vec![step(Some(credential))],
+        (Some(_), None) => credentials.iter().map(|credential| step(Some(credential))).collect(),
+    }
 }
 
 /// Targets by priority, and within one priority the chosen one first; each with the number of this visit among its own. A

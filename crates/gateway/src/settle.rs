@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use tallygate_adapter::{Keepsake, Meter};
 use tallygate_billing::{AttemptRecord, BeginRecord, Endpoint, Outcome, PriceVersion, UsageRecord, UsageSource, estimate};
 use tallygate_store::ModelEntry;
+use tallygate_store::pins::Pin;
 use tallygate_types::{Currency, Dialect, Pico, Timestamp, Usage, UsageClass};
 
 use crate::facts::Facts;
@@ -40,6 +41,8 @@ pub struct Settlement {
     attempts: Vec<AttemptRecord>,
     /// An attempt is under way or was delivered: if the client leaves now, the upstream has read the input.
     is_dispatched: bool,
+    /// The client wants an upstream that keeps responses to keep this one.
+    is_stored: bool,
     upstream_wait: Duration,
     first_byte: Option<(Instant, Timestamp)>,
     pub upstream_request_id: Option<String>,
@@ -87,7 +90,7 @@ impl Settlement {
             input_estimate: Usage::default().with(UsageClass::InputUncached, held.input_estimate),
             price,
             reserved: held.reserved,
-            bytes_in: question.body.len() as u64,
+            bytes_in: question.facts.bytes_in(),
             trace_id: question.facts.trace_id().map(str::to_owned),
         };
         Self {
@@ -97,6 +100,7 @@ impl Settlement {
             begin,
             attempts: Vec::new(),
             is_dispatched: false,
+            is_stored: question.recalled.store,
             upstream_wait: Duration::ZERO,
             first_byte: None,
             upstream_request_id: None,
@@ -211,6 +215,7 @@ impl Settlement {
             }
         };
         if let Some(meter) = meter {
+            self.note_handles(&meter);
             // An upstream's words are bounded: a record must always fit the journal.
             record.raw_usage = meter.raw_usage.filter(|raw| raw.len() <= MAX_RAW_USAGE_BYTES);
             record.finish_reason = meter.finish_reason.map(shortened);
@@ -228,6 +233,16 @@ impl Settlement {
         }
         self.write(&record, held);
         record.currency.map(|currency| (record.charge, currency))
+    }
+
+    /// What the upstream keeps of its answer is its own from now on, and this tenant's.
+    fn note_handles(&self, meter: &Meter) {
+        let begin = &self.begin;
+        let passed = begin.client_dialect == Dialect::OpenaiResponses && begin.upstream_dialect == Some(Dialect::OpenaiResponses);
+        if let Some(upstream) = begin.upstream_id.filter(|_| passed) {
+            let pin = Pin { upstream, credential: begin.credential_id };
+            self.plane.kept.note(begin.tenant_id, pin, &meter.handles, self.is_stored);
+        }
     }
 
     /// The provider's own account if it is final, else an estimate.

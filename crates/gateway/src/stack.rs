@@ -8,7 +8,9 @@ use tower::{Service, ServiceBuilder};
 
 use crate::body::ReplyBody;
 use crate::exchange::Exchange;
-use crate::layers::{AdmitLayer, AuthenticateLayer, CatalogueLayer, EndpointLayer, GuardLayer, ReadLayer};
+use crate::layers::{
+    AdmitLayer, AuthenticateLayer, CatalogueLayer, EndpointLayer, GuardLayer, ReadLayer, RecallLayer, StoredLayer,
+};
 use crate::plane::DataPlane;
 
 /// Assembles the layers. The stack never fails: what a layer refuses, the outermost one answers.
@@ -25,8 +27,12 @@ pub fn assemble(
         .layer(AuthenticateLayer::new(Arc::clone(&plane)))
         // Lists of models need a key but no body.
         .layer(CatalogueLayer::new(Arc::clone(&plane)))
+        // So do stored responses, by their id.
+        .layer(StoredLayer::new(Arc::clone(&plane)))
         // The body within its bounds; of it only what the layers below ask for is parsed.
         .layer(ReadLayer::new(Arc::clone(&plane)))
+        // What the request refers to stands in it before it is counted.
+        .layer(RecallLayer::new(Arc::clone(&plane)))
         // Policy, rate limits, concurrency, budget: the cheapest refusal first, and a later one gives back what earlier ones took.
         .layer(AdmitLayer::new(Arc::clone(&plane)))
         // Route, attempt, respond, settle.

@@ -51,7 +51,7 @@ pub(crate) async fn tidy(db: &Db, core: &Arc<Core>) -> Result<(), StoreError> {
 mod tests {
     use super::*;
     use crate::pins::{NewPin, Pin};
-    use crate::responses::{NewResponse, ResponseSettings};
+    use crate::responses::{NewResponse, ResponseSettings, ResponsesMode};
     use crate::tenants::{self, TenantSettings};
     use crate::testing::TestStore;
     use crate::throttle::Subject;
@@ -62,10 +62,17 @@ mod tests {
             let mut tx = store.begin().await.unwrap();
             setup::issue(&mut tx).await.unwrap();
             throttle::note_failure(&mut tx, &Subject::Account("ada@example.com".into())).await.unwrap();
-            let acme = tenants::create(&mut tx, &TenantSettings::named("acme")).await.unwrap().id;
+            let stored = ResponseSettings { mode: ResponsesMode::Stored, ..ResponseSettings::default() };
+            let settings = TenantSettings { responses: stored, ..TenantSettings::named("acme") };
+            let acme = tenants::create(&mut tx, &settings).await.unwrap().id;
+            let beta = tenants::create(&mut tx, &TenantSettings::named("beta")).await.unwrap().id;
             tx.commit().await.unwrap();
             let response = NewResponse { id: "resp_1", previous_id: None, input: "[]", response: "{}" };
-            responses::keep(&store, acme, &ResponseSettings::default(), &response).await.unwrap();
+            responses::keep(&store, acme, &stored, &response).await.unwrap();
+            responses::keep(&store, beta, &stored, &response).await.unwrap();
+            tidy(store.db(), store.core()).await.unwrap();
+            assert_eq!(responses::held(store.db(), acme).await.unwrap(), (1, 4));
+            assert_eq!(responses::held(store.db(), beta).await.unwrap(), (0, 0), "a tenant who wants nothing kept");
             let pin = Pin { upstream: tallygate_types::UpstreamId::generate(), credential: None };
             pins::remember(&store, &[NewPin { tenant: acme, id: "resp_2".into(), pin }]).await.unwrap();
             store.clock.advance(Duration::from_hours(40 * 24));

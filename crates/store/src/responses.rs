@@ -315,13 +315,14 @@ pub async fn held(source: impl Source, tenant: TenantId) -> Result<(u64, u64), S
     Ok((count.unsigned_abs(), bytes.unsigned_abs()))
 }
 
-/// Removes some of what has expired; returns how many, fewer than a full chunk when none are left.
+/// Removes some of what has expired, or belongs to a tenant who no longer wants it kept; returns how many, fewer than a full chunk when none are left.
 pub(crate) async fn purge(tx: &mut Tx) -> Result<u64, StoreError> {
     let now = tx.db_now();
     Ok(query!(&mut *tx, |conn| {
         sqlx::query(
             "DELETE FROM stored_responses WHERE (tenant_id, id) IN (
-                 SELECT tenant_id, id FROM stored_responses WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
+                 SELECT tenant_id, id FROM stored_responses WHERE expires_at <= $1
+                 OR tenant_id IN (SELECT id FROM tenants WHERE responses_mode = 'stateless') LIMIT $2)",
         )
         .bind(now)
         .bind(PURGE_ROWS)

@@ -133,6 +133,7 @@ impl Opened {
             digester: self.store.digester(),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&metrics),
+            shelf: Arc::<Store>::clone(&self.store),
         });
 
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
@@ -210,6 +211,7 @@ impl Running {
         }
         self.shipping.abort();
         let _ = self.shipping.await;
+        self.plane.flush(FLUSH_DEADLINE).await;
         if let Err(error) = self.shipper.flush(FLUSH_DEADLINE).await {
             tracing::warn!(%error, "usage is left in the journal");
         }

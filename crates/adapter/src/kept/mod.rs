@@ -8,7 +8,7 @@ mod references;
 mod terminal;
 
 pub use items::{Filled, KeptResponse, deleted, fill_in, find_item, input_page};
-pub use references::{Asked, Handles, asked, response_of_item, without_sealed};
+pub use references::{Asked, Handles, Reference, asked, response_of_item, without_foreign_reasoning};
 pub use terminal::{Terminal, id_of, not_kept, terminal};
 
 pub(crate) use references::sealed_handle;

@@ -27,10 +27,12 @@ pub struct Asked {
     pub previous_response_id: Option<String>,
     /// Whether the answer is to be kept; so unless the request says otherwise.
     pub store: bool,
-    /// Ids of items that are referred to instead of sent, in their order.
-    pub references: Vec<String>,
+    /// Items that are referred to instead of sent, in their order.
+    pub references: Vec<Reference>,
     /// Handles of the reasoning a provider sealed for itself, in its order: see [`Handles`].
     pub sealed: Vec<String>,
+    /// There is reasoning that carries a signature of another vendor.
+    pub has_carriers: bool,
     /// Where the values stand that are put in place of, once what they refer to is known.
     pub(super) spans: Spans,
 }
@@ -40,6 +42,14 @@ pub(super) struct Spans {
     pub previous_response_id: Option<Range<usize>>,
     pub store: Option<Range<usize>>,
     pub input: Option<Range<usize>>,
+}
+
+/// An item that is referred to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reference {
+    /// Its position in `input`.
+    pub position: usize,
+    pub id: String,
 }
 
 /// Names under which an upstream that keeps what it answered will know it again.
@@ -101,11 +111,12 @@ pub fn asked(body: &[u8]) -> Result<Asked, BadRequest> {
     }
     if let Some(raw) = wire.input {
         asked.spans.input = Some(span_in(body, raw));
-        for item in items(raw)? {
+        for (position, item) in items(raw)?.into_iter().enumerate() {
             if item.is_reference() {
-                asked.references.extend(item.id.map(Cow::into_owned));
-            } else if let Some(handle) = item.encrypted_content.as_deref().and_then(sealed_handle) {
-                asked.sealed.push(handle);
+                asked.references.extend(item.id.map(|id| Reference { position, id: id.into_owned() }));
+            } else if let Some(encrypted) = item.encrypted_content.as_deref() {
+                asked.has_carriers |= is_carrier(encrypted);
+                asked.sealed.extend(sealed_handle(encrypted));
             }
         }
     }
@@ -135,14 +146,18 @@ impl ItemWire<'_> {
 
 /// The name under which an encrypted content is known again. It depends on nothing but the content, and tells nothing of it.
 pub(crate) fn sealed_handle(encrypted: &str) -> Option<String> {
-    let is_theirs = !encrypted.is_empty() && !encrypted.starts_with(CARRIER_PREFIX);
-    is_theirs.then(|| format!("{SEALED_PREFIX}{}", &sha256_hex(encrypted)[..SEALED_HEX]))
+    (!encrypted.is_empty() && !is_carrier(encrypted)).then(|| format!("{SEALED_PREFIX}{}", &sha256_hex(encrypted)[..SEALED_HEX]))
 }
 
-/// The body without the reasoning whose handle `is_foreign` knows as another account's, and how much of it there was.
+fn is_carrier(encrypted: &str) -> bool {
+    encrypted.starts_with(CARRIER_PREFIX)
+}
+
+/// The body without the reasoning that a provider of the Responses API could not open, and how many items that were: what
+/// carries another vendor's signature, and what `is_foreign` knows, by its handle, as another account's.
 ///
-/// Without the reasoning the upstream answers; with it, it refuses the request.
-pub fn without_sealed(body: &[u8], is_foreign: impl Fn(&str) -> bool) -> Result<(Vec<u8>, usize), BadRequest> {
+/// With it the upstream would refuse the request.
+pub fn without_foreign_reasoning(body: &[u8], is_foreign: impl Fn(&str) -> bool) -> Result<(Vec<u8>, usize), BadRequest> {
     let unchanged = || (body.to_vec(), 0);
     let wire: Wire<'_> = serde_json::from_slice(body)
         .map_err(|error| BadRequest::malformed(format!("The request body is not valid: {error}.")))?;
@@ -151,8 +166,9 @@ pub fn without_sealed(body: &[u8], is_foreign: impl Fn(&str) -> bool) -> Result<
         .map_err(|error| BadRequest::invalid("input", format!("`input` is not valid: {error}.")))?;
     let mut kept = Vec::with_capacity(raws.len());
     for (raw, item) in raws.iter().zip(items(input)?) {
-        let handle = item.encrypted_content.as_deref().and_then(sealed_handle);
-        if !handle.is_some_and(|handle| is_foreign(&handle)) {
+        let is_theirs =
+            |encrypted: &str| is_carrier(encrypted) || sealed_handle(encrypted).is_some_and(|handle| is_foreign(&handle));
+        if !item.encrypted_content.as_deref().is_some_and(is_theirs) {
             kept.push(raw.get());
         }
     }
@@ -181,7 +197,9 @@ mod tests {
             {"type":"reasoning","id":"rs_3","encrypted_content":"gAAA"}, {"type":"reasoning","encrypted_content":"tg1:anthropic:x"}]}"#;
         let asked = asked(body).unwrap();
         assert_eq!((asked.previous_response_id.as_deref(), asked.store), (Some("resp_1"), false));
-        assert_eq!(asked.references, ["msg_1", "rs_2"]);
+        let reference = |position, id: &str| Reference { position, id: id.into() };
+        assert_eq!(asked.references, [reference(1, "msg_1"), reference(2, "rs_2")]);
+        assert!(asked.has_carriers);
         assert_eq!(asked.sealed, [sealed_handle("gAAA").unwrap()]);
     }
 
@@ -208,7 +226,7 @@ mod tests {
             assert_eq!(asked(body).unwrap_err().param.as_deref(), param, "{}", String::from_utf8_lossy(body));
         }
         let escaped = asked(br#"{"input":[{"type":"item\u005freference","id":"msg_1"}]}"#).unwrap();
-        assert_eq!(escaped.references, ["msg_1"]);
+        assert_eq!(escaped.references, [Reference { position: 0, id: "msg_1".into() }]);
     }
 
     #[test]
@@ -216,13 +234,15 @@ mod tests {
         let body = br#"{ "model":"m", "input":[ {"type":"reasoning","encrypted_content":"A"}, {"role":"user","content":"x"},
             {"type":"reasoning","encrypted_content":"B"}], "z":1 }"#;
         let foreign = sealed_handle("A").unwrap();
-        let (left, dropped) = without_sealed(body, |handle| handle == foreign).unwrap();
+        let (left, dropped) = without_foreign_reasoning(body, |handle| handle == foreign).unwrap();
         assert_eq!(dropped, 1);
         assert_eq!(
             String::from_utf8(left).unwrap(),
             r#"{ "model":"m", "input":[{"role":"user","content":"x"},{"type":"reasoning","encrypted_content":"B"}], "z":1 }"#
         );
-        assert_eq!(without_sealed(body, |_| false).unwrap(), (body.to_vec(), 0));
+        assert_eq!(without_foreign_reasoning(body, |_| false).unwrap(), (body.to_vec(), 0));
+        let carrier = br#"{"input":[{"type":"reasoning","encrypted_content":"tg1:gemini-next:x"}]}"#;
+        assert_eq!(without_foreign_reasoning(carrier, |_| false).unwrap(), (br#"{"input":[]}"#.to_vec(), 1));
     }
 
     #[test]

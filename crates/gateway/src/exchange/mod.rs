@@ -1,10 +1,13 @@
 //! The exchange with upstreams: route, attempt, respond, settle.
 
+mod affinity;
 mod attempt;
 mod count;
+mod keep;
 mod reply;
 mod stream;
 
+use std::borrow::Cow;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,7 +26,7 @@ use crate::layers::{Admitted, Question, Reply};
 use crate::path::Operation;
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
-use crate::route::{self, Step};
+use crate::route::Step;
 use crate::settle::{Ending, Settlement};
 use crate::tokens::text_bytes;
 
@@ -69,7 +72,10 @@ async fn exchange(plane: Arc<DataPlane>, admitted: Admitted) -> Reply {
         }
     };
     match tried {
-        Ok(delivery) => Ok(reply::respond(&question, delivery, settlement, &levels)),
+        Ok(mut delivery) => {
+            keep::whole(&plane, &question, &mut delivery).await;
+            Ok(reply::respond(&question, delivery, settlement, &levels))
+        }
         Err(refusal) if question.is_count() && count::may_estimate(&refusal) => count::estimate(&question, settlement, &levels),
         Err(refusal) => {
             let refusal = refusal.with_attempts(settlement.attempts());
@@ -87,8 +93,7 @@ async fn try_all(
     model: &ModelEntry,
     settlement: &mut Settlement,
 ) -> Result<Delivery, Refusal> {
-    let now = plane.clock.now();
-    let steps = route::plan(model, plane.turn(model.id), |id| plane.health.cooling_until(id, now), plane.config.max_attempts);
+    let steps = affinity::steps(plane, question, model)?;
     if steps.is_empty() {
         return Err(Refusal::unavailable(format!("No upstream serves the model `{}` right now.", model.name), None));
     }
@@ -171,6 +176,10 @@ fn outgoing(plane: &DataPlane, question: &Question, model: &ModelEntry, step: &S
     if matches!(question.endpoint.operation, Operation::Plain(_)) {
         return Err(Refusal::not_offered("POST", "this endpoint", "It is not served yet."));
     }
+    let (body, peek, dropped) = match affinity::body_for(plane, question, step)? {
+        Some((body, peek, dropped)) => (Cow::Owned(body), Cow::Owned(peek), dropped),
+        None => (Cow::Borrowed(&question.body), Cow::Borrowed(&question.peek), 0),
+    };
     let call = Call {
         client: question.endpoint.dialect,
         upstream: upstream.dialect,
@@ -178,7 +187,7 @@ fn outgoing(plane: &DataPlane, question: &Question, model: &ModelEntry, step: &S
         client_model: &question.model,
         upstream_model,
         stream: question.stream,
-        peek: &question.peek,
+        peek: &peek,
         strict: model.strict,
         response_id: &question.facts.request_id_text,
         created_at: question.facts.accepted_at,
@@ -187,7 +196,15 @@ fn outgoing(plane: &DataPlane, question: &Question, model: &ModelEntry, step: &S
         memory: &memory,
         past_reasoning: PastReasoning::Sent,
     };
-    Ok(prepare(&call, &question.body, &question.asked.0)?)
+    let mut outgoing = prepare(&call, &body, &question.asked.0)?;
+    if dropped > 0 {
+        let detail = format!("{dropped} items of reasoning that another account or vendor sealed");
+        outgoing.session.lost("input.encrypted_content", detail);
+    }
+    if let Some(plan) = &question.recalled.plan {
+        outgoing.session.say_kept(true, plan.previous_id.as_deref());
+    }
+    Ok(outgoing)
 }
 
 /// A credential that was refused is left alone for a while.

@@ -3,6 +3,7 @@
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 
 use super::attempt::{Content, Delivery};
+use super::keep::Keeper;
 use super::stream::StreamBody;
 use crate::body::ReplyBody;
 use crate::layers::Question;
@@ -48,6 +49,7 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
     let overhead = settlement.overhead();
     put(&mut headers, OVERHEAD, &format!("{}.{:03}", overhead.as_millis(), overhead.as_micros() % 1_000));
 
+    let keeper = Keeper::of(&plane, question, delivery.upstream_dialect);
     let body = match delivery.content {
         Content::Whole(answer) => {
             headers.insert(header::CONTENT_TYPE, JSON);
@@ -68,7 +70,7 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
             // Proxies in front of us must not gather what is meant to flow.
             headers.insert(ACCEL_BUFFERING, NO);
             settlement.first_byte();
-            ReplyBody::Stream(Box::new(StreamBody::new(*opened, settlement, question.endpoint.operation.name())))
+            ReplyBody::Stream(Box::new(StreamBody::new(*opened, settlement, question.endpoint.operation.name(), keeper)))
         }
     };
     let mut response = Response::new(body);

@@ -5,18 +5,20 @@
 
 use std::future::Future as _;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use tallygate_adapter::kept::not_kept;
 use tallygate_adapter::{ErrorKind, ResponseStream};
 use tallygate_billing::Outcome;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::attempt::{Opened, cut_refusal};
+use super::keep::{Closing, Keeper};
 use crate::metrics::Present;
 use crate::refusal::Refusal;
 use crate::settle::{Ending, Settlement};
@@ -65,6 +67,9 @@ pub struct StreamBody {
     looks: u8,
     stop: Pin<Box<WaitForCancellationFutureOwned>>,
     checkpoint: Checkpoint,
+    /// Keeps the answer, once its end has come.
+    keeper: Option<Keeper>,
+    closing: Option<Closing>,
     _open: Present,
 }
 
@@ -76,7 +81,7 @@ struct Checkpoint {
 }
 
 impl StreamBody {
-    pub fn new(opened: Opened, settlement: Settlement, endpoint: &'static str) -> Self {
+    pub fn new(opened: Opened, settlement: Settlement, endpoint: &'static str, keeper: Option<Keeper>) -> Self {
         let Opened { upstream, stream, out, received, idle_timeout, is_complete } = opened;
         let plane = settlement.plane();
         let now = Instant::now();
@@ -97,11 +102,14 @@ impl StreamBody {
             looks: 0,
             stop: Box::pin(plane.stop.clone().cancelled_owned()),
             checkpoint: Checkpoint { at: now, output_bytes: 0, received },
+            keeper,
+            closing: None,
             _open: plane.metrics.streaming(endpoint),
             stream,
             settlement: Some(settlement),
         };
         body.remember();
+        body.hold_end();
         if is_complete {
             body.complete();
         }
@@ -109,24 +117,27 @@ impl StreamBody {
     }
 
     pub fn is_finished(&self) -> bool {
-        self.upstream.is_none() && self.out.is_empty()
+        self.upstream.is_none() && self.out.is_empty() && self.closing.is_none()
     }
 
     /// The next piece for the client: everything that is ready, up to a bound.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let had = self.out.len();
-        let mut ready: usize = self.out.iter().map(Bytes::len).sum();
-        while self.upstream.is_some() && ready < MAX_PIECE_BYTES {
+        let mut in_hand: usize = self.out.iter().map(Bytes::len).sum();
+        while self.upstream.is_some() && self.closing.is_none() && in_hand < MAX_PIECE_BYTES {
             let before = self.out.len();
             if self.poll_upstream(cx).is_pending() {
                 break;
             }
-            ready += self.out[before..].iter().map(Bytes::len).sum::<usize>();
+            in_hand += self.out[before..].iter().map(Bytes::len).sum::<usize>();
+        }
+        if self.poll_closing(cx).is_pending() {
+            return self.take_piece().map_or(Poll::Pending, |piece| Poll::Ready(Some(piece)));
         }
         if self.out.len() > had && self.has_begun {
             self.looks = LOOKS;
         }
-        if self.looks > 0 && self.upstream.is_some() && ready < MAX_PIECE_BYTES {
+        if self.looks > 0 && self.upstream.is_some() && in_hand < MAX_PIECE_BYTES {
             self.looks -= 1;
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -176,6 +187,9 @@ impl StreamBody {
             Ok(progress) => {
                 self.remember();
                 self.is_done |= progress.done;
+                if progress.done {
+                    self.hold_end();
+                }
                 self.keep_checkpoint();
             }
             Err(failure) => self.cut(cut_refusal(&failure)),
@@ -247,11 +261,31 @@ impl StreamBody {
         }
     }
 
+    /// An answer that is to be kept ends for the client when it is: its last event says whether it could be.
+    fn hold_end(&mut self) {
+        match self.keeper.take().map(|keeper| keeper.close(&mut self.out)) {
+            Some(Ok(closing)) => self.closing = Some(closing),
+            Some(Err(keeper)) => self.keeper = Some(keeper),
+            None => {}
+        }
+    }
+
+    fn poll_closing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if let Some(closing) = &mut self.closing {
+            let is_kept = ready!(closing.keeping.as_mut().poll(cx));
+            let end = std::mem::take(&mut closing.end);
+            self.closing = None;
+            self.out.push(if is_kept { end } else { not_kept(&end) });
+        }
+        Poll::Ready(())
+    }
+
     /// Nothing more will come from the upstream.
     fn finish(&mut self) {
         match self.stream.finish(&mut self.out) {
             Ok(()) => {
                 self.remember();
+                self.hold_end();
                 self.complete();
             }
             Err(failure) => self.cut(cut_refusal(&failure)),
@@ -277,7 +311,8 @@ impl StreamBody {
     fn end(&mut self, ending: Ending) {
         self.upstream = None;
         if let Some(mut settlement) = self.settlement.take() {
-            settlement.bytes_out += self.out.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
+            let held = self.closing.as_ref().map_or(0, |closing| closing.end.len() as u64);
+            settlement.bytes_out += held + self.out.iter().map(|bytes| bytes.len() as u64).sum::<u64>();
             settlement.end(ending);
         }
     }

@@ -153,6 +153,7 @@ mod tests {
             digester: KeyDigester::new(&SecretBytes32::new([1; 32])),
             clock: Arc::new(SystemClock),
             metrics: Arc::clone(&metrics),
+            shelf: Arc::new(crate::kept::NoShelf),
         });
         let inner = service_fn(|request: Request<&'static str>| {
             assert!(*request.body() != "at once", "a bug before the future");

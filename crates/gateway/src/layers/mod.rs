@@ -7,6 +7,8 @@ mod catalogue;
 mod endpoint;
 mod guard;
 mod read;
+mod recall;
+mod stored;
 
 use std::sync::Arc;
 
@@ -23,6 +25,8 @@ pub use catalogue::CatalogueLayer;
 pub use endpoint::EndpointLayer;
 pub use guard::GuardLayer;
 pub use read::{Question, ReadLayer};
+pub use recall::{RecallLayer, Recalled};
+pub use stored::StoredLayer;
 
 /// What every layer answers.
 pub type Reply = Result<Response<ReplyBody>, Refusal>;

@@ -16,7 +16,7 @@ use tallygate_store::KeyEntry;
 use tokio::time::{Instant, Sleep};
 use tower::Service;
 
-use super::{Reply, facts, plane_layer};
+use super::{Recalled, Reply, facts, plane_layer};
 use crate::body::ReplyBody;
 use crate::facts::Facts;
 use crate::path::{Endpoint, Operation};
@@ -40,11 +40,27 @@ pub struct Question {
     /// The client's query without the `?`.
     pub query: String,
     pub asked: AskedWith,
+    /// What the body refers to.
+    pub recalled: Recalled,
     /// Held as long as the body is.
-    _room: Room,
+    room: Room,
 }
 
 impl Question {
+    /// Takes another body for the client's, of the same dialect.
+    pub fn replace_body(&mut self, body: Bytes, limit: usize) -> Result<(), Refusal> {
+        if body.len() > limit {
+            let message = format!("With what it refers to the request is larger than {limit} bytes.");
+            return Err(Refusal::new(ErrorKind::TooLarge, "request_too_large", message).with_should_retry(false));
+        }
+        if !self.room.grow(body.len().saturating_sub(self.body.len())) {
+            return Err(no_room());
+        }
+        self.peek = peek(self.endpoint.dialect, &body)?;
+        self.body = body;
+        Ok(())
+    }
+
     /// Only counts tokens: nothing is sold.
     pub fn is_count(&self) -> bool {
         matches!(self.endpoint.operation, Operation::CountTokens { .. })
@@ -141,6 +157,10 @@ fn too_large(limit: usize) -> Refusal {
         .with_should_retry(false)
 }
 
+fn no_room() -> Refusal {
+    Refusal::unavailable("The gateway holds as many large requests as it can. Try again.", None)
+}
+
 struct Reading {
     facts: Arc<Facts>,
     key: Arc<KeyEntry>,
@@ -197,7 +217,7 @@ impl Reading {
             return Err(too_large(self.limit));
         }
         if !self.room.grow(data.len()) {
-            return Err(Refusal::unavailable("The gateway holds as many large requests as it can. Try again.", None));
+            return Err(no_room());
         }
         self.read = match std::mem::replace(&mut self.read, Gathered::Nothing) {
             Gathered::Nothing => Gathered::One(data),
@@ -247,7 +267,8 @@ impl Reading {
             peek,
             query: self.query,
             asked: self.asked,
-            _room: self.room,
+            recalled: Recalled::default(),
+            room: self.room,
         })
     }
 }

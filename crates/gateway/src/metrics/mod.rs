@@ -83,6 +83,7 @@ pub struct Metrics {
     pub rejections_unrecorded: IntCounter,
     pub panics: IntCounter,
     pub memory: MemoryMetrics,
+    pub kept: KeptMetrics,
     models: Kept<ModelHandles>,
     tenants: Kept<TenantHandles>,
     upstreams: Kept<UpstreamHandles>,
@@ -156,6 +157,17 @@ pub struct MemoryMetrics {
     pub refused: IntCounter,
     pub bytes: IntGauge,
     pub entries: IntGauge,
+}
+
+/// What is kept of answers for later requests that refer to them.
+#[derive(Clone)]
+pub struct KeptMetrics {
+    pub kept: IntCounter,
+    pub not_kept: IntCounter,
+    /// Requests refused because the database could not be asked.
+    pub away: IntCounter,
+    /// Names of what upstreams keep that did not reach the database.
+    pub pins_lost: IntCounter,
 }
 
 /// Counts a thing as present until it is dropped.
@@ -254,6 +266,7 @@ impl Metrics {
             )?,
             panics: counter(&registry, "panics_total", "Requests that ended in a bug; must be 0")?,
             memory: MemoryMetrics::new(&registry)?,
+            kept: KeptMetrics::new(&registry)?,
             models: Kept::default(),
             tenants: Kept::default(),
             upstreams: Kept::default(),
@@ -425,6 +438,18 @@ impl MemoryMetrics {
             refused: counter(registry, "signature_memory_refused_total", "Entries too large to be kept")?,
             bytes: register(registry, IntGauge::new("signature_memory_bytes", "Bytes kept for tool loops")?)?,
             entries: register(registry, IntGauge::new("signature_memory_entries", "Entries kept for tool loops")?)?,
+        })
+    }
+}
+
+impl KeptMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let writes = counters(registry, "stored_responses_total", "Responses that were to be kept", &["result"])?;
+        Ok(Self {
+            kept: writes.with_label_values(&["kept"]),
+            not_kept: writes.with_label_values(&["failed"]),
+            away: counter(registry, "stored_responses_unavailable_total", "Requests refused because none could be looked up")?,
+            pins_lost: counter(registry, "upstream_pins_lost_total", "Names of what upstreams keep that were not noted")?,
         })
     }
 }

@@ -1,10 +1,12 @@
 //! The upstream side of the wire: connections, request headers, and what is known of the credentials' health.
 
+mod ask;
 mod dial;
 mod headers;
 mod health;
 mod pool;
 
+pub use ask::{Asking, ask};
 pub use dial::ProxyError;
 pub use headers::{AskedWith, request_headers};
 pub use health::Health;

@@ -17,7 +17,7 @@ use hyper_util::rt::TokioExecutor;
 use tallygate_adapter::Profiles;
 use tallygate_billing::journal::Position;
 use tallygate_billing::{Budgets, ClassPrices, Journal, JournalConfig, PriceBook, PriceVersion, UsageRecord};
-use tallygate_gateway::{DataPlane, Drained, GatewayConfig, Metrics, Parts, serve};
+use tallygate_gateway::{DataPlane, Drained, GatewayConfig, Metrics, NoShelf, Parts, Shelf, serve};
 use tallygate_store::keys::KeyStatus;
 use tallygate_store::responses::ResponseSettings;
 use tallygate_store::tenants::TenantStatus;
@@ -53,6 +53,7 @@ pub struct Rig {
     pub clock: Arc<dyn Clock>,
     /// Per million tokens.
     pub output_price: &'static str,
+    pub shelf: Arc<dyn Shelf>,
 }
 
 pub struct Gateway {
@@ -108,6 +109,7 @@ impl Rig {
             journal: JournalConfig::default(),
             clock: Arc::new(SystemClock),
             output_price: "15.00",
+            shelf: Arc::new(NoShelf),
         }
     }
 
@@ -143,7 +145,7 @@ impl Rig {
         let digester = KeyDigester::new(&SecretBytes32::new([7; 32]));
         let tenant = Arc::new(self.tenant);
         let key = KeyEntry { tenant: Arc::clone(&tenant), ..self.key };
-        let other = Arc::new(TenantEntry { name: "globex".into(), ..self::tenant() });
+        let other = Arc::new(TenantEntry { name: "globex".into(), responses: tenant.responses, ..self::tenant() });
         let other_key = KeyEntry { tenant: Arc::clone(&other), ..Self::new().key };
         let prices = PriceBook::default();
         prices.replace(
@@ -154,13 +156,15 @@ impl Rig {
         );
         let aliases = self.models.iter().flat_map(|model| model.aliases.iter().map(|alias| (alias.clone(), model.name.clone())));
         let aliases = aliases.collect();
+        let upstreams =
+            self.models.iter().flat_map(|model| &model.targets).map(|t| (t.upstream.id, Arc::clone(&t.upstream))).collect();
         let snapshot = Snapshot {
             version: 1,
             keys: HashMap::from([(digester.digest(KEY), Arc::new(key)), (digester.digest(OTHER_KEY), Arc::new(other_key))]),
             tenants: HashMap::from([(tenant.id, tenant), (other.id, other)]),
             models: self.models.into_iter().map(|model| (model.name.clone(), Arc::new(model))).collect(),
             aliases,
-            upstreams: HashMap::new(),
+            upstreams,
         };
         let folder = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(folder.path(), self.journal).unwrap();
@@ -176,6 +180,7 @@ impl Rig {
             digester,
             clock: self.clock,
             metrics: Arc::clone(&metrics),
+            shelf: self.shelf,
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();

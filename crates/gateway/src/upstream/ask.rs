@@ -1,0 +1,58 @@
+//! A small question to an upstream, beside the requests that are sold: no body, a whole answer, one try.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, Request, Uri};
+use http_body_util::{BodyExt as _, Full, Limited};
+use secrecy::ExposeSecret as _;
+use tallygate_adapter::join_url;
+use tallygate_store::{CredentialEntry, UpstreamEntry};
+use tokio::time::timeout;
+
+use super::request_headers;
+use crate::plane::DataPlane;
+use crate::refusal::Refusal;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// To the end of the answer.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What is asked.
+pub struct Asking<'a> {
+    pub method: Method,
+    /// With its version and query.
+    pub path: String,
+    pub request_id: &'a str,
+}
+
+/// The status and body of the answer.
+pub async fn ask(
+    plane: &DataPlane,
+    upstream: &UpstreamEntry,
+    credential: Option<&std::sync::Arc<CredentialEntry>>,
+    asking: Asking<'_>,
+) -> Result<(u16, Bytes), Refusal> {
+    let unavailable = |why: &dyn std::fmt::Display| {
+        tracing::warn!(upstream = %upstream.name, %why, "an upstream could not be asked");
+        Refusal::unavailable("The upstream cannot be asked right now. Try again shortly.", None)
+    };
+    let url = join_url(&upstream.base_url, upstream.dialect, &asking.path);
+    let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| unavailable(&error))?;
+    let secret = credential.map(|credential| credential.secret.expose_secret());
+    let headers = request_headers(upstream.dialect, secret, asking.request_id, false, std::iter::empty())
+        .map_err(|error| unavailable(&error))?;
+    let mut request =
+        Request::builder().method(asking.method).uri(uri).body(Full::new(Bytes::new())).map_err(|error| unavailable(&error))?;
+    *request.headers_mut() = headers;
+    let proxy = credential.and_then(|credential| credential.proxy.as_deref()).or(upstream.proxy.as_deref());
+    let client = plane.pool.client(proxy, CONNECT_TIMEOUT).map_err(|error| unavailable(&error))?;
+    let exchange = async {
+        let response = client.request(request).await.map_err(|error| unavailable(&error))?;
+        let status = response.status().as_u16();
+        let body = Limited::new(response.into_body(), plane.config.max_answer_bytes);
+        let body = body.collect().await.map_err(|error| unavailable(&error))?.to_bytes();
+        Ok((status, body))
+    };
+    timeout(TIMEOUT, exchange).await.map_err(|_| unavailable(&"it did not answer in time"))?
+}
