@@ -10,3 +10,4 @@ mod support;
 mod chat_answers;
 mod listed;
 mod messages_to_chat;
+mod openai_to_anthropic_requests;
