@@ -270,6 +270,11 @@ impl Writer<'_> {
                 text_block(text.clone())
             }
             PartKind::Image(image) => self.image(image, path)?,
+            PartKind::Document(Document { source: source @ Source::Data { media_type, .. }, .. })
+                if IMAGE_TYPES.contains(&media_type.as_str()) =>
+            {
+                self.image(&Media::new(source.clone()), path)?
+            }
             PartKind::Document(document) => self.document(document, role, path)?,
             PartKind::Audio(_) => {
                 return Err(BadRequest::unsupported_value(path, "The upstream of this model takes no audio. Send a transcript."));

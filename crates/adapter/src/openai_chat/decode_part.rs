@@ -105,13 +105,17 @@ fn file(wire: &mut ContentPart, path: &str) -> Result<PartKind, BadRequest> {
         file.file_data = own("file_data").or_else(|| own("file_url"));
         file.file_id = own("file_id");
     }
+    let named = file.filename.as_deref().and_then(media::media_type_of_name);
     let source = match (file.file_data, file.file_id) {
-        (Some(data), _) if data.starts_with("data:") => source(&data, path, "file.file_data")?,
+        (Some(data), _) if data.starts_with("data:") => match (source(&data, path, "file.file_data")?, named) {
+            // A type that says nothing: the name may say more.
+            (Source::Data { media_type, base64 }, Some(named)) if matches!(&*media_type, "" | "application/octet-stream") => {
+                Source::Data { media_type: named.to_owned(), base64 }
+            }
+            (source, _) => source,
+        },
         (Some(url), _) if url.starts_with("http://") || url.starts_with("https://") => Source::Url { url, media_type: None },
-        (Some(data), _) => {
-            let named = file.filename.as_deref().and_then(media::media_type_of_name);
-            Source::Data { media_type: named.unwrap_or("application/pdf").to_owned(), base64: data }
-        }
+        (Some(data), _) => Source::Data { media_type: named.unwrap_or("application/pdf").to_owned(), base64: data },
         (None, Some(id)) => Source::File { vendor: Vendor::OpenAi, id, media_type: None },
         (None, None) => {
             return Err(BadRequest::invalid(format!("{path}.file"), "A file part needs `file_data` or `file_id`."));

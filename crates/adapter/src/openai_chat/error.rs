@@ -38,9 +38,8 @@ pub(super) fn object(error: &ErrorReply) -> Value {
         ErrorKind::Permission => "permission_error",
         ErrorKind::RateLimited => "rate_limit_error",
         ErrorKind::QuotaExceeded => "insufficient_quota",
-        ErrorKind::UpstreamUnavailable | ErrorKind::UpstreamTimeout | ErrorKind::UpstreamInvalid | ErrorKind::Internal => {
-            "server_error"
-        }
+        ErrorKind::UpstreamUnavailable => "service_unavailable_error",
+        ErrorKind::UpstreamTimeout | ErrorKind::UpstreamInvalid | ErrorKind::Internal => "server_error",
     };
     json!({"error": {
         "message": error.text(),

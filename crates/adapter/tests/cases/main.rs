@@ -3,11 +3,17 @@
 //!
 //! A file per group of cases; the helpers are in `support`. Cases that need the gateway or a running server stand there.
 
+mod chat_request;
 #[path = "../common/mod.rs"]
 mod common;
 mod support;
 
 mod chat_answers;
+mod anthropic_to_openai_answers;
+mod anthropic_to_openai_streams;
 mod listed;
 mod messages_to_chat;
 mod openai_to_anthropic_requests;
+mod openai_to_anthropic_content;
+mod openai_to_anthropic_controls;
+mod openai_to_anthropic_messages;
