@@ -71,7 +71,9 @@ fn anthropics_thinking_comes_back_through_a_gemini_client_that_asked_for_thought
     let signed = parts.remove(0);
     let (head, tail) = THINKING.split_at(7);
     let mut contents = vec![user, json!({"role": "model", "parts": [{"text": head, "thought": true}]})];
-    contents.push(json!({"role": "model", "parts": [{"text": tail, "thought": true, "thoughtSignature": signed["thoughtSignature"]}]}));
+    contents.push(
+        json!({"role": "model", "parts": [{"text": tail, "thought": true, "thoughtSignature": signed["thoughtSignature"]}]}),
+    );
     contents.extend(parts.into_iter().map(|part| json!({"role": "model", "parts": [part]})));
     contents.push(result);
     let chunked = to.body(&request(json!(contents)));

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use tallygate_adapter::{Call, Keepsake, Memory, Outgoing, PastReasoning, Profiles, peek, prepare};
-use tallygate_types::{Dialect, Timestamp, UsageClass};
+use tallygate_adapter::{Keepsake, Memory};
+use tallygate_types::{Dialect, UsageClass};
 
 use crate::chat_request::{HAIKU, call, chat, claude, function, text, with};
 
@@ -132,27 +132,6 @@ impl Memory for Kept {
     }
 }
 
-fn prepared(client: Dialect, model: &str, request: &Value, memory: &Kept) -> Outgoing {
-    let body = Bytes::from(request.to_string());
-    let seen = peek(client, &body).unwrap();
-    let call = Call {
-        client,
-        upstream: Dialect::Anthropic,
-        client_model: "smart",
-        upstream_model: model,
-        stream: false,
-        peek: &seen,
-        strict: false,
-        response_id: "0192",
-        created_at: Timestamp::UNIX_EPOCH,
-        client_query: "",
-        profiles: Profiles::builtin(),
-        memory,
-        past_reasoning: PastReasoning::Sent,
-    };
-    prepare(&call, &body, &[]).unwrap()
-}
-
 #[test]
 fn case_a91_thinking_of_another_model_is_taken_out_and_signatures_of_ours_never_reach_anthropic() {
     let tools = json!([function("f")]);
@@ -161,7 +140,7 @@ fn case_a91_thinking_of_another_model_is_taken_out_and_signatures_of_ours_never_
     let answer = message(json!([thinking, {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]), "tool_use");
 
     let mut memory = Kept::default();
-    let first = prepared(Dialect::OpenaiChat, "claude-sonnet-4-5", &request, &memory);
+    let first = claude("claude-sonnet-4-5").prepare_with(&request, &memory).unwrap();
     let answered = first.session.answer(Bytes::from(answer.to_string())).unwrap();
     memory.0.extend(answered.keepsakes.into_iter().map(|(id, kept)| (id, Arc::new(kept))));
     let said: Value = serde_json::from_slice(&answered.body).unwrap();
@@ -170,14 +149,14 @@ fn case_a91_thinking_of_another_model_is_taken_out_and_signatures_of_ours_never_
     request["messages"] = json!([{"role": "user", "content": "x"}, said["choices"][0]["message"],
         {"role": "tool", "tool_call_id": "toolu_1", "content": "1"}]);
     let content = |model: &str| -> Value {
-        let body: Value = serde_json::from_slice(&prepared(Dialect::OpenaiChat, model, &request, &memory).body).unwrap();
+        let body: Value = serde_json::from_slice(&claude(model).prepare_with(&request, &memory).unwrap().body).unwrap();
         body["messages"][1]["content"].clone()
     };
     let calls = json!({"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}});
     assert_eq!(content("claude-sonnet-4-5"), json!([thinking, calls]));
     assert_eq!(content("us.anthropic.claude-sonnet-4-5-20250929-v1:0"), json!([thinking, calls]));
     assert_eq!(content("claude-haiku-4-5"), json!([calls]));
-    let loss = prepared(Dialect::OpenaiChat, "claude-haiku-4-5", &request, &memory).loss;
+    let loss = claude("claude-haiku-4-5").prepare_with(&request, &memory).unwrap().loss;
     assert!(loss.to_string().contains("dropped=reasoning"), "{loss}");
 
     // Reasoning of another vendor, or of nobody, in the carriers clients bring it in.

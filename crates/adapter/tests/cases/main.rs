@@ -13,7 +13,6 @@ mod anthropic_to_openai_answers;
 mod anthropic_to_openai_streams;
 mod listed;
 mod messages_to_chat;
-mod openai_to_anthropic_requests;
 mod openai_to_anthropic_content;
 mod openai_to_anthropic_controls;
 mod openai_to_anthropic_messages;

@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 use tallygate_adapter::{
-    BadRequest, Call, NoMemory, Outgoing, PastReasoning, Profiles, ResponseStream, Session, StreamFailure, peek, prepare,
+    BadRequest, Call, Memory, NoMemory, Outgoing, PastReasoning, Profiles, ResponseStream, Session, StreamFailure, peek, prepare,
 };
 use tallygate_types::{Dialect, Timestamp};
 
@@ -20,16 +20,26 @@ pub struct Both<'a>(pub To<'a>);
 
 impl Both<'_> {
     pub fn prepare(&self, body: &Value) -> Result<Outgoing, BadRequest> {
-        self.0.prepare_at(body, true)
+        self.prepare_with(body, &NoMemory)
+    }
+
+    /// The same for a tenant whose earlier answers left something behind.
+    pub fn prepare_with(&self, body: &Value, memory: &dyn Memory) -> Result<Outgoing, BadRequest> {
+        self.0.prepare_at(body, true, &NoMemory)
     }
 }
 
 impl To<'_> {
     pub fn prepare(&self, body: &Value) -> Result<Outgoing, BadRequest> {
-        self.prepare_at(body, false)
+        self.prepare_at(body, false, &NoMemory)
     }
 
-    fn prepare_at(&self, body: &Value, speaks_responses: bool) -> Result<Outgoing, BadRequest> {
+    /// The same for a tenant whose earlier answers left something behind.
+    pub fn prepare_with(&self, body: &Value, memory: &dyn Memory) -> Result<Outgoing, BadRequest> {
+        self.prepare_at(body, false, memory)
+    }
+
+    fn prepare_at(&self, body: &Value, speaks_responses: bool, memory: &dyn Memory) -> Result<Outgoing, BadRequest> {
         let body = Bytes::from(body.to_string());
         let seen = peek(self.client, &body)?;
         let call = Call {
@@ -45,7 +55,7 @@ impl To<'_> {
             created_at: Timestamp::from_micros(1_700_000_000_000_000),
             client_query: "",
             profiles: Profiles::builtin(),
-            memory: &NoMemory,
+            memory,
             past_reasoning: PastReasoning::Sent,
         };
         prepare(&call, &body, &[])
