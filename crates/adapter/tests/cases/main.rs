@@ -8,9 +8,9 @@ mod chat_request;
 mod common;
 mod support;
 
-mod chat_answers;
 mod anthropic_to_openai_answers;
 mod anthropic_to_openai_streams;
+mod chat_answers;
 mod listed;
 mod messages_to_chat;
 mod openai_to_anthropic_content;
