@@ -6,14 +6,15 @@ use tallygate_types::{Dialect, Usage, UsageClass};
 use crate::context::ResponseContext;
 use crate::count::BYTES_PER_TOKEN;
 use crate::dispatch::codec;
-use crate::failure::InvalidAnswer;
-use crate::ir::{PartKind, UsageReport};
+use crate::failure::{AnswerFailure, FailureClass, InvalidAnswer, UpstreamFailure};
+use crate::hop::{Course, JoinedAnswers, JoinedEvents, Next};
+use crate::ir::{FinishReason, PartKind, Response, UsageReport};
 use crate::keepsake::{Collector, Keepsake};
 use crate::kept::Handles;
 use crate::loss::LossReport;
 use crate::names::Restore;
 use crate::passing::Passer;
-use crate::response_stream::{Lane, ResponseStream};
+use crate::response_stream::{Lane, ResponseStream, Translating};
 use crate::tap::Tap;
 
 /// What the answer needs to know of the request.
@@ -31,12 +32,19 @@ enum Mode {
     Pass {
         drop_usage: bool,
     },
-    Translate {
-        restore: Restore,
-        collector: Collector,
-    },
+    Translate(Box<Translation>),
     /// An operation other than generation.
     Read(Box<dyn ReadAnswer>),
+}
+
+/// What undoes to an answer what was done to its request.
+#[derive(Debug)]
+pub(crate) struct Translation {
+    pub restore: Restore,
+    pub collector: Collector,
+    /// Of answers that may come in several calls.
+    pub course: Option<Course>,
+    pub said: JoinedAnswers,
 }
 
 /// Reads the answer of an operation other than generation.
@@ -81,11 +89,10 @@ impl Session {
         client: Dialect,
         upstream: Dialect,
         context: ResponseContext,
-        restore: Restore,
-        collector: Collector,
+        translation: Translation,
         loss: LossReport,
     ) -> Self {
-        Self { client, upstream, context, mode: Mode::Translate { restore, collector }, loss }
+        Self { client, upstream, context, mode: Mode::Translate(Box::new(translation)), loss }
     }
 
     pub(crate) fn reading(
@@ -115,37 +122,94 @@ impl Session {
         self.loss.dropped(field, detail);
     }
 
-    /// A whole 200 body.
-    pub fn answer(self, body: Bytes) -> Result<Answer, InvalidAnswer> {
+    /// A whole 200 body, the last of its answer.
+    pub fn answer(mut self, body: Bytes) -> Result<Answer, AnswerFailure> {
+        self.read(&body)?;
+        self.write(body)
+    }
+
+    /// A whole 200 body. The answer may go on in another call.
+    pub fn step(&mut self, body: Bytes) -> Result<Next<Answer>, AnswerFailure> {
+        self.read(&body)?;
+        if let Mode::Translate(translation) = &mut self.mode
+            && let Some(hop) = translation.course.as_mut().and_then(Course::next)
+        {
+            return Ok(Next::Again(hop));
+        }
+        self.write(body).map(Next::Done)
+    }
+
+    /// What was said before a further call failed.
+    pub fn said_so_far(&mut self) -> Option<Answer> {
+        let Mode::Translate(translation) = &mut self.mode else { return None };
+        let mut response = translation.said.take()?;
+        for candidate in &mut response.candidates {
+            candidate.finish = FinishReason::Length;
+        }
+        Some(self.translated(response))
+    }
+
+    fn read(&mut self, body: &Bytes) -> Result<(), AnswerFailure> {
+        if let Mode::Translate(translation) = &mut self.mode {
+            let mut response = (codec(self.upstream).decode_response)(body)?;
+            refuse_broken(&response)?;
+            if let Some(course) = &mut translation.course {
+                course.answer(body);
+            }
+            for candidate in &mut response.candidates {
+                candidate.finish = ended(candidate.finish);
+            }
+            translation.said.add(response);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, body: Bytes) -> Result<Answer, AnswerFailure> {
         let mut tap = Tap::default();
-        let (body, keepsakes) = match self.mode {
+        let body = match &mut self.mode {
+            Mode::Translate(translation) => {
+                let response = translation.said.take().unwrap_or_default();
+                return Ok(self.translated(response));
+            }
             Mode::Pass { .. } => {
                 (codec(self.upstream).tap_answer)(&body, &mut tap)?;
-                (body, Vec::new())
+                body
             }
-            Mode::Translate { restore, mut collector } => {
-                let mut response = (codec(self.upstream).decode_response)(&body)?;
-                restore.response(&mut response);
-                tap_response(&response, &mut tap);
-                response.usage = response.usage.or_else(|| estimate(self.context.input_estimate, &tap));
-                collector.response(&response);
-                ((codec(self.client).encode_response)(&response, &self.context).into(), collector.take())
-            }
-            Mode::Read(reader) => (reader.read(body, &mut tap)?, Vec::new()),
+            Mode::Read(reader) => reader.read(body, &mut tap)?,
         };
-        Ok(Answer { body, meter: meter(&tap, &self.loss), keepsakes })
+        Ok(Answer { body, meter: meter(&tap, &self.loss), keepsakes: Vec::new() })
+    }
+
+    fn translated(&mut self, mut response: Response) -> Answer {
+        let mut tap = Tap::default();
+        let mut keepsakes = Vec::new();
+        if let Mode::Translate(translation) = &mut self.mode {
+            translation.restore.response(&mut response);
+            translation.collector.response(&response);
+            keepsakes = translation.collector.take();
+        }
+        tap_response(&response, &mut tap);
+        response.usage = response.usage.or_else(|| estimate(self.context.input_estimate, &tap));
+        let body = (codec(self.client).encode_response)(&response, &self.context).into();
+        Answer { body, meter: meter(&tap, &self.loss), keepsakes }
     }
 
     pub fn stream(self) -> ResponseStream {
         let lane = match self.mode {
             Mode::Pass { drop_usage } => Lane::Pass(Passer::new(drop_usage)),
             Mode::Read(_) => Lane::Pass(Passer::new(false)),
-            Mode::Translate { restore, collector } => Lane::Translate {
-                decoder: (codec(self.upstream).decoder)(),
-                encoder: (codec(self.client).encoder)(self.context.clone()),
-                restore,
-                collector,
-            },
+            Mode::Translate(translation) => {
+                let Translation { restore, collector, course, .. } = *translation;
+                Lane::Translate(Box::new(Translating {
+                    decoder: (codec(self.upstream).decoder)(),
+                    encoder: (codec(self.client).encoder)(self.context.clone()),
+                    restore,
+                    collector,
+                    course,
+                    joined: JoinedEvents::default(),
+                    input_estimate: self.context.input_estimate,
+                }))
+            }
         };
         ResponseStream::new(self.client, self.upstream, self.context, lane, self.loss)
     }
@@ -159,7 +223,34 @@ pub(crate) fn estimate(input: Option<u64>, tap: &Tap) -> Option<UsageReport> {
     tap.usage.is_none().then(|| UsageReport { usage, raw: String::new() })
 }
 
-fn tap_response(response: &crate::ir::Response, tap: &mut Tap) {
+/// An answer whose only fruit is a broken call is none.
+fn refuse_broken(response: &Response) -> Result<(), AnswerFailure> {
+    response.candidates.iter().try_for_each(|candidate| broken(candidate.finish, candidate.explanation.as_deref()))
+}
+
+/// The failure that a reason to finish stands for.
+pub(crate) fn broken(finish: FinishReason, explanation: Option<&str>) -> Result<(), AnswerFailure> {
+    let said = |otherwise: &str| explanation.unwrap_or(otherwise).to_owned();
+    match finish {
+        FinishReason::MalformedToolCall => Err(AnswerFailure::MalformedCall(said("the provider gives no detail"))),
+        FinishReason::MissingSignature => Err(AnswerFailure::Upstream(UpstreamFailure {
+            class: FailureClass::Signature,
+            status: 400,
+            message: said("A signature of the earlier reasoning is missing."),
+            code: None,
+            param: None,
+            retry_after: None,
+        })),
+        _ => Ok(()),
+    }
+}
+
+/// What is left of a pause at which nobody asks further: to the client it is a cut.
+pub(crate) fn ended(finish: FinishReason) -> FinishReason {
+    if finish == FinishReason::Pause { FinishReason::Length } else { finish }
+}
+
+fn tap_response(response: &Response, tap: &mut Tap) {
     tap.id.clone_from(&response.id);
     tap.model.clone_from(&response.model);
     tap.usage.clone_from(&response.usage);

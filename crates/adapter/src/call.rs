@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tallygate_types::{Dialect, Timestamp};
 
-use crate::answer::Session;
+use crate::answer::{Session, Translation};
 use crate::context::ResponseContext;
 use crate::count::BYTES_PER_TOKEN;
 use crate::dispatch::{Codec, codec};
 use crate::failure::BadRequest;
+use crate::hop::{Course, JoinedAnswers};
 use crate::ir::{Object, Request};
 use crate::keepsake::{self, Collector, Memory, Origin, PastReasoning};
 use crate::loss::LossReport;
@@ -161,12 +162,16 @@ fn translate(call: &Call<'_>, context: &mut ResponseContext, body: &Bytes) -> Re
     context.echo = std::mem::take(&mut request.echo);
     context.client_tools = std::mem::take(&mut request.client_tools);
     context.carries_reasoning = request.carries_reasoning;
+    let (path, headers) =
+        ((upstream.path)(call.upstream_model, call.stream), upstream.translated_headers(&request, call.profiles));
+    let course = (upstream.follow)(&body).map(|follow| Course::new(path.clone(), headers.clone(), follow));
+    let translation = Translation { restore, collector: Collector::new(dialect, origin), course, said: JoinedAnswers::default() };
     Ok(Outgoing {
-        path: (upstream.path)(call.upstream_model, call.stream),
-        headers: upstream.translated_headers(&request, call.profiles),
+        path,
+        headers,
         body: body.into(),
         loss: loss.clone(),
-        session: Session::translating(call.client, dialect, context.clone(), restore, Collector::new(dialect, origin), loss),
+        session: Session::translating(call.client, dialect, context.clone(), translation, loss),
     })
 }
 

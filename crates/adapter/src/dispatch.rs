@@ -5,7 +5,8 @@
 use tallygate_types::Dialect;
 
 use crate::context::ResponseContext;
-use crate::failure::{BadRequest, EncodedError, ErrorReply, InvalidAnswer, StreamFailure, UpstreamFailure};
+use crate::failure::{AnswerFailure, BadRequest, EncodedError, ErrorReply, InvalidAnswer, StreamFailure, UpstreamFailure};
+use crate::hop::Follow;
 use crate::ir;
 use crate::loss::LossReport;
 use crate::peek::PeekFields;
@@ -30,9 +31,11 @@ pub(crate) struct Codec {
     /// A request body (of the client's dialect); `model` and `stream` may be overwritten by the caller after.
     pub decode_request: fn(&[u8], &mut LossReport) -> Result<ir::Request, BadRequest>,
     pub encode_request: fn(&ir::Request, &Profiles, &mut LossReport) -> Result<Vec<u8>, BadRequest>,
-    pub decode_response: fn(&[u8]) -> Result<ir::Response, InvalidAnswer>,
+    pub decode_response: fn(&[u8]) -> Result<ir::Response, AnswerFailure>,
     pub encode_response: fn(&ir::Response, &ResponseContext) -> Vec<u8>,
     pub decoder: fn() -> Box<dyn Decode>,
+    /// Follows the answer to a request body that may be answered in several calls (`follow`).
+    pub follow: fn(&[u8]) -> Option<Box<dyn Follow>>,
     pub encoder: fn(ResponseContext) -> Box<dyn Encode>,
     /// Reads what the meter needs from one event that passes through untouched (`stream::tap`).
     pub tap_event: fn(Event<'_>, &mut Tap) -> Result<(), StreamFailure>,
@@ -91,6 +94,7 @@ macro_rules! folder {
                 decode_response: crate::$folder::decode::response,
                 encode_response: crate::$folder::encode::response,
                 decoder: || Box::new(crate::$folder::stream::Decoder::new()),
+                follow: crate::$folder::follow,
                 encoder: |context| Box::new(crate::$folder::stream::Encoder::new(context)),
                 tap_event: crate::$folder::stream::tap,
                 tap_answer: crate::$folder::usage::tap,

@@ -22,6 +22,19 @@ pub struct BadRequest {
 #[error("the upstream's answer cannot be read: {0}")]
 pub struct InvalidAnswer(pub String);
 
+/// Why a whole answer is none for the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnswerFailure {
+    #[error(transparent)]
+    Invalid(#[from] InvalidAnswer),
+    /// An error where an answer was due.
+    #[error("the upstream reported an error in its answer: {}", .0.message)]
+    Upstream(UpstreamFailure),
+    /// The model wrote a tool call that cannot be read, and nothing beside it; asked again it may write a better one.
+    #[error("the model wrote a tool call that cannot be read: {0}")]
+    MalformedCall(String),
+}
+
 /// Why a stream did not end well.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StreamFailure {
@@ -33,6 +46,9 @@ pub enum StreamFailure {
     Truncated,
     #[error("the upstream's stream cannot be read: {0}")]
     Invalid(String),
+    /// As [`AnswerFailure::MalformedCall`].
+    #[error("the model wrote a tool call that cannot be read: {0}")]
+    MalformedCall(String),
     /// A line, event or stream above the bounds ([`crate::sse::MAX_EVENT_BYTES`], [`crate::MAX_TRANSLATED_BYTES`]).
     #[error("the upstream's stream is above the bounds on an event or on the whole")]
     TooLong,
@@ -57,6 +73,9 @@ pub enum FailureClass {
     /// The client's request is at fault: no other upstream of this kind would take it.
     BadRequest,
     ContextTooLong,
+    /// A signature of the earlier reasoning is refused or missing: without it
+    /// ([`PastReasoning::Withheld`](crate::PastReasoning::Withheld)) the request may be taken.
+    Signature,
     /// The model or path is unknown to this upstream.
     NotFound,
     /// The upstream refuses our credential.
@@ -161,6 +180,16 @@ impl ErrorReply {
     /// The message with the request id in its tail, where every SDK shows it.
     pub fn text(&self) -> String {
         format!("{} (request id: {})", self.message, self.request_id)
+    }
+}
+
+impl From<AnswerFailure> for StreamFailure {
+    fn from(failure: AnswerFailure) -> Self {
+        match failure {
+            AnswerFailure::Invalid(InvalidAnswer(text)) => Self::Invalid(text),
+            AnswerFailure::Upstream(failure) => Self::Upstream(failure),
+            AnswerFailure::MalformedCall(text) => Self::MalformedCall(text),
+        }
     }
 }
 

@@ -52,6 +52,7 @@ mod effort;
 mod embeddings;
 mod failure;
 mod free_text;
+mod hop;
 mod ident;
 pub mod ir;
 mod json_answer;
@@ -87,8 +88,10 @@ pub use context::ResponseContext;
 pub use count::{CountCall, estimate_count, prepare_count};
 pub use embeddings::{EmbedCall, prepare_embeddings};
 pub use failure::{
-    BadRequest, EncodedError, ErrorDetails, ErrorKind, ErrorReply, FailureClass, InvalidAnswer, StreamFailure, UpstreamFailure,
+    AnswerFailure, BadRequest, EncodedError, ErrorDetails, ErrorKind, ErrorReply, FailureClass, InvalidAnswer, StreamFailure,
+    UpstreamFailure,
 };
+pub use hop::{Hop, MAX_HOPS, Next};
 pub use keepsake::{Keepsake, MAX_KEPT_BYTES, Memory, NoMemory, PastReasoning};
 pub use loss::{Loss, LossReport, Verdict};
 pub use peek::{Peek, peek};

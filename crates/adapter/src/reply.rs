@@ -59,7 +59,7 @@ pub(crate) fn class_of(status: u16) -> FailureClass {
 /// The status an error inside a 200 stream stands for.
 pub(crate) fn status_of(class: FailureClass) -> u16 {
     match class {
-        FailureClass::BadRequest | FailureClass::ContextTooLong => 400,
+        FailureClass::BadRequest | FailureClass::ContextTooLong | FailureClass::Signature => 400,
         FailureClass::NotFound => 404,
         FailureClass::Auth => 401,
         FailureClass::Permission => 403,
@@ -80,6 +80,23 @@ pub(crate) fn is_context_overflow(message: &str) -> bool {
         "exceeds the maximum number of tokens",
         "input token count",
         "too many tokens",
+    ];
+    let message = message.to_ascii_lowercase();
+    TEXTS.iter().any(|text| message.contains(text))
+}
+
+/// What vendors write when a signature of the earlier reasoning is refused, or missing where they want one.
+pub(crate) fn is_signature_refusal(message: &str) -> bool {
+    const TEXTS: &[&str] = &[
+        "invalid `signature`",
+        "invalid signature",
+        "blocks in the latest assistant message cannot be modified",
+        "blocks cannot be modified",
+        "bound to a different conversation",
+        "expected `thinking` or `redacted_thinking`",
+        "thought signature",
+        "thought_signature",
+        "thoughtsignature",
     ];
     let message = message.to_ascii_lowercase();
     TEXTS.iter().any(|text| message.contains(text))

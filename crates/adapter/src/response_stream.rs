@@ -3,10 +3,11 @@
 use bytes::Bytes;
 use tallygate_types::Dialect;
 
-use crate::answer::{Meter, estimate, meter};
+use crate::answer::{Meter, broken, ended, estimate, meter};
 use crate::context::ResponseContext;
 use crate::dispatch::{Decode, Encode, codec};
 use crate::failure::{ErrorReply, StreamFailure};
+use crate::hop::{Course, Hop, JoinedEvents, Next};
 use crate::ir::{Delta, PartStart, StreamEvent};
 use crate::keepsake::{Collector, Keepsake};
 use crate::loss::LossReport;
@@ -53,7 +54,18 @@ enum Reader {
 
 pub(crate) enum Lane {
     Pass(Passer),
-    Translate { decoder: Box<dyn Decode>, encoder: Box<dyn Encode>, restore: Restore, collector: Collector },
+    Translate(Box<Translating>),
+}
+
+pub(crate) struct Translating {
+    pub decoder: Box<dyn Decode>,
+    pub encoder: Box<dyn Encode>,
+    pub restore: Restore,
+    pub collector: Collector,
+    /// Of streams that may come in several calls.
+    pub course: Option<Course>,
+    pub joined: JoinedEvents,
+    pub input_estimate: Option<u64>,
 }
 
 impl ResponseStream {
@@ -77,7 +89,7 @@ impl ResponseStream {
     pub fn push(&mut self, chunk: Bytes, out: &mut Vec<Bytes>) -> Result<Progress, StreamFailure> {
         self.decide(&chunk);
         self.bytes_read += chunk.len() as u64;
-        if matches!(self.lane, Lane::Translate { .. }) && self.bytes_read > MAX_TRANSLATED_BYTES {
+        if matches!(self.lane, Lane::Translate(_)) && self.bytes_read > MAX_TRANSLATED_BYTES {
             return Err(StreamFailure::TooLong);
         }
         let before = out.len();
@@ -97,17 +109,11 @@ impl ResponseStream {
                 }
                 result
             }
-            Lane::Translate { decoder, encoder, restore, collector } => {
+            Lane::Translate(lane) => {
                 let tap = &mut self.tap;
                 let mut written = Vec::new();
-                let input_estimate = self.context.input_estimate;
-                let mut steps = Steps { input_estimate, encoder: &mut **encoder, restore, collector, tap, written: &mut written };
                 let mut events = Vec::new();
-                let result = self.reader.read(&chunk, |event| {
-                    let result = decoder.event(event, &mut events);
-                    steps.take(&mut events);
-                    result
-                });
+                let result = self.reader.read(&chunk, |event| lane.event(event, &mut events, tap, &mut written));
                 if !written.is_empty() {
                     out.push(written.into());
                 }
@@ -120,6 +126,14 @@ impl ResponseStream {
 
     /// The upstream closed. Fails unless the answer was complete.
     pub fn finish(&mut self, out: &mut Vec<Bytes>) -> Result<(), StreamFailure> {
+        if let Lane::Translate(lane) = &mut self.lane {
+            lane.course = None;
+        }
+        self.end(out).map(|_| ())
+    }
+
+    /// The upstream closed, and the answer may go on in another call. Fails unless what came was complete.
+    pub fn end(&mut self, out: &mut Vec<Bytes>) -> Result<Next<()>, StreamFailure> {
         let before = out.len();
         let result = match &mut self.lane {
             Lane::Pass(passer) => {
@@ -130,26 +144,14 @@ impl ResponseStream {
                 passer.finish(result.is_ok() && is_complete, std::mem::take(&mut self.tap.only_usage), out);
                 result.and(if is_complete { Ok(()) } else { Err(StreamFailure::Truncated) })
             }
-            Lane::Translate { decoder, encoder, restore, collector } => {
+            Lane::Translate(lane) => {
+                let tap = &mut self.tap;
                 let mut written = Vec::new();
-                let input_estimate = self.context.input_estimate;
-                let mut steps = Steps {
-                    input_estimate,
-                    encoder: &mut **encoder,
-                    restore,
-                    collector,
-                    tap: &mut self.tap,
-                    written: &mut written,
-                };
                 let mut events = Vec::new();
-                let mut result = self.reader.finish(|event| {
-                    let result = decoder.event(event, &mut events);
-                    steps.take(&mut events);
-                    result
-                });
+                let mut result = self.reader.finish(|event| lane.event(event, &mut events, tap, &mut written));
                 if result.is_ok() {
-                    result = decoder.finish(&mut events);
-                    steps.take(&mut events);
+                    result = lane.decoder.finish(&mut events);
+                    result = lane.take(&mut events, tap, &mut written).and(result);
                 }
                 if !written.is_empty() {
                     out.push(written.into());
@@ -158,7 +160,18 @@ impl ResponseStream {
             }
         };
         self.has_output |= out.len() > before;
-        result
+        result?;
+        Ok(self.next_call().map_or(Next::Done(()), Next::Again))
+    }
+
+    fn next_call(&mut self) -> Option<Hop> {
+        let Lane::Translate(lane) = &mut self.lane else { return None };
+        let hop = lane.course.as_mut()?.next()?;
+        lane.decoder = (codec(self.upstream).decoder)();
+        lane.joined.next_call();
+        self.reader = Reader::Undecided;
+        (self.tap.done, self.tap.finish_reason) = (false, None);
+        Some(hop)
     }
 
     /// Says an error of ours inside the stream, in the client's dialect. Close the connection after.
@@ -171,7 +184,7 @@ impl ResponseStream {
                 written.push(b']');
             }
             Lane::Pass(_) => (codec(self.client).encoder)(self.context.clone()).fail(error, &mut written),
-            Lane::Translate { encoder, .. } => encoder.fail(error, &mut written),
+            Lane::Translate(lane) => lane.encoder.fail(error, &mut written),
         }
         out.push(written.into());
     }
@@ -184,7 +197,7 @@ impl ResponseStream {
     pub fn take_keepsakes(&mut self) -> Vec<(String, Keepsake)> {
         match &mut self.lane {
             Lane::Pass(_) => Vec::new(),
-            Lane::Translate { collector, .. } => collector.take(),
+            Lane::Translate(lane) => lane.collector.take(),
         }
     }
 
@@ -245,30 +258,50 @@ impl Reader {
     }
 }
 
-/// Decoded events on their way to the client.
-struct Steps<'a> {
-    input_estimate: Option<u64>,
-    encoder: &'a mut dyn Encode,
-    restore: &'a mut Restore,
-    collector: &'a mut Collector,
-    tap: &'a mut Tap,
-    written: &'a mut Vec<u8>,
-}
+impl Translating {
+    fn event(
+        &mut self,
+        event: Event<'_>,
+        events: &mut Vec<StreamEvent>,
+        tap: &mut Tap,
+        written: &mut Vec<u8>,
+    ) -> Result<(), StreamFailure> {
+        if let Some(course) = &mut self.course {
+            course.event(event.data);
+        }
+        let result = self.decoder.event(event, events);
+        self.take(events, tap, written).and(result)
+    }
 
-impl Steps<'_> {
-    fn take(&mut self, events: &mut Vec<StreamEvent>) {
+    /// Decoded events on their way to the client.
+    fn take(&mut self, events: &mut Vec<StreamEvent>, tap: &mut Tap, written: &mut Vec<u8>) -> Result<(), StreamFailure> {
+        let goes_on = self.course.as_ref().is_some_and(Course::goes_on);
         let mut restored = Vec::with_capacity(events.len());
-        for event in events.drain(..) {
-            tap_event(&event, self.tap);
-            if event == StreamEvent::End {
-                restored.extend(estimate(self.input_estimate, self.tap).map(StreamEvent::Usage));
+        let mut result = Ok(());
+        for mut event in events.drain(..) {
+            if let StreamEvent::Finish { reason, explanation, .. } = &mut event {
+                result = broken(*reason, explanation.as_deref());
+                if result.is_err() {
+                    break;
+                }
+                *reason = ended(*reason);
             }
-            self.restore.event(event, &mut restored);
+            tap_event(&event, tap);
+            if let Some(event) = self.joined.pass(event, goes_on) {
+                if event == StreamEvent::End {
+                    restored.extend(estimate(self.input_estimate, tap).map(StreamEvent::Usage));
+                }
+                if let StreamEvent::Usage(sum) = &event {
+                    tap.usage = Some(sum.clone());
+                }
+                self.restore.event(event, &mut restored);
+            }
         }
         for event in &restored {
             self.collector.event(event);
-            self.encoder.event(event, self.written);
+            self.encoder.event(event, written);
         }
+        Ok(result?)
     }
 }
 
@@ -286,7 +319,6 @@ fn tap_event(event: &StreamEvent, tap: &mut Tap) {
         StreamEvent::Finish { reason, raw, .. } => {
             tap.finish_reason = Some(raw.clone().unwrap_or_else(|| format!("{reason:?}")));
         }
-        StreamEvent::Usage(report) => tap.usage = Some(report.clone()),
         StreamEvent::End => tap.done = true,
         _ => {}
     }

@@ -331,7 +331,10 @@ fn ends_are_told_apart() {
     assert_eq!(end("incomplete", Some("content_filter"), text), "SAFETY");
     assert_eq!(end("completed", None, json!([{"type": "refusal", "refusal": "No."}])), "SAFETY");
     let failed = json!({"id": "r", "status": "failed", "error": {"code": "server_error", "message": "boom"}});
-    assert_eq!(TO.session(&with(json!({}))).answer(failed.to_string().into()).unwrap_err().0, "boom");
+    assert_eq!(
+        TO.session(&with(json!({}))).answer(failed.to_string().into()).unwrap_err().to_string(),
+        "the upstream reported an error in its answer: boom"
+    );
 }
 
 #[test]

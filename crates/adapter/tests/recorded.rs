@@ -463,6 +463,7 @@ fn errors_are_classed_by_what_they_say() {
         let fits = match failure.class {
             FailureClass::BadRequest => matches!(status, 400 | 404 | 405 | 409 | 413 | 422),
             FailureClass::ContextTooLong => matches!(status, 400 | 413 | 422),
+            FailureClass::Signature => status == 400,
             FailureClass::NotFound => matches!(status, 400 | 403 | 404),
             FailureClass::Auth => matches!(status, 400 | 401),
             FailureClass::Permission => status == 403,

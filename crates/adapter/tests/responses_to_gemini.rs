@@ -4,7 +4,7 @@ mod common;
 
 use common::{To, text};
 use serde_json::{Value, json};
-use tallygate_adapter::{ErrorKind, ErrorReply, StreamFailure};
+use tallygate_adapter::{AnswerFailure, ErrorKind, ErrorReply, StreamFailure};
 use tallygate_types::Dialect;
 
 const TO: To<'_> = to("gemini-3.5-flash");
@@ -270,12 +270,14 @@ fn ends_are_told_apart() {
     assert_eq!(end("STOP", text.clone()), (json!("completed"), Value::Null, json!("completed")));
     assert_eq!(end("MAX_TOKENS", call.clone()), (json!("incomplete"), json!("max_output_tokens"), json!("incomplete")));
     assert_eq!(end("SAFETY", text), (json!("incomplete"), json!("content_filter"), json!("incomplete")));
-    assert_eq!(end("MALFORMED_FUNCTION_CALL", json!([])), (json!("failed"), Value::Null, Value::Null));
+    let broken = json!({"candidates": [{"content": {}, "finishReason": "MALFORMED_FUNCTION_CALL", "finishMessage": "f("}]});
+    let failure = TO.session(&with(json!({}))).answer(broken.to_string().into()).unwrap_err();
+    assert_eq!(failure, AnswerFailure::MalformedCall("f(".into()));
     assert_eq!(end("MALFORMED_FUNCTION_CALL", call), (json!("completed"), Value::Null, json!("completed")));
     let blocked = TO.answer(&with(json!({})), &json!({"promptFeedback": {"blockReason": "SAFETY"}}));
     assert_eq!((&blocked["status"], &blocked["incomplete_details"]["reason"]), (&json!("incomplete"), &json!("content_filter")));
     let invalid = TO.session(&with(json!({}))).answer("{}".into()).unwrap_err();
-    assert_eq!(invalid.0, "it has neither candidates nor a reason why");
+    assert_eq!(invalid.to_string(), "the upstream's answer cannot be read: it has neither candidates nor a reason why");
 }
 
 /// The streamed form of [`ANSWER`], as Google cuts it, with its line ends.

@@ -4,7 +4,7 @@ use serde_json::Value;
 use tallygate_types::Dialect;
 
 use super::{blocks, error, usage, wire};
-use crate::failure::{BadRequest, InvalidAnswer};
+use crate::failure::{AnswerFailure, BadRequest, InvalidAnswer};
 use crate::ir::{
     Candidate, Effort, Extensions, FinishReason, FunctionTool, OutputFormat, Part, PartKind, ReasoningControl, ReasoningMode,
     Request, Response, Role, Sampling, ServiceTier, Tool, ToolChoice, Turn,
@@ -164,10 +164,10 @@ fn reasoning(thinking: Option<wire::ThinkingConfig>, effort: Option<Effort>) -> 
     })
 }
 
-pub(crate) fn response(body: &[u8]) -> Result<Response, InvalidAnswer> {
+pub(crate) fn response(body: &[u8]) -> Result<Response, AnswerFailure> {
     let wire: wire::Response = serde_json::from_slice(body).map_err(|error| InvalidAnswer(error.to_string()))?;
     if let Some(error) = wire.error.as_ref().filter(|_| wire.kind == "error") {
-        return Err(InvalidAnswer(format!("an error body with status 200: {}", error::from_error(200, error).message)));
+        return Err(AnswerFailure::Upstream(error::from_error(200, error)));
     }
     let content = wire.content.ok_or_else(|| InvalidAnswer("no content".into()))?;
     let parts: Vec<Part> = content

@@ -110,6 +110,7 @@ fn class(status: u16, kind: &str, code: &str, message: &str) -> FailureClass {
     }
     match kind {
         "invalid_request_error" if reply::is_context_overflow(message) => FailureClass::ContextTooLong,
+        "invalid_request_error" if reply::is_signature_refusal(message) => FailureClass::Signature,
         "invalid_request_error" if (400..500).contains(&status) => reply::class_of(status),
         "invalid_request_error" | "request_too_large" | "conflict_error" => FailureClass::BadRequest,
         "authentication_error" => FailureClass::Auth,

@@ -7,6 +7,7 @@ pub(crate) mod encode;
 mod encode_answer;
 mod encode_turns;
 pub(crate) mod error;
+mod follow;
 mod hosted;
 mod schema;
 pub(crate) mod stream;
@@ -16,3 +17,5 @@ mod thinking;
 mod tools;
 pub(crate) mod usage;
 pub(crate) mod wire;
+
+pub(crate) use follow::follow;

@@ -9,7 +9,7 @@ use super::wire::{
     GroundingMetadata, ThinkingConfig, Tool as WireTool, ToolConfig,
 };
 use super::{citations, error, finish, ids, native, schema, usage};
-use crate::failure::{BadRequest, InvalidAnswer};
+use crate::failure::{AnswerFailure, BadRequest, InvalidAnswer};
 use crate::ir::{
     Candidate, Citation, Effort, Extensions, FinishReason, FunctionTool, OutputFormat, Part, PartKind, ReasoningControl,
     ReasoningMode, Request, Response, Role, ServiceTier, Tool, ToolChoice, ToolKind, ToolResult, Turn,
@@ -351,11 +351,11 @@ fn reasoning(thinking: &ThinkingConfig, loss: &mut LossReport) -> Result<Reasoni
     Ok(control)
 }
 
-pub(crate) fn response(body: &[u8]) -> Result<Response, InvalidAnswer> {
+pub(crate) fn response(body: &[u8]) -> Result<Response, AnswerFailure> {
     let wire: GenerateContentResponse =
         serde_json::from_slice(body).map_err(|error| InvalidAnswer(format!("no GenerateContentResponse: {error}")))?;
     if let Some(error) = &wire.error {
-        return Err(InvalidAnswer(error::in_stream(error).message));
+        return Err(AnswerFailure::Upstream(error::in_stream(error)));
     }
     let scope = wire.response_id.clone().unwrap_or_default();
     let candidates = if wire.candidates.is_empty() {

@@ -154,6 +154,9 @@ fn classify(status: u16, wire: &WireError) -> FailureClass {
     if status == 400 && (reply::is_context_overflow(&wire.message)) {
         return FailureClass::ContextTooLong;
     }
+    if status == 400 && reply::is_signature_refusal(&wire.message) {
+        return FailureClass::Signature;
+    }
     match (status, word) {
         (401, _) | (_, "UNAUTHENTICATED") => FailureClass::Auth,
         // The free tier is closed in the country of the egress, or billing is off: another credential may do.

@@ -20,9 +20,8 @@ pub(super) fn read(word: &str, has_call: bool, has_content: bool) -> FinishReaso
         | "ESCALATION"
         | "PUP_LIMITED_DISABLED"
         | "MODEL_ARMOR" => FinishReason::ContentFilter,
-        "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL" | "MALFORMED_RESPONSE" | "MISSING_THOUGHT_SIGNATURE" => {
-            FinishReason::MalformedToolCall
-        }
+        "MALFORMED_FUNCTION_CALL" | "UNEXPECTED_TOOL_CALL" | "MALFORMED_RESPONSE" => FinishReason::MalformedToolCall,
+        "MISSING_THOUGHT_SIGNATURE" => FinishReason::MissingSignature,
         _ if has_call => FinishReason::ToolUse,
         _ if has_content => FinishReason::Stop,
         _ => FinishReason::Unknown,
@@ -35,6 +34,7 @@ pub(super) fn write(reason: FinishReason) -> &'static str {
         FinishReason::Length | FinishReason::ContextWindow | FinishReason::Pause => "MAX_TOKENS",
         FinishReason::Refusal | FinishReason::ContentFilter => "SAFETY",
         FinishReason::MalformedToolCall => "MALFORMED_FUNCTION_CALL",
+        FinishReason::MissingSignature => "MISSING_THOUGHT_SIGNATURE",
         FinishReason::Unknown => "OTHER",
     }
 }

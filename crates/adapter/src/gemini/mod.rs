@@ -7,6 +7,7 @@ mod encode_config;
 mod encode_tools;
 pub(crate) mod error;
 mod finish;
+mod follow;
 mod history;
 mod ids;
 mod native;
@@ -16,3 +17,5 @@ mod signature;
 pub(crate) mod stream;
 pub(crate) mod usage;
 pub(crate) mod wire;
+
+pub(crate) use follow::follow;

@@ -49,6 +49,8 @@ pub enum FinishReason {
     Pause,
     /// The model wrote a call the provider could not read (Gemini `MALFORMED_FUNCTION_CALL`).
     MalformedToolCall,
+    /// The provider misses a signature in the history (Gemini `MISSING_THOUGHT_SIGNATURE`).
+    MissingSignature,
     Unknown,
 }
 

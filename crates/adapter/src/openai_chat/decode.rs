@@ -3,8 +3,8 @@
 use serde_json::Value;
 use tallygate_types::Dialect;
 
-use super::{decode_message, decode_part, usage, wire, wire_answer};
-use crate::failure::{BadRequest, InvalidAnswer};
+use super::{decode_message, decode_part, error, usage, wire, wire_answer};
+use crate::failure::{AnswerFailure, BadRequest, InvalidAnswer};
 use crate::ir::{
     Candidate, Effort, Extensions, FinishReason, FunctionTool, Object, OutputFormat, Part, PartKind, ReasoningControl,
     ReasoningMode, Request, Response, Sampling, ServiceTier, Tool, ToolChoice,
@@ -252,10 +252,10 @@ pub(super) fn service_tier(word: String) -> ServiceTier {
     }
 }
 
-pub(crate) fn response(body: &[u8]) -> Result<Response, InvalidAnswer> {
+pub(crate) fn response(body: &[u8]) -> Result<Response, AnswerFailure> {
     let wire: wire_answer::Response = serde_json::from_slice(body).map_err(|error| InvalidAnswer(error.to_string()))?;
     if let Some(error) = wire.error.filter(|error| !error.is_null()) {
-        return Err(InvalidAnswer(format!("an error body with status 200: {error}")));
+        return Err(AnswerFailure::Upstream(error::from_error(200, &error)));
     }
     let choices = wire.choices.filter(|choices| !choices.is_empty()).ok_or_else(|| InvalidAnswer("no choices".into()))?;
     let mut candidates = Vec::with_capacity(choices.len());
@@ -266,7 +266,7 @@ pub(crate) fn response(body: &[u8]) -> Result<Response, InvalidAnswer> {
             .map_err(|error| InvalidAnswer(error.message))?;
         let finish = finish_reason(choice.finish_reason.as_deref(), &parts);
         if choice.finish_reason.as_deref() == Some("error") && parts.is_empty() {
-            return Err(InvalidAnswer("an answer that ended in an error".into()));
+            return Err(InvalidAnswer("an answer that ended in an error".into()).into());
         }
         candidates.push(Candidate {
             explanation: refusal_of(&parts),

@@ -109,6 +109,7 @@ fn class(status: u16, code: &str, kind: &str, message: &str) -> FailureClass {
         "slow_down" if status != 503 => return FailureClass::RateLimited,
         "model_not_found" => return FailureClass::NotFound,
         "invalid_api_key" => return FailureClass::Auth,
+        "invalid_encrypted_content" => return FailureClass::Signature,
         _ => {}
     }
     if matches!(status, 400 | 413 | 422) && reply::is_context_overflow(message) {

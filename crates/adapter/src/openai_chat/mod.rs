@@ -15,3 +15,5 @@ mod stream_encode;
 pub(crate) mod usage;
 pub(crate) mod wire;
 mod wire_answer;
+
+pub(crate) use crate::hop::never as follow;

@@ -8,7 +8,7 @@ use super::history::History;
 use super::parts::{self, ReasoningMeaning};
 use super::wire::{CreateResponse, Format, Input, Item, Message, ResponseBody, TextOptions, ToolEntry};
 use super::{error, usage};
-use crate::failure::{BadRequest, InvalidAnswer};
+use crate::failure::{AnswerFailure, BadRequest, InvalidAnswer};
 use crate::ir::{
     Candidate, Effort, Extensions, FinishReason, FunctionTool, Object, OutputFormat, Part, PartKind, ReasoningControl, Request,
     Response, Role, ServiceTier, Tool, ToolChoice, Turn,
@@ -293,17 +293,17 @@ pub(super) fn typed<T: DeserializeOwned>(value: Value, path: &str) -> Result<T, 
     serde_json::from_value(value).map_err(|error| BadRequest::invalid(path, format!("`{path}`: {error}.")))
 }
 
-pub(crate) fn response(body: &[u8]) -> Result<Response, InvalidAnswer> {
+pub(crate) fn response(body: &[u8]) -> Result<Response, AnswerFailure> {
     let wire: ResponseBody =
         serde_json::from_slice(body).map_err(|error| InvalidAnswer(format!("no response object: {error}")))?;
     if let Some(failure) = wire.error.as_ref().filter(|error| error.is_object()).map(error::in_stream) {
-        return Err(InvalidAnswer(failure.message));
+        return Err(AnswerFailure::Upstream(failure));
     }
     if let Some(status @ ("failed" | "cancelled" | "queued" | "in_progress")) = wire.status.as_deref() {
-        return Err(InvalidAnswer(format!("the response has the status `{status}`")));
+        return Err(InvalidAnswer(format!("the response has the status `{status}`")).into());
     }
     if wire.id.is_none() && wire.status.is_none() && wire.output.is_empty() {
-        return Err(InvalidAnswer("a response object has `id`, `status` and `output`; this has none of them".into()));
+        return Err(InvalidAnswer("a response object has `id`, `status` and `output`; this has none of them".into()).into());
     }
     let mut parts = Vec::new();
     let mut logprobs = Vec::new();

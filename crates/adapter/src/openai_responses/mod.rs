@@ -10,3 +10,5 @@ mod parts;
 pub(crate) mod stream;
 pub(crate) mod usage;
 pub(crate) mod wire;
+
+pub(crate) use crate::hop::never as follow;

@@ -3,7 +3,9 @@
 mod affinity;
 mod attempt;
 mod count;
+mod failure;
 mod keep;
+mod line;
 mod reply;
 mod stream;
 
@@ -20,7 +22,8 @@ use tallygate_store::ModelEntry;
 use tallygate_types::{Dialect, UpstreamId};
 use tower::Service;
 
-use self::attempt::{Blame, Delivery, Failure, Tried};
+use self::attempt::{Delivery, Tried, Verdict};
+use self::failure::{Again, Blame, Failure};
 use crate::body::ReplyBody;
 use crate::layers::{Admitted, Question, Reply};
 use crate::path::Operation;
@@ -106,7 +109,7 @@ async fn try_all(
         if unreachable.contains(&upstream.id) {
             continue;
         }
-        let outgoing = match outgoing(plane, question, model, step) {
+        let outgoing = match outgoing(plane, question, model, step, PastReasoning::Sent) {
             Ok(outgoing) => outgoing,
             Err(refusal) => {
                 unsayable = Some(refusal);
@@ -119,15 +122,19 @@ async fn try_all(
             plane.metrics.failed_over(from, &upstream.name, failure.reason);
         }
         settlement.dispatch(step)?;
-        match attempt::run(plane, question, step, outgoing, settlement).await {
-            Tried::Delivered(delivery) => {
+        let verdict = match attempt::run(plane, question, step, outgoing, settlement).await {
+            Tried::Final(verdict) => verdict,
+            Tried::Again(again) => try_again(plane, question, model, step, again, settlement).await?,
+        };
+        match verdict {
+            Verdict::Delivered(delivery) => {
                 if let Some(credential) = step.credential {
                     plane.health.recovered(credential.id);
                 }
                 return Ok(delivery);
             }
-            Tried::ClientAtFault(refusal) => return Err(refusal),
-            Tried::Failed(failure) => {
+            Verdict::ClientAtFault(refusal) => return Err(refusal),
+            Verdict::Failed(failure) => {
                 hold_against(plane, step, &failure);
                 if failure.blame == Blame::Upstream {
                     unreachable.push(upstream.id);
@@ -143,8 +150,36 @@ async fn try_all(
     })
 }
 
+/// Asks the same upstream once more, as its first word calls for.
+async fn try_again(
+    plane: &Arc<DataPlane>,
+    question: &Question,
+    model: &ModelEntry,
+    step: &Step<'_>,
+    again: Again,
+    settlement: &mut Settlement,
+) -> Result<Verdict, Refusal> {
+    let past_reasoning = match again {
+        Again::WithoutReasoning(_) => PastReasoning::Withheld,
+        Again::Same(_) => PastReasoning::Sent,
+    };
+    // A strict model takes nothing away.
+    let Ok(outgoing) = outgoing(plane, question, model, step, past_reasoning) else { return Ok(Verdict::of(again)) };
+    settlement.dispatch(step)?;
+    Ok(match attempt::run(plane, question, step, outgoing, settlement).await {
+        Tried::Final(verdict) => verdict,
+        Tried::Again(again) => Verdict::of(again),
+    })
+}
+
 /// The upstream's request, without its credential.
-fn outgoing(plane: &DataPlane, question: &Question, model: &ModelEntry, step: &Step<'_>) -> Result<Outgoing, Refusal> {
+fn outgoing(
+    plane: &DataPlane,
+    question: &Question,
+    model: &ModelEntry,
+    step: &Step<'_>,
+    past_reasoning: PastReasoning,
+) -> Result<Outgoing, Refusal> {
     let (upstream, upstream_model) = (&step.target.upstream, step.target.upstream_model.as_str());
     let profiles = &plane.profiles.load();
     let memory = plane.keepsakes.of(question.key.tenant.id, plane.clock.now());
@@ -194,7 +229,7 @@ fn outgoing(plane: &DataPlane, question: &Question, model: &ModelEntry, step: &S
         client_query: &question.query,
         profiles,
         memory: &memory,
-        past_reasoning: PastReasoning::Sent,
+        past_reasoning,
     };
     let mut outgoing = prepare(&call, &body, &question.asked.0)?;
     if dropped > 0 {

@@ -3,22 +3,26 @@
 //! Nothing runs beside it: the client's connection polls it, it polls the upstream, so the upstream is read no faster than
 //! the client reads. Dropping it, because the client left, drops the upstream's connection with it and settles.
 
-use std::future::Future as _;
+use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use http::Response;
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tallygate_adapter::kept::not_kept;
-use tallygate_adapter::{ErrorKind, ResponseStream};
+use tallygate_adapter::{ErrorKind, Hop, Next, ResponseStream};
 use tallygate_billing::Outcome;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use super::attempt::{Opened, cut_refusal};
+use super::attempt::Opened;
+use super::failure::{Broken, cut_refusal};
 use super::keep::{Closing, Keeper};
+use super::line::{Line, Round};
 use crate::metrics::Present;
 use crate::refusal::Refusal;
 use crate::settle::{Ending, Settlement};
@@ -44,8 +48,8 @@ const KEEP_ALIVE: Bytes = Bytes::from_static(b"\n");
 
 /// See the module.
 pub struct StreamBody {
-    /// `None`: nothing more will come.
-    upstream: Option<Incoming>,
+    source: Source,
+    line: Arc<Line>,
     stream: ResponseStream,
     out: Vec<Bytes>,
     /// `None`: settled.
@@ -73,6 +77,15 @@ pub struct StreamBody {
     _open: Present,
 }
 
+/// Where more comes from.
+enum Source {
+    Call(Incoming),
+    /// The answer goes on in another call, which is being made.
+    NextCall(Pin<Box<dyn Future<Output = (Round, Result<Response<Incoming>, Broken>)> + Send>>),
+    /// Nothing more will come.
+    Over,
+}
+
 /// What was last told to the journal.
 struct Checkpoint {
     at: Instant,
@@ -82,12 +95,14 @@ struct Checkpoint {
 
 impl StreamBody {
     pub fn new(opened: Opened, settlement: Settlement, endpoint: &'static str, keeper: Option<Keeper>) -> Self {
-        let Opened { upstream, stream, out, received, idle_timeout, is_complete } = opened;
+        let Opened { upstream, stream, out, received, line, is_complete } = opened;
+        let idle_timeout = line.times.idle;
         let plane = settlement.plane();
         let now = Instant::now();
         let keep_alive = plane.config.stream_keep_alive;
         let mut body = Self {
-            upstream: Some(upstream),
+            source: Source::Call(upstream),
+            line: Arc::new(line),
             out,
             received,
             max_bytes: plane.config.max_stream_bytes,
@@ -117,14 +132,18 @@ impl StreamBody {
     }
 
     pub fn is_finished(&self) -> bool {
-        self.upstream.is_none() && self.out.is_empty() && self.closing.is_none()
+        self.is_over() && self.out.is_empty() && self.closing.is_none()
+    }
+
+    const fn is_over(&self) -> bool {
+        matches!(self.source, Source::Over)
     }
 
     /// The next piece for the client: everything that is ready, up to a bound.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
         let had = self.out.len();
         let mut in_hand: usize = self.out.iter().map(Bytes::len).sum();
-        while self.upstream.is_some() && self.closing.is_none() && in_hand < MAX_PIECE_BYTES {
+        while !self.is_over() && self.closing.is_none() && in_hand < MAX_PIECE_BYTES {
             let before = self.out.len();
             if self.poll_upstream(cx).is_pending() {
                 break;
@@ -137,7 +156,7 @@ impl StreamBody {
         if self.out.len() > had && self.has_begun {
             self.looks = LOOKS;
         }
-        if self.looks > 0 && self.upstream.is_some() && in_hand < MAX_PIECE_BYTES {
+        if self.looks > 0 && !self.is_over() && in_hand < MAX_PIECE_BYTES {
             self.looks -= 1;
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -146,12 +165,24 @@ impl StreamBody {
             self.has_begun = true;
             return Poll::Ready(Some(piece));
         }
-        if self.upstream.is_none() { Poll::Ready(None) } else { Poll::Pending }
+        if self.is_over() { Poll::Ready(None) } else { Poll::Pending }
     }
 
     /// Takes one step; `Pending` if there is nothing to take.
     fn poll_upstream(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(upstream) = &mut self.upstream else { return Poll::Ready(()) };
+        let upstream = match &mut self.source {
+            Source::Over => return Poll::Ready(()),
+            Source::Call(upstream) => upstream,
+            Source::NextCall(call) => {
+                return match call.as_mut().poll(cx) {
+                    Poll::Ready((round, head)) => {
+                        self.next_call(&round, head);
+                        Poll::Ready(())
+                    }
+                    Poll::Pending => self.poll_limits(cx),
+                };
+            }
+        };
         match Pin::new(upstream).poll_frame(cx) {
             Poll::Ready(Some(Ok(frame))) => {
                 if let Ok(data) = frame.into_data() {
@@ -164,7 +195,7 @@ impl StreamBody {
                 Poll::Ready(())
             }
             Poll::Ready(Some(Err(_))) if self.is_done => {
-                self.complete();
+                self.finish();
                 Poll::Ready(())
             }
             Poll::Ready(Some(Err(error))) => {
@@ -282,13 +313,39 @@ impl StreamBody {
 
     /// Nothing more will come from the upstream.
     fn finish(&mut self) {
-        match self.stream.finish(&mut self.out) {
-            Ok(()) => {
+        match self.stream.end(&mut self.out) {
+            Ok(Next::Done(())) => {
                 self.remember();
                 self.hold_end();
                 self.complete();
             }
+            Ok(Next::Again(hop)) => {
+                self.remember();
+                self.call_again(hop);
+            }
             Err(failure) => self.cut(cut_refusal(&failure)),
+        }
+    }
+
+    fn call_again(&mut self, hop: Hop) {
+        let Some(settlement) = &self.settlement else { return };
+        let mut round = Round::start(&*settlement.plane().clock);
+        let line = Arc::clone(&self.line);
+        self.is_done = false;
+        self.active_at = Instant::now();
+        self.source = Source::NextCall(Box::pin(async move {
+            let head = line.ask(hop, &mut round).await;
+            (round, head)
+        }));
+    }
+
+    fn next_call(&mut self, round: &Round, head: Result<Response<Incoming>, Broken>) {
+        self.active_at = Instant::now();
+        let Some(settlement) = &mut self.settlement else { return };
+        self.line.ended(settlement, round, head.as_ref().err());
+        match head {
+            Ok(response) => self.source = Source::Call(response.into_body()),
+            Err(broken) => self.cut(broken.into_refusal()),
         }
     }
 
@@ -309,7 +366,7 @@ impl StreamBody {
     }
 
     fn end(&mut self, ending: Ending) {
-        self.upstream = None;
+        self.source = Source::Over;
         if let Some(mut settlement) = self.settlement.take() {
             let held = self.closing.as_ref().map_or(0, |closing| closing.end.len() as u64);
             settlement.bytes_out += held + self.out.iter().map(|bytes| bytes.len() as u64).sum::<u64>();

@@ -10,4 +10,4 @@ pub use ask::{Asking, ask};
 pub use dial::ProxyError;
 pub use headers::{AskedWith, request_headers};
 pub use health::Health;
-pub use pool::Pool;
+pub use pool::{Client, Pool};

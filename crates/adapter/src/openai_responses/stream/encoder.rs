@@ -301,7 +301,7 @@ impl Encoder {
             FinishReason::Length | FinishReason::ContextWindow | FinishReason::Pause => ("incomplete", Some("max_output_tokens")),
             FinishReason::ContentFilter => ("incomplete", Some("content_filter")),
             FinishReason::Refusal if !self.has_refusal => ("incomplete", Some("content_filter")),
-            FinishReason::MalformedToolCall => ("failed", None),
+            FinishReason::MalformedToolCall | FinishReason::MissingSignature => ("failed", None),
             _ => ("completed", None),
         };
         self.close_all(if incomplete_reason.is_some() { "incomplete" } else { "completed" }, out);

@@ -1,0 +1,275 @@
+//! The line to one upstream with one credential. An answer may need it more than once.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
+use secrecy::ExposeSecret as _;
+use tallygate_adapter::{ErrorKind, Hop, decode_error, join_url};
+use tallygate_billing::AttemptRecord;
+use tallygate_store::upstreams::Timeouts;
+use tallygate_store::{CredentialEntry, UpstreamEntry};
+use tallygate_types::{Clock, CredentialId, Timestamp};
+use tokio::time::timeout_at;
+
+use super::failure::{Blame, Broken, Failure, of_upstream};
+use crate::facts::Facts;
+use crate::layers::Question;
+use crate::metrics;
+use crate::plane::DataPlane;
+use crate::route::Step;
+use crate::settle::Settlement;
+use crate::upstream::{Client, request_headers};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// To the head of an answer that is streamed.
+const FIRST_BYTE_TIMEOUT: Duration = Duration::from_mins(1);
+/// A whole answer: models that think and do not stream are silent for minutes.
+const TOTAL_TIMEOUT: Duration = Duration::from_mins(10);
+const STREAM_IDLE_TIMEOUT: Duration = Duration::from_mins(2);
+/// An upstream's own words in the record of an attempt, at most.
+const MAX_REASON_CHARS: usize = 300;
+/// Headers under which vendors send their id of a request.
+const UPSTREAM_REQUEST_IDS: [&str; 3] = ["x-request-id", "request-id", "x-goog-request-id"];
+
+/// See the module.
+pub struct Line {
+    client: Client,
+    upstream: Arc<UpstreamEntry>,
+    credential: Option<Arc<CredentialEntry>>,
+    facts: Arc<Facts>,
+    stream: bool,
+    max_error_bytes: usize,
+    pub times: Times,
+}
+
+/// One call over a line, for the record of it.
+pub struct Round {
+    started: Instant,
+    started_at: Timestamp,
+    pub status: Option<u16>,
+    /// Why it failed, where the client has an answer all the same. A label of metrics.
+    pub failure: Option<&'static str>,
+}
+
+/// The timeouts of an upstream, its own or the defaults.
+#[derive(Clone, Copy)]
+pub struct Times {
+    connect: Duration,
+    head: Duration,
+    pub idle: Duration,
+    pub total: Duration,
+}
+
+impl Line {
+    pub fn open(plane: &DataPlane, question: &Question, step: &Step<'_>) -> Result<Self, Failure> {
+        let upstream = &step.target.upstream;
+        let times = Times::of(upstream, &plane.config.upstream_timeouts, question.stream);
+        let proxy = step.credential.and_then(|credential| credential.proxy.as_deref()).or(upstream.proxy.as_deref());
+        let client = plane
+            .pool
+            .client(proxy, times.connect)
+            .map_err(|error| Failure::new(Blame::Upstream, "proxy", ErrorKind::UpstreamUnavailable, error.to_string()))?;
+        Ok(Self {
+            client,
+            upstream: Arc::clone(upstream),
+            credential: step.credential.map(Arc::clone),
+            facts: Arc::clone(&question.facts),
+            stream: question.stream,
+            max_error_bytes: plane.config.max_error_bytes,
+            times,
+        })
+    }
+
+    pub fn upstream(&self) -> &str {
+        &self.upstream.name
+    }
+
+    /// Sends, and waits for the head of an answer.
+    pub async fn ask(&self, hop: Hop, round: &mut Round) -> Result<Response<Incoming>, Broken> {
+        let request = self.request(hop)?;
+        let until = tokio::time::Instant::now() + self.times.head;
+        let response = match timeout_at(until, self.client.request(request)).await {
+            Err(_) => return Err(Failure::timeout("first_byte_timeout", self.times.head).into()),
+            Ok(Err(error)) if error.is_connect() => {
+                return Err(Failure::new(Blame::Upstream, "connect", ErrorKind::UpstreamUnavailable, chain(&error)).into());
+            }
+            Ok(Err(error)) => return Err(Failure::connection_lost(chain(&error)).into()),
+            Ok(Ok(response)) => response,
+        };
+        round.status = Some(response.status().as_u16());
+        if response.status() != StatusCode::OK {
+            return Err(self.refused(response).await);
+        }
+        if response.headers().get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
+            return Err(Failure::invalid("the answer is compressed, which was not asked for").into());
+        }
+        Ok(response)
+    }
+
+    fn request(&self, hop: Hop) -> Result<Request<Full<Bytes>>, Failure> {
+        let misconfigured =
+            |detail: String| Failure::new(Blame::Upstream, "misconfigured", ErrorKind::UpstreamUnavailable, detail);
+        let url = join_url(&self.upstream.base_url, self.upstream.dialect, &hop.path);
+        let uri: Uri =
+            url.parse().map_err(|error| misconfigured(format!("the address of the upstream is not a URL: {error}")))?;
+        let headers = request_headers(
+            self.upstream.dialect,
+            self.credential.as_ref().map(|credential| credential.secret.expose_secret()),
+            &self.facts.request_id_text,
+            self.stream,
+            hop.headers.iter().map(|(name, value)| (*name, value.as_str())),
+        )
+        .map_err(|error| misconfigured(error.to_string()))?;
+        let mut request = Request::post(uri).body(Full::new(hop.body)).map_err(|error| misconfigured(error.to_string()))?;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    /// An answer with another status than 200.
+    async fn refused(&self, response: Response<Incoming>) -> Broken {
+        let status = response.status().as_u16();
+        let wait = retry_after(response.headers());
+        let deadline = tokio::time::Instant::now() + self.times.idle;
+        // An error whose text cannot be had is still that error.
+        let body = self.collect(response, self.max_error_bytes, deadline).await.unwrap_or_default();
+        of_upstream(self.upstream(), decode_error(self.upstream.dialect, status, &body), wait)
+    }
+
+    /// Reads a whole answer, bounded in size and time.
+    pub async fn collect(
+        &self,
+        response: Response<Incoming>,
+        limit: usize,
+        deadline: tokio::time::Instant,
+    ) -> Result<Bytes, Failure> {
+        let mut body = response.into_body();
+        let mut first: Option<Bytes> = None;
+        let mut rest: Option<BytesMut> = None;
+        let mut total = 0;
+        loop {
+            let until = deadline.min(tokio::time::Instant::now() + self.times.idle);
+            let frame = match timeout_at(until, body.frame()).await {
+                Err(_) => return Err(Failure::timeout("answer_timeout", self.times.total.min(self.times.idle))),
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(error))) => return Err(Failure::connection_lost(chain(&error))),
+                Ok(None) => break,
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            total += data.len();
+            if total > limit {
+                return Err(Failure::invalid(format!("the answer is larger than {limit} bytes")));
+            }
+            match (&mut first, &mut rest) {
+                (_, Some(rest)) => rest.extend_from_slice(&data),
+                (None, None) => first = Some(data),
+                (Some(start), None) => {
+                    let mut joined = BytesMut::with_capacity(2 * (start.len() + data.len()));
+                    joined.extend_from_slice(start);
+                    joined.extend_from_slice(&data);
+                    rest = Some(joined);
+                }
+            }
+        }
+        Ok(rest.map(BytesMut::freeze).or(first).unwrap_or_default())
+    }
+
+    /// A call ended well, and its answer goes on in another, which begins now.
+    pub fn continued(&self, plane: &DataPlane, settlement: &mut Settlement, round: &mut Round) {
+        let ended = std::mem::replace(round, Round::start(&*plane.clock));
+        settlement.waited(ended.elapsed());
+        self.ended(settlement, &ended, None);
+    }
+
+    /// Records a call that was made for the rest of an answer, or before one.
+    pub fn ended(&self, settlement: &mut Settlement, round: &Round, broken: Option<&Broken>) {
+        let upstream = &*self.upstream;
+        let (outcome, reason) = match broken {
+            None => (metrics::OK, metrics::NO_REASON),
+            Some(broken) => ("failed", broken.reason()),
+        };
+        let metrics = &settlement.plane().metrics;
+        metrics.attempted(&upstream.name, upstream.dialect.provider(), outcome, reason, round.elapsed());
+        let outcome = if broken.is_some() { reason } else { outcome };
+        let credential = self.credential.as_ref().map(|credential| credential.id);
+        settlement.attempted(round.record(upstream, credential, outcome, None), false);
+    }
+}
+
+impl Round {
+    pub fn start(clock: &dyn Clock) -> Self {
+        Self { started: Instant::now(), started_at: clock.now(), status: None, failure: None }
+    }
+
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// How the call went.
+    pub fn record(
+        &self,
+        upstream: &UpstreamEntry,
+        credential_id: Option<CredentialId>,
+        outcome: &str,
+        reason: Option<&str>,
+    ) -> AttemptRecord {
+        AttemptRecord {
+            upstream: upstream.name.clone(),
+            credential_id,
+            status: self.status,
+            outcome: outcome.to_owned(),
+            reason: reason.map(|reason| reason.chars().take(MAX_REASON_CHARS).collect()),
+            started_at: self.started_at,
+            duration_us: u64::try_from(self.elapsed().as_micros()).unwrap_or(u64::MAX),
+        }
+    }
+}
+
+impl Times {
+    /// The upstream's own timeouts, else the installation's, else the defaults.
+    fn of(upstream: &UpstreamEntry, installation: &Timeouts, stream: bool) -> Self {
+        let of = |field: fn(&Timeouts) -> Option<u64>, default| {
+            field(&upstream.timeouts).or_else(|| field(installation)).map_or(default, Duration::from_millis)
+        };
+        let total = of(|timeouts| timeouts.total_ms, TOTAL_TIMEOUT);
+        // Without streaming the head comes with the whole answer.
+        let head = of(|timeouts| timeouts.first_byte_ms, if stream { FIRST_BYTE_TIMEOUT } else { total }).min(total);
+        Self {
+            connect: of(|timeouts| timeouts.connect_ms, CONNECT_TIMEOUT),
+            head,
+            idle: of(|timeouts| timeouts.stream_idle_ms, STREAM_IDLE_TIMEOUT),
+            total,
+        }
+    }
+}
+
+/// `retry-after-ms`, or `retry-after` in seconds. Dates are rare and not read.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
+    number("retry-after-ms")
+        .map(|millis| millis / 1_000.0)
+        .or_else(|| number("retry-after"))
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+}
+
+pub fn upstream_request_id(headers: &HeaderMap) -> Option<String> {
+    UPSTREAM_REQUEST_IDS
+        .iter()
+        .find_map(|name| headers.get(*name)?.to_str().ok())
+        .map(|id| id.chars().take(MAX_REASON_CHARS).collect())
+}
+
+/// An error with its causes: hyper's own text stops at `client error (Connect)`.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}
