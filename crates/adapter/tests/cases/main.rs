@@ -11,6 +11,8 @@ mod support;
 mod anthropic_to_openai_answers;
 mod anthropic_to_openai_streams;
 mod chat_answers;
+mod chat_clients;
+mod chat_round_trips;
 mod listed;
 mod messages_to_chat;
 mod openai_to_anthropic_content;

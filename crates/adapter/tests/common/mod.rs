@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use bytes::Bytes;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tallygate_adapter::{
     BadRequest, Call, Memory, NoMemory, Outgoing, PastReasoning, Profiles, ResponseStream, Session, StreamFailure, peek, prepare,
 };
@@ -118,4 +118,58 @@ impl To<'_> {
 
 pub fn text(out: &[Bytes]) -> String {
     String::from_utf8(out.concat()).unwrap()
+}
+
+/// The JSON of a stream's events.
+pub fn data(stream: &str) -> Vec<Value> {
+    stream
+        .lines()
+        .filter_map(|line| line.strip_prefix("data: "))
+        .filter(|data| *data != "[DONE]")
+        .map(|data| serde_json::from_str(data).unwrap())
+        .collect()
+}
+
+/// What OpenAI's SDK makes of a stream: strings are joined, lists go by index.
+pub fn gather_chat(stream: &str) -> Value {
+    let mut message = json!({"role": null, "content": null, "refusal": null});
+    let mut whole = Value::Null;
+    let mut finish = Value::Null;
+    for chunk in data(stream) {
+        for choice in chunk["choices"].as_array().unwrap() {
+            join(&mut message, &choice["delta"]);
+            if !choice["finish_reason"].is_null() {
+                assert!(finish.is_null(), "finished twice");
+                finish = choice["finish_reason"].clone();
+            }
+        }
+        whole = chunk;
+    }
+    json!({"id": whole["id"], "object": "chat.completion", "created": whole["created"], "model": whole["model"],
+        "choices": [{"index": 0, "message": message, "logprobs": null, "finish_reason": finish}], "usage": whole["usage"]})
+}
+
+fn join(target: &mut Value, delta: &Value) {
+    for (field, value) in delta.as_object().unwrap() {
+        let slot = &mut target[field];
+        match value {
+            Value::String(text) if slot.is_string() && field != "type" => {
+                *slot = format!("{}{text}", slot.as_str().unwrap()).into();
+            }
+            Value::Object(_) if slot.is_object() => join(slot, value),
+            Value::Array(items) => {
+                if slot.is_null() {
+                    *slot = json!([]);
+                }
+                for item in items {
+                    let index = item["index"].as_u64().expect("list elements need an index") as usize;
+                    let mut item = item.clone();
+                    item.as_object_mut().unwrap().remove("index");
+                    let list = slot.as_array_mut().unwrap();
+                    if index == list.len() { list.push(item) } else { join(&mut list[index], &item) }
+                }
+            }
+            value => *slot = value.clone(),
+        }
+    }
 }
