@@ -23,7 +23,8 @@ function chat({ model, streamed, keeps }, loop) {
     const { message } = answer.choices[0];
     const calls = message.tool_calls ?? [];
     loop.texts.push(message.content ?? "");
-    loop.thoughts.push(message.reasoning_content ?? "");
+    // Of a field that it does not know this SDK keeps the last piece of a stream only.
+    loop.thoughts.push(streamed ? "" : (message.reasoning_content ?? ""));
     loop.usages.push(answer.usage);
     if (keeps) {
       messages.push(message);
