@@ -120,6 +120,16 @@ def start_gateway(folder):
 
 
 def pytest_terminal_summary(terminalreporter):
+    """Agents that do not run here, and the table of replayed traffic."""
+    skipped = {report.longrepr[2] for report in terminalreporter.stats.get("skipped", []) if "tests/agents/" in report.longrepr[0]}
+    if skipped:
+        terminalreporter.section("agents that were not tried")
+        for reason in sorted(skipped):
+            terminalreporter.line(reason.removeprefix("Skipped: "))
+    replay_summary(terminalreporter)
+
+
+def replay_summary(terminalreporter):
     """The table of replayed traffic: passes of each provider through each dialect, failures by name."""
     counts, failures = defaultdict(lambda: [0, 0]), []
     for outcome in ("passed", "failed", "xfailed", "xpassed"):

@@ -33,9 +33,12 @@ fi
 node_packages() {
   if [ ! -f "$1/node_modules/.package-lock.json" ] || ! cmp -s "$1/package-lock.json" "$1/node_modules/.installed-lock.json"; then
     echo "setup: installing the Node packages of $1"
-    (cd "$1" && npm ci --no-audit --no-fund --silent)
+    (cd "$1" && npm ci --no-audit --no-fund --silent "${@:2}")
     cp "$1/package-lock.json" "$1/node_modules/.installed-lock.json"
   fi
 }
 node_packages web
 node_packages tests/node
+# The agents' programs come in the packages; of their install scripts only Claude Code's is needed, which links its own.
+node_packages tests/agents --ignore-scripts
+(cd tests/agents && node node_modules/@anthropic-ai/claude-code/install.cjs >/dev/null)
