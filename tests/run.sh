@@ -76,7 +76,7 @@ fi
 export TALLYGATE_BIN="$(cd "$target" && pwd)/debug/tallygate"
 compose_accepts() { docker-compose -f docker-compose.yml config -q; }
 stage "docker-compose.yml is accepted" compose_accepts
-stage "black box: SDKs, replay, money, limits, bad input, dashboard" tests/.venv/bin/python -m pytest tests -n 2 -q
+stage "black box: SDKs, agents, replay, money, limits, bad input, dashboard" tests/.venv/bin/python -m pytest tests -n 2 -q
 
 printf '\n=== total: %d stages passed, %d failed, %d skipped\n' ${#passed[@]} ${#failed[@]} ${#skipped[@]}
 for name in "${failed[@]}"; do printf '    failed: %s\n' "$name"; done

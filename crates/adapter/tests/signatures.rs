@@ -75,7 +75,10 @@ fn anthropics_thinking_comes_back_through_a_gemini_client_that_asked_for_thought
         json!({"role": "model", "parts": [{"text": tail, "thought": true, "thoughtSignature": signed["thoughtSignature"]}]}),
     );
     contents.extend(parts.into_iter().map(|part| json!({"role": "model", "parts": [part]})));
-    contents.push(result);
+    // And Gemini CLI sends the results of a resumed session twice.
+    let mut twice = result.clone();
+    twice["parts"].as_array_mut().unwrap().push(result["parts"][0].clone());
+    contents.push(twice);
     let chunked = to.body(&request(json!(contents)));
     assert_eq!(chunked["messages"], again["messages"]);
 }

@@ -97,6 +97,10 @@ impl History<'_> {
         for (j, mut part) in content.parts.into_iter().enumerate() {
             let path = format!("contents[{i}].parts[{j}]");
             if let Some(response) = part.function_response.take() {
+                if self.is_answered(&results, &response) {
+                    self.loss.dropped(path, "the same result stands before it");
+                    continue;
+                }
                 results.push(self.result(response, &path)?);
                 continue;
             }
@@ -148,6 +152,13 @@ impl History<'_> {
             self.turns.push(Turn::new(role, results).said_at(format!("contents[{i}]")));
         }
         Ok(())
+    }
+
+    /// Whether a result came already: Gemini CLI sends those of a resumed session twice.
+    fn is_answered(&self, results: &[Part], response: &FunctionResponse) -> bool {
+        let Some(id) = response.id.as_deref().filter(|id| !id.is_empty()) else { return false };
+        let answers = |part: &Part| matches!(&part.kind, PartKind::ToolResult(result) if result.call_id == id);
+        results.iter().any(answers) && !self.calls.iter().any(|(call, _)| call == id)
     }
 
     /// Pairs a result with its call: by id, then by name in order of occurrence, then by position.

@@ -202,8 +202,13 @@ fn check_content(at: usize, content: &Value) -> Result<(), Problem> {
 
 /// Calls stand after a user's turn or after results, and results after their calls, one for each.
 fn check_order(contents: &[Value]) -> Result<(), Problem> {
-    let count =
-        |content: &Value, camel, snake| parts(content).iter().filter(|part| field(part, camel, snake).is_object()).count();
+    // Google's own agent sends the results of a resumed session twice.
+    let count = |content: &Value, camel, snake| {
+        let named: Vec<&Value> =
+            parts(content).iter().map(|part| field(part, camel, snake)).filter(|named| named.is_object()).collect();
+        let is_new = |at: usize| named[at]["id"].is_null() || !named[..at].contains(&named[at]);
+        (0..named.len()).filter(|at| is_new(*at)).count()
+    };
     let is_model = |content: &Value| content["role"] == "model";
     for (at, content) in contents.iter().enumerate() {
         let before = at.checked_sub(1).map(|before| &contents[before]);
@@ -228,6 +233,7 @@ fn check_order(contents: &[Value]) -> Result<(), Problem> {
             let mut names: Vec<String> =
                 parts(content).iter().filter_map(|part| field(part, camel, snake)["name"].as_str().map(str::to_owned)).collect();
             names.sort();
+            names.dedup();
             names
         };
         if names(before, "functionCall", "function_call") != names(content, "functionResponse", "function_response") {
