@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use tallygate_adapter::{ErrorKind, ErrorReply, FailureClass, Progress, StreamFailure, encode_error};
 use tallygate_types::Dialect;
 
-use crate::support::{To, chat_sse, text, to};
+use crate::support::{To, chat_sse, plain_sse, text, to};
 
 const TO: To<'_> = to(Dialect::Anthropic, Dialect::OpenaiChat, "gpt-4o");
 
@@ -64,8 +64,7 @@ fn shown(event: &Value) -> String {
 fn case_a70_an_empty_answer_is_a_message_without_blocks() {
     let chunks = [chunk(json!({"role": "assistant", "content": ""}), None), chunk(json!({}), Some("stop"))];
     // Without `[DONE]`: the stream just ends.
-    let upstream: String = chunks.iter().map(|chunk| format!("data: {chunk}\n\n")).collect();
-    let events = TO.events(&asked(true), &upstream);
+    let events = TO.events(&asked(true), &plain_sse(&chunks));
     assert_eq!(events.iter().map(shown).collect::<Vec<_>>(), ["message_start", "end end_turn 0", "message_stop"]);
     assert_eq!(
         events[0]["message"],

@@ -20,11 +20,6 @@ pub struct Both<'a>(pub To<'a>);
 
 impl Both<'_> {
     pub fn prepare(&self, body: &Value) -> Result<Outgoing, BadRequest> {
-        self.prepare_with(body, &NoMemory)
-    }
-
-    /// The same for a tenant whose earlier answers left something behind.
-    pub fn prepare_with(&self, body: &Value, memory: &dyn Memory) -> Result<Outgoing, BadRequest> {
         self.0.prepare_at(body, true, &NoMemory)
     }
 }
