@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use http::{HeaderName, HeaderValue};
 use tallygate_adapter::{Keepsake, Meter};
 use tallygate_billing::{AttemptRecord, BeginRecord, Endpoint, Outcome, PriceVersion, UsageRecord, UsageSource, estimate};
 use tallygate_store::ModelEntry;
@@ -46,6 +47,8 @@ pub struct Settlement {
     upstream_wait: Duration,
     first_byte: Option<(Instant, Timestamp)>,
     pub upstream_request_id: Option<String>,
+    /// What the upstream's own header tells the client.
+    pub told: Vec<(HeaderName, HeaderValue)>,
     pub bytes_out: u64,
 }
 
@@ -104,6 +107,7 @@ impl Settlement {
             upstream_wait: Duration::ZERO,
             first_byte: None,
             upstream_request_id: None,
+            told: Vec::new(),
             bytes_out: 0,
         }
     }

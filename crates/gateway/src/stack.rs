@@ -9,7 +9,7 @@ use tower::{Service, ServiceBuilder};
 use crate::body::ReplyBody;
 use crate::exchange::Exchange;
 use crate::layers::{
-    AdmitLayer, AuthenticateLayer, CatalogueLayer, EndpointLayer, GuardLayer, ReadLayer, RecallLayer, StoredLayer,
+    AdmitLayer, AuthenticateLayer, CatalogueLayer, CorsLayer, EndpointLayer, GuardLayer, ReadLayer, RecallLayer, StoredLayer,
 };
 use crate::plane::DataPlane;
 
@@ -19,7 +19,9 @@ pub fn assemble(
 ) -> impl Service<Request<Incoming>, Response = Response<ReplyBody>, Error = std::convert::Infallible, Future: Send> + Clone + Send
 {
     ServiceBuilder::new()
-        // Outermost, so that everything below has a request id, and every refusal or panic below becomes an answer.
+        // Refusals too must be readable for a script of a page that may call.
+        .layer(CorsLayer::new(Arc::clone(&plane)))
+        // Above all others, so that everything below has a request id, and every refusal or panic below becomes an answer.
         .layer(GuardLayer::new(Arc::clone(&plane)))
         // Before anything can be refused it must be known in which dialect to say so.
         .layer(EndpointLayer::new(Arc::clone(&plane)))

@@ -251,6 +251,7 @@ fn gateway_config(config: &Config) -> GatewayConfig {
     GatewayConfig {
         max_body_bytes: usize::try_from(server.max_body_bytes).unwrap_or(usize::MAX),
         max_in_flight: server.max_in_flight,
+        cors_origins: server.cors_origins.clone(),
         drain_timeout: Duration::from_secs(server.drain_timeout_seconds),
         upstream_timeouts: Timeouts {
             connect_ms: server.connect_timeout_ms,

@@ -17,6 +17,7 @@ use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 use crate::route::Step;
 use crate::settle::Settlement;
+use crate::upstream::codex;
 
 /// Output held back before the first content, at most; beyond it the stream is committed.
 const MAX_HELD_BYTES: usize = 256 * 1024;
@@ -133,6 +134,7 @@ async fn exchange(
     let dispatched = tokio::time::Instant::now();
     let response = line.ask(Hop { path, headers, body }, round).await?;
     settlement.upstream_request_id = upstream_request_id(response.headers());
+    settlement.told = codex::answered(line.dialect(), question.endpoint.dialect, response.headers());
     if question.stream {
         Ok(Content::Stream(Box::new(open(plane, line, response, session, settlement, round).await?)))
     } else {

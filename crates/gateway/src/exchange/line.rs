@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, Response, StatusCode, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use secrecy::ExposeSecret as _;
@@ -12,7 +12,7 @@ use tallygate_adapter::{ErrorKind, Hop, decode_error, join_url};
 use tallygate_billing::AttemptRecord;
 use tallygate_store::upstreams::Timeouts;
 use tallygate_store::{CredentialEntry, UpstreamEntry};
-use tallygate_types::{Clock, CredentialId, Timestamp};
+use tallygate_types::{Clock, CredentialId, Dialect, Timestamp};
 use tokio::time::timeout_at;
 
 use super::failure::{Blame, Broken, Failure, of_upstream};
@@ -41,6 +41,7 @@ pub struct Line {
     upstream: Arc<UpstreamEntry>,
     credential: Option<Arc<CredentialEntry>>,
     facts: Arc<Facts>,
+    codex: Vec<(HeaderName, HeaderValue)>,
     stream: bool,
     max_error_bytes: usize,
     pub times: Times,
@@ -78,6 +79,7 @@ impl Line {
             upstream: Arc::clone(upstream),
             credential: step.credential.map(Arc::clone),
             facts: Arc::clone(&question.facts),
+            codex: if upstream.dialect == Dialect::OpenaiResponses { question.codex.clone() } else { Vec::new() },
             stream: question.stream,
             max_error_bytes: plane.config.max_error_bytes,
             times,
@@ -86,6 +88,10 @@ impl Line {
 
     pub fn upstream(&self) -> &str {
         &self.upstream.name
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        self.upstream.dialect
     }
 
     /// Sends, and waits for the head of an answer.
@@ -126,6 +132,7 @@ impl Line {
         .map_err(|error| misconfigured(error.to_string()))?;
         let mut request = Request::post(uri).body(Full::new(hop.body)).map_err(|error| misconfigured(error.to_string()))?;
         *request.headers_mut() = headers;
+        request.headers_mut().extend(self.codex.iter().cloned());
         Ok(request)
     }
 

@@ -50,6 +50,7 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
     put(&mut headers, OVERHEAD, &format!("{}.{:03}", overhead.as_millis(), overhead.as_micros() % 1_000));
 
     let keeper = Keeper::of(&plane, question, delivery.upstream_dialect);
+    let told = std::mem::take(&mut settlement.told);
     let body = match delivery.content {
         Content::Whole(answer) => {
             headers.insert(header::CONTENT_TYPE, JSON);
@@ -73,6 +74,7 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
             ReplyBody::Stream(Box::new(StreamBody::new(*opened, settlement, question.endpoint.operation.name(), keeper)))
         }
     };
+    headers.extend(told);
     let mut response = Response::new(body);
     *response.headers_mut() = headers;
     response

@@ -4,6 +4,8 @@
 mod admit;
 mod authenticate;
 mod catalogue;
+mod cors;
+mod decode;
 mod endpoint;
 mod guard;
 mod read;
@@ -22,6 +24,7 @@ use crate::refusal::Refusal;
 pub use admit::{AdmitLayer, Admitted, Held};
 pub use authenticate::AuthenticateLayer;
 pub use catalogue::CatalogueLayer;
+pub use cors::CorsLayer;
 pub use endpoint::EndpointLayer;
 pub use guard::GuardLayer;
 pub use read::{Question, ReadLayer};

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -16,13 +16,14 @@ use tallygate_store::KeyEntry;
 use tokio::time::{Instant, Sleep};
 use tower::Service;
 
+use super::decode::{Coding, Undecoded};
 use super::{Recalled, Reply, facts, plane_layer};
 use crate::body::ReplyBody;
 use crate::facts::Facts;
 use crate::path::{Endpoint, Operation};
 use crate::plane::{DataPlane, Room};
 use crate::refusal::Refusal;
-use crate::upstream::AskedWith;
+use crate::upstream::{AskedWith, codex};
 
 /// No configured model has a longer name.
 const MAX_MODEL_BYTES: usize = 512;
@@ -42,6 +43,8 @@ pub struct Question {
     pub asked: AskedWith,
     /// What the body refers to.
     pub recalled: Recalled,
+    /// For upstreams of Codex's own protocol.
+    pub codex: Vec<(HeaderName, HeaderValue)>,
     /// Held as long as the body is.
     room: Room,
 }
@@ -115,8 +118,10 @@ impl<S> Read<S> {
             facts,
             key,
             asked: AskedWith::of(endpoint.dialect, request.headers()),
+            codex: codex::asked(endpoint.dialect, request.headers()),
             query: request.uri().query().unwrap_or_default().to_owned(),
             endpoint,
+            coding: Coding::of(request.headers())?,
             body: request.into_body(),
             announced: announced as usize,
             read: Gathered::Nothing,
@@ -130,7 +135,7 @@ impl<S> Read<S> {
     }
 }
 
-/// JSON and nothing around it: what the client compressed would have to be bounded twice.
+/// JSON, by any of its names.
 fn check_content(headers: &HeaderMap) -> Result<(), Refusal> {
     if let Some(value) = headers.get(header::CONTENT_TYPE) {
         let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
@@ -140,14 +145,6 @@ fn check_content(headers: &HeaderMap) -> Result<(), Refusal> {
                 Refusal::new(ErrorKind::UnsupportedMediaType, "unsupported_content_type", message).with_should_retry(false)
             );
         }
-    }
-    if let Some(value) = headers.get(header::CONTENT_ENCODING)
-        && !value.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
-        let message = "Compressed request bodies are not accepted. Send the body without `content-encoding`.";
-        return Err(
-            Refusal::new(ErrorKind::UnsupportedMediaType, "unsupported_content_encoding", message).with_should_retry(false)
-        );
     }
     Ok(())
 }
@@ -166,7 +163,9 @@ struct Reading {
     key: Arc<KeyEntry>,
     endpoint: Endpoint,
     asked: AskedWith,
+    codex: Vec<(HeaderName, HeaderValue)>,
     query: String,
+    coding: Option<Coding>,
     body: Incoming,
     announced: usize,
     read: Gathered,
@@ -235,8 +234,19 @@ impl Reading {
         Ok(())
     }
 
-    fn into_question(self, body: Bytes) -> Result<Question, Refusal> {
+    fn into_question(mut self, body: Bytes) -> Result<Question, Refusal> {
         self.facts.learn_body(body.len() as u64, self.begun.elapsed());
+        let body = match self.coding {
+            None => body,
+            Some(coding) => coding.decode(&body, self.limit, &mut self.room).map_err(|why| match why {
+                Undecoded::TooLarge => too_large(self.limit),
+                Undecoded::NoRoom => no_room(),
+                Undecoded::Corrupt(why) => {
+                    let message = format!("The request body is not what `content-encoding` says: {why}.");
+                    Refusal::bad_request("invalid_content_encoding", message)
+                }
+            })?,
+        };
         if body.is_empty() {
             return Err(Refusal::bad_request("empty_body", "The request has no body. Send the request as a JSON object."));
         }
@@ -267,6 +277,7 @@ impl Reading {
             peek,
             query: self.query,
             asked: self.asked,
+            codex: self.codex,
             recalled: Recalled::default(),
             room: self.room,
         })
@@ -340,16 +351,12 @@ mod tests {
             assert_eq!(refused(&[("content-type", content_type)]), None, "{content_type}");
         }
         assert_eq!(refused(&[]), None);
-        assert_eq!(refused(&[("content-encoding", "identity")]), None);
     }
 
     #[test]
-    fn other_content_and_compression_are_refused() {
+    fn other_content_is_refused() {
         for content_type in ["text/plain", "multipart/form-data; boundary=x", "application/x-www-form-urlencoded"] {
             assert_eq!(refused(&[("content-type", content_type)]), Some("unsupported_content_type"), "{content_type}");
-        }
-        for encoding in ["gzip", "zstd", "identity, gzip"] {
-            assert_eq!(refused(&[("content-encoding", encoding)]), Some("unsupported_content_encoding"), "{encoding}");
         }
     }
 }

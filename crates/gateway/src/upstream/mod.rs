@@ -1,6 +1,7 @@
 //! The upstream side of the wire: connections, request headers, and what is known of the credentials' health.
 
 mod ask;
+pub mod codex;
 mod dial;
 mod headers;
 mod health;

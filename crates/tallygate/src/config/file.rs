@@ -51,6 +51,8 @@ pub struct Server {
     pub idle_timeout_ms: Option<u64>,
     /// Requests in flight over all tenants; more are answered 503.
     pub max_in_flight: u32,
+    /// Web pages that may call the data plane from a browser, by origin (`https://app.example.com`); `*` is every page.
+    pub cors_origins: Vec<String>,
 }
 
 /// The database: `sqlite:path` (nothing to install, one process) or `postgres://user@host/db` (teams, replicas). A URL
@@ -280,6 +282,7 @@ impl Default for Server {
             first_byte_timeout_ms: None,
             idle_timeout_ms: None,
             max_in_flight: 2_000,
+            cors_origins: Vec::new(),
         }
     }
 }
