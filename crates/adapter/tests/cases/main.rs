@@ -18,3 +18,4 @@ mod messages_to_chat;
 mod openai_to_anthropic_content;
 mod openai_to_anthropic_controls;
 mod openai_to_anthropic_messages;
+mod others_to_anthropic;

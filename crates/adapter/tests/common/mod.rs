@@ -20,21 +20,32 @@ pub struct Both<'a>(pub To<'a>);
 
 impl Both<'_> {
     pub fn prepare(&self, body: &Value) -> Result<Outgoing, BadRequest> {
-        self.0.prepare_at(body, true, &NoMemory)
+        self.0.prepare_at(body, true, &NoMemory, Profiles::builtin())
     }
 }
 
 impl To<'_> {
     pub fn prepare(&self, body: &Value) -> Result<Outgoing, BadRequest> {
-        self.prepare_at(body, false, &NoMemory)
+        self.prepare_with(body, &NoMemory)
     }
 
     /// The same for a tenant whose earlier answers left something behind.
     pub fn prepare_with(&self, body: &Value, memory: &dyn Memory) -> Result<Outgoing, BadRequest> {
-        self.prepare_at(body, false, memory)
+        self.prepare_at(body, false, memory, Profiles::builtin())
     }
 
-    fn prepare_at(&self, body: &Value, speaks_responses: bool, memory: &dyn Memory) -> Result<Outgoing, BadRequest> {
+    /// The same where the operator says what models accept.
+    pub fn prepare_by(&self, body: &Value, profiles: &Profiles) -> Result<Outgoing, BadRequest> {
+        self.prepare_at(body, false, &NoMemory, profiles)
+    }
+
+    fn prepare_at(
+        &self,
+        body: &Value,
+        speaks_responses: bool,
+        memory: &dyn Memory,
+        profiles: &Profiles,
+    ) -> Result<Outgoing, BadRequest> {
         let body = Bytes::from(body.to_string());
         let seen = peek(self.client, &body)?;
         let call = Call {
@@ -49,7 +60,7 @@ impl To<'_> {
             response_id: "0192",
             created_at: Timestamp::from_micros(1_700_000_000_000_000),
             client_query: "",
-            profiles: Profiles::builtin(),
+            profiles,
             memory,
             past_reasoning: PastReasoning::Sent,
         };

@@ -21,7 +21,8 @@ pub(crate) struct Decoder {
     /// The scope of minted call ids.
     id: String,
     candidates: BTreeMap<u32, State>,
-    /// Restated in every record: the last one counts.
+    /// Restated in every record: the last one counts. Told as it comes, for clients that want the prompt's share first,
+    /// and for streams that are cut.
     usage: Option<UsageReport>,
 }
 
@@ -77,7 +78,6 @@ impl Decoder {
         for (index, state) in &mut self.candidates {
             state.close(*index, out);
         }
-        out.extend(self.usage.take().map(StreamEvent::Usage));
         for (index, state) in &mut self.candidates {
             let word = state.finish.take().unwrap_or_default();
             let read = finish::read(&word, state.calls > 0, state.has_content);
@@ -251,7 +251,10 @@ impl Decode for Decoder {
             self.id = wire.response_id.clone().unwrap_or_default();
             out.push(StreamEvent::Start { id: wire.response_id.clone(), model: wire.model_version.clone() });
         }
-        if let Some(report) = wire.usage_metadata.as_ref().and_then(usage::decode) {
+        if let Some(report) =
+            wire.usage_metadata.as_ref().and_then(usage::decode).filter(|report| self.usage.as_ref() != Some(report))
+        {
+            out.push(StreamEvent::Usage(report.clone()));
             self.usage = Some(report);
         }
         if let Some(blocked) = decode::blocked(&wire).filter(|_| !wire.candidates.iter().any(has_parts)) {
