@@ -76,6 +76,7 @@ pub fn prepare(call: &Call<'_>, body: &Bytes, client_headers: &[(String, String)
         echo: Object::new(),
         client_tools: BTreeMap::new(),
         carries_reasoning: false,
+        first_sequence: 0,
     };
     let is_responses_only =
         call.upstream == Dialect::OpenaiChat && call.speaks_responses && call.profiles.openai(call.upstream_model).responses_only;

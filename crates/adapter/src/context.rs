@@ -31,6 +31,8 @@ pub struct ResponseContext {
     pub client_tools: BTreeMap<String, ClientTool>,
     /// The client sends signed reasoning back as it got it.
     pub carries_reasoning: bool,
+    /// Number of the first event we say ourselves (Responses numbers its events; some may have passed before).
+    pub first_sequence: u64,
 }
 
 impl ResponseContext {
@@ -48,6 +50,7 @@ impl ResponseContext {
             echo: Object::new(),
             client_tools: BTreeMap::new(),
             carries_reasoning: false,
+            first_sequence: 0,
         }
     }
 }

@@ -183,7 +183,14 @@ impl ResponseStream {
                 written.extend_from_slice(&(codec(self.client).encode_error)(error).body);
                 written.push(b']');
             }
-            Lane::Pass(_) => (codec(self.client).encoder)(self.context.clone()).fail(error, &mut written),
+            Lane::Pass(_) => {
+                // What passed was the upstream's: our word continues it.
+                let mut context = self.context.clone();
+                context.first_sequence = self.tap.sequence.map_or(0, |last| last.saturating_add(1));
+                context.response_id = self.tap.id.clone().unwrap_or(context.response_id);
+                context.client_model = self.tap.model.clone().unwrap_or(context.client_model);
+                (codec(self.client).encoder)(context).fail(error, &mut written);
+            }
             Lane::Translate(lane) => lane.encoder.fail(error, &mut written),
         }
         out.push(written.into());

@@ -25,6 +25,8 @@ pub(crate) struct Tap {
     pub handles: Handles,
     /// This event only reports usage (chat's last chunk): dropped when the client did not ask for it. The caller resets it.
     pub only_usage: bool,
+    /// Number of the last event, where events are numbered.
+    pub sequence: Option<u64>,
 }
 
 /// JSON that begins with a usage object, and who reads it.
@@ -74,6 +76,17 @@ pub(crate) fn string_at(data: &[u8], from: usize) -> Option<Range<usize>> {
         }
         at += 2;
     }
+}
+
+/// The number that follows `key` (given with quotes and colon) where it stands first.
+pub(crate) fn number_after(data: &[u8], key: &[u8]) -> Option<u64> {
+    let from = memmem::find(data, key)? + key.len();
+    let digits = data[from..].iter().skip_while(|byte| byte.is_ascii_whitespace()).take_while(|byte| byte.is_ascii_digit());
+    let mut number = None;
+    for digit in digits {
+        number = Some(number.unwrap_or(0_u64).checked_mul(10)?.checked_add(u64::from(digit - b'0'))?);
+    }
+    number
 }
 
 pub(crate) fn contains(data: &[u8], needle: &[u8]) -> bool {

@@ -111,7 +111,9 @@ fn decode_tool(tool: wire::Tool, position: usize, tools: &mut Vec<Tool>, loss: &
             }
             let kind = if tool.kind.is_empty() { "function".to_owned() } else { tool.kind };
             flat.insert("type".into(), kind.into());
-            openai_responses::decode::read_tool(&flat.into(), &path, tools, loss)?;
+            let mut declared = Request::default();
+            openai_responses::tools::declare(&flat.into(), &path, &mut declared, loss)?;
+            tools.append(&mut declared.tools);
         }
         (None, None) => {
             return Err(BadRequest::invalid(path, "A tool needs `function` or `custom` with its definition."));

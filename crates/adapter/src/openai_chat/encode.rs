@@ -11,7 +11,6 @@ use crate::failure::BadRequest;
 use crate::ident;
 use crate::ir::{CacheHint, CacheTtl, FunctionTool, OutputFormat, Request, Tool, ToolChoice};
 use crate::loss::LossReport;
-use crate::names::FREE_TEXT_FIELD;
 use crate::profile::{OpenAiModel, Profiles};
 use crate::schema;
 
@@ -107,7 +106,7 @@ fn tools(request: &Request, model: OpenAiModel, loss: &mut LossReport) -> Result
         }
         match tool {
             Tool::Function(function) => tools.push(function_tool(function, &path, loss)),
-            Tool::Custom { name, description, format } if model.first_party => tools.push(wire::Tool {
+            Tool::Custom { name, description, format } => tools.push(wire::Tool {
                 kind: "custom".into(),
                 custom: Some(wire::CustomTool {
                     name: name.clone(),
@@ -116,11 +115,11 @@ fn tools(request: &Request, model: OpenAiModel, loss: &mut LossReport) -> Result
                 }),
                 ..wire::Tool::default()
             }),
-            Tool::Custom { name, description, format } => {
-                loss.approximated(&path, "a free-text tool was declared as a function of one string");
-                tools.push(free_text_function(name, description.as_deref(), format.as_ref()));
-            }
             Tool::Builtin { dialect: Dialect::OpenaiChat, .. } => {}
+            // Codex declares OpenAI's tools in every request: refusing them would refuse the client.
+            Tool::Builtin { dialect: Dialect::OpenaiResponses, kind, .. } => {
+                loss.dropped(path, format!("the tool `{kind}` is run by OpenAI"));
+            }
             Tool::Builtin { kind, .. } => {
                 return Err(BadRequest::unsupported_value(
                     path,
@@ -175,27 +174,6 @@ fn nested_format(format: &Value) -> Value {
             json!({"type": kind, "grammar": grammar})
         }
         format => format.clone(),
-    }
-}
-
-fn free_text_function(name: &str, description: Option<&str>, format: Option<&Value>) -> wire::Tool {
-    let grammar = format
-        .and_then(|format| format.get("definition")?.as_str())
-        .map(|grammar| format!("The input must follow this grammar:\n{grammar}"));
-    let texts: Vec<&str> = description.into_iter().chain(grammar.as_deref()).collect();
-    let parameters = json!({
-        "type": "object", "properties": {FREE_TEXT_FIELD: {"type": "string"}},
-        "required": [FREE_TEXT_FIELD], "additionalProperties": false,
-    });
-    wire::Tool {
-        kind: "function".into(),
-        function: Some(wire::Function {
-            name: name.to_owned(),
-            description: (!texts.is_empty()).then(|| texts.join("\n\n")),
-            parameters: Some(parameters),
-            ..wire::Function::default()
-        }),
-        ..wire::Tool::default()
     }
 }
 

@@ -7,11 +7,11 @@ use tallygate_types::Dialect;
 use super::history::History;
 use super::parts::{self, ReasoningMeaning};
 use super::wire::{CreateResponse, Format, Input, Item, Message, ResponseBody, TextOptions, ToolEntry};
-use super::{error, usage};
+use super::{error, tools, usage};
 use crate::failure::{AnswerFailure, BadRequest, InvalidAnswer};
 use crate::ir::{
-    Candidate, Effort, Extensions, FinishReason, FunctionTool, Object, OutputFormat, Part, PartKind, ReasoningControl, Request,
-    Response, Role, ServiceTier, Tool, ToolChoice, Turn,
+    Candidate, Effort, Extensions, FinishReason, Object, OutputFormat, Part, PartKind, ReasoningControl, Request, Response, Role,
+    ServiceTier, Turn,
 };
 use crate::loss::LossReport;
 
@@ -44,7 +44,7 @@ pub(crate) fn request(body: &[u8], loss: &mut LossReport) -> Result<Request, Bad
     for include in &includes {
         match include.as_str() {
             LOGPROBS => request.logprobs = true,
-            ENCRYPTED_REASONING => {}
+            ENCRYPTED_REASONING => request.carries_reasoning = true,
             other => loss.dropped(format!("include.{other}"), "the upstream has no such output"),
         }
     }
@@ -57,12 +57,9 @@ pub(crate) fn request(body: &[u8], loss: &mut LossReport) -> Result<Request, Bad
         request.output = output_format(text)?;
         request.verbosity.clone_from(&text.verbosity);
     }
-    let mut tools = Vec::new();
     for (i, value) in wire.tools.iter().flatten().enumerate() {
-        read_tool(value, &format!("tools[{i}]"), &mut tools, loss)?;
+        tools::declare(value, &format!("tools[{i}]"), &mut request, loss)?;
     }
-    request.tools = tools;
-    request.tool_choice = wire.tool_choice.as_ref().map(tool_choice).transpose()?.flatten();
     request.echo = echo(&wire)?;
 
     if let Some(instructions) = wire.instructions.take() {
@@ -75,23 +72,21 @@ pub(crate) fn request(body: &[u8], loss: &mut LossReport) -> Result<Request, Bad
         None => return Err(BadRequest::invalid("input", "`input` is missing; send a string or a list of items.")),
         Some(Input::Text(text)) => request.turns.push(Turn::new(Role::User, vec![Part::text(text)])),
         Some(Input::Items(items)) => {
-            let mut history = History { request: &mut request, loss, pending_signature: None, open_calls: Vec::new() };
+            let mut history = History::new(&mut request, loss);
             for (i, value) in items.into_iter().enumerate() {
                 history.item(value, &format!("input[{i}]"))?;
             }
         }
     }
-    if request.tools.is_empty() {
-        if request.tool_choice == Some(ToolChoice::Required) {
-            return Err(refused_choice("A tool of OpenAI's own"));
-        }
-        request.tool_choice = None;
-    }
+    // Items may have added tools.
+    request.tool_choice = match &wire.tool_choice {
+        Some(choice) => tools::choose(choice, &request, loss)?,
+        None => None,
+    };
+    report_unsayable(&wire, loss);
     // What has no place in the form between is reported by the encoder, as any field of ours it cannot say.
     let rest = std::mem::take(&mut wire.rest);
-    request
-        .extensions
-        .extend(Dialect::OpenaiResponses, rest.into_iter().filter(|(name, value)| !is_default(name, value)).collect());
+    request.extensions.extend(Dialect::OpenaiResponses, rest.into_iter().filter(|(name, value)| !is_idle(name, value)).collect());
     Ok(request)
 }
 
@@ -101,7 +96,7 @@ fn refuse_stored_state(wire: &CreateResponse) -> Result<(), BadRequest> {
         ("previous_response_id", wire.previous_response_id.is_some(), "Send the earlier items in `input` instead."),
         ("conversation", wire.conversation.is_some(), "Send the earlier items in `input` instead."),
         ("background", wire.background == Some(true), "Send the request without `background` and wait for the answer."),
-        ("prompt", wire.rest.get("prompt").is_some_and(|prompt| !prompt.is_null()), "Send the prompt's text in `input`."),
+        ("prompt", wire.prompt.is_some(), "Send the prompt's text in `input`."),
     ];
     for (field, is_set, advice) in refusals {
         if is_set {
@@ -114,15 +109,23 @@ fn refuse_stored_state(wire: &CreateResponse) -> Result<(), BadRequest> {
     Ok(())
 }
 
+/// Fields that only OpenAI's own servers can act on, and that lose nothing of the conversation.
+fn report_unsayable(wire: &CreateResponse, loss: &mut LossReport) {
+    if wire.truncation.as_deref().is_some_and(|truncation| truncation != "disabled") {
+        loss.dropped("truncation", "input that is too long is refused by the upstream, not cut");
+    }
+    if wire.max_tool_calls.is_some() {
+        loss.dropped("max_tool_calls", "it counts calls of tools that OpenAI runs");
+    }
+    if wire.prompt_cache_retention.is_some() {
+        loss.dropped("prompt_cache_retention", "the upstream has no such field");
+    }
+}
+
 /// Values that say what would happen anyway.
-fn is_default(name: &str, value: &Value) -> bool {
-    value.is_null()
-        || match name {
-            "truncation" => value == "disabled",
-            // Nothing is padded in translated streams; the client's wish not to be is granted, the other is harmless.
-            "stream_options" | "prompt" => true,
-            _ => false,
-        }
+fn is_idle(name: &str, value: &Value) -> bool {
+    // Nothing is padded in translated streams; the client's wish not to be is granted, the other is harmless.
+    value.is_null() || name == "stream_options" || (name == "background_options")
 }
 
 fn prefixed(prefix: &str, fields: &Object) -> Object {
@@ -172,72 +175,6 @@ pub(super) fn output_format(text: &TextOptions) -> Result<Option<OutputFormat>, 
     })
 }
 
-/// Namespaces are flattened: no other dialect has them. The encoder of the answer splits the names again.
-pub(crate) fn read_tool(value: &Value, path: &str, tools: &mut Vec<Tool>, loss: &mut LossReport) -> Result<(), BadRequest> {
-    let entry: ToolEntry = typed(value.clone(), path)?;
-    match entry {
-        ToolEntry::Function(function) => tools.push(Tool::Function(FunctionTool {
-            name: function.name,
-            description: function.description,
-            parameters: function.parameters.filter(|parameters| !parameters.is_null()),
-            strict: function.strict,
-            cache: None,
-            extensions: Extensions::default(),
-        })),
-        ToolEntry::Custom(custom) => {
-            tools.push(Tool::Custom { name: custom.name, description: custom.description, format: custom.format });
-        }
-        ToolEntry::Other { kind, fields } if kind == "namespace" => {
-            let namespace = fields.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
-            for (i, inner) in fields.get("tools").and_then(Value::as_array).into_iter().flatten().enumerate() {
-                let before = tools.len();
-                read_tool(inner, &format!("{path}.tools[{i}]"), tools, loss)?;
-                for tool in &mut tools[before..] {
-                    if let Tool::Function(FunctionTool { name, .. }) | Tool::Custom { name, .. } = tool {
-                        *name = format!("{namespace}{}{name}", parts::NAMESPACE_SEPARATOR);
-                    }
-                }
-            }
-        }
-        // Codex declares the provider's own tools in every request: refusing them would refuse the client.
-        ToolEntry::Other { kind, .. } => loss.dropped(path, format!("the tool `{kind}` is run by OpenAI")),
-    }
-    Ok(())
-}
-
-fn refused_choice(what: &str) -> BadRequest {
-    let message = format!("{what} cannot be forced on the upstream of this model; use `auto`, `none`, `required` or a function.");
-    BadRequest::unsupported_value("tool_choice", message)
-}
-
-fn tool_choice(value: &Value) -> Result<Option<ToolChoice>, BadRequest> {
-    match value {
-        Value::Null => Ok(None),
-        Value::String(word) => match word.as_str() {
-            "auto" => Ok(Some(ToolChoice::Auto)),
-            "none" => Ok(Some(ToolChoice::None)),
-            "required" => Ok(Some(ToolChoice::Required)),
-            other => Err(refused_choice(&format!("`{other}`"))),
-        },
-        value => {
-            let kind = value["type"].as_str().unwrap_or_default();
-            let name = || {
-                let name = value["name"].as_str().map(str::to_owned);
-                name.ok_or_else(|| BadRequest::invalid("tool_choice.name", "`tool_choice.name` is missing."))
-            };
-            match kind {
-                "function" | "custom" => Ok(Some(ToolChoice::Named(name()?))),
-                "allowed_tools" => {
-                    let tools = value["tools"].as_array().map(Vec::as_slice).unwrap_or_default();
-                    let names = tools.iter().filter_map(|tool| tool["name"].as_str().map(str::to_owned)).collect();
-                    Ok(Some(ToolChoice::Allowed { names, required: value["mode"] == "required" }))
-                }
-                kind => Err(refused_choice(&format!("A tool of type `{kind}`"))),
-            }
-        }
-    }
-}
-
 /// What a response repeats of its request, in the form OpenAI's document demands.
 fn echo(wire: &CreateResponse) -> Result<Object, BadRequest> {
     let mut tools = Vec::new();
@@ -263,7 +200,7 @@ fn echo(wire: &CreateResponse) -> Result<Object, BadRequest> {
     let mut echo = json!({
         "instructions": instructions,
         "max_output_tokens": wire.max_output_tokens,
-        "max_tool_calls": wire.rest.get("max_tool_calls"),
+        "max_tool_calls": wire.max_tool_calls,
         "metadata": wire.metadata.clone().unwrap_or_default(),
         "parallel_tool_calls": wire.parallel_tool_calls.unwrap_or(true),
         "prompt_cache_key": wire.prompt_cache_key,
@@ -280,8 +217,10 @@ fn echo(wire: &CreateResponse) -> Result<Object, BadRequest> {
         "top_p": wire.top_p.unwrap_or(1.0),
         "truncation": "disabled",
     });
-    if let Some(user) = &wire.user {
-        echo["user"] = user.as_str().into();
+    for (field, value) in [("user", &wire.user), ("prompt_cache_retention", &wire.prompt_cache_retention)] {
+        if let Some(value) = value {
+            echo[field] = value.as_str().into();
+        }
     }
     match echo {
         Value::Object(echo) => Ok(echo),
@@ -341,7 +280,7 @@ pub(super) fn output_item(item: Item, parts: &mut Vec<Part>, logprobs: &mut Vec<
         Item::Reasoning(item) => match parts::reasoning(item) {
             ReasoningMeaning::Part(part) => parts.push(part),
             // Only the gateway writes such items, and its own answers are not decoded.
-            ReasoningMeaning::SignatureOfNext(_) => {}
+            ReasoningMeaning::SignatureOfNext(_) | ReasoningMeaning::SignatureOfPrevious(_) => {}
         },
         item => parts.push(parts::call(item)),
     }

@@ -8,6 +8,8 @@ pub(crate) mod error;
 mod history;
 mod parts;
 pub(crate) mod stream;
+mod substitutes;
+pub(crate) mod tools;
 pub(crate) mod usage;
 pub(crate) mod wire;
 

@@ -3,12 +3,12 @@
 use serde_json::Value;
 use tallygate_types::Dialect;
 
-use super::carrier;
+use super::carrier::{self, Carried, Owner};
 use super::wire::{AudioPart, Content, FilePart, ImagePart, Item, Message, MessageContent, ReasoningItem};
 use crate::failure::BadRequest;
 use crate::ir::{
-    CacheHint, CacheTtl, Citation, Document, Extensions, Media, Object, Part, PartKind, Reasoning, Signature, Source, Text,
-    ToolCall, ToolKind, Vendor,
+    CacheHint, CacheTtl, Citation, Document, Extensions, Media, Part, PartKind, Reasoning, Signature, Source, Text, ToolCall,
+    ToolKind, Vendor,
 };
 use crate::media;
 
@@ -17,6 +17,8 @@ pub(super) enum ReasoningMeaning {
     Part(Part),
     /// The signature of the part that follows.
     SignatureOfNext(Signature),
+    /// The signature of the part before it.
+    SignatureOfPrevious(Signature),
 }
 
 pub(super) fn reasoning(item: ReasoningItem) -> ReasoningMeaning {
@@ -24,7 +26,12 @@ pub(super) fn reasoning(item: ReasoningItem) -> ReasoningMeaning {
     let is_summary = item.content.is_empty();
     let text = join(if is_summary { &item.summary } else { &item.content });
     match carried {
-        Some(carried) if carried.belongs_to_next && text.is_empty() => ReasoningMeaning::SignatureOfNext(carried.signature),
+        Some(Carried { signature, belongs_to: Owner::Next, .. }) if text.is_empty() => {
+            ReasoningMeaning::SignatureOfNext(signature)
+        }
+        Some(Carried { signature, belongs_to: Owner::Previous, .. }) if text.is_empty() => {
+            ReasoningMeaning::SignatureOfPrevious(signature)
+        }
         carried => ReasoningMeaning::Part(Part::new(PartKind::Reasoning(Reasoning {
             id: item.id,
             text,
@@ -47,10 +54,8 @@ fn join(content: &[Content]) -> String {
 /// An item the model made, other than a message or reasoning: a call, or a block only this API knows.
 pub(super) fn call(item: Item) -> Part {
     match item {
-        Item::FunctionCall(call) => {
-            tool_call(call.call_id, qualified(&call.rest, call.name), arguments(call.arguments), ToolKind::Function)
-        }
-        Item::CustomToolCall(call) => tool_call(call.call_id, qualified(&call.rest, call.name), call.input, ToolKind::Custom),
+        Item::FunctionCall(call) => tool_call(call.call_id, call.name, arguments(call.arguments), ToolKind::Function),
+        Item::CustomToolCall(call) => tool_call(call.call_id, call.name, call.input, ToolKind::Custom),
         other => {
             let kind = other.kind().to_owned();
             let value = serde_json::to_value(other).unwrap_or_default();
@@ -66,17 +71,6 @@ pub(super) fn arguments(text: String) -> String {
 
 fn tool_call(id: String, name: String, arguments: String, kind: ToolKind) -> Part {
     Part::new(PartKind::ToolCall(ToolCall { id, name, arguments, kind }))
-}
-
-/// Between the namespace and the name of a tool. No dialect but this one has namespaces.
-pub(super) const NAMESPACE_SEPARATOR: &str = "__";
-
-/// The flat name of a tool that may be in a namespace.
-pub(super) fn qualified(fields: &Object, name: String) -> String {
-    match fields.get("namespace").and_then(Value::as_str) {
-        Some(namespace) => format!("{namespace}{NAMESPACE_SEPARATOR}{name}"),
-        None => name,
-    }
 }
 
 /// The content of a message, of either side. `path` names it in errors.

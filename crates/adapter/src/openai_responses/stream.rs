@@ -14,7 +14,7 @@ use super::{error, usage};
 use crate::failure::StreamFailure;
 use crate::kept::{Handles, sealed_handle};
 use crate::sse::Event;
-use crate::tap::{Tap, contains};
+use crate::tap::{self, Tap, contains};
 
 /// What the meter reads of a response object.
 #[derive(Debug, Default, Deserialize)]
@@ -66,6 +66,15 @@ impl Metered {
 
 /// Reads what the meter needs from an event that passes untouched. Only events that carry a response are parsed.
 pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> {
+    let data = event.data;
+    metered(event, tap)?;
+    // An event that tells of a failure does not pass: its number is free. Inside a text the key's quotes are escaped, so
+    // that it is found as a key only.
+    tap.sequence = tap::number_after(data, b"\"sequence_number\":").or(tap.sequence);
+    Ok(())
+}
+
+fn metered(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> {
     let is_delta =
         if event.name.is_empty() { contains(event.data, b".delta\"") } else { event.name.rsplit('.').next() == Some("delta") };
     if is_delta {
@@ -78,25 +87,25 @@ pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> 
         tap.content |= contains(event.data, b"response.output_item.done");
         return Ok(());
     }
-    let Ok(metered) = serde_json::from_slice::<MeteredEvent>(event.data) else {
+    let Ok(said) = serde_json::from_slice::<MeteredEvent>(event.data) else {
         return Ok(());
     };
-    let kind = if metered.kind.is_empty() { event.name } else { &metered.kind };
+    let kind = if said.kind.is_empty() { event.name } else { &said.kind };
     match kind {
         "response.completed" | "response.incomplete" | "response.cancelled" => tap.done = true,
         "response.failed" => {
-            let response = metered.response.unwrap_or_default();
+            let response = said.response.unwrap_or_default();
             let failure = error::in_stream(response.error.as_ref().unwrap_or(&Value::Null));
             response.tell(tap);
             return Err(StreamFailure::Upstream(failure));
         }
         "error" => {
             let flat: Value = serde_json::from_slice(event.data).unwrap_or_default();
-            return Err(StreamFailure::Upstream(error::in_stream(metered.error.as_ref().unwrap_or(&flat))));
+            return Err(StreamFailure::Upstream(error::in_stream(said.error.as_ref().unwrap_or(&flat))));
         }
         _ => {}
     }
-    if let Some(response) = metered.response {
+    if let Some(response) = said.response {
         response.tell(tap);
     }
     Ok(())

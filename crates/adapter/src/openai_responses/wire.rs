@@ -92,6 +92,14 @@ pub struct CreateResponse {
     pub conversation: Option<Value>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub background: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub truncation: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_tool_calls: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prompt_cache_retention: Option<String>,
     #[serde(flatten)]
     pub rest: Object,
 }
@@ -468,6 +476,20 @@ pub struct Event {
     pub message: Option<String>,
     pub param: Option<String>,
     pub error: Option<Value>,
+}
+
+impl Item {
+    /// Its own id, not that of a call.
+    pub fn id(&self) -> Option<&str> {
+        match self {
+            Self::Message(item) => item.id.as_deref(),
+            Self::Reasoning(item) => item.id.as_deref(),
+            Self::FunctionCall(item) => item.id.as_deref(),
+            Self::CustomToolCall(item) => item.id.as_deref(),
+            Self::FunctionCallOutput(item) | Self::CustomToolCallOutput(item) => item.id.as_deref(),
+            Self::Other { fields, .. } => fields.get("id").and_then(Value::as_str),
+        }
+    }
 }
 
 impl Default for MessageContent {

@@ -5,6 +5,7 @@ mod message;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde::de::IgnoredAny;
 use serde_json::{Value, json};
 use tallygate_types::Usage;
 
@@ -42,6 +43,9 @@ pub(crate) struct Encoder {
     body: Value,
 }
 
+/// The `output_index` of an item that was not said yet.
+const UNPLACED: usize = usize::MAX;
+
 struct Item {
     index: usize,
     id: String,
@@ -74,9 +78,9 @@ struct DeltaEvent<'a> {
 impl Encoder {
     pub fn new(context: ResponseContext) -> Self {
         Self {
-            context,
             is_silent: false,
-            sequence: 0,
+            sequence: context.first_sequence,
+            context,
             is_started: false,
             is_over: false,
             items: Vec::new(),
@@ -145,36 +149,43 @@ impl Encoder {
         self.items[index] = item;
     }
 
-    /// Closes what came to its end, before something new opens.
-    fn close_ended(&mut self, status: &str, out: &mut Vec<u8>) {
+    /// Closes what came to its end, before something new opens. A call whose arguments are whole has, though some
+    /// vendors say so only at the end of the answer.
+    fn close_ended(&mut self, out: &mut Vec<u8>) {
         self.release_held(out);
-        self.close_message(status, out);
-        let ended: Vec<u32> = self.open.iter().filter(|(_, item)| item.is_ended).map(|(part, _)| *part).collect();
+        self.close_message("completed", out);
+        let ended: Vec<u32> =
+            self.open.iter().filter(|(_, item)| item.is_ended || item.is_whole_call()).map(|(part, _)| *part).collect();
         for part in ended {
             if let Some(item) = self.open.remove(&part) {
-                self.close_item(item, status, out);
+                self.close_item(item, "completed", out);
             }
         }
     }
 
+    /// Closes everything. Of calls in an answer that was cut, only those before the last can be whole.
     fn close_all(&mut self, status: &str, out: &mut Vec<u8>) {
-        for item in self.open.values_mut() {
-            item.is_ended = true;
+        self.release_held(out);
+        self.close_message(status, out);
+        let open = std::mem::take(&mut self.open);
+        let last = open.keys().next_back().copied();
+        for (part, item) in open {
+            let is_whole = Some(part) != last && item.is_whole_call();
+            self.close_item(item, if is_whole { "completed" } else { status }, out);
         }
-        self.close_ended(status, out);
     }
 
     // Reasoning and calls
 
     fn open_reasoning(&mut self, part: u32, out: &mut Vec<u8>) {
-        self.close_ended("completed", out);
+        self.close_ended(out);
         let kind = ItemKind::Reasoning { text: String::new(), signature: None };
         // The index is taken when there is something to show.
-        self.open.insert(part, Item { index: usize::MAX, id: String::new(), is_ended: false, kind });
+        self.open.insert(part, Item { index: UNPLACED, id: String::new(), is_ended: false, kind });
     }
 
     fn announce_reasoning(&mut self, item: &mut Item, out: &mut Vec<u8>) {
-        if item.index == usize::MAX {
+        if item.index == UNPLACED {
             (item.index, item.id) = self.next_item("rs");
             self.add(item.index, output::reasoning(&item.id, "", None), out);
         }
@@ -190,12 +201,32 @@ impl Encoder {
 
     fn release_held(&mut self, out: &mut Vec<u8>) {
         let Some((part, call_id, name, kind)) = self.held.take() else { return };
-        let (index, id) = self.next_item(if kind == ToolKind::Custom { "ctc" } else { "fc" });
-        let call = CallItem { id: &id, call_id: &call_id, name: &name, kind };
-        let item = output::call(&self.context, &call, "", "in_progress");
-        self.add(index, item, out);
-        let kind = ItemKind::Call { call_id, name, kind, arguments: String::new() };
-        self.open.insert(part, Item { index, id, is_ended: false, kind });
+        let mut call = Item {
+            index: UNPLACED,
+            id: String::new(),
+            is_ended: false,
+            kind: ItemKind::Call { call_id, name, kind, arguments: String::new() },
+        };
+        // An item with an action in place of arguments is said when the action is whole.
+        if !call.is_substitute(&self.context) {
+            self.place_call(&mut call, out);
+        }
+        self.open.insert(part, call);
+    }
+
+    /// Opens the item of a call, with what is known of its arguments.
+    fn place_call(&mut self, item: &mut Item, out: &mut Vec<u8>) {
+        let ItemKind::Call { call_id, name, kind, arguments } = &item.kind else { return };
+        let prefix = match (output::substitute(&self.context, name), kind) {
+            (Some(substitute), _) => substitute.id_prefix(),
+            (None, ToolKind::Custom) => "ctc",
+            (None, ToolKind::Function) => "fc",
+        };
+        let (index, id) = self.next_item(prefix);
+        let call = CallItem { id: &id, call_id, name, kind: *kind };
+        let body = output::call(&self.context, &call, arguments, "in_progress");
+        self.add(index, body, out);
+        (item.index, item.id) = (index, id);
     }
 
     fn item_delta(&mut self, part: u32, delta: &Delta, out: &mut Vec<u8>) {
@@ -223,8 +254,10 @@ impl Encoder {
                 if let ItemKind::Call { arguments, .. } = &mut item.kind {
                     arguments.push_str(fragment);
                 }
-                let kind = item.event_names().0;
-                self.emit_delta(item.delta(kind, None, fragment), out);
+                if item.index != UNPLACED {
+                    let kind = item.event_names().0;
+                    self.emit_delta(item.delta(kind, None, fragment), out);
+                }
             }
             Delta::Signature(made) => {
                 if let ItemKind::Reasoning { signature, .. } = &mut item.kind {
@@ -255,34 +288,43 @@ impl Encoder {
                 }
                 self.done(item.index, output::reasoning(&item.id, &text, encrypted.as_deref()), out);
             }
-            ItemKind::Call { call_id, name, kind, arguments } => {
-                let is_empty_function = *kind == ToolKind::Function && arguments.is_empty();
-                let arguments = if is_empty_function { "{}" } else { arguments.as_str() };
-                let (_, done, field) = item.event_names();
-                let mut fields = json!({ "item_id": item.id, "output_index": item.index });
-                fields[field] = arguments.into();
-                if *kind == ToolKind::Function {
-                    fields["name"] = output::split_name(&self.context, name).1.into();
-                }
-                self.emit(done, fields, out);
-                let call = CallItem { id: &item.id, call_id, name, kind: *kind };
-                let body = output::call(&self.context, &call, arguments, status);
-                self.done(item.index, body, out);
-            }
+            ItemKind::Call { .. } => self.close_call(item, status, out),
         }
+    }
+
+    fn close_call(&mut self, mut item: Item, status: &str, out: &mut Vec<u8>) {
+        let is_substitute = item.index == UNPLACED;
+        if is_substitute {
+            self.place_call(&mut item, out);
+        }
+        let (_, done, field) = item.event_names();
+        let ItemKind::Call { call_id, name, kind, arguments } = &item.kind else { return };
+        let is_empty_function = *kind == ToolKind::Function && arguments.is_empty();
+        let arguments = if is_empty_function { "{}" } else { arguments.as_str() };
+        if !is_substitute {
+            let mut fields = json!({ "item_id": item.id, "output_index": item.index });
+            fields[field] = arguments.into();
+            if *kind == ToolKind::Function {
+                fields["name"] = output::client_name(&self.context, name).1.into();
+            }
+            self.emit(done, fields, out);
+        }
+        let call = CallItem { id: &item.id, call_id, name, kind: *kind };
+        let body = output::call(&self.context, &call, arguments, status);
+        self.done(item.index, body, out);
     }
 
     fn whole(&mut self, part: &crate::ir::Part, out: &mut Vec<u8>) {
         match &part.kind {
             PartKind::Reasoning(reasoning) => {
                 if let Some(signature) = &reasoning.signature {
-                    self.close_ended("completed", out);
+                    self.close_ended(out);
                     self.reasoning_item(&carrier::wrap(signature, reasoning.is_redacted), out);
                 }
             }
             PartKind::Image(image) => {
                 if let Source::Data { base64, .. } = &image.source {
-                    self.close_ended("completed", out);
+                    self.close_ended(out);
                     let (index, id) = self.next_item("ig");
                     let item = |status: &str, result: Option<&str>| json!({ "id": id, "type": "image_generation_call", "status": status, "result": result });
                     self.add(index, item("in_progress", None), out);
@@ -328,6 +370,20 @@ impl Encoder {
 }
 
 impl Item {
+    /// A function call whose arguments are whole JSON: nothing can follow.
+    fn is_whole_call(&self) -> bool {
+        match &self.kind {
+            ItemKind::Call { kind: ToolKind::Function, arguments, .. } => {
+                arguments.ends_with('}') && serde_json::from_str::<IgnoredAny>(arguments).is_ok()
+            }
+            _ => false,
+        }
+    }
+
+    fn is_substitute(&self, context: &ResponseContext) -> bool {
+        matches!(&self.kind, ItemKind::Call { name, .. } if output::substitute(context, name).is_some())
+    }
+
     fn delta<'a>(&'a self, kind: &'a str, summary_index: Option<usize>, delta: &'a str) -> DeltaEvent<'a> {
         DeltaEvent {
             kind,
@@ -370,7 +426,7 @@ impl Encode for Encoder {
                 PartStart::Refusal => self.open_content(*part, true, out),
                 PartStart::Reasoning { .. } => self.open_reasoning(*part, out),
                 PartStart::ToolCall { id, name, kind } => {
-                    self.close_ended("completed", out);
+                    self.close_ended(out);
                     self.held = Some((*part, id.clone(), name.clone(), *kind));
                 }
                 PartStart::Whole(part) => self.whole(part, out),

@@ -3,9 +3,9 @@
 use serde_json::{Value, json};
 use tallygate_types::Usage;
 
-use super::super::{parts::NAMESPACE_SEPARATOR, usage};
+use super::super::{substitutes::Substitute, usage};
 use crate::context::ResponseContext;
-use crate::ir::{Citation, Object, ToolKind};
+use crate::ir::{Citation, ClientTool, Object, ToolKind};
 
 /// What a response repeats when its request is not known.
 fn defaults() -> Object {
@@ -63,7 +63,7 @@ pub(super) fn response(context: &ResponseContext, standing: Standing<'_>) -> Val
 
 /// Our request id without its prefix.
 fn base_id(context: &ResponseContext) -> &str {
-    context.response_id.strip_prefix("req_").unwrap_or(&context.response_id)
+    ["req_", "resp_"].iter().find_map(|prefix| context.response_id.strip_prefix(prefix)).unwrap_or(&context.response_id)
 }
 
 /// The same request always gets the same ids.
@@ -92,7 +92,7 @@ pub(super) fn reasoning(id: &str, text: &str, encrypted: Option<&str>) -> Value 
     item
 }
 
-/// A call as the client declared its tool: flat names are split into namespace and name again.
+/// A call under the name it travelled by.
 pub(super) struct CallItem<'a> {
     pub id: &'a str,
     pub call_id: &'a str,
@@ -100,13 +100,17 @@ pub(super) struct CallItem<'a> {
     pub kind: ToolKind,
 }
 
+/// The item, as the client declared its tool.
 pub(super) fn call(context: &ResponseContext, call: &CallItem<'_>, arguments: &str, status: &str) -> Value {
+    if let Some(substitute) = substitute(context, call.name) {
+        return substitute.item(call.id, call.call_id, arguments, status);
+    }
     let (kind, body) = match call.kind {
         ToolKind::Function => ("function_call", "arguments"),
         ToolKind::Custom => ("custom_tool_call", "input"),
     };
     let mut item = json!({ "id": call.id, "type": kind, "status": status, "call_id": call.call_id });
-    let (namespace, name) = split_name(context, call.name);
+    let (namespace, name) = client_name(context, call.name);
     item["name"] = name.into();
     item[body] = arguments.into();
     if let Some(namespace) = namespace {
@@ -115,18 +119,17 @@ pub(super) fn call(context: &ResponseContext, call: &CallItem<'_>, arguments: &s
     item
 }
 
-/// The name as the client knows it.
-pub(super) fn split_name<'a>(context: &'a ResponseContext, flat: &'a str) -> (Option<&'a str>, &'a str) {
-    let tools = context.echo.get("tools").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
-    let namespaces =
-        tools.iter().filter(|tool| tool["type"] == "namespace").filter_map(|tool| Some((tool["name"].as_str()?, tool)));
-    for (namespace, tool) in namespaces {
-        let Some(name) = flat.strip_prefix(namespace).and_then(|rest| rest.strip_prefix(NAMESPACE_SEPARATOR)) else { continue };
-        if tool["tools"].as_array().is_some_and(|inner| inner.iter().any(|inner| inner["name"] == name)) {
-            return (Some(namespace), name);
-        }
+/// What the function stands for, if it is no function to the client.
+pub(super) fn substitute(context: &ResponseContext, flat: &str) -> Option<Substitute> {
+    context.client_tools.get(flat).and_then(Substitute::of_client_tool)
+}
+
+/// Namespace and name as the client knows them.
+pub(super) fn client_name<'a>(context: &'a ResponseContext, flat: &'a str) -> (Option<&'a str>, &'a str) {
+    match context.client_tools.get(flat) {
+        Some(ClientTool::Namespaced { namespace, name }) => (Some(namespace), name),
+        _ => (None, flat),
     }
-    (None, flat)
 }
 
 /// Only what has a URL can be said: the other kinds of annotation name files the client does not have.

@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::super::super::carrier;
 use super::super::output;
 use super::{DeltaEvent, Encoder};
-use crate::ir::Delta;
+use crate::ir::{Delta, Signature, Vendor};
 
 pub(super) struct Message {
     pub index: usize,
@@ -13,6 +14,8 @@ pub(super) struct Message {
     pub done: Vec<Value>,
     /// The content part in work, and its number in the candidate.
     pub content: Option<Content>,
+    /// Of its last text, said in an item of its own behind it.
+    signature: Option<Signature>,
 }
 
 pub(super) struct Content {
@@ -28,9 +31,10 @@ impl Encoder {
     pub(super) fn open_content(&mut self, part: u32, is_refusal: bool, out: &mut Vec<u8>) {
         self.close_content(out);
         self.release_held(out);
-        if self.message.is_none() {
-            self.close_ended("completed", out);
-            self.message = Some(Message { index: 0, id: String::new(), is_open: false, done: Vec::new(), content: None });
+        if self.message.as_ref().is_none_or(|message| message.signature.is_some()) {
+            self.close_ended(out);
+            self.message =
+                Some(Message { index: 0, id: String::new(), is_open: false, done: Vec::new(), content: None, signature: None });
         }
         if let Some(message) = &mut self.message {
             message.content = Some(Content {
@@ -102,7 +106,10 @@ impl Encoder {
                 Delta::Logprobs(logprobs) => {
                     content.logprobs.extend(logprobs["content"].as_array().into_iter().flatten().filter_map(logprob));
                 }
-                // Nobody checks the signature of a text, and it has no place here.
+                // An item behind the message disturbs clients that take the last for the answer: only for those that ask.
+                Delta::Signature(signature) if self.context.carries_reasoning && signature.vendor == Vendor::Google => {
+                    message.signature = Some(signature.clone());
+                }
                 Delta::Citation(_) | Delta::Arguments(_) | Delta::Signature(_) => {}
             }
         }
@@ -137,6 +144,9 @@ impl Encoder {
         if let Some(message) = self.message.take().filter(|message| message.is_open) {
             let item = output::message(&message.id, status, &message.done);
             self.done(message.index, item, out);
+            if let Some(signature) = &message.signature {
+                self.reasoning_item(&carrier::wrap_for_previous(signature), out);
+            }
         }
     }
 }
