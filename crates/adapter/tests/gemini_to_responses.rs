@@ -26,7 +26,7 @@ fn the_smallest_request() {
     assert_eq!(outgoing.path, "/v1/responses");
     assert_eq!(
         outgoing.body,
-        &br#"{"model":"gpt-5.5","input":[{"type":"message","role":"user","content":"x"}],"instructions":"Be brief.","store":false}"#[..]
+        &br#"{"model":"gpt-5.5","input":[{"type":"message","role":"user","content":"x"}],"instructions":"Be brief.","store":false,"include":["reasoning.encrypted_content"]}"#[..]
     );
     assert_eq!(outgoing.loss.to_string(), "");
 }
@@ -122,7 +122,7 @@ fn what_openai_cannot_say_is_reported_or_refused() {
     assert!(strict.prepare(&body).is_err());
     for (fields, param) in [
         (json!({"cachedContent": "cachedContents/1"}), "cachedContent"),
-        (json!({"tools": [{"googleSearch": {}}]}), "tools[0]"),
+        (json!({"tools": [{"googleMaps": {}}]}), "tools[0]"),
         (json!({"generationConfig": {"responseMimeType": "text/x.enum"}}), "generationConfig.responseMimeType"),
         (json!({"generationConfig": {"candidateCount": 2}}), "n"),
         (

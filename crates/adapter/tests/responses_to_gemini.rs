@@ -165,9 +165,12 @@ fn tools_choice_format_sampling_and_effort_are_said_in_googles_words() {
             {"name": "plain", "description": "d", "parametersJsonSchema": {"type": "object", "properties": {"a": {"type": "string"}}}},
             {"name": "closed", "parametersJsonSchema": {"type": "object", "additionalProperties": false, "required": ["a"], "properties": {"a": {"type": "string"}}}},
             {"name": "bare"}
-        ]}])
+        ]}, {"googleSearch": {}}])
     );
-    assert_eq!(body["toolConfig"], json!({"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["plain"]}}));
+    assert_eq!(
+        body["toolConfig"],
+        json!({"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": ["plain"]}, "includeServerSideToolInvocations": true})
+    );
     assert_eq!(
         body["generationConfig"],
         json!({
@@ -176,7 +179,7 @@ fn tools_choice_format_sampling_and_effort_are_said_in_googles_words() {
             "thinkingConfig": {"thinkingLevel": "MINIMAL", "includeThoughts": true}
         })
     );
-    assert_eq!(outgoing.loss.to_string(), "dropped=tools[3]; approximated=reasoning");
+    assert_eq!(outgoing.loss.to_string(), "approximated=reasoning");
 }
 
 #[test]

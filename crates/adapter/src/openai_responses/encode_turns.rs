@@ -1,6 +1,6 @@
 //! Turns of the form between as items of `input`.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tallygate_types::Dialect;
 
 use super::wire::{
@@ -21,11 +21,29 @@ pub(super) fn value(item: &impl serde::Serialize) -> Value {
 /// A lone text is said as a string, which every server of this API takes.
 pub(super) fn message(role: &str, content: Vec<Value>) -> Value {
     let lone = match content.as_slice() {
-        [part] if matches!(part["type"].as_str(), Some("input_text" | "output_text")) => part["text"].as_str().map(str::to_owned),
+        [part]
+            if matches!(part["type"].as_str(), Some("input_text" | "output_text"))
+                && part.get("prompt_cache_breakpoint").is_none() =>
+        {
+            part["text"].as_str().map(str::to_owned)
+        }
         _ => None,
     };
     let content = lone.map_or(MessageContent::Parts(content), MessageContent::Text);
     value(&Item::Message(Message { role: role.into(), content, ..Message::default() }))
+}
+
+/// Whether the model takes explicit cache breakpoints on parts.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Breakpoints(pub bool);
+
+impl Breakpoints {
+    /// Marks what was said of a part, where the client asked for it. Thirty minutes, the default, cover all lifetimes.
+    fn mark(self, part: &Part, said: &mut [Value]) {
+        if let Some(last) = said.last_mut().filter(|_| self.0 && part.cache.is_some()) {
+            last["prompt_cache_breakpoint"] = json!({ "mode": "explicit" });
+        }
+    }
 }
 
 fn input_text(text: &str) -> Value {
@@ -36,14 +54,26 @@ pub(super) fn join_texts(parts: &[Part]) -> String {
     parts.iter().filter_map(Part::as_text).filter(|text| !text.is_empty()).collect::<Vec<_>>().join("\n\n")
 }
 
-pub(super) fn plain_texts(parts: &[Part], loss: &mut LossReport) -> Vec<Value> {
+pub(super) fn plain_texts(parts: &[Part], breakpoints: Breakpoints, loss: &mut LossReport) -> Vec<Value> {
     if parts.iter().any(|part| part.as_text().is_none()) {
         loss.dropped("messages.content", "system messages hold text only");
     }
-    parts.iter().filter_map(Part::as_text).map(input_text).collect()
+    let mut texts = Vec::new();
+    for part in parts {
+        if let Some(text) = part.as_text() {
+            texts.push(input_text(text));
+            breakpoints.mark(part, &mut texts);
+        }
+    }
+    texts
 }
 
-pub(super) fn user_turn(parts: &[Part], items: &mut Vec<Value>, loss: &mut LossReport) -> Result<(), BadRequest> {
+pub(super) fn user_turn(
+    parts: &[Part],
+    breakpoints: Breakpoints,
+    items: &mut Vec<Value>,
+    loss: &mut LossReport,
+) -> Result<(), BadRequest> {
     let mut content = Vec::new();
     for part in parts {
         if let PartKind::ToolResult(result) = &part.kind {
@@ -53,6 +83,7 @@ pub(super) fn user_turn(parts: &[Part], items: &mut Vec<Value>, loss: &mut LossR
             items.push(tool_output(result, loss)?);
         } else {
             input_content(part, &mut content, loss)?;
+            breakpoints.mark(part, &mut content);
         }
     }
     if !content.is_empty() {
