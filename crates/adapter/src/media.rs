@@ -118,7 +118,7 @@ pub(crate) fn media_type_of_name(name: &str) -> Option<&'static str> {
 /// The image type the bytes themselves tell: vendors verify it and clients often declare another.
 fn sniffed(base64: &str) -> Option<&'static str> {
     const HEAD_CHARS: usize = 16;
-    let head = STANDARD.decode(base64.get(..HEAD_CHARS)?).ok()?;
+    let head = STANDARD.decode(base64.get(..HEAD_CHARS).unwrap_or(base64)).ok()?;
     match head.as_slice() {
         [0xff, 0xd8, 0xff, ..] => Some("image/jpeg"),
         [0x89, b'P', b'N', b'G', ..] => Some("image/png"),
@@ -132,7 +132,7 @@ fn sniffed(base64: &str) -> Option<&'static str> {
 /// The type of sound its first bytes tell.
 pub(crate) fn audio_type(base64: &str) -> Option<&'static str> {
     const HEAD_CHARS: usize = 16;
-    let head = STANDARD.decode(base64.get(..HEAD_CHARS)?).ok()?;
+    let head = STANDARD.decode(base64.get(..HEAD_CHARS).unwrap_or(base64)).ok()?;
     match head.as_slice() {
         [b'R', b'I', b'F', b'F', _, _, _, _, b'W', b'A', b'V', b'E'] => Some("audio/wav"),
         [b'I', b'D', b'3', ..] | [0xff, 0xf2 | 0xf3 | 0xfa | 0xfb, ..] => Some("audio/mpeg"),

@@ -127,8 +127,24 @@ pub(super) fn finish_reason(finish: FinishReason, has_calls: bool, legacy_functi
 
 /// The upstream's own word, where ours says less.
 pub(super) fn native(finish: FinishReason, raw: Option<&str>) -> Option<String> {
-    match finish {
-        FinishReason::Stop | FinishReason::StopSequence | FinishReason::Length | FinishReason::ToolUse => None,
-        _ => raw.map(str::to_owned),
-    }
+    /// What vendors call an ordinary end, a cut at the cap, and calls.
+    const ORDINARY: &[&str] = &[
+        "stop",
+        "end_turn",
+        "stop_sequence",
+        "eos",
+        "completed",
+        "incomplete",
+        "length",
+        "max_tokens",
+        "max_output_tokens",
+        "tool_use",
+        "tool_calls",
+        "function_call",
+    ];
+    let raw = raw?;
+    let says_as_much =
+        matches!(finish, FinishReason::Stop | FinishReason::StopSequence | FinishReason::Length | FinishReason::ToolUse)
+            && ORDINARY.iter().any(|word| word.eq_ignore_ascii_case(raw));
+    (!says_as_much && !raw.is_empty()).then(|| raw.to_owned())
 }

@@ -4,7 +4,8 @@
 use bytes::Bytes;
 use serde_json::{Value, json};
 use tallygate_adapter::{
-    BadRequest, Call, Memory, NoMemory, Outgoing, PastReasoning, Profiles, ResponseStream, Session, StreamFailure, peek, prepare,
+    BadRequest, Call, Memory, NoMemory, Outgoing, PastReasoning, Peek, Profiles, ResponseStream, Session, StreamFailure, peek,
+    prepare,
 };
 use tallygate_types::{Dialect, Timestamp};
 
@@ -48,23 +49,27 @@ impl To<'_> {
     ) -> Result<Outgoing, BadRequest> {
         let body = Bytes::from(body.to_string());
         let seen = peek(self.client, &body)?;
-        let call = Call {
+        prepare(&Call { speaks_responses, memory, profiles, ..self.call(&seen) }, &body, &[])
+    }
+
+    /// The call, for tests that say more of it.
+    pub fn call<'c>(&'c self, seen: &'c Peek) -> Call<'c> {
+        Call {
             client: self.client,
             upstream: self.upstream,
-            speaks_responses,
+            speaks_responses: false,
             client_model: "smart",
             upstream_model: self.model,
             stream: seen.stream,
-            peek: &seen,
+            peek: seen,
             strict: self.strict,
             response_id: "0192",
             created_at: Timestamp::from_micros(1_700_000_000_000_000),
             client_query: "",
-            profiles,
-            memory,
+            profiles: Profiles::builtin(),
+            memory: &NoMemory,
             past_reasoning: PastReasoning::Sent,
-        };
-        prepare(&call, &body, &[])
+        }
     }
 
     /// The upstream's body.
