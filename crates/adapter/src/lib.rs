@@ -61,6 +61,7 @@ mod keepsake;
 pub mod kept;
 mod loss;
 mod media;
+pub mod media_urls;
 pub mod models;
 mod names;
 mod passing;
