@@ -98,7 +98,7 @@ pub struct Responses {
     /// Hours since a response was last built upon.
     pub lifetime_hours: u32,
     pub max_bytes: u64,
-    pub max_responses: u32,
+    pub max_count: u32,
 }
 
 /// How the responses of a new tenant are kept; what is absent is the default.
@@ -111,7 +111,7 @@ pub struct NewResponses {
     #[schema(minimum = 1_048_576, default = 268_435_456)]
     pub max_bytes: Option<u64>,
     #[schema(minimum = 1, maximum = 100_000, default = 10_000)]
-    pub max_responses: Option<u32>,
+    pub max_count: Option<u32>,
 }
 
 /// A change of how responses are kept: absent leaves.
@@ -128,7 +128,7 @@ pub struct ResponsesPatch {
     pub max_bytes: Option<u64>,
     #[serde(default, deserialize_with = "given")]
     #[schema(minimum = 1, maximum = 100_000)]
-    pub max_responses: Option<u32>,
+    pub max_count: Option<u32>,
 }
 
 macro_rules! by_class {
@@ -350,7 +350,7 @@ impl From<ResponseSettings> for Responses {
             },
             lifetime_hours: settings.lifetime_hours,
             max_bytes: settings.max_bytes,
-            max_responses: settings.max_responses,
+            max_count: settings.max_count,
         }
     }
 }
@@ -364,15 +364,15 @@ impl ResponsesPatch {
             }),
             lifetime_hours: self.lifetime_hours.unwrap_or(current.lifetime_hours),
             max_bytes: self.max_bytes.unwrap_or(current.max_bytes),
-            max_responses: self.max_responses.unwrap_or(current.max_responses),
+            max_count: self.max_count.unwrap_or(current.max_count),
         }
     }
 }
 
 impl From<NewResponses> for ResponseSettings {
     fn from(new: NewResponses) -> Self {
-        let NewResponses { mode, lifetime_hours, max_bytes, max_responses } = new;
-        ResponsesPatch { mode, lifetime_hours, max_bytes, max_responses }.apply(Self::default())
+        let NewResponses { mode, lifetime_hours, max_bytes, max_count } = new;
+        ResponsesPatch { mode, lifetime_hours, max_bytes, max_count }.apply(Self::default())
     }
 }
 

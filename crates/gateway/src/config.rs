@@ -49,6 +49,7 @@ pub struct GatewayConfig {
     pub stream_keep_alive: Duration,
     pub memory: MemoryBounds,
     pub kept: KeptBounds,
+    pub media: MediaBounds,
     /// An upstream error body is read this far.
     pub max_error_bytes: usize,
     /// Timeouts of upstreams that set none of their own; where these are not set either, the defaults apply.
@@ -123,6 +124,42 @@ impl Default for KeptBounds {
     }
 }
 
+/// Bounds of fetching what requests name by URL.
+#[derive(Debug, Clone)]
+pub struct MediaBounds {
+    /// One image or document.
+    pub max_bytes: usize,
+    /// All of one request.
+    pub max_bytes_per_request: usize,
+    /// URLs of one request.
+    pub max_urls: usize,
+    /// Fetches at once, over all requests; one more waits.
+    pub max_fetches: usize,
+    pub max_fetches_per_request: usize,
+    pub max_redirects: usize,
+    pub connect_timeout: Duration,
+    /// One fetch, redirects included.
+    pub timeout: Duration,
+    /// Hosts, `name` or `name:port`, that a tenant's URL may reach though they are private.
+    pub private_hosts: Vec<String>,
+}
+
+impl Default for MediaBounds {
+    fn default() -> Self {
+        Self {
+            max_bytes: 20 * MIB,
+            max_bytes_per_request: 32 * MIB,
+            max_urls: 32,
+            max_fetches: 32,
+            max_fetches_per_request: 4,
+            max_redirects: 3,
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(20),
+            private_hosts: Vec::new(),
+        }
+    }
+}
+
 impl Default for MemoryBounds {
     fn default() -> Self {
         Self {
@@ -161,6 +198,7 @@ impl Default for GatewayConfig {
             stream_keep_alive: Duration::from_secs(15),
             memory: MemoryBounds::default(),
             kept: KeptBounds::default(),
+            media: MediaBounds::default(),
             max_error_bytes: 64 * KIB,
             upstream_timeouts: Timeouts::default(),
             pool_idle_per_host: 256,

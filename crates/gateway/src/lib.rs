@@ -27,6 +27,7 @@ mod facts;
 mod kept;
 mod layers;
 pub mod limits;
+mod media;
 mod memory;
 pub mod metrics;
 mod path;
@@ -41,7 +42,7 @@ mod stall;
 mod tokens;
 mod upstream;
 
-pub use config::{GatewayConfig, MemoryBounds};
+pub use config::{GatewayConfig, MediaBounds, MemoryBounds};
 pub use kept::{NoShelf, Shelf};
 pub use metrics::Metrics;
 pub use plane::{DataPlane, Parts, Planned};

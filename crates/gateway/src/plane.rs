@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::GatewayConfig;
 use crate::kept::{Kept, Shelf};
 use crate::limits::{Bucket, MemoryLimiter, RateLimiter};
+use crate::media::Media;
 use crate::memory::Keepsakes;
 use crate::metrics::Metrics;
 use crate::route;
@@ -57,6 +58,7 @@ pub struct DataPlane {
     pub(crate) health: Health,
     pub(crate) keepsakes: Keepsakes,
     pub(crate) kept: Kept,
+    pub(crate) media: Media,
     turns: RwLock<HashMap<ModelId, Arc<AtomicU64>>>,
     in_flight: Arc<AtomicU32>,
     bodies: Arc<AtomicUsize>,
@@ -98,6 +100,7 @@ impl DataPlane {
             pool: Pool::new(&parts.config),
             keepsakes: Keepsakes::new(parts.config.memory, parts.metrics.memory.clone()),
             kept: Kept::new(parts.shelf, parts.config.kept, parts.metrics.kept.clone()),
+            media: Media::new(parts.config.media.clone()),
             config: Arc::new(parts.config),
             metrics: parts.metrics,
             stop: CancellationToken::new(),

@@ -47,12 +47,12 @@ pub struct ResponseSettings {
     pub lifetime_hours: u32,
     /// Of all its responses together; beyond it the oldest leave.
     pub max_bytes: u64,
-    pub max_responses: u32,
+    pub max_count: u32,
 }
 
 impl Default for ResponseSettings {
     fn default() -> Self {
-        Self { mode: ResponsesMode::Stateless, lifetime_hours: 30 * 24, max_bytes: 256 * 1024 * 1024, max_responses: 10_000 }
+        Self { mode: ResponsesMode::Stateless, lifetime_hours: 30 * 24, max_bytes: 256 * 1024 * 1024, max_count: 10_000 }
     }
 }
 
@@ -67,7 +67,7 @@ impl ResponseSettings {
             format!("1 to {MAX_LIFETIME_HOURS}"),
         )?;
         within("responses.max_bytes", (MIN_BYTES..=MAX_BYTES).contains(&self.max_bytes), format!("{MIN_BYTES} to {MAX_BYTES}"))?;
-        within("responses.max_responses", (1..=MAX_RESPONSES).contains(&self.max_responses), format!("1 to {MAX_RESPONSES}"))
+        within("responses.max_count", (1..=MAX_RESPONSES).contains(&self.max_count), format!("1 to {MAX_RESPONSES}"))
     }
 }
 
@@ -81,7 +81,7 @@ pub(crate) struct ResponseColumns {
     #[sqlx(rename = "responses_max_bytes")]
     max_bytes: i64,
     #[sqlx(rename = "responses_max_count")]
-    max_responses: i64,
+    max_count: i64,
 }
 
 impl ResponseSettings {
@@ -91,7 +91,7 @@ impl ResponseSettings {
             mode: ResponsesMode::read(&row.mode)?,
             lifetime_hours: row.lifetime_hours.try_into().map_err(corrupt)?,
             max_bytes: row.max_bytes.try_into().map_err(corrupt)?,
-            max_responses: row.max_responses.try_into().map_err(corrupt)?,
+            max_count: row.max_count.try_into().map_err(corrupt)?,
         })
     }
 }
@@ -204,7 +204,7 @@ pub async fn keep(store: &Store, tenant: TenantId, settings: &ResponseSettings, 
             .bind(tenant.uuid())
             .bind(previous)
             .bind(DbTime(now))
-            .bind(i64::from(settings.max_responses))
+            .bind(i64::from(settings.max_count))
             .bind(expires_at)
             .execute(conn)
             .await
@@ -220,7 +220,7 @@ pub async fn keep(store: &Store, tenant: TenantId, settings: &ResponseSettings, 
                  WHERE place > $2 OR total > $3)",
         )
         .bind(tenant.uuid())
-        .bind(i64::from(settings.max_responses))
+        .bind(i64::from(settings.max_count))
         .bind(i64::try_from(settings.max_bytes).unwrap_or(i64::MAX))
         .execute(conn)
         .await

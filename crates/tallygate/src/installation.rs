@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result};
 use secrecy::{ExposeSecret as _, SecretString};
 use tallygate_admin::{AdminConfig, AdminState};
 use tallygate_billing::{Budgets, Journal, JournalConfig, Shipper};
-use tallygate_gateway::{DataPlane, Drained, GatewayConfig, Metrics, Parts};
+use tallygate_gateway::{DataPlane, Drained, GatewayConfig, MediaBounds, Metrics, Parts};
 use tallygate_store::upstreams::Timeouts;
 use tallygate_store::{Store, setup, users};
 use tallygate_types::{Clock, SystemClock};
@@ -259,6 +259,7 @@ fn gateway_config(config: &Config) -> GatewayConfig {
             stream_idle_ms: server.idle_timeout_ms,
             total_ms: None,
         },
+        media: MediaBounds { private_hosts: config.media.private_hosts.clone(), ..MediaBounds::default() },
         ..GatewayConfig::default()
     }
 }

@@ -217,7 +217,7 @@ fn responses(declared: &config::Responses) -> ResponseSettings {
         },
         lifetime_hours: declared.lifetime_hours.unwrap_or(default.lifetime_hours),
         max_bytes: declared.max_bytes.unwrap_or(default.max_bytes),
-        max_responses: declared.max_responses.unwrap_or(default.max_responses),
+        max_count: declared.max_count.unwrap_or(default.max_count),
     }
 }
 

@@ -57,7 +57,7 @@ const tenant = (
     mode: "stateless",
     lifetime_hours: 720,
     max_bytes: 268_435_456,
-    max_responses: 10_000,
+    max_count: 10_000,
   },
   ...stamps(900 + counter * 40, 3),
   ...more,

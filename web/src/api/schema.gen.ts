@@ -1204,7 +1204,7 @@ export interface components {
              * Format: int32
              * @default 10000
              */
-            max_responses: number | null;
+            max_count: number | null;
             mode?: components["schemas"]["ResponsesMode"] | null;
         };
         NewTarget: {
@@ -1783,7 +1783,7 @@ export interface components {
             /** Format: int64 */
             max_bytes: number;
             /** Format: int32 */
-            max_responses: number;
+            max_count: number;
             mode: components["schemas"]["ResponsesMode"];
         };
         /**
@@ -1798,7 +1798,7 @@ export interface components {
             /** Format: int64 */
             max_bytes?: number | null;
             /** Format: int32 */
-            max_responses?: number | null;
+            max_count?: number | null;
             mode?: components["schemas"]["ResponsesMode"] | null;
         };
         /**

@@ -10,7 +10,7 @@ async fn a_tenant_is_created_read_changed_and_deleted() {
             "/admin/v1/tenants",
             json!({"name": "acme", "time_zone": "Europe/Berlin", "limits": {"requests_per_minute": 600},
                 "budget": {"amount": "100.00", "currency": "USD", "period": "month"}, "allowed_models": ["smart"],
-                "responses": {"mode": "stored", "max_responses": 5}}),
+                "responses": {"mode": "stored", "max_count": 5}}),
         )
         .await;
     let body = created.expect(201);
@@ -21,7 +21,7 @@ async fn a_tenant_is_created_read_changed_and_deleted() {
     assert_eq!(body["limits"], json!({"requests_per_minute": 600, "tokens_per_minute": null, "concurrency": null}));
     assert_eq!(body["budget"], json!({"amount": "100", "currency": "USD", "period": "month"}));
 
-    let kept = json!({"mode": "stored", "lifetime_hours": 720, "max_bytes": 268_435_456, "max_responses": 5});
+    let kept = json!({"mode": "stored", "lifetime_hours": 720, "max_bytes": 268_435_456, "max_count": 5});
     assert_eq!(body["responses"], kept);
 
     let changed = api
@@ -37,7 +37,7 @@ async fn a_tenant_is_created_read_changed_and_deleted() {
     assert_eq!((&after["status"], &after["suspended_message"]), (&json!("suspended"), &json!("unpaid")));
     assert_eq!(after["budget"], json!(null), "null clears");
     assert_eq!(after["limits"], json!({"requests_per_minute": 600, "tokens_per_minute": null, "concurrency": 5}));
-    let kept = json!({"mode": "stored", "lifetime_hours": 1, "max_bytes": 268_435_456, "max_responses": 5});
+    let kept = json!({"mode": "stored", "lifetime_hours": 1, "max_bytes": 268_435_456, "max_count": 5});
     assert_eq!(after["responses"], kept);
     assert_eq!(after["time_zone"], "Europe/Berlin", "absent leaves");
     assert_eq!(api.get(&path).await.expect(200), after);

@@ -14,9 +14,11 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
+use bytes::Bytes;
 use http::Response;
-use tallygate_adapter::{Call, EmbedCall, Outgoing, PastReasoning, prepare, prepare_embeddings, serves_responses};
+use tallygate_adapter::{Call, EmbedCall, Outgoing, PastReasoning, Peek, prepare, prepare_embeddings, serves_responses};
 use tallygate_billing::estimate;
 use tallygate_store::ModelEntry;
 use tallygate_types::{Dialect, UpstreamId};
@@ -89,6 +91,13 @@ async fn exchange(plane: Arc<DataPlane>, admitted: Admitted) -> Reply {
     }
 }
 
+/// A request, and its body where media had to be fetched for the upstream in turn.
+#[derive(Clone, Copy)]
+struct Asked<'a> {
+    question: &'a Question,
+    with_media: Option<&'a (Bytes, Peek)>,
+}
+
 /// Goes through the attempts until one delivers, the client is found at fault, or none is left.
 async fn try_all(
     plane: &Arc<DataPlane>,
@@ -100,6 +109,7 @@ async fn try_all(
     if steps.is_empty() {
         return Err(Refusal::unavailable(format!("No upstream serves the model `{}` right now.", model.name), None));
     }
+    let mut inlined = Vec::new();
     let mut unreachable: Vec<UpstreamId> = Vec::new();
     let mut last: Option<(Failure, &str)> = None;
     // The client's request cannot be said to this upstream; another may speak its dialect.
@@ -109,8 +119,13 @@ async fn try_all(
         if unreachable.contains(&upstream.id) {
             continue;
         }
-        let outgoing = match outgoing(plane, question, model, step, PastReasoning::Sent) {
-            Ok(outgoing) => outgoing,
+        let fetched = Instant::now();
+        let with_media = plane.media.inline(plane, question, step, &mut inlined).await;
+        settlement.waited(fetched.elapsed());
+        let asked = with_media.map(|with_media| Asked { question, with_media });
+        let said = asked.and_then(|asked| Ok((asked, outgoing(plane, asked, model, step, PastReasoning::Sent)?)));
+        let (asked, outgoing) = match said {
+            Ok(said) => said,
             Err(refusal) => {
                 unsayable = Some(refusal);
                 continue;
@@ -124,7 +139,7 @@ async fn try_all(
         settlement.dispatch(step)?;
         let verdict = match attempt::run(plane, question, step, outgoing, settlement).await {
             Tried::Final(verdict) => verdict,
-            Tried::Again(again) => try_again(plane, question, model, step, again, settlement).await?,
+            Tried::Again(again) => try_again(plane, asked, model, step, again, settlement).await?,
         };
         match verdict {
             Verdict::Delivered(delivery) => {
@@ -153,7 +168,7 @@ async fn try_all(
 /// Asks the same upstream once more, as its first word calls for.
 async fn try_again(
     plane: &Arc<DataPlane>,
-    question: &Question,
+    asked: Asked<'_>,
     model: &ModelEntry,
     step: &Step<'_>,
     again: Again,
@@ -164,9 +179,9 @@ async fn try_again(
         Again::Same(_) => PastReasoning::Sent,
     };
     // A strict model takes nothing away.
-    let Ok(outgoing) = outgoing(plane, question, model, step, past_reasoning) else { return Ok(Verdict::of(again)) };
+    let Ok(outgoing) = outgoing(plane, asked, model, step, past_reasoning) else { return Ok(Verdict::of(again)) };
     settlement.dispatch(step)?;
-    Ok(match attempt::run(plane, question, step, outgoing, settlement).await {
+    Ok(match attempt::run(plane, asked.question, step, outgoing, settlement).await {
         Tried::Final(verdict) => verdict,
         Tried::Again(again) => Verdict::of(again),
     })
@@ -175,11 +190,12 @@ async fn try_again(
 /// The upstream's request, without its credential.
 fn outgoing(
     plane: &DataPlane,
-    question: &Question,
+    asked: Asked<'_>,
     model: &ModelEntry,
     step: &Step<'_>,
     past_reasoning: PastReasoning,
 ) -> Result<Outgoing, Refusal> {
+    let Asked { question, with_media } = asked;
     let (upstream, upstream_model) = (&step.target.upstream, step.target.upstream_model.as_str());
     let profiles = &plane.profiles.load();
     let memory = plane.keepsakes.of(question.key.tenant.id, plane.clock.now());
@@ -211,9 +227,10 @@ fn outgoing(
     if matches!(question.endpoint.operation, Operation::Plain(_)) {
         return Err(Refusal::not_offered("POST", "this endpoint", "It is not served yet."));
     }
-    let (body, peek, dropped) = match affinity::body_for(plane, question, step)? {
-        Some((body, peek, dropped)) => (Cow::Owned(body), Cow::Owned(peek), dropped),
-        None => (Cow::Borrowed(&question.body), Cow::Borrowed(&question.peek), 0),
+    let (body, peek, dropped) = match (affinity::body_for(plane, question, step)?, with_media) {
+        (Some((body, peek, dropped)), _) => (Cow::Owned(body), Cow::Owned(peek), dropped),
+        (None, Some((body, peek))) => (Cow::Borrowed(body), Cow::Borrowed(peek), 0),
+        (None, None) => (Cow::Borrowed(&question.body), Cow::Borrowed(&question.peek), 0),
     };
     let call = Call {
         client: question.endpoint.dialect,

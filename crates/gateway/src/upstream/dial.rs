@@ -117,7 +117,7 @@ impl Service<Uri> for Dial {
 
     fn call(&mut self, target: Uri) -> Self::Future {
         // Names are checked as they are resolved; a literal never meets the resolver.
-        if let Some(address) = literal(&target).filter(|address| is_forbidden(*address)) {
+        if let Some(address) = literal(&target).filter(|address| is_metadata(*address)) {
             return Box::pin(std::future::ready(Err(DialError::Forbidden(address).into())));
         }
         let connecting: Boxed<Self::Response> = match &mut self.way {
@@ -158,7 +158,7 @@ impl Service<Name> for Resolver {
         let resolving = self.names.call(name);
         Box::pin(async move {
             let addresses: Vec<SocketAddr> = resolving.await?.collect();
-            match addresses.iter().find(|address| is_forbidden(address.ip())) {
+            match addresses.iter().find(|address| is_metadata(address.ip())) {
                 Some(address) => Err(DialError::Forbidden(address.ip()).into()),
                 None => Ok(addresses.into_iter()),
             }
@@ -171,7 +171,7 @@ fn literal(target: &Uri) -> Option<IpAddr> {
 }
 
 /// Where instance credentials are handed out. An operator's upstream may be private, but never this.
-fn is_forbidden(address: IpAddr) -> bool {
+pub fn is_metadata(address: IpAddr) -> bool {
     /// Alibaba Cloud's metadata service.
     const ALIBABA: Ipv4Addr = Ipv4Addr::new(100, 100, 100, 200);
     /// Azure's host agent.
@@ -211,10 +211,10 @@ mod tests {
         for address in
             ["169.254.169.254", "169.254.170.2", "100.100.100.200", "fd00:ec2::254", "fe80::1", "::ffff:169.254.169.254"]
         {
-            assert!(is_forbidden(address.parse().unwrap()), "{address}");
+            assert!(is_metadata(address.parse().unwrap()), "{address}");
         }
         for address in ["127.0.0.1", "10.0.0.1", "192.168.1.1", "::1", "fd12::1", "8.8.8.8"] {
-            assert!(!is_forbidden(address.parse().unwrap()), "{address}");
+            assert!(!is_metadata(address.parse().unwrap()), "{address}");
         }
         assert_eq!(literal(&"http://[::ffff:169.254.169.254]:80/x".parse().unwrap()), "::ffff:169.254.169.254".parse().ok());
     }

@@ -8,7 +8,7 @@ mod health;
 mod pool;
 
 pub use ask::{Asking, ask};
-pub use dial::ProxyError;
+pub use dial::{ProxyError, is_metadata};
 pub use headers::{AskedWith, request_headers};
 pub use health::Health;
 pub use pool::{Client, Pool};

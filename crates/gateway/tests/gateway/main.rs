@@ -8,6 +8,7 @@ mod failover;
 mod forwarding;
 mod lifecycle;
 mod limits;
+mod media;
 mod models;
 mod pinned;
 mod proxies;

@@ -34,7 +34,7 @@ contract! {
             limits: Limits { requests_per_minute: Some(600), tokens_per_minute: Some(1 << 40), concurrency: Some(u32::MAX) },
             budget: Some(Budget { amount: "123456789012.000000000001".parse().unwrap(), currency: Currency::USD, period: BudgetPeriod::Month }),
             allowed_models: Some(vec!["smart".into(), "ünïcode/%_".into()]),
-            responses: ResponseSettings { mode: ResponsesMode::Stored, lifetime_hours: 7, max_bytes: 1 << 40, max_responses: 3 },
+            responses: ResponseSettings { mode: ResponsesMode::Stored, lifetime_hours: 7, max_bytes: 1 << 40, max_count: 3 },
         };
         let mut tx = store.begin().await.unwrap();
         let created = tenants::create(&mut tx, &settings).await.unwrap();
@@ -97,7 +97,7 @@ contract! {
             ("allowed_models", TenantSettings { allowed_models: Some(vec![String::new()]), ..acme.clone() }),
             ("responses.lifetime_hours", TenantSettings { responses: ResponseSettings { lifetime_hours: 0, ..acme.responses }, ..acme.clone() }),
             ("responses.max_bytes", TenantSettings { responses: ResponseSettings { max_bytes: 1, ..acme.responses }, ..acme.clone() }),
-            ("responses.max_responses", TenantSettings { responses: ResponseSettings { max_responses: 100_001, ..acme.responses }, ..acme.clone() }),
+            ("responses.max_count", TenantSettings { responses: ResponseSettings { max_count: 100_001, ..acme.responses }, ..acme.clone() }),
         ] {
             let refused = tenants::create(&mut tx, &settings).await;
             assert!(matches!(&refused, Err(StoreError::Invalid { field: named, .. }) if *named == field), "{refused:?}");

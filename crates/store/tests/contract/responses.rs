@@ -120,7 +120,7 @@ contract! {
 
     async fn the_oldest_leave_when_there_are_too_many_or_they_are_too_large(store: &TestStore) {
         let acme = tenant(store, "acme").await;
-        let few = ResponseSettings { max_responses: 2, ..settings() };
+        let few = ResponseSettings { max_count: 2, ..settings() };
         for id in ["resp_1", "resp_2", "resp_3"] {
             responses::keep(store, acme, &few, &response(id, None)).await.unwrap();
             store.clock.advance(Duration::from_secs(1));

@@ -19,6 +19,7 @@ pub struct Config {
     pub secrets: Installation,
     pub journal: Journal,
     pub limits: SharedLimits,
+    pub media: Media,
     pub translation: Translation,
     pub log: Log,
     pub upstreams: Vec<Upstream>,
@@ -97,6 +98,15 @@ pub struct Translation {
     /// A TOML file that says what models accept, laid over the table that is built in; read again whenever it changes. Its
     /// form: docs/translation.md.
     pub profiles: Option<PathBuf>,
+}
+
+/// Images and documents that requests name by URL and whose upstream takes them only inline.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Media {
+    /// Hosts, as `name` or `name:port`, that may be fetched from though they are private: an image server of your own. Every
+    /// tenant's URLs may then reach them. Cloud metadata addresses are never reached.
+    pub private_hosts: Vec<String>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -241,7 +251,7 @@ pub struct Responses {
     /// Bytes of all the tenant's responses together; beyond it the oldest leave [default: 268435456].
     pub max_bytes: Option<u64>,
     /// Number of the tenant's responses; beyond it the oldest leave [default: 10000].
-    pub max_responses: Option<u32>,
+    pub max_count: Option<u32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]

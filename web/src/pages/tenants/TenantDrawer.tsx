@@ -114,7 +114,7 @@ function TenantDetail({ tenant, spend }: { tenant: Tenant; spend: MonthSpend }) 
             tenant.responses.mode === "stored"
               ? [
                   [t("responses.lifetime_hours"), count(tenant.responses.lifetime_hours)],
-                  [t("responses.max_responses"), count(tenant.responses.max_responses)],
+                  [t("responses.max_count"), count(tenant.responses.max_count)],
                   [t("responses.max_bytes"), count(tenant.responses.max_bytes)],
                 ]
               : [[t("responses.store"), t("responses.off")]]

@@ -18,7 +18,7 @@ import { RESPONSES, type TenantValues } from "./tenantForm";
 
 const RESPONSE_BOUNDS = [
   { field: "lifetime_hours", min: 1, max: 8784 },
-  { field: "max_responses", min: 1, max: 100_000 },
+  { field: "max_count", min: 1, max: 100_000 },
   { field: "max_bytes", min: 1_048_576, max: 1_099_511_627_776 },
 ] as const;
 

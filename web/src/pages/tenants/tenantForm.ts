@@ -25,7 +25,7 @@ export interface ResponsesInput {
   mode: "stateless" | "stored";
   lifetime_hours: number | "";
   max_bytes: number | "";
-  max_responses: number | "";
+  max_count: number | "";
 }
 
 /** What the server takes where nothing is said. */
@@ -33,7 +33,7 @@ export const RESPONSES = {
   mode: "stateless" as const,
   lifetime_hours: 720,
   max_bytes: 268_435_456,
-  max_responses: 10_000,
+  max_count: 10_000,
 };
 
 const NAME = /^[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/;
@@ -73,7 +73,7 @@ export function tenantBody(values: TenantValues) {
       mode: values.responses.mode,
       lifetime_hours: values.responses.lifetime_hours || RESPONSES.lifetime_hours,
       max_bytes: values.responses.max_bytes || RESPONSES.max_bytes,
-      max_responses: values.responses.max_responses || RESPONSES.max_responses,
+      max_count: values.responses.max_count || RESPONSES.max_count,
     },
   };
 }
