@@ -13,7 +13,31 @@ use crate::tap::Tap;
 pub(crate) fn decode(value: &Value) -> Option<UsageReport> {
     let wire = wire::Usage::deserialize(value).ok()?;
     wire.input_tokens.or(wire.output_tokens)?;
-    Some(UsageReport { usage: classes(&wire), raw: value.to_string() })
+    let iterations = value.get("iterations").and_then(Value::as_array).into_iter().flatten();
+    let whole = iterations
+        .filter_map(|iteration| wire::Usage::deserialize(iteration).ok())
+        .reduce(|sum, one| merged(&sum, &one, u64::saturating_add));
+    // The top level may leave out what a compaction or a fallback took; the iterations together do not.
+    let usage = classes(&whole.map_or(wire, |whole| merged(&wire, &whole, u64::max)));
+    Some(UsageReport { usage, raw: value.to_string() })
+}
+
+/// Field by field.
+fn merged(a: &wire::Usage, b: &wire::Usage, merge: fn(u64, u64) -> u64) -> wire::Usage {
+    let counts = |get: fn(&wire::Usage) -> Option<u64>| Some(merge(get(a).unwrap_or(0), get(b).unwrap_or(0)));
+    let (split_a, split_b) = (a.cache_creation.unwrap_or_default(), b.cache_creation.unwrap_or_default());
+    let thinking = |usage: &wire::Usage| usage.output_tokens_details.unwrap_or_default().thinking_tokens;
+    wire::Usage {
+        input_tokens: counts(|usage| usage.input_tokens),
+        cache_creation_input_tokens: counts(|usage| usage.cache_creation_input_tokens),
+        cache_read_input_tokens: counts(|usage| usage.cache_read_input_tokens),
+        cache_creation: Some(wire::CacheCreation {
+            ephemeral_5m_input_tokens: merge(split_a.ephemeral_5m_input_tokens, split_b.ephemeral_5m_input_tokens),
+            ephemeral_1h_input_tokens: merge(split_a.ephemeral_1h_input_tokens, split_b.ephemeral_1h_input_tokens),
+        }),
+        output_tokens: counts(|usage| usage.output_tokens),
+        output_tokens_details: Some(wire::OutputDetails { thinking_tokens: merge(thinking(a), thinking(b)) }),
+    }
 }
 
 fn classes(wire: &wire::Usage) -> Usage {
@@ -103,6 +127,27 @@ mod tests {
     fn a_sum_without_its_split_is_the_ordinary_cache() {
         let usage = decode(&json!({"input_tokens": 1, "cache_creation_input_tokens": 7, "output_tokens": 0})).unwrap().usage;
         assert_eq!((usage.get(UsageClass::InputCacheWrite5m), usage.get(UsageClass::InputCacheWrite1h)), (7, 0));
+    }
+
+    #[test]
+    fn iterations_count_what_the_top_level_leaves_out() {
+        let usage = decode(&json!({"input_tokens": 10, "output_tokens": 5, "iterations": [
+            {"type": "compaction", "input_tokens": 180, "output_tokens": 30, "cache_creation_input_tokens": 4},
+            {"type": "message", "input_tokens": 10, "output_tokens": 5}]}))
+        .unwrap()
+        .usage;
+        let expected = Usage::default()
+            .with(UsageClass::InputUncached, 190)
+            .with(UsageClass::InputCacheWrite5m, 4)
+            .with(UsageClass::OutputText, 35);
+        assert_eq!(usage, expected);
+        // Where they say less, the top level counts; thinking is never added to the output it is in.
+        let less = json!({"input_tokens": 10, "output_tokens": 5, "output_tokens_details": {"thinking_tokens": 4},
+            "iterations": [{"type": "message", "input_tokens": 10, "output_tokens": 5}]});
+        let usage = decode(&less).unwrap().usage;
+        assert_eq!((usage.get(UsageClass::OutputText), usage.get(UsageClass::OutputReasoning)), (1, 4));
+        let none = decode(&json!({"input_tokens": 10, "output_tokens": 5, "iterations": []})).unwrap().usage;
+        assert_eq!(none.input_total(), 10);
     }
 
     #[test]
