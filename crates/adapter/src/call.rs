@@ -155,7 +155,7 @@ fn translate(call: &Call<'_>, context: &mut ResponseContext, body: &Bytes) -> Re
         PastReasoning::Withheld => keepsake::withhold(&mut request, &mut loss),
     }
     let restore = Restore::prepare(&mut request, upstream.names, call.profiles, &mut loss);
-    let body = (upstream.encode_request)(&request, call.profiles, &mut loss)?;
+    let body = upstream.request_body(written_in, &request, call.profiles, &mut loss)?;
     if call.strict {
         refuse_loss(&loss)?;
     }

@@ -124,7 +124,7 @@ fn translated(call: &CountCall<'_>, body: &Bytes, loss: &mut LossReport) -> Resu
     request.stream = false;
     keepsake::restore(&mut request, call.memory, &Origin::new(call.counter, call.upstream_model), loss);
     let _ = Restore::prepare(&mut request, codec.names, call.profiles, loss);
-    let mut asked: Object = object(&(codec.encode_request)(&request, call.profiles, loss)?)?;
+    let mut asked: Object = object(&codec.request_body(call.client, &request, call.profiles, loss)?)?;
     let headers = codec.translated_headers(&request, call.profiles);
     let fields: &[&str] = match call.counter {
         Dialect::Anthropic => &ANTHROPIC_FIELDS,

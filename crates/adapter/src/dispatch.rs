@@ -8,7 +8,7 @@ use crate::context::ResponseContext;
 use crate::failure::{AnswerFailure, BadRequest, EncodedError, ErrorReply, InvalidAnswer, StreamFailure, UpstreamFailure};
 use crate::hop::Follow;
 use crate::ir;
-use crate::loss::LossReport;
+use crate::loss::{LossReport, in_words_of};
 use crate::peek::PeekFields;
 use crate::profile::Profiles;
 use crate::sse::Event;
@@ -106,6 +106,19 @@ macro_rules! folder {
 }
 
 impl Codec {
+    /// The upstream's body. Whatever is said of the request names the fields as `client` does.
+    pub fn request_body(
+        &self,
+        client: Dialect,
+        request: &ir::Request,
+        profiles: &Profiles,
+        loss: &mut LossReport,
+    ) -> Result<Vec<u8>, BadRequest> {
+        let body = (self.encode_request)(request, profiles, loss);
+        loss.translate_fields(client);
+        body.map_err(|error| BadRequest { param: error.param.map(|param| in_words_of(client, param)), ..error })
+    }
+
     /// All headers of a translated request.
     pub fn translated_headers(&self, request: &ir::Request, profiles: &Profiles) -> Vec<(&'static str, String)> {
         let mut headers = (self.headers)();

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use tallygate_types::Dialect;
+
 /// How a field came through.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Verdict {
@@ -28,6 +30,52 @@ pub struct LossReport {
     pub items: Vec<Loss>,
 }
 
+/// Fields as encoders call them, who do not know the client's dialect, and as a client of Chat Completions, Responses,
+/// Messages and Gemini calls them. Empty: the same. What begins with a field comes after what goes on from it.
+const WORDS: &[(&str, [&str; 4])] = &[
+    ("max_completion_tokens", ["", "max_output_tokens", "max_tokens", "generationConfig.maxOutputTokens"]),
+    ("max_output_tokens", ["max_completion_tokens", "", "max_tokens", "generationConfig.maxOutputTokens"]),
+    ("max_tokens", ["", "max_output_tokens", "", "generationConfig.maxOutputTokens"]),
+    ("response_format.json_schema", ["", "text.format", "output_config.format", "generationConfig.responseJsonSchema"]),
+    ("response_format", ["", "text.format", "output_config.format", "generationConfig.responseMimeType"]),
+    ("reasoning_effort", ["", "reasoning.effort", "output_config.effort", "generationConfig.thinkingConfig"]),
+    ("stop", ["", "", "stop_sequences", "generationConfig.stopSequences"]),
+    ("temperature", ["", "", "", "generationConfig.temperature"]),
+    ("top_p", ["", "", "", "generationConfig.topP"]),
+    ("top_k", ["", "", "", "generationConfig.topK"]),
+    ("seed", ["", "", "", "generationConfig.seed"]),
+    ("presence_penalty", ["", "", "", "generationConfig.presencePenalty"]),
+    ("frequency_penalty", ["", "", "", "generationConfig.frequencyPenalty"]),
+    ("logprobs", ["", "top_logprobs", "", "generationConfig.responseLogprobs"]),
+    ("n", ["", "", "", "generationConfig.candidateCount"]),
+    ("modalities", ["", "", "", "generationConfig.responseModalities"]),
+    ("verbosity", ["", "text.verbosity", "", ""]),
+    ("user", ["", "", "metadata.user_id", ""]),
+    ("metadata", ["", "", "", "labels"]),
+    ("tool_choice", ["", "", "", "toolConfig.functionCallingConfig"]),
+    ("service_tier", ["", "", "", "serviceTier"]),
+    ("system", ["", "instructions", "", "systemInstruction"]),
+    ("messages", ["", "input", "", "contents"]),
+];
+
+/// The client's own name of a field that an encoder speaks of.
+pub(crate) fn in_words_of(client: Dialect, field: String) -> String {
+    let column = match client {
+        Dialect::OpenaiChat => 0,
+        Dialect::OpenaiResponses => 1,
+        Dialect::Anthropic => 2,
+        Dialect::Gemini => 3,
+    };
+    for (known, words) in WORDS {
+        if let Some(rest) = field.strip_prefix(known).filter(|rest| rest.is_empty() || rest.starts_with('.'))
+            && !words[column].is_empty()
+        {
+            return format!("{}{rest}", words[column]);
+        }
+    }
+    field
+}
+
 impl LossReport {
     /// Bound of the header value, in bytes.
     pub const HEADER_BYTES: usize = 1024;
@@ -48,6 +96,13 @@ impl LossReport {
 
     pub fn rejected(&mut self, field: impl Into<String>, detail: impl Into<String>) {
         self.add(field.into(), Verdict::Rejected, detail.into());
+    }
+
+    /// Says the fields as the client does.
+    pub(crate) fn translate_fields(&mut self, client: Dialect) {
+        for item in &mut self.items {
+            item.field = in_words_of(client, std::mem::take(&mut item.field));
+        }
     }
 
     /// The same field with the same verdict is noted once.
@@ -105,6 +160,17 @@ mod tests {
         loss.dropped("logit_bias", "no equivalent");
         loss.dropped("seed", "again");
         assert_eq!(loss.to_string(), "dropped=seed,logit_bias; approximated=temperature");
+    }
+
+    #[test]
+    fn fields_are_said_in_the_clients_words() {
+        let said = |client, field: &str| in_words_of(client, field.to_owned());
+        assert_eq!(said(Dialect::Anthropic, "stop"), "stop_sequences");
+        assert_eq!(said(Dialect::Gemini, "temperature"), "generationConfig.temperature");
+        assert_eq!(said(Dialect::OpenaiResponses, "response_format.json_schema.strict"), "text.format.strict");
+        assert_eq!(said(Dialect::OpenaiChat, "max_output_tokens"), "max_completion_tokens");
+        assert_eq!(said(Dialect::Gemini, "stop_hint"), "stop_hint");
+        assert_eq!(said(Dialect::OpenaiResponses, "input[2].content"), "input[2].content");
     }
 
     #[test]
