@@ -1,7 +1,8 @@
 //! The data plane: from an accepted connection to a metered answer.
 //!
 //! [`serve`] runs the accept loop; `stack.rs` lists the layers a request passes, one a line. Configuration is read from a
-//! [`Snapshot`](tallygate_store::Snapshot) in memory, usage is written to the journal, and nothing here waits for a database.
+//! [`Snapshot`](tallygate_store::Snapshot) in memory, usage is written to the journal, and nothing here waits for a database, but
+//! for what a request of the Responses API refers to by id ([`Shelf`]).
 //!
 //! What this crate never does: speak SQL, translate between dialects (that is the adapter's), know a user or a role, log a
 //! secret or a body.

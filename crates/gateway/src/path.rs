@@ -377,6 +377,34 @@ mod tests {
     }
 
     #[test]
+    fn a_stored_response_is_found_by_its_id() {
+        let stored = |id: &str, action| {
+            let operation = Operation::StoredResponse { id: id.to_owned(), action };
+            Ok(Endpoint { operation, dialect: Dialect::OpenaiResponses })
+        };
+        for (method, path, id, action) in [
+            (Method::GET, "/v1/responses/resp_1", "resp_1", ResponseAction::Resource),
+            (Method::DELETE, "/responses/resp_1/", "resp_1", ResponseAction::Resource),
+            (Method::GET, "/openai/v1/responses/resp%5F1/input_items?limit=2", "resp_1", ResponseAction::InputItems),
+            (Method::POST, "/v1/responses/resp_1/cancel", "resp_1", ResponseAction::Cancel),
+        ] {
+            assert_eq!(find(method, path, &[]), stored(id, action), "{path}");
+        }
+        for (method, path, allow) in [
+            (Method::POST, "/v1/responses/resp_1", "GET, DELETE"),
+            (Method::DELETE, "/v1/responses/resp_1/input_items", "GET"),
+            (Method::GET, "/v1/responses/resp_1/cancel", "POST"),
+            (Method::DELETE, "/v1/models", "GET"),
+        ] {
+            let refused = find(method, path, &[]).unwrap_err();
+            assert!(
+                matches!(&refused, NoEndpoint::MethodNotAllowed { allow: known, .. } if *known == allow),
+                "{path}: {refused:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_gemini_path_names_the_model_and_the_stream() {
         for (uri, model, stream) in [
             ("/v1beta/models/g-3:generateContent", "g-3", false),

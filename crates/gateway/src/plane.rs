@@ -39,7 +39,8 @@ pub struct Parts {
     pub shelf: Arc<dyn Shelf>,
 }
 
-/// The data plane. It reads configuration from memory, writes the journal, and waits for nothing else but upstreams.
+/// The data plane. It reads configuration from memory, writes the journal, and waits for nothing else but upstreams; and for the
+/// database, within bounds, where a request refers to what is kept there.
 pub struct DataPlane {
     pub config: Arc<GatewayConfig>,
     pub metrics: Arc<Metrics>,

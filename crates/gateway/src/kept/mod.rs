@@ -22,6 +22,7 @@ use tokio::time::timeout;
 use self::pins::Pins;
 use crate::config::KeptBounds;
 use crate::metrics::KeptMetrics;
+use crate::plane::Room;
 use crate::refusal::{DEFAULT_RETRY, Refusal};
 
 pub use shelf::{NoShelf, Shelf};
@@ -50,11 +51,13 @@ pub enum Whereabouts {
 }
 
 /// An answer that is to be kept.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Plan {
     /// JSON array: the request's own items.
-    pub input: String,
+    pub input: Arc<str>,
     pub previous_id: Option<String>,
+    /// `input` outlives the request: an answer may stream for long.
+    pub room: Arc<Room>,
 }
 
 impl Kept {

@@ -27,7 +27,7 @@ pub use catalogue::CatalogueLayer;
 pub use cors::CorsLayer;
 pub use endpoint::EndpointLayer;
 pub use guard::GuardLayer;
-pub use read::{Question, ReadLayer};
+pub use read::{Question, ReadLayer, no_room};
 pub use recall::{RecallLayer, Recalled};
 pub use stored::StoredLayer;
 

@@ -154,7 +154,7 @@ fn too_large(limit: usize) -> Refusal {
         .with_should_retry(false)
 }
 
-fn no_room() -> Refusal {
+pub fn no_room() -> Refusal {
     Refusal::unavailable("The gateway holds as many large requests as it can. Try again.", None)
 }
 

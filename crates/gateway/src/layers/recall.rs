@@ -19,7 +19,7 @@ use tallygate_store::responses::{ResponsesMode, StoredResponse};
 use tallygate_types::Dialect;
 use tower::Service;
 
-use super::{Question, Reply, plane_layer};
+use super::{Question, Reply, no_room, plane_layer};
 use crate::body::ReplyBody;
 use crate::kept::{Plan, Whereabouts};
 use crate::path::Operation;
@@ -27,7 +27,7 @@ use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 
 /// What a request of the Responses API refers to, looked up.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Recalled {
     /// Only this upstream keeps what the request refers to.
     pub pin: Option<PinnedTo>,
@@ -104,7 +104,11 @@ async fn recall(plane: &DataPlane, question: &mut Question) -> Result<(), Refusa
         let filled = kept::fill_in(&question.body, &asked, &earlier, &referenced)?;
         if keeps {
             let previous_id = asked.previous_response_id.filter(|_| !earlier.is_empty());
-            recalled.plan = Some(Plan { input: filled.own_input, previous_id });
+            let mut room = plane.room();
+            if !room.grow(filled.own_input.len()) {
+                return Err(no_room());
+            }
+            recalled.plan = Some(Plan { input: filled.own_input.into(), previous_id, room: Arc::new(room) });
         }
         question.replace_body(filled.body.into(), plane.config.max_body_bytes)?;
     }

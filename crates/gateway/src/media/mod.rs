@@ -19,7 +19,7 @@ use tokio::time::timeout;
 
 use self::fetch::{Fault, Fetcher};
 use crate::config::MediaBounds;
-use crate::layers::Question;
+use crate::layers::{Question, no_room};
 use crate::plane::{DataPlane, Room};
 use crate::refusal::Refusal;
 use crate::route::Step;
@@ -96,7 +96,7 @@ impl Media {
         }
         let body = Bytes::from(inline_media(dialect, &question.body, &fetched)?);
         if !room.grow(body.len()) {
-            return Err(Refusal::unavailable("The gateway holds as many large requests as it can. Try again.", None));
+            return Err(no_room());
         }
         let peek = peek(question.endpoint.dialect, &body)?;
         Ok(Inlined { takes, body: Some((body, peek)), _room: room })
