@@ -16,8 +16,9 @@ use crate::keepsake::{self, Collector, Memory, Origin, PastReasoning};
 use crate::loss::LossReport;
 use crate::names::Restore;
 use crate::openai_chat;
-use crate::peek::{Peek, splice};
+use crate::peek::{Peek, peek, splice};
 use crate::profile::Profiles;
+use crate::strip::{Strip, Target};
 
 /// Everything the translation of one attempt depends on.
 #[derive(Debug, Clone, Copy)]
@@ -63,7 +64,7 @@ pub struct Outgoing {
 /// that is asked for in any case. Otherwise it is decoded and encoded, and `loss` says what did not come through.
 /// `client_headers` have lower-case names.
 pub fn prepare(call: &Call<'_>, body: &Bytes, client_headers: &[(String, String)]) -> Result<Outgoing, BadRequest> {
-    let wants_array = call.client == Dialect::Gemini && call.stream && !query_has(call.client_query, "alt", "sse");
+    let wants_array = call.stream && !streams_events(call.client, call.client_query);
     let mut context = ResponseContext {
         response_id: call.response_id.to_owned(),
         client_model: call.client_model.to_owned(),
@@ -81,13 +82,41 @@ pub fn prepare(call: &Call<'_>, body: &Bytes, client_headers: &[(String, String)
     let is_responses_only =
         call.upstream == Dialect::OpenaiChat && call.speaks_responses && call.profiles.openai(call.upstream_model).responses_only;
     if call.client == call.upstream && !call.peek.is_responses_body && !is_responses_only {
-        pass(call, context, body, client_headers)
+        pass_on(call, context, body, client_headers)
     } else {
         translate(call, &mut context, body)
     }
 }
 
+/// Whether a streamed answer to a client goes as events; else it is one JSON array.
+pub fn streams_events(client: Dialect, client_query: &str) -> bool {
+    client != Dialect::Gemini || query_has(client_query, "alt", "sse")
+}
+
 pub(crate) type Edit = (std::ops::Range<usize>, Vec<u8>);
+
+/// Passes the body, without what the upstream would refuse in it.
+fn pass_on(
+    call: &Call<'_>,
+    context: ResponseContext,
+    body: &Bytes,
+    client_headers: &[(String, String)],
+) -> Result<Outgoing, BadRequest> {
+    let target = Target { model: call.upstream_model, profiles: call.profiles };
+    let (what, reason) = match call.past_reasoning {
+        PastReasoning::Sent => (Strip::Foreign, "earlier reasoning goes back only to the provider that signed it"),
+        PastReasoning::Withheld => (Strip::Everything, "the upstream refused a signature of the earlier reasoning"),
+    };
+    let Some(stripped) = (codec(call.upstream).strip)(body, what, target) else {
+        return pass(call, context, body, client_headers);
+    };
+    let stripped = Bytes::from(stripped);
+    let seen = peek(call.client, &stripped)?;
+    let mut outgoing = pass(&Call { peek: &seen, ..*call }, context, &stripped, client_headers)?;
+    outgoing.loss.dropped("reasoning", reason);
+    outgoing.session.lost("reasoning", reason);
+    Ok(outgoing)
+}
 
 fn pass(
     call: &Call<'_>,

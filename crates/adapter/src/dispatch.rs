@@ -12,6 +12,7 @@ use crate::loss::{LossReport, in_words_of};
 use crate::peek::PeekFields;
 use crate::profile::Profiles;
 use crate::sse::Event;
+use crate::strip::{Strip, Target};
 use crate::tap::Tap;
 
 /// What a dialect's folder offers.
@@ -34,6 +35,8 @@ pub(crate) struct Codec {
     pub decode_response: fn(&[u8]) -> Result<ir::Response, AnswerFailure>,
     pub encode_response: fn(&ir::Response, &ResponseContext) -> Vec<u8>,
     pub decoder: fn() -> Box<dyn Decode>,
+    /// Takes out of a body that passes what its upstream would refuse; `None` if there is nothing (`strip`).
+    pub strip: fn(&[u8], Strip, Target<'_>) -> Option<Vec<u8>>,
     /// Follows the answer to a request body that may be answered in several calls (`follow`).
     pub follow: fn(&[u8]) -> Option<Box<dyn Follow>>,
     pub encoder: fn(ResponseContext) -> Box<dyn Encode>,
@@ -94,6 +97,7 @@ macro_rules! folder {
                 decode_response: crate::$folder::decode::response,
                 encode_response: crate::$folder::encode::response,
                 decoder: || Box::new(crate::$folder::stream::Decoder::new()),
+                strip: crate::$folder::strip,
                 follow: crate::$folder::follow,
                 encoder: |context| Box::new(crate::$folder::stream::Encoder::new(context)),
                 tap_event: crate::$folder::stream::tap,

@@ -73,6 +73,7 @@ mod reply;
 mod response_stream;
 mod schema;
 pub mod sse;
+mod strip;
 mod tap;
 mod url;
 
@@ -81,10 +82,11 @@ mod gemini;
 mod openai_chat;
 mod openai_responses;
 
-use tallygate_types::Dialect;
+use bytes::Bytes;
+use tallygate_types::{Dialect, Timestamp};
 
 pub use answer::{Answer, Meter, Session};
-pub use call::{Call, Outgoing, prepare};
+pub use call::{Call, Outgoing, prepare, streams_events};
 pub use context::ResponseContext;
 pub use count::{CountCall, estimate_count, prepare_count};
 pub use embeddings::{EmbedCall, prepare_embeddings};
@@ -100,6 +102,30 @@ pub use plain::Plain;
 pub use profile::{MAX_PROFILES_BYTES, ProfileError, Profiles};
 pub use response_stream::{MAX_TRANSLATED_BYTES, Progress, ResponseStream};
 pub use url::{join_url, serves_responses};
+
+/// What may be sent into a silent stream of events, so that nothing between us and the client takes the line for dead.
+///
+/// A comment, which readers of events skip; but Google's own SDK for Python takes one for a broken answer, and skips an empty
+/// line.
+pub const fn keep_alive(dialect: Dialect) -> &'static [u8] {
+    match dialect {
+        Dialect::OpenaiChat | Dialect::OpenaiResponses | Dialect::Anthropic => b": keep-alive\n\n",
+        Dialect::Gemini => b"\n",
+    }
+}
+
+/// An error of ours as the only event of a stream in which no answer has begun.
+pub fn encode_stream_error(dialect: Dialect, error: &ErrorReply, client_model: &str, created_at: Timestamp) -> Bytes {
+    let context = ResponseContext {
+        response_id: error.request_id.clone(),
+        client_model: client_model.to_owned(),
+        created_at,
+        ..ResponseContext::unused()
+    };
+    let mut out = Vec::new();
+    (dispatch::codec(dialect).encoder)(context).fail(error, &mut out);
+    out.into()
+}
 
 /// An error of ours as an answer in a dialect.
 pub fn encode_error(dialect: Dialect, error: &ErrorReply) -> EncodedError {

@@ -208,6 +208,11 @@ impl ResponseStream {
         }
     }
 
+    /// As [`keep_alive`](crate::keep_alive); `None` where the stream has no room for it.
+    pub fn keep_alive(&self) -> Option<&'static [u8]> {
+        (!self.context.json_array).then(|| crate::keep_alive(self.client))
+    }
+
     pub fn content_type(&self) -> &'static str {
         if self.context.json_array { "application/json" } else { "text/event-stream" }
     }

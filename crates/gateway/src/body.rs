@@ -7,13 +7,15 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
-use crate::exchange::StreamBody;
+use crate::exchange::{PendingBody, StreamBody};
 
 /// See the module.
 pub enum ReplyBody {
     /// Empty once taken.
     Whole(Bytes),
     Stream(Box<StreamBody>),
+    /// Begun before its answer.
+    Pending(Box<PendingBody>),
 }
 
 impl Body for ReplyBody {
@@ -25,6 +27,7 @@ impl Body for ReplyBody {
             Self::Whole(bytes) if bytes.is_empty() => Poll::Ready(None),
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Stream(stream) => stream.poll_next(cx).map(|next| next.map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Pending(stream) => stream.poll_next(cx).map(|next| next.map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
 
@@ -32,13 +35,14 @@ impl Body for ReplyBody {
         match self {
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Stream(stream) => stream.is_finished(),
+            Self::Pending(stream) => stream.is_finished(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Stream(_) => SizeHint::default(),
+            Self::Stream(_) | Self::Pending(_) => SizeHint::default(),
         }
     }
 }

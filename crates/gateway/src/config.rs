@@ -45,8 +45,10 @@ pub struct GatewayConfig {
     pub max_stream_bytes: usize,
     /// One streamed upstream answer, from dispatch to its end.
     pub max_stream_duration: Duration,
-    /// A stream in which nothing has come for this long is sent an empty line.
+    /// A stream in which nothing has come for this long is sent a comment.
     pub stream_keep_alive: Duration,
+    /// A stream whose answer has not begun for this long is begun without it: what fails from then on is said in it.
+    pub stream_commit_delay: Duration,
     pub memory: MemoryBounds,
     pub kept: KeptBounds,
     pub media: MediaBounds,
@@ -196,6 +198,7 @@ impl Default for GatewayConfig {
             max_stream_bytes: 64 * MIB,
             max_stream_duration: Duration::from_mins(30),
             stream_keep_alive: Duration::from_secs(15),
+            stream_commit_delay: Duration::from_secs(15),
             memory: MemoryBounds::default(),
             kept: KeptBounds::default(),
             media: MediaBounds::default(),

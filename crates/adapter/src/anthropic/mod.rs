@@ -12,6 +12,7 @@ mod hosted;
 mod schema;
 pub(crate) mod stream;
 mod stream_encode;
+mod strip;
 mod structured;
 mod thinking;
 mod tools;
@@ -19,3 +20,4 @@ pub(crate) mod usage;
 pub(crate) mod wire;
 
 pub(crate) use follow::follow;
+pub(crate) use strip::strip;

@@ -15,7 +15,9 @@ mod parts;
 mod schema;
 mod signature;
 pub(crate) mod stream;
+mod strip;
 pub(crate) mod usage;
 pub(crate) mod wire;
 
 pub(crate) use follow::follow;
+pub(crate) use strip::strip;

@@ -12,8 +12,10 @@ mod encode_part;
 pub(crate) mod error;
 pub(crate) mod stream;
 mod stream_encode;
+mod strip;
 pub(crate) mod usage;
 pub(crate) mod wire;
 mod wire_answer;
 
 pub(crate) use crate::hop::never as follow;
+pub(crate) use strip::strip;

@@ -10,9 +10,11 @@ mod history;
 mod parts;
 mod search;
 pub(crate) mod stream;
+mod strip;
 mod substitutes;
 pub(crate) mod tools;
 pub(crate) mod usage;
 pub(crate) mod wire;
 
 pub(crate) use crate::hop::never as follow;
+pub(crate) use strip::strip;

@@ -23,3 +23,4 @@ mod openai_to_anthropic_content;
 mod openai_to_anthropic_controls;
 mod openai_to_anthropic_messages;
 mod others_to_anthropic;
+mod signatures;

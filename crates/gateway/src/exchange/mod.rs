@@ -6,6 +6,7 @@ mod count;
 mod failure;
 mod keep;
 mod line;
+mod pending;
 mod reply;
 mod stream;
 
@@ -18,7 +19,9 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use http::Response;
-use tallygate_adapter::{Call, EmbedCall, Outgoing, PastReasoning, Peek, prepare, prepare_embeddings, serves_responses};
+use tallygate_adapter::{
+    Call, EmbedCall, Outgoing, PastReasoning, Peek, prepare, prepare_embeddings, serves_responses, streams_events,
+};
 use tallygate_billing::estimate;
 use tallygate_store::ModelEntry;
 use tallygate_types::{Dialect, UpstreamId};
@@ -28,6 +31,7 @@ use self::attempt::{Delivery, Tried, Verdict};
 use self::failure::{Again, Blame, Failure};
 use crate::body::ReplyBody;
 use crate::layers::{Admitted, Question, Reply};
+use crate::limits::Levels;
 use crate::path::Operation;
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
@@ -35,6 +39,7 @@ use crate::route::Step;
 use crate::settle::{Ending, Settlement};
 use crate::tokens::text_bytes;
 
+pub use pending::PendingBody;
 pub use stream::StreamBody;
 
 /// The innermost service of the stack.
@@ -64,10 +69,36 @@ impl Service<Admitted> for Exchange {
     }
 }
 
+/// What the search for an answer came to.
+pub struct Found {
+    question: Question,
+    settlement: Settlement,
+    tried: Result<Delivery, Refusal>,
+}
+
+/// A search that is under way.
+pub type Searching = Pin<Box<dyn Future<Output = Found> + Send>>;
+
 async fn exchange(plane: Arc<DataPlane>, admitted: Admitted) -> Reply {
     let Admitted { question, model, price, held } = admitted;
     let levels = held.permit.levels();
-    let mut settlement = Settlement::open(Arc::clone(&plane), &question, &model, price, held);
+    let settlement = Settlement::open(Arc::clone(&plane), &question, &model, price, held);
+    if !(question.stream && streams_events(question.endpoint.dialect, &question.query)) {
+        let found = search(Arc::clone(&plane), question, model, settlement).await;
+        return answer(&plane, found, &levels).await;
+    }
+    let (dialect, accepted_at) = (question.endpoint.dialect, question.facts.accepted_at);
+    let mut search: Searching = Box::pin(search(Arc::clone(&plane), question, model, settlement));
+    match tokio::time::timeout(plane.config.stream_commit_delay, &mut search).await {
+        Ok(found) => answer(&plane, found, &levels).await,
+        Err(_) => {
+            let body = PendingBody::new(search, dialect, plane.config.stream_keep_alive);
+            Ok(reply::begin(dialect, &levels, accepted_at, body))
+        }
+    }
+}
+
+async fn search(plane: Arc<DataPlane>, question: Question, model: Arc<ModelEntry>, mut settlement: Settlement) -> Found {
     let tried = {
         let stopped = plane.stop.cancelled();
         tokio::select! {
@@ -76,12 +107,17 @@ async fn exchange(plane: Arc<DataPlane>, admitted: Admitted) -> Reply {
             () = stopped => Err(Refusal::stopping()),
         }
     };
+    Found { question, settlement, tried }
+}
+
+async fn answer(plane: &Arc<DataPlane>, found: Found, levels: &Levels) -> Reply {
+    let Found { question, settlement, tried } = found;
     match tried {
         Ok(mut delivery) => {
-            keep::whole(&plane, &question, &mut delivery).await;
-            Ok(reply::respond(&question, delivery, settlement, &levels))
+            keep::whole(plane, &question, &mut delivery).await;
+            Ok(reply::respond(&question, delivery, settlement, levels))
         }
-        Err(refusal) if question.is_count() && count::may_estimate(&refusal) => count::estimate(&question, settlement, &levels),
+        Err(refusal) if question.is_count() && count::may_estimate(&refusal) => count::estimate(&question, settlement, levels),
         Err(refusal) => {
             let refusal = refusal.with_attempts(settlement.attempts());
             let status = refusal.status(question.endpoint.dialect);

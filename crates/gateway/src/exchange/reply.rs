@@ -1,9 +1,11 @@
 //! The response to the client: the tenant's own headers, and the answer as a body.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
+use tallygate_types::{Dialect, Timestamp};
 
 use super::attempt::{Content, Delivery};
 use super::keep::Keeper;
+use super::pending::PendingBody;
 use super::stream::StreamBody;
 use crate::body::ReplyBody;
 use crate::layers::Question;
@@ -24,6 +26,25 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-cache");
 const NO: HeaderValue = HeaderValue::from_static("no");
+
+/// The head of a stream whose answer has not come yet: of it nothing can be told.
+pub fn begin(dialect: Dialect, levels: &Levels, accepted_at: Timestamp, body: PendingBody) -> Response<ReplyBody> {
+    let mut headers = HeaderMap::with_capacity(8);
+    for (name, value) in rate_headers(dialect, levels, accepted_at) {
+        headers.insert(name, value);
+    }
+    streamed(&mut headers, HeaderValue::from_static("text/event-stream"));
+    let mut response = Response::new(ReplyBody::Pending(Box::new(body)));
+    *response.headers_mut() = headers;
+    response
+}
+
+fn streamed(headers: &mut HeaderMap, content_type: HeaderValue) {
+    headers.insert(header::CONTENT_TYPE, content_type);
+    headers.insert(header::CACHE_CONTROL, NO_STORE);
+    // Proxies in front of us must not gather what is meant to flow.
+    headers.insert(ACCEL_BUFFERING, NO);
+}
 
 /// Answers. A whole answer is settled here, so that its cost can be told; a stream settles when it ends.
 pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settlement, levels: &Levels) -> Response<ReplyBody> {
@@ -66,10 +87,7 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
             ReplyBody::Whole(answer.body)
         }
         Content::Stream(opened) => {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(opened.stream.content_type()));
-            headers.insert(header::CACHE_CONTROL, NO_STORE);
-            // Proxies in front of us must not gather what is meant to flow.
-            headers.insert(ACCEL_BUFFERING, NO);
+            streamed(&mut headers, HeaderValue::from_static(opened.stream.content_type()));
             settlement.first_byte();
             ReplyBody::Stream(Box::new(StreamBody::new(*opened, settlement, question.endpoint.operation.name(), keeper)))
         }

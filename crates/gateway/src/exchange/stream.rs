@@ -42,9 +42,6 @@ const TAIL_TIMEOUT: Duration = Duration::from_secs(1);
 /// the same piece, one write instead of many, and if it has nothing a look costs next to nothing. Two, because hyper's server
 /// looks a second time at once.
 const LOOKS: u8 = 2;
-/// Sent into a silence, so that nothing between us takes the line for dead. Every reader of events skips an empty line, where
-/// Google's own SDK for Python takes a comment for a broken answer.
-const KEEP_ALIVE: Bytes = Bytes::from_static(b"\n");
 
 /// See the module.
 pub struct StreamBody {
@@ -60,9 +57,10 @@ pub struct StreamBody {
     /// When the upstream last sent something; the timer is only moved when it fires.
     active_at: Instant,
     timer: Pin<Box<Sleep>>,
-    /// When the client last got something; `None` where the stream has no room for keep-alives.
-    sent_at: Option<Instant>,
-    keep_alive: Duration,
+    /// When the client last got something.
+    sent_at: Instant,
+    /// What is sent into a silence, and after how long; `None` where the stream has no room for it.
+    keep_alive: Option<(&'static [u8], Duration)>,
     ends_at: Instant,
     is_done: bool,
     /// The first piece is sent; it never waits for a second.
@@ -99,7 +97,7 @@ impl StreamBody {
         let idle_timeout = line.times.idle;
         let plane = settlement.plane();
         let now = Instant::now();
-        let keep_alive = plane.config.stream_keep_alive;
+        let keep_alive = stream.keep_alive().map(|bytes| (bytes, plane.config.stream_keep_alive));
         let mut body = Self {
             source: Source::Call(upstream),
             line: Arc::new(line),
@@ -108,8 +106,8 @@ impl StreamBody {
             max_bytes: plane.config.max_stream_bytes,
             idle_timeout,
             active_at: now,
-            timer: Box::pin(tokio::time::sleep(idle_timeout.min(keep_alive))),
-            sent_at: (stream.content_type() == "text/event-stream").then_some(now),
+            timer: Box::pin(tokio::time::sleep(keep_alive.map_or(idle_timeout, |(_, after)| idle_timeout.min(after)))),
+            sent_at: now,
             keep_alive,
             ends_at: now + plane.config.max_stream_duration,
             is_done: false,
@@ -247,8 +245,8 @@ impl StreamBody {
         }
         let patience = if self.is_done { TAIL_TIMEOUT } else { self.idle_timeout };
         let until = (self.active_at + patience).min(self.ends_at);
-        let speak_at = self.sent_at.map_or(until, |sent| sent + self.keep_alive);
-        let next = until.min(speak_at);
+        let speaks = self.keep_alive.map(|(bytes, after)| (bytes, self.sent_at + after));
+        let next = speaks.map_or(until, |(_, at)| until.min(at));
         if self.timer.deadline() > next {
             self.timer.as_mut().reset(next);
         }
@@ -263,11 +261,11 @@ impl StreamBody {
                 }
                 return Poll::Ready(());
             }
-            if now >= speak_at {
-                // Only whole events pass here, so an empty line never falls into the middle of one.
-                self.out.push(KEEP_ALIVE);
+            if let Some((bytes, _)) = speaks.filter(|(_, at)| now >= *at) {
+                // Only whole events pass here, so it never falls into the middle of one.
+                self.out.push(Bytes::from_static(bytes));
                 // Said once, not again at the next look before this one is taken.
-                self.sent_at = Some(now);
+                self.sent_at = now;
                 return Poll::Ready(());
             }
             self.timer.as_mut().reset(next);
@@ -389,7 +387,7 @@ impl StreamBody {
         if let Some(settlement) = &mut self.settlement {
             settlement.bytes_out += piece.len() as u64;
         }
-        self.sent_at = self.sent_at.map(|_| Instant::now());
+        self.sent_at = Instant::now();
         Some(piece).filter(|piece| !piece.is_empty())
     }
 }

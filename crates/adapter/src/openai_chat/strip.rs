@@ -1,0 +1,35 @@
+//! Takes other vendors' reasoning out of a body that passes. OpenAI's own servers refuse fields they do not know; others
+//! may be Google's or a router's, and want theirs back.
+
+use memchr::memmem;
+use serde_json::{Map, Value};
+
+use crate::strip::{Strip, Target, list};
+
+/// Of an assistant's message.
+const FIELDS: [&str; 4] = ["thinking_blocks", "reasoning_details", "reasoning_content", "extra_content"];
+/// Of a tool call, and of the function in it.
+const CALL_FIELDS: [&str; 3] = ["extra_content", "provider_specific_fields", "thought_signature"];
+
+pub(crate) fn strip(body: &[u8], what: Strip, target: Target<'_>) -> Option<Vec<u8>> {
+    let is_kept = what == Strip::Foreign && !target.profiles.openai(target.model).first_party;
+    let is_named = |field: &&str| memmem::find(body, format!("\"{field}\"").as_bytes()).is_some();
+    if is_kept || !FIELDS.iter().chain(&CALL_FIELDS).any(|field| is_named(&field)) {
+        return None;
+    }
+    let mut request: Value = serde_json::from_slice(body).ok()?;
+    let mut has_changed = false;
+    let mut take = |object: Option<&mut Map<String, Value>>, fields: &[&str]| {
+        if let Some(object) = object {
+            has_changed |= fields.iter().fold(false, |taken, field| object.remove(*field).is_some() || taken);
+        }
+    };
+    for message in list(&mut request, "messages").filter(|message| message["role"] == "assistant") {
+        take(message.as_object_mut(), &FIELDS);
+        for call in list(message, "tool_calls") {
+            take(call.as_object_mut(), &CALL_FIELDS);
+            take(call.get_mut("function").and_then(Value::as_object_mut), &CALL_FIELDS);
+        }
+    }
+    has_changed.then(|| request.to_string().into_bytes())
+}
