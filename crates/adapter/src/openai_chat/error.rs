@@ -1,9 +1,14 @@
 //! Error bodies: `{"error":{"message","type","param","code"}}`, and what compatible servers send instead.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::failure::{EncodedError, ErrorKind, ErrorReply, FailureClass, UpstreamFailure};
 use crate::reply;
+
+/// How long an account rests whose traffic rose too fast, where nothing is said of waiting.
+const SLOW_DOWN: Duration = Duration::from_secs(10);
 
 pub(crate) fn encode(error: &ErrorReply) -> EncodedError {
     reply::json(status(error.kind), error, &object(error))
@@ -86,7 +91,8 @@ pub(crate) fn from_error(status: u16, error: &Value) -> UpstreamFailure {
 fn failure(status: u16, message: String, code: Option<String>, param: Option<String>, kind: &str) -> UpstreamFailure {
     let class = class(status, code.as_deref().unwrap_or_default(), kind, &message);
     let status = if status == 200 { reply::status_of(class) } else { status };
-    let retry_after = reply::wait_in(&message).filter(|_| class == FailureClass::RateLimited);
+    let asked_to_slow = (code.as_deref() == Some("slow_down")).then_some(SLOW_DOWN);
+    let retry_after = reply::wait_in(&message).or(asked_to_slow).filter(|_| class == FailureClass::RateLimited);
     UpstreamFailure { class, status, message, code, param, retry_after }
 }
 
@@ -126,8 +132,6 @@ fn class(status: u16, code: &str, kind: &str, message: &str) -> FailureClass {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::failure::ErrorDetails;
 

@@ -303,7 +303,8 @@ fn hold_against(plane: &DataPlane, step: &Step<'_>, failure: &Failure) {
         Blame::Credential => {
             tracing::warn!(upstream = %step.target.upstream.name, credential = %credential.name, reason = failure.reason,
                 "the upstream refuses a credential");
-            failure.wait.unwrap_or(plane.config.auth_cooldown)
+            // A short wait that comes with such a refusal heals nothing.
+            failure.wait.unwrap_or_default().max(plane.config.auth_cooldown)
         }
         Blame::Upstream | Blame::Answer => return,
     };

@@ -169,7 +169,7 @@ async fn a_client_that_stops_reading_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_quiet_stream_is_sent_one_empty_line_an_interval() {
+async fn a_quiet_stream_is_sent_one_comment_an_interval() {
     let upstream = Upstream::start(vec![vec![stream_head(), piece(&chunk("one", "null")), Act::WaitForClose]]).await;
     let mut rig = Rig::serving(Dialect::OpenaiChat, upstream.address);
     let interval = Duration::from_millis(20);
@@ -179,7 +179,7 @@ async fn a_quiet_stream_is_sent_one_empty_line_an_interval() {
     let mut body = gateway.open("/v1/chat/completions", ASK).await.into_body();
     assert!(next_piece(&mut body).await.unwrap().contains("one"));
     for _ in 0..3 {
-        assert_eq!(next_piece(&mut body).await.as_deref(), Some("\n"));
+        assert_eq!(next_piece(&mut body).await.as_deref(), Some(": keep-alive\n\n"));
     }
     assert!(start.elapsed() >= 3 * interval);
 }

@@ -1,5 +1,7 @@
 //! The whole data plane on a loopback port, between real sockets.
 
+mod cases;
+mod continuations;
 mod conveniences;
 mod counting;
 mod dialects;

@@ -51,6 +51,8 @@ pub struct Rig {
     pub store_is_fresh: bool,
     pub journal: JournalConfig,
     pub clock: Arc<dyn Clock>,
+    /// Rows before the built-in ones.
+    pub profiles: &'static str,
     /// Per million tokens.
     pub output_price: &'static str,
     pub shelf: Arc<dyn Shelf>,
@@ -108,6 +110,7 @@ impl Rig {
             store_is_fresh: true,
             journal: JournalConfig::default(),
             clock: Arc::new(SystemClock),
+            profiles: "",
             output_price: "15.00",
             shelf: Arc::new(NoShelf),
         }
@@ -173,7 +176,7 @@ impl Rig {
             config: self.config,
             snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
             store_fresh: Arc::new(AtomicBool::new(self.store_is_fresh)),
-            profiles: Arc::new(ArcSwap::new(Arc::clone(Profiles::builtin()))),
+            profiles: Arc::new(ArcSwap::from_pointee(Profiles::builtin().with_overrides(self.profiles).unwrap())),
             prices: Arc::new(prices),
             budgets: Arc::new(Budgets::default()),
             journal: Arc::clone(&journal),
