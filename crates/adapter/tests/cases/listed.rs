@@ -10,8 +10,8 @@ const LAST_A: u32 = 92;
 const LAST_B: u32 = 87;
 
 /// Numbers whose tests are still to be written; a number that has one is taken off here.
-const OPEN_A: &[std::ops::RangeInclusive<u32>] = &[1..=92];
-const OPEN_B: &[std::ops::RangeInclusive<u32>] = &[1..=87];
+const OPEN_A: &[std::ops::RangeInclusive<u32>] = &[82..=87];
+const OPEN_B: &[std::ops::RangeInclusive<u32>] = &[51..=51, 59..=59, 61..=67, 69..=69, 72..=74, 76..=76, 78..=79, 82..=86];
 
 #[test]
 fn every_numbered_case_has_a_test() {
