@@ -28,9 +28,9 @@ pub(crate) struct Restore {
     /// What may stand before a declared name in an answer, and does not belong there.
     stray_prefixes: &'static [&'static str],
     /// Names, as sent, of tools that are free text to the client.
-    custom: Vec<String>,
+    custom: HashSet<String>,
     /// Names, as sent, of tools whose parameters had to be wrapped in an object.
-    wrapped: Vec<String>,
+    wrapped: HashSet<String>,
     /// Calls in work of which the client sees only what is inside.
     open: HashMap<(u32, u32), View>,
     json_answer: Option<Box<JsonAnswer>>,
@@ -98,7 +98,7 @@ impl Restore {
         for tool in &mut request.tools {
             if let Tool::Custom { name, description, format } = tool {
                 loss.approximated(format!("tools.{name}"), "a free-text tool is declared as a function of one string");
-                self.custom.push(name.clone());
+                self.custom.insert(name.clone());
                 *tool = Tool::Function(free_text::function(std::mem::take(name), std::mem::take(description), format.as_ref()));
             }
         }
@@ -123,7 +123,7 @@ impl Restore {
                 Some(Plain::Wrapped(wrapped)) => {
                     loss.approximated(format!("tools[{position}].parameters"), "wrapped in an object with one property `input`");
                     function.parameters = Some(wrapped);
-                    self.wrapped.push(function.name.clone());
+                    self.wrapped.insert(function.name.clone());
                 }
                 Some(Plain::Merged(merged)) => function.parameters = Some(merged),
                 None => {}

@@ -38,18 +38,23 @@ pub(super) fn conversation(
         }
     }
     let turns: Vec<(usize, &Turn)> = request.turns.iter().enumerate().filter(|(_, turn)| !is_silent(turn)).collect();
-    for (at, (position, turn)) in turns.iter().enumerate() {
+    // Who speaks next after each turn, system text apart.
+    let mut next = None;
+    let mut nexts = Vec::with_capacity(turns.len());
+    for (_, turn) in turns.iter().rev() {
+        nexts.push(next);
+        if matches!(turn.role, Role::User | Role::Assistant) {
+            next = Some(turn.role);
+        }
+    }
+    for ((position, turn), next) in turns.iter().zip(nexts.into_iter().rev()) {
         let path = turn.path(*position);
         if turn.name.is_some() {
             writer.loss.dropped(format!("{path}.name"), "messages have no name");
         }
         match turn.role {
             Role::User | Role::Assistant => writer.turn(turn, path)?,
-            Role::System | Role::Developer => {
-                let next =
-                    turns[at + 1..].iter().map(|(_, turn)| turn.role).find(|role| matches!(role, Role::User | Role::Assistant));
-                writer.system(turn, path, next, model)?;
-            }
+            Role::System | Role::Developer => writer.system(turn, path, next, model)?,
         }
     }
     writer.flush_system();
@@ -143,20 +148,22 @@ fn answer_calls(messages: &mut Vec<Message>, loss: &mut LossReport) {
         keeps.reverse();
         let mut keep = keeps.into_iter();
         blocks.retain(|_| keep.next().unwrap_or(true));
-        for id in calls.into_iter().rev().filter(|id| !seen.contains(id)) {
+        let missing: Vec<Block> = calls.into_iter().filter(|id| !seen.contains(id)).map(no_result).collect();
+        if !missing.is_empty() {
             loss.approximated("messages", "a tool call without a result got an empty one");
-            blocks.insert(
-                0,
-                Block {
-                    kind: "tool_result".into(),
-                    tool_use_id: Some(id),
-                    content: Some("(no result)".into()),
-                    is_error: Some(true),
-                    ..Block::default()
-                },
-            );
+            blocks.splice(0..0, missing);
         }
         messages[at].content = Content::Blocks(blocks);
+    }
+}
+
+fn no_result(call_id: String) -> Block {
+    Block {
+        kind: "tool_result".into(),
+        tool_use_id: Some(call_id),
+        content: Some("(no result)".into()),
+        is_error: Some(true),
+        ..Block::default()
     }
 }
 

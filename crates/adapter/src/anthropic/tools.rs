@@ -65,6 +65,7 @@ impl Toolbox {
             Some(ToolChoice::Required) => choice("any"),
             Some(ToolChoice::Named(name)) => wire::ToolChoice { name: Some(name.clone()), ..choice("tool") },
             Some(ToolChoice::Allowed { names, required }) => {
+                let names: HashSet<&String> = names.iter().collect();
                 self.tools.retain(|tool| names.contains(&tool.name));
                 choice(if *required { "any" } else { "auto" })
             }
@@ -93,12 +94,15 @@ fn choice(kind: &str) -> wire::ToolChoice {
 
 fn tools(request: &Request, model: AnthropicModel, loss: &mut LossReport) -> Result<Vec<wire::Tool>, BadRequest> {
     let mut tools: Vec<wire::Tool> = Vec::with_capacity(request.tools.len());
+    let mut names = HashSet::new();
+    let mut strict = 0;
     for (position, tool) in request.tools.iter().enumerate() {
         let path = format!("tools[{position}]");
         let encoded = match tool {
             Tool::Function(tool) => {
-                let has_room = tools.iter().filter(|tool| tool.strict == Some(true)).count() < MAX_STRICT_TOOLS;
-                function(tool, has_room, &path, loss)
+                let encoded = function(tool, strict < MAX_STRICT_TOOLS, &path, loss);
+                strict += usize::from(encoded.strict == Some(true));
+                encoded
             }
             // Said as a function before.
             Tool::Custom { .. } => continue,
@@ -127,7 +131,7 @@ fn tools(request: &Request, model: AnthropicModel, loss: &mut LossReport) -> Res
                 }
             }
         };
-        if tools.iter().any(|known| known.name == encoded.name) {
+        if !names.insert(encoded.name.clone()) {
             return Err(BadRequest::invalid(path, format!("The tool `{}` is defined twice. Define it once.", encoded.name)));
         }
         tools.push(encoded);
