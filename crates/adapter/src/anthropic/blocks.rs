@@ -12,7 +12,7 @@ use crate::ir::{
 };
 
 pub(super) fn cache(control: Option<&CacheControl>) -> Option<CacheHint> {
-    let ttl = if control?.ttl.as_deref() == Some("1h") { CacheTtl::Long } else { CacheTtl::Short };
+    let ttl = if control?.ttl.as_deref() == Some("1h") { CacheTtl::Hour } else { CacheTtl::Short };
     Some(CacheHint { ttl })
 }
 

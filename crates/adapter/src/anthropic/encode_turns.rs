@@ -300,6 +300,9 @@ impl Writer<'_> {
                 return Ok(None);
             }
         };
+        if part.cache.is_some_and(|hint| hint.ttl == CacheTtl::HalfDay) {
+            self.loss.approximated(format!("{path}.prompt_cache_breakpoint"), "kept for an hour");
+        }
         block.cache_control = part.cache.map(cache_control);
         Ok(Some(block))
     }
@@ -469,5 +472,5 @@ fn text_block(text: String) -> Block {
 }
 
 pub(super) fn cache_control(hint: CacheHint) -> CacheControl {
-    CacheControl { kind: "ephemeral".into(), ttl: (hint.ttl == CacheTtl::Long).then(|| "1h".to_owned()) }
+    CacheControl { kind: "ephemeral".into(), ttl: (hint.ttl != CacheTtl::Short).then(|| "1h".to_owned()) }
 }

@@ -167,8 +167,10 @@ pub enum CacheTtl {
     /// The vendor's ordinary one (Anthropic five minutes, OpenAI thirty).
     #[default]
     Short,
-    /// Anthropic one hour, OpenAI twelve.
-    Long,
+    /// Anthropic's longest.
+    Hour,
+    /// OpenAI's longest: twelve hours.
+    HalfDay,
 }
 
 impl Part {

@@ -126,7 +126,12 @@ fn file(wire: &mut ContentPart, path: &str) -> Result<PartKind, BadRequest> {
 
 pub(super) fn cache(breakpoint: Option<&CacheBreakpoint>, control: Option<&CacheControl>) -> Option<CacheHint> {
     let ttl = breakpoint.map(|b| b.ttl.as_deref()).or(control.map(|c| c.ttl.as_deref()))?;
-    Some(CacheHint { ttl: if matches!(ttl, Some("12h" | "1h")) { CacheTtl::Long } else { CacheTtl::Short } })
+    let ttl = match ttl {
+        Some("12h") => CacheTtl::HalfDay,
+        Some("1h") => CacheTtl::Hour,
+        _ => CacheTtl::Short,
+    };
+    Some(CacheHint { ttl })
 }
 
 pub(super) fn thinking_text(thinking: Option<&Content>) -> String {

@@ -94,7 +94,10 @@ fn part(value: Value, path: &str) -> Result<Part, BadRequest> {
         serde_json::from_value(value).map_err(|error| BadRequest::invalid(path, format!("`{path}`: {error}.")))?;
     Ok(match content {
         Content::InputText(text) | Content::PlainText(text) | Content::SummaryText(text) | Content::ReasoningText(text) => {
-            let cache = text.rest.contains_key("prompt_cache_breakpoint").then_some(CacheHint { ttl: CacheTtl::Short });
+            let cache = text.rest.get("prompt_cache_breakpoint").map(|breakpoint| {
+                let is_long = breakpoint.get("ttl").is_some_and(|ttl| ttl == "12h");
+                CacheHint { ttl: if is_long { CacheTtl::HalfDay } else { CacheTtl::Short } }
+            });
             Part { cache, ..Part::text(text.text) }
         }
         Content::OutputText(text) => {
