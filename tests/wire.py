@@ -45,8 +45,25 @@ def path(dialect: str, model: str, stream: bool) -> str:
     return f"/v1beta/models/{model}:{verb}"
 
 
-def request(dialect: str, model: str, text: str, *, stream=False, max_tokens=4096, tools=(), image=False) -> dict:
-    """One user message, as the dialect says it. `tools` are names of tools that all take WEATHER."""
+THINKING = {
+    "openai-chat": {"reasoning_effort": "high"},
+    "openai-responses": {"reasoning": {"effort": "high", "summary": "auto"}},
+    "anthropic": {"thinking": {"type": "enabled", "budget_tokens": 1024}},
+}
+
+
+def request(dialect: str, model: str, text: str, *, stream=False, max_tokens=4096, tools=(), image=False, thinking=False) -> dict:
+    """One user message, as the dialect says it. `tools` are names of tools that all take WEATHER; with `thinking` the model
+    is to think, and show it."""
+    body = _request(dialect, model, text, stream=stream, max_tokens=max_tokens, tools=tools, image=image)
+    if thinking and dialect == "gemini":
+        body["generationConfig"]["thinkingConfig"] = {"includeThoughts": True}
+    elif thinking:
+        body |= THINKING[dialect]
+    return body
+
+
+def _request(dialect: str, model: str, text: str, *, stream, max_tokens, tools, image) -> dict:
     if dialect == "openai-chat":
         content = text
         if image:
@@ -95,6 +112,8 @@ class Answer:
     text: str = ""
     reasoning: str = ""
     refusal: str = ""
+    # Why it was refused, which not every dialect has a place for.
+    explanation: str = ""
     # (name, arguments as parsed JSON)
     calls: list[tuple[str, object]] = field(default_factory=list)
     usage: dict[str, int] = field(default_factory=dict)
@@ -282,9 +301,8 @@ def _responses_whole(value: dict) -> Answer:
                 answer.text += part.get("text") or "" if part["type"] == "output_text" else ""
                 answer.refusal += part.get("refusal") or "" if part["type"] == "refusal" else ""
         elif item["type"] == "function_call":
-            # Only Responses has namespaces; elsewhere they stand before the name.
-            name = f"{item['namespace']}__{item['name']}" if item.get("namespace") else item["name"]
-            answer.calls.append((name, _arguments(item["arguments"])))
+            # A namespace that the client did not declare is the vendor's own.
+            answer.calls.append((item["name"], _arguments(item["arguments"])))
         elif item["type"] == "custom_tool_call":
             answer.calls.append((item["name"], {"input": item["input"]}))
         elif item["type"] == "reasoning":
@@ -330,6 +348,7 @@ def _anthropic_whole(value: dict) -> Answer:
             answer.reasoning += block["thinking"]
     stop = value.get("stop_reason")
     answer.finish = ANTHROPIC_FINISH.get(stop, stop)
+    answer.explanation = (value.get("stop_details") or {}).get("explanation") or ""
     return answer
 
 
@@ -351,6 +370,7 @@ def _anthropic_stream(events: list[dict]) -> Answer:
                 block[1] += delta["partial_json"]
         elif kind == "message_delta":
             message["stop_reason"] = event["delta"].get("stop_reason")
+            message["stop_details"] = event["delta"].get("stop_details")
             told = {key: count for key, count in (event.get("usage") or {}).items() if count is not None}
             message["usage"] = {**(message.get("usage") or {}), **told}
         elif kind == "error":
@@ -379,6 +399,12 @@ def _gemini_call(calls: list, call: dict):
         target[names[-1]] = target[names[-1]] + value if grown else value
 
 
+def fenced(language: str, text: str | None) -> str:
+    """Code that the vendor ran, and its output, as a dialect without such parts can show them."""
+    text = text or ""
+    return f"\n```{language}\n{text}{'' if text.endswith(chr(10)) else chr(10)}```\n"
+
+
 def _gemini_stream(events: list[dict]) -> Answer:
     answer, finish = Answer(), None
     for event in events:
@@ -389,6 +415,7 @@ def _gemini_stream(events: list[dict]) -> Answer:
             answer.usage = gemini_usage(event["usageMetadata"])
         if (event.get("promptFeedback") or {}).get("blockReason"):
             answer.finish = "content_filter"
+            answer.explanation = event["promptFeedback"].get("blockReasonMessage") or ""
         for candidate in event.get("candidates") or []:
             if candidate.get("index", 0) != 0:
                 continue
@@ -397,6 +424,10 @@ def _gemini_stream(events: list[dict]) -> Answer:
                     _gemini_call(answer.calls, part["functionCall"])
                 elif part.get("thought"):
                     answer.reasoning += part.get("text") or ""
+                elif "executableCode" in part:
+                    answer.text += fenced(part["executableCode"].get("language", "").lower(), part["executableCode"].get("code"))
+                elif "codeExecutionResult" in part:
+                    answer.text += fenced("", part["codeExecutionResult"].get("output"))
                 else:
                     answer.text += part.get("text") or ""
             finish = candidate.get("finishReason") or finish

@@ -31,6 +31,7 @@ class Case:
     dialect: str
     stream: bool
     file: Path
+    status: int
 
     @property
     def name(self) -> str:
@@ -50,16 +51,28 @@ def _is_stream(case: dict) -> bool:
     return "body_raw" in case["response"] or body.get("stream") is True or ":streamGenerateContent" in (case["request"].get("path") or "")
 
 
-def all_cases() -> list[Case]:
-    """Every case that was answered with status 200."""
+# Folders of what is not generated: the same, by what it is.
+COUNTERS = {"anthropic-count-tokens": "anthropic", "gemini-count-tokens": "gemini"}
+EMBEDDERS = {
+    "openai-embeddings": "openai-chat", "openai-compat-embeddings": "openai-chat", "gemini-embeddings": "gemini",
+    "vertex-gemini-embeddings": "gemini",
+}
+
+
+def every_case(providers: dict[str, str]) -> list[Case]:
+    """Every case of the folders."""
     folder = schemas.shared()
     found = []
-    for provider, dialect in PROVIDERS.items() if folder else ():
+    for provider, dialect in providers.items() if folder else ():
         for file in sorted((folder / "traffic" / provider).glob("*.json")):
             case = json.loads(file.read_text())
-            if case["response"]["status"] == 200:
-                found.append(Case(provider, case["id"], dialect, _is_stream(case), file))
+            found.append(Case(provider, case["id"], dialect, _is_stream(case), file, case["response"]["status"]))
     return found
+
+
+def all_cases() -> list[Case]:
+    """Every generation that was answered with status 200."""
+    return [case for case in every_case(PROVIDERS) if case.status == 200]
 
 
 def known_failures() -> dict[str, str]:

@@ -40,5 +40,10 @@ fn numbers_of(text: &str) -> Result<Vec<Value>, InvalidAnswer> {
     if bytes.len() % SINGLE != 0 {
         return Err(InvalidAnswer("the bytes of an embedding are no whole number of singles".into()));
     }
-    Ok(bytes.as_chunks::<SINGLE>().0.iter().map(|single| Value::from(f32::from_le_bytes(*single))).collect())
+    let numbers: Vec<f32> = bytes.as_chunks::<SINGLE>().0.iter().map(|single| f32::from_le_bytes(*single)).collect();
+    // Perplexity's are one signed byte a dimension.
+    if !numbers.iter().all(|number| number.is_finite()) {
+        return Err(InvalidAnswer("the bytes of an embedding are no singles".into()));
+    }
+    Ok(numbers.into_iter().map(Value::from).collect())
 }

@@ -142,8 +142,12 @@ pub(super) fn assistant_parts(
     loss: &mut LossReport,
 ) -> Result<Vec<Part>, BadRequest> {
     let marks = message.extra_content.take();
+    // Google's compatible endpoint has marked whole answers so: what stands alone and without its tag is the answer.
+    let has_calls = message.tool_calls.as_ref().is_some_and(|calls| !calls.is_empty());
+    let is_thought = |text: &str| has_calls || text.starts_with(THOUGHT_TAG);
     if marks.as_ref().and_then(|extra| extra.google.as_ref()?.thought) == Some(true)
-        && let Some(Content::Text(text)) = message.content.take_if(|content| matches!(content, Content::Text(_)))
+        && let Some(Content::Text(text)) =
+            message.content.take_if(|content| matches!(content, Content::Text(text) if is_thought(text)))
     {
         message.reasoning_content = Some(bare_thought(&text).to_owned());
     }
@@ -189,8 +193,10 @@ pub(super) fn assistant_parts(
 }
 
 /// Google's compatible endpoint puts thoughts into the content, between tags.
+const THOUGHT_TAG: &str = "<thought>";
+
 pub(super) fn bare_thought(text: &str) -> &str {
-    let text = text.strip_prefix("<thought>").unwrap_or(text);
+    let text = text.strip_prefix(THOUGHT_TAG).unwrap_or(text);
     text.strip_suffix("</thought>").unwrap_or(text)
 }
 
