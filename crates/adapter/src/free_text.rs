@@ -177,11 +177,10 @@ fn taken_out(arguments: &str) -> Option<String> {
     let Ok(Value::Object(mut object)) = serde_json::from_str::<Value>(arguments) else { return None };
     match object.remove(FIELD) {
         Some(Value::String(text)) => Some(text),
-        Some(_) => None,
         // Models rename a lone property.
         None if object.len() == 1 => object.into_iter().find_map(|(_, value)| value.as_str().map(str::to_owned)),
         None if object.is_empty() => Some(String::new()),
-        None => None,
+        _ => None,
     }
 }
 

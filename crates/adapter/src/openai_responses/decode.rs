@@ -76,6 +76,7 @@ pub(crate) fn request(body: &[u8], loss: &mut LossReport) -> Result<Request, Bad
             for (i, value) in items.into_iter().enumerate() {
                 history.item(value, &format!("input[{i}]"))?;
             }
+            history.finish();
         }
     }
     // Items may have added tools.

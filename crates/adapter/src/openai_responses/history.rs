@@ -1,6 +1,6 @@
 //! The items of `input` as turns: one arm or row for each of the API's 33 kinds.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde_json::Value;
 
@@ -46,6 +46,8 @@ pub(super) struct History<'a> {
     pending_signature: Option<Signature>,
     /// Calls without a result so far: id and name.
     open_calls: Vec<(String, String)>,
+    /// The place of each call among all.
+    order: HashMap<String, usize>,
     /// Calls of OpenAI's own side, left out: so are their results.
     hosted_calls: HashSet<String>,
 }
@@ -54,7 +56,27 @@ const MADE_BY_OPENAI: &str = "made by a tool that OpenAI runs";
 
 impl<'a> History<'a> {
     pub fn new(request: &'a mut Request, loss: &'a mut LossReport) -> Self {
-        Self { request, loss, pending_signature: None, open_calls: Vec::new(), hosted_calls: HashSet::new() }
+        Self {
+            request,
+            loss,
+            pending_signature: None,
+            open_calls: Vec::new(),
+            order: HashMap::new(),
+            hosted_calls: HashSet::new(),
+        }
+    }
+
+    /// All items were read: results stand in the order of their calls, in which some upstreams want them.
+    pub fn finish(self) {
+        for turn in &mut self.request.turns {
+            let place = |part: &Part| match &part.kind {
+                PartKind::ToolResult(result) => self.order.get(&result.call_id).copied().unwrap_or(usize::MAX),
+                _ => usize::MAX,
+            };
+            if turn.parts.len() > 1 && turn.parts.iter().all(Part::is_tool_result) {
+                turn.parts.sort_by_key(place);
+            }
+        }
     }
 }
 
@@ -142,6 +164,8 @@ impl History<'_> {
             return Err(BadRequest::invalid(path, format!("More than {MAX_OPEN_CALLS} calls before `{path}` have no output.")));
         }
         self.open_calls.push((id.clone(), name.clone()));
+        let place = self.order.len();
+        self.order.entry(id.clone()).or_insert(place);
         let signature = self.pending_signature.take();
         let call = PartKind::ToolCall(ToolCall { id, name, arguments, kind });
         self.assistant(Part { signature, ..Part::new(call) }, path);

@@ -169,7 +169,7 @@ impl Substitute {
                 }
             }
             Self::ToolSearch => match item.get("arguments") {
-                Some(Value::Object(given)) => arguments = given.clone(),
+                Some(Value::Object(given)) => arguments.clone_from(given),
                 Some(Value::String(text)) => return text.clone(),
                 _ => {}
             },

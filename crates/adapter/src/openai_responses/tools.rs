@@ -14,8 +14,6 @@ use crate::loss::LossReport;
 const NAMESPACE_SEPARATOR: &str = "__";
 /// Most tools of a request: names are compared by search.
 const MAX_TOOLS: usize = 2048;
-/// Fields of a function that change nothing at the values given here.
-const IDLE: &[(&str, &str)] = &[("defer_loading", "false"), ("async", "false"), ("allowed_callers", "[\"direct\"]")];
 
 /// Adds a declared tool. `path` names it in errors.
 pub(crate) fn declare(value: &Value, path: &str, request: &mut Request, loss: &mut LossReport) -> Result<(), BadRequest> {
@@ -85,9 +83,16 @@ fn entry(
     Ok(())
 }
 
+/// Values of a function's fields that change nothing.
+fn is_idle(field: &str, value: &Value) -> bool {
+    match field {
+        "defer_loading" | "async" => value == false || value.is_null(),
+        "allowed_callers" => value.as_array().is_none_or(|callers| callers.iter().all(|caller| caller == "direct")),
+        _ => value.is_null(),
+    }
+}
+
 fn function(entry: FunctionEntry, name: String) -> FunctionTool {
-    let is_idle =
-        |name: &str, value: &Value| value.is_null() || IDLE.iter().any(|(idle, at)| *idle == name && value.to_string() == *at);
     let said = entry.rest.into_iter().filter(|(name, value)| !is_idle(name, value)).collect();
     FunctionTool {
         name,
@@ -101,7 +106,10 @@ fn function(entry: FunctionEntry, name: String) -> FunctionTool {
 
 /// The flat name of a tool, remembered if it differs from the client's.
 fn named(namespace: Option<&str>, name: String, request: &mut Request) -> String {
-    let Some(namespace) = namespace else { return name };
+    let Some(namespace) = namespace else {
+        make_way(&name, request);
+        return name;
+    };
     let flat = flat_name(Some(namespace), &name, request);
     let tool = ClientTool::Namespaced { namespace: namespace.to_owned(), name };
     if request.client_tools.get(&flat) == Some(&tool) {
@@ -110,6 +118,21 @@ fn named(namespace: Option<&str>, name: String, request: &mut Request) -> String
     let flat = free_name(flat, request);
     request.client_tools.insert(flat.clone(), tool);
     flat
+}
+
+/// A tool the client itself gave this name keeps it: one that was given it here takes another.
+fn make_way(name: &str, request: &mut Request) {
+    if let Some(known) = request.client_tools.remove(name) {
+        let free = free_name(name.to_owned(), request);
+        for tool in &mut request.tools {
+            if let Tool::Function(FunctionTool { name: taken, .. }) | Tool::Custom { name: taken, .. } = tool
+                && taken == name
+            {
+                taken.clone_from(&free);
+            }
+        }
+        request.client_tools.insert(free, known);
+    }
 }
 
 /// The name itself unless another tool has it.
