@@ -174,7 +174,8 @@ proptest! {
     #[test]
     fn case_b87_a_chat_history_comes_back_from_responses(request in request()) {
         let back = there_and_back(&request, Dialect::OpenaiResponses, "gpt-4o");
-        prop_assert_eq!(said(&back), said(&request));
+        // Read from Responses items, results are put in the order of their calls.
+        prop_assert_eq!(said(&back), in_order(said(&request)));
     }
 
     #[test]
