@@ -6,7 +6,7 @@ use tallygate_types::{Dialect, Usage, UsageClass};
 use crate::context::ResponseContext;
 use crate::count::BYTES_PER_TOKEN;
 use crate::dispatch::codec;
-use crate::failure::{AnswerFailure, FailureClass, InvalidAnswer, UpstreamFailure};
+use crate::failure::{AnswerFailure, FailureClass, InvalidAnswer, StreamFailure, UpstreamFailure};
 use crate::hop::{Course, JoinedAnswers, JoinedEvents, Next};
 use crate::ir::{FinishReason, PartKind, Response, UsageReport};
 use crate::keepsake::{Collector, Keepsake};
@@ -15,6 +15,7 @@ use crate::loss::LossReport;
 use crate::names::Restore;
 use crate::passing::Passer;
 use crate::response_stream::{Lane, ResponseStream, Translating};
+use crate::sse::Event;
 use crate::tap::Tap;
 
 /// What the answer needs to know of the request.
@@ -51,6 +52,16 @@ pub(crate) struct Translation {
 pub(crate) trait ReadAnswer: std::fmt::Debug + Send {
     /// A whole 200 body; gives what the client gets.
     fn read(&self, body: Bytes, tap: &mut Tap) -> Result<Bytes, InvalidAnswer>;
+
+    /// One event of a 200 stream, which passes.
+    fn tap_event(&self, _: Event<'_>, _: &mut Tap) -> Result<(), StreamFailure> {
+        Err(StreamFailure::Invalid("this operation has no stream".into()))
+    }
+
+    /// Events that only report usage stay here.
+    fn drops_usage(&self) -> bool {
+        false
+    }
 }
 
 /// A whole answer for the client.
@@ -197,7 +208,11 @@ impl Session {
     pub fn stream(self) -> ResponseStream {
         let lane = match self.mode {
             Mode::Pass { drop_usage } => Lane::Pass(Passer::new(drop_usage)),
-            Mode::Read(_) => Lane::Pass(Passer::new(false)),
+            Mode::Read(reader) => {
+                let lane = Lane::Pass(Passer::new(reader.drops_usage()));
+                let stream = ResponseStream::new(self.client, self.upstream, self.context, lane, self.loss);
+                return stream.tapped_by(reader);
+            }
             Mode::Translate(translation) => {
                 let Translation { restore, collector, course, .. } = *translation;
                 Lane::Translate(Box::new(Translating {

@@ -229,7 +229,7 @@ pub(crate) fn model_edit(upstream_model: &str, peek: &Peek) -> Option<Edit> {
 }
 
 /// Asks for usage in a chat stream.
-fn usage_edit(peek: &Peek, body: &[u8]) -> Result<Edit, BadRequest> {
+pub(crate) fn usage_edit(peek: &Peek, body: &[u8]) -> Result<Edit, BadRequest> {
     const ASK: &[u8] = br#""include_usage":true"#;
     if let Some(span) = &peek.stream_options_span {
         let mut options: Option<Object> = serde_json::from_slice(&body[span.clone()])

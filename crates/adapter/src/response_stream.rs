@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tallygate_types::Dialect;
 
-use crate::answer::{Meter, broken, ended, estimate, meter};
+use crate::answer::{Meter, ReadAnswer, broken, ended, estimate, meter};
 use crate::context::ResponseContext;
 use crate::dispatch::{Decode, Encode, codec};
 use crate::failure::{ErrorReply, StreamFailure};
@@ -37,6 +37,8 @@ pub struct ResponseStream {
     context: ResponseContext,
     reader: Reader,
     lane: Lane,
+    /// Meters a stream that passes in place of the dialect's own.
+    tapper: Option<Box<dyn ReadAnswer>>,
     tap: Tap,
     loss: LossReport,
     /// Whole events were put out (a JSON array needs a comma before the next).
@@ -76,11 +78,16 @@ impl ResponseStream {
             context,
             reader: Reader::Undecided,
             lane,
+            tapper: None,
             tap: Tap::default(),
             loss,
             has_output: false,
             bytes_read: 0,
         }
+    }
+
+    pub(crate) fn tapped_by(self, tapper: Box<dyn ReadAnswer>) -> Self {
+        Self { tapper: Some(tapper), ..self }
     }
 
     /// Takes what came from the upstream and appends what may go to the client.
@@ -97,9 +104,9 @@ impl ResponseStream {
             Lane::Pass(passer) => {
                 let mut passing = passer.chunk(&chunk, out);
                 let tap = &mut self.tap;
-                let tap_event = codec(self.upstream).tap_event;
+                let (tapper, upstream) = (self.tapper.as_deref(), self.upstream);
                 let result = self.reader.read(&chunk, |event| {
-                    tap_event(event, tap)?;
+                    tap_passing(tapper, upstream, event, tap)?;
                     passing.event(event.end, std::mem::take(&mut tap.only_usage));
                     Ok(())
                 });
@@ -138,8 +145,8 @@ impl ResponseStream {
         let result = match &mut self.lane {
             Lane::Pass(passer) => {
                 let tap = &mut self.tap;
-                let tap_event = codec(self.upstream).tap_event;
-                let result = self.reader.finish(|event| tap_event(event, tap));
+                let (tapper, upstream) = (self.tapper.as_deref(), self.upstream);
+                let result = self.reader.finish(|event| tap_passing(tapper, upstream, event, tap));
                 let is_complete = self.tap.done || self.tap.finish_reason.is_some();
                 passer.finish(result.is_ok() && is_complete, std::mem::take(&mut self.tap.only_usage), out);
                 result.and(if is_complete { Ok(()) } else { Err(StreamFailure::Truncated) })
@@ -231,6 +238,13 @@ impl ResponseStream {
                 _ => Reader::Events(sse::Scanner::new()),
             };
         }
+    }
+}
+
+fn tap_passing(tapper: Option<&dyn ReadAnswer>, upstream: Dialect, event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> {
+    match tapper {
+        Some(tapper) => tapper.tap_event(event, tap),
+        None => (codec(upstream).tap_event)(event, tap),
     }
 }
 

@@ -93,6 +93,11 @@ impl ClassPrices {
         UsageClass::ALL.into_iter().filter_map(|class| self.get(class).map(|price| (class, price)))
     }
 
+    /// Whether every price that is set is zero: then nothing can be charged wrongly.
+    pub fn are_zero(&self) -> bool {
+        self.iter().all(|(_, price)| price == UnitPrice::ZERO)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.prices.iter().all(Option::is_none)
     }
@@ -125,10 +130,26 @@ impl ClassPrices {
     /// that can apply to it (input may turn out to be a cache write, output may turn out to be reasoning).
     pub fn reservation(&self, input_upper_bound: u64, output_cap: u64) -> Result<Pico, Unpriced> {
         use UsageClass as C;
-        let input = self.dearest(&[C::InputUncached, C::InputCacheWrite5m])?.checked_mul(input_upper_bound);
+        self.reservation_for(
+            &[C::InputUncached, C::InputCacheWrite5m],
+            input_upper_bound,
+            &[C::OutputText, C::OutputReasoning],
+            output_cap,
+        )
+    }
+
+    /// The same for input and output that may turn out to be of these classes.
+    pub fn reservation_for(
+        &self,
+        input_classes: &[UsageClass],
+        input_upper_bound: u64,
+        output_classes: &[UsageClass],
+        output_cap: u64,
+    ) -> Result<Pico, Unpriced> {
+        let input = self.dearest(input_classes)?.checked_mul(input_upper_bound);
         let output = match output_cap {
             0 => Some(Pico::ZERO), // embeddings: a model without output needs no output price
-            cap => self.dearest(&[C::OutputText, C::OutputReasoning])?.checked_mul(cap),
+            cap => self.dearest(output_classes)?.checked_mul(cap),
         };
         let sum = input.zip(output).and_then(|(a, b)| a.checked_add(b)).ok_or(Unpriced::Overflow)?;
         sum.to_i64().map(|_| sum).ok_or(Unpriced::Overflow)
@@ -157,6 +178,17 @@ impl PriceVersion {
     /// See [`ClassPrices::reservation`].
     pub fn reservation(&self, input_upper_bound: u64, output_cap: u64) -> Result<Pico, Unpriced> {
         self.prices.reservation(input_upper_bound, output_cap)
+    }
+
+    /// See [`ClassPrices::reservation_for`].
+    pub fn reservation_for(
+        &self,
+        input_classes: &[UsageClass],
+        input_upper_bound: u64,
+        output_classes: &[UsageClass],
+        output_cap: u64,
+    ) -> Result<Pico, Unpriced> {
+        self.prices.reservation_for(input_classes, input_upper_bound, output_classes, output_cap)
     }
 
     /// See [`ClassPrices::fit`].

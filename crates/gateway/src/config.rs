@@ -24,6 +24,8 @@ pub struct GatewayConfig {
     pub max_header_bytes: usize,
     pub max_uri_bytes: usize,
     pub max_body_bytes: usize,
+    /// A form with files: images to change, sound to write down.
+    pub max_upload_bytes: usize,
     /// Pages that may call from a browser, by origin (`https://app.example.com`); `*` is every page. Empty: none.
     pub cors_origins: Vec<String>,
     /// Request bodies in memory at once, over all requests. One more piece is answered 503.
@@ -186,6 +188,7 @@ impl Default for GatewayConfig {
             max_header_bytes: 32 * KIB,
             max_uri_bytes: 8 * KIB,
             max_body_bytes: 32 * MIB,
+            max_upload_bytes: 100 * MIB,
             cors_origins: Vec::new(),
             max_bodies_bytes: 1024 * MIB,
             body_idle_timeout: Duration::from_secs(30),

@@ -90,7 +90,7 @@ impl Settlement {
             upstream: None,
             credential_id: None,
             stream: question.stream,
-            input_estimate: Usage::default().with(UsageClass::InputUncached, held.input_estimate),
+            input_estimate: held.estimate,
             price,
             reserved: held.reserved,
             bytes_in: question.facts.bytes_in(),

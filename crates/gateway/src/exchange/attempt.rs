@@ -11,6 +11,7 @@ use tallygate_types::Dialect;
 
 use super::failure::{Again, Broken, Failure, of_answer, of_stream};
 use super::line::{Line, Round, chain, upstream_request_id};
+use super::plain;
 use crate::layers::Question;
 use crate::metrics;
 use crate::plane::DataPlane;
@@ -135,6 +136,7 @@ async fn exchange(
     let response = line.ask(Hop { path, headers, body }, round).await?;
     settlement.upstream_request_id = upstream_request_id(response.headers());
     settlement.told = codex::answered(line.dialect(), question.endpoint.dialect, response.headers());
+    settlement.told.extend(plain::told(question, response.headers()));
     if question.stream {
         Ok(Content::Stream(Box::new(open(plane, line, response, session, settlement, round).await?)))
     } else {

@@ -7,6 +7,7 @@ mod failure;
 mod keep;
 mod line;
 mod pending;
+mod plain;
 mod reply;
 mod stream;
 
@@ -260,8 +261,8 @@ fn outgoing(
         };
         return Ok(prepare_embeddings(&call, &question.body)?);
     }
-    if matches!(question.endpoint.operation, Operation::Plain(_)) {
-        return Err(Refusal::not_offered("POST", "this endpoint", "It is not served yet."));
+    if let Some(asked) = &question.plain {
+        return plain::outgoing(plane, question, model, step, asked);
     }
     let (body, peek, dropped) = match (affinity::body_for(plane, question, step)?, with_media) {
         (Some((body, peek, dropped)), _) => (Cow::Owned(body), Cow::Owned(peek), dropped),

@@ -92,7 +92,9 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
             ReplyBody::Stream(Box::new(StreamBody::new(*opened, settlement, question.endpoint.operation.name(), keeper)))
         }
     };
-    headers.extend(told);
+    for (name, value) in told {
+        headers.insert(name, value);
+    }
     let mut response = Response::new(body);
     *response.headers_mut() = headers;
     response

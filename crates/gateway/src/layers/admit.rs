@@ -5,9 +5,10 @@ use std::task::{Context, Poll};
 
 use futures_util::future::Either;
 use http::Response;
+use tallygate_adapter::{TextWeight, Weight};
 use tallygate_billing::{PriceVersion, Reservation, Unpriced, estimate};
 use tallygate_store::{KeyEntry, ModelEntry};
-use tallygate_types::{Dialect, Pico, Timestamp};
+use tallygate_types::{Dialect, Pico, Timestamp, Usage, UsageClass};
 use tower::Service;
 use uuid::Uuid;
 
@@ -38,8 +39,8 @@ pub struct Held {
     pub permit: Box<dyn Permit>,
     pub reservation: Reservation,
     pub reserved: Pico,
-    /// Input tokens, as far as they can be told from the body.
-    pub input_estimate: u64,
+    /// What counts if nobody tells: the input, as far as it can be told from the body.
+    pub estimate: Usage,
     pub seat: Seat,
     pub present: Present,
 }
@@ -90,18 +91,21 @@ fn admit(plane: &DataPlane, question: Question) -> Result<Admitted, Refusal> {
     let price = plane.prices.at(model.id, accepted_at).ok_or_else(unpriced)?;
 
     let is_free = question.is_count();
-    let input_estimate = if is_free { 0 } else { estimate::tokens(text_bytes(&question.body)) };
-    let output_cap = if is_free { 0 } else { output_cap(plane, &question) };
+    let weight = weigh(plane, &question);
     let seat = plane
         .seat()
         .ok_or_else(|| Refusal::unavailable("The gateway is serving as many requests as it can. Try again.", None))?;
     let present = plane.metrics.serving(question.endpoint.operation.name());
-    let admitted_tokens = input_estimate + output_cap.min(plane.config.admitted_output_tokens);
+    let admitted_tokens =
+        weight.estimate.input_total().saturating_add(weight.output_at_most.min(plane.config.admitted_output_tokens));
     // Rates are asked at the time it is: while the body was read, others took of the bucket and it was refilled.
     let permit = limit(plane, &question.key, admitted_tokens, &question, plane.clock.now())?;
 
-    let input_at_most = estimate::input_upper_bound(text_bytes(&question.body));
-    let reserved = if is_free { Ok(Pico::ZERO) } else { price.reservation(input_at_most, output_cap) };
+    let reserved = if is_free {
+        Ok(Pico::ZERO)
+    } else {
+        price.reservation_for(weight.input, weight.input_at_most, weight.output, weight.output_at_most)
+    };
     let reserved = reserved.map_err(|why| match why {
         Unpriced::Class(_) => unpriced(),
         Unpriced::Overflow => too_much(&question),
@@ -111,7 +115,12 @@ fn admit(plane: &DataPlane, question: Question) -> Result<Admitted, Refusal> {
         Refusal::over_budget(&exceeded)
     })?;
     let price = (!is_free).then_some(price);
-    Ok(Admitted { question, model, price, held: Held { permit, reservation, reserved, input_estimate, seat, present } })
+    Ok(Admitted {
+        question,
+        model,
+        price,
+        held: Held { permit, reservation, reserved, estimate: weight.estimate, seat, present },
+    })
 }
 
 fn find_model(plane: &DataPlane, question: &Question) -> Result<Arc<ModelEntry>, Refusal> {
@@ -126,13 +135,30 @@ fn find_model(plane: &DataPlane, question: &Question) -> Result<Arc<ModelEntry>,
     Ok(Arc::clone(model))
 }
 
-/// The output this request can cost at most, or is assumed to.
-fn output_cap(plane: &DataPlane, question: &Question) -> u64 {
-    if matches!(question.endpoint.operation, Operation::Embeddings | Operation::Embed { .. }) {
-        return 0;
+/// What the request may use.
+fn weigh(plane: &DataPlane, question: &Question) -> Weight {
+    const INPUT: &[UsageClass] = &[UsageClass::InputUncached, UsageClass::InputCacheWrite5m];
+    const OUTPUT: &[UsageClass] = &[UsageClass::OutputText, UsageClass::OutputReasoning];
+    let (bytes, assumed_output) = (text_bytes(&question.body), plane.config.assumed_output_tokens);
+    if let Some(asked) = &question.plain {
+        let text = TextWeight { tokens: estimate::tokens, tokens_at_most: estimate::input_upper_bound, assumed_output };
+        return asked.weight(bytes, &text);
     }
-    let each = question.peek.max_output_tokens.unwrap_or(plane.config.assumed_output_tokens);
-    each.saturating_mul(u64::from(question.peek.candidates.max(1)))
+    let output_at_most = match question.endpoint.operation {
+        Operation::Embeddings | Operation::Embed { .. } | Operation::CountTokens { .. } => 0,
+        _ => {
+            let each = question.peek.max_output_tokens.unwrap_or(assumed_output);
+            each.saturating_mul(u64::from(question.peek.candidates.max(1)))
+        }
+    };
+    let input = if question.is_count() { 0 } else { estimate::tokens(bytes) };
+    Weight {
+        estimate: Usage::default().with(UsageClass::InputUncached, input),
+        input_at_most: estimate::input_upper_bound(bytes),
+        input: INPUT,
+        output_at_most,
+        output: OUTPUT,
+    }
 }
 
 /// More output is asked for than any amount of money can pay.

@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, he
 use http_body::Body as _;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
-use tallygate_adapter::{ErrorKind, Peek, peek};
+use tallygate_adapter::{ErrorKind, Peek, PlainAsked, peek, peek_plain};
 use tallygate_store::KeyEntry;
 use tokio::time::{Instant, Sleep};
 use tower::Service;
@@ -43,6 +43,8 @@ pub struct Question {
     pub asked: AskedWith,
     /// What the body refers to.
     pub recalled: Recalled,
+    /// What is asked of an endpoint that passes.
+    pub plain: Option<PlainAsked>,
     /// For upstreams of Codex's own protocol.
     pub codex: Vec<(HeaderName, HeaderValue)>,
     /// Held as long as the body is.
@@ -108,11 +110,14 @@ impl<S> Read<S> {
         let (Some(endpoint), Some(key)) = (facts.endpoint().cloned(), facts.key().cloned()) else {
             return Err(Refusal::internal());
         };
-        check_content(request.headers())?;
+        let takes_form = matches!(endpoint.operation, Operation::Plain(plain) if plain.takes_form());
+        check_content(request.headers(), takes_form)?;
+        let limit = if takes_form { config.max_upload_bytes } else { config.max_body_bytes };
         let announced = request.body().size_hint().lower();
-        if announced > config.max_body_bytes as u64 {
-            return Err(too_large(config.max_body_bytes));
+        if announced > limit as u64 {
+            return Err(too_large(limit));
         }
+        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let now = Instant::now();
         Ok(Reading {
             facts,
@@ -121,11 +126,12 @@ impl<S> Read<S> {
             codex: codex::asked(endpoint.dialect, request.headers()),
             query: request.uri().query().unwrap_or_default().to_owned(),
             endpoint,
+            content_type: content_type.filter(|_| takes_form).map(str::to_owned),
             coding: Coding::of(request.headers())?,
             body: request.into_body(),
             announced: announced as usize,
             read: Gathered::Nothing,
-            limit: config.max_body_bytes,
+            limit,
             idle_timeout: config.body_idle_timeout,
             begun: now,
             room: self.plane.room(),
@@ -135,11 +141,12 @@ impl<S> Read<S> {
     }
 }
 
-/// JSON, by any of its names.
-fn check_content(headers: &HeaderMap) -> Result<(), Refusal> {
+/// JSON, by any of its names, or a form where one is taken.
+fn check_content(headers: &HeaderMap, takes_form: bool) -> Result<(), Refusal> {
     if let Some(value) = headers.get(header::CONTENT_TYPE) {
         let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        if essence != "application/json" && !essence.ends_with("+json") {
+        let is_form = takes_form && essence == "multipart/form-data";
+        if essence != "application/json" && !essence.ends_with("+json") && !is_form {
             let message = format!("The body must be JSON: send `content-type: application/json`, not `{essence}`.");
             return Err(
                 Refusal::new(ErrorKind::UnsupportedMediaType, "unsupported_content_type", message).with_should_retry(false)
@@ -165,6 +172,8 @@ struct Reading {
     asked: AskedWith,
     codex: Vec<(HeaderName, HeaderValue)>,
     query: String,
+    /// Of a form.
+    content_type: Option<String>,
     coding: Option<Coding>,
     body: Incoming,
     announced: usize,
@@ -250,7 +259,13 @@ impl Reading {
         if body.is_empty() {
             return Err(Refusal::bad_request("empty_body", "The request has no body. Send the request as a JSON object."));
         }
-        let peek = peek(self.endpoint.dialect, &body)?;
+        let (peek, plain) = match self.endpoint.operation {
+            Operation::Plain(plain) => {
+                let asked = peek_plain(plain, self.content_type.as_deref(), &body)?;
+                (asked.peek.clone(), Some(asked))
+            }
+            _ => (peek(self.endpoint.dialect, &body)?, None),
+        };
         let (model, stream) = match &self.endpoint.operation {
             Operation::Generate { model, stream } => (model.clone(), *stream),
             Operation::Embed { model, .. } | Operation::CountTokens { model: Some(model) } => (model.clone(), false),
@@ -279,6 +294,7 @@ impl Reading {
             asked: self.asked,
             codex: self.codex,
             recalled: Recalled::default(),
+            plain,
             room: self.room,
         })
     }
@@ -340,7 +356,7 @@ mod tests {
 
     fn refused(headers: &[(&'static str, &'static str)]) -> Option<&'static str> {
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        check_content(&headers).err().map(|refusal| refusal.code)
+        check_content(&headers, false).err().map(|refusal| refusal.code)
     }
 
     #[test]

@@ -84,7 +84,12 @@ pub fn request_headers<'a>(
 fn append(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), Unsendable> {
     let unsendable = || Unsendable(name.to_owned());
     let value = HeaderValue::from_str(value).map_err(|_| unsendable())?;
-    headers.append(HeaderName::from_bytes(name.as_bytes()).map_err(|_| unsendable())?, value);
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unsendable())?;
+    if name == header::CONTENT_TYPE || name == header::ACCEPT {
+        headers.insert(name, value);
+    } else {
+        headers.append(name, value);
+    }
     Ok(())
 }
 

@@ -13,6 +13,7 @@ mod limits;
 mod media;
 mod models;
 mod pinned;
+mod plain;
 mod proxies;
 mod refusals;
 mod rig;
