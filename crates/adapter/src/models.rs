@@ -1,5 +1,7 @@
 //! The list of models a tenant may ask for, in the shapes of the three vendors.
 
+mod codex;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Value, json};
@@ -7,6 +9,8 @@ use tallygate_types::{Dialect, Timestamp};
 
 use crate::failure::BadRequest;
 use crate::ir::Object;
+
+pub use codex::{CodexModel, codex};
 
 /// Anthropic's page where the client names no size, and the largest.
 const ANTHROPIC_PAGE: (usize, usize) = (20, 1_000);
