@@ -133,7 +133,7 @@ fn what_openai_cannot_say_is_reported_or_refused() {
         (json!({"contents": [{"parts": [{"inlineData": {"mimeType": "image/png", "data": "a*"}}]}]}), "contents[0].parts[0]"),
         (
             json!({"contents": [{"parts": [{"fileData": {"fileUri": "gs://b/x.pdf", "mimeType": "application/pdf"}}]}]}),
-            "messages.content.file_id",
+            "contents.content.file_id",
         ),
     ] {
         assert_eq!(TO.refusal(&with(fields)).0.as_deref(), Some(param));

@@ -122,7 +122,8 @@ pub(super) fn citation(citation: &Citation) -> Option<Value> {
         "url": citation.url.as_ref()?,
         "title": citation.title,
         "cited_text": citation.cited_text.clone().unwrap_or_default(),
-        "encrypted_index": "",
+        // Anthropic's is opaque; ours says that it is none, so that it is taken out before it comes there.
+        "encrypted_index": carrier::wrap(None),
     }))
 }
 

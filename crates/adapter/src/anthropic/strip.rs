@@ -1,4 +1,4 @@
-//! Takes thinking out of a body that passes.
+//! Takes thinking, and citations of other vendors, out of a body that passes.
 
 use memchr::memmem;
 use serde_json::Value;
@@ -22,6 +22,9 @@ pub(crate) fn strip(body: &[u8], what: Strip, _: Target<'_>) -> Option<Vec<u8>> 
             let before = blocks.len();
             blocks.retain(|block| !is_taken(block));
             has_changed |= blocks.len() < before;
+            for block in blocks.iter_mut() {
+                has_changed |= take_citations(block);
+            }
             is_loop = blocks.iter().any(|block| block["type"] == "tool_result");
         } else {
             is_loop = false;
@@ -33,4 +36,16 @@ pub(crate) fn strip(body: &[u8], what: Strip, _: Target<'_>) -> Option<Vec<u8>> 
         has_changed = true;
     }
     has_changed.then(|| request.to_string().into_bytes())
+}
+
+/// Citations that were made here point nowhere at Anthropic.
+fn take_citations(block: &mut Value) -> bool {
+    let Some(citations) = block.get_mut("citations").and_then(Value::as_array_mut) else { return false };
+    let before = citations.len();
+    citations.retain(|citation| !is_carrier(&citation["encrypted_index"]));
+    let has_changed = citations.len() < before;
+    if has_changed && citations.is_empty() {
+        block.as_object_mut().map(|block| block.shift_remove("citations"));
+    }
+    has_changed
 }

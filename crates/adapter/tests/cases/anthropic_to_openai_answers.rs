@@ -178,6 +178,25 @@ fn case_a91_thinking_of_another_model_is_taken_out_and_signatures_of_ours_never_
     );
 }
 
+#[test]
+fn what_was_made_here_for_a_messages_client_does_not_pass_to_anthropic() {
+    let to = |upstream, model| crate::support::to(Dialect::Anthropic, upstream, model);
+    let user = json!({"role": "user", "content": "x"});
+    let request = |messages: Value| json!({"model": "smart", "max_tokens": 9000, "messages": messages});
+    let answer = json!({"id": "1", "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Big.",
+        "reasoning_content": "hm", "annotations": [{"type": "url_citation", "url_citation": {"start_index": 0, "end_index": 4, "url": "https://e.com", "title": "E"}}]}}]});
+    let content = to(Dialect::OpenaiChat, "gpt-4o-search-preview").answer(&request(json!([user])), &answer)["content"].clone();
+    assert_eq!(
+        content,
+        json!([{"type": "thinking", "thinking": "hm", "signature": "tg1:none"},
+            {"type": "text", "text": "Big.", "citations": [{"type": "web_search_result_location", "url": "https://e.com", "title": "E",
+                "cited_text": "", "encrypted_index": "tg1:none"}]}])
+    );
+    let passed = to(Dialect::Anthropic, "claude-sonnet-4-5")
+        .body(&request(json!([user, {"role": "assistant", "content": content}, user])));
+    assert_eq!(passed["messages"][1]["content"], json!([{"type": "text", "text": "Big."}]));
+}
+
 /// The same through the other carriers of ours: those that Messages clients keep are signed with a mark or a prefix.
 #[test]
 fn what_was_made_for_messages_clients_comes_back_from_them() {

@@ -401,7 +401,7 @@ fn case_b26_the_newer_cap_wins() {
     // A cap above the model's is the model's.
     let high = with(json!({"max_tokens": 100_000}));
     assert_eq!(NEW.body(&high)["generationConfig"], json!({"maxOutputTokens": 65_536}));
-    assert_eq!(NEW.loss(&high), "approximated=max_output_tokens");
+    assert_eq!(NEW.loss(&high), "approximated=max_completion_tokens");
 }
 
 #[test]
