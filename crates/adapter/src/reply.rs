@@ -150,11 +150,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_of_headers_and_texts_parse() {
+    fn case_a87_durations_of_headers_and_texts_parse_and_garbage_does_not() {
         for (text, millis) in [("20ms", 20), ("1h2m3.5s", 3_723_500), ("6m0s", 360_000), ("0s", 0), ("7", 7_000)] {
             assert_eq!(parse_duration(text), Some(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "x", "1x", "s", "99999999h", "1..2s"] {
+        for text in ["", "x", "1x", "s", "-1s", "99999999h", "1..2s", "6m 0s", "2025-08-21T12:40:59Z"] {
             assert_eq!(parse_duration(text), None, "{text}");
         }
         assert_eq!(wait_in("Limit reached, please try again in 1.2s. Visit"), Some(Duration::from_millis(1200)));

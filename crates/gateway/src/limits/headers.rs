@@ -53,15 +53,16 @@ pub fn rate_headers(dialect: Dialect, levels: &Levels, now: Timestamp) -> Vec<Pa
     headers
 }
 
-/// OpenAI writes a duration as `6m0s`, `1.5s` or `12ms`.
+/// OpenAI writes a duration as Go does: `1h2m3s`, `6m0s`, `1.5s` or `12ms`.
 fn duration_text(level: &Level) -> String {
     let millis = level.reset.as_millis();
     let (seconds, rest) = (millis / 1_000, millis % 1_000);
-    match (seconds / 60, seconds % 60) {
-        (0, 0) => format!("{rest}ms"),
-        (0, seconds) if rest > 0 => format!("{seconds}.{rest:03}s"),
-        (0, seconds) => format!("{seconds}s"),
-        (minutes, seconds) => format!("{minutes}m{seconds}s"),
+    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0) => format!("{rest}ms"),
+        (0, 0, seconds) if rest > 0 => format!("{seconds}.{rest:03}s"),
+        (0, 0, seconds) => format!("{seconds}s"),
+        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
+        (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}s"),
     }
 }
 
@@ -78,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn each_sdk_reads_its_own_names() {
+    fn case_a86_each_sdk_reads_its_own_names_and_times() {
         assert_eq!(
             shown(Dialect::OpenaiChat, Duration::from_millis(1_500)),
             ["x-ratelimit-limit-requests: 60", "x-ratelimit-remaining-requests: 59", "x-ratelimit-reset-requests: 1.500s"]
@@ -91,7 +92,7 @@ mod tests {
                 "anthropic-ratelimit-requests-reset: 1970-01-01T00:00:30.000000Z",
             ]
         );
-        for (millis, text) in [(12, "12ms"), (1_000, "1s"), (60_000, "1m0s"), (360_500, "6m0s")] {
+        for (millis, text) in [(12, "12ms"), (1_000, "1s"), (60_000, "1m0s"), (360_500, "6m0s"), (3_723_000, "1h2m3s")] {
             assert!(shown(Dialect::OpenaiResponses, Duration::from_millis(millis))[2].ends_with(&format!(": {text}")));
         }
     }

@@ -20,3 +20,4 @@ mod rig;
 mod signatures;
 mod stored;
 mod upstream;
+mod upstream_words;
