@@ -124,7 +124,7 @@ fn what_openai_cannot_say_is_reported_or_refused() {
         (json!({"cachedContent": "cachedContents/1"}), "cachedContent"),
         (json!({"tools": [{"googleMaps": {}}]}), "tools[0]"),
         (json!({"generationConfig": {"responseMimeType": "text/x.enum"}}), "generationConfig.responseMimeType"),
-        (json!({"generationConfig": {"candidateCount": 2}}), "n"),
+        (json!({"generationConfig": {"candidateCount": 2}}), "generationConfig.candidateCount"),
         (
             json!({"generationConfig": {"thinkingConfig": {"thinkingBudget": 1, "thinkingLevel": "LOW"}}}),
             "generationConfig.thinkingConfig",
