@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO_TARGET_DIR ?= target
 BINARY := $(CARGO_TARGET_DIR)/debug/tallygate
 
-.PHONY: demo build web test fmt lint bench-adapter clean
+.PHONY: demo build web test fuzz fmt lint bench-adapter clean
 
 demo: build
 	@exec "$(BINARY)" demo $(ARGS)
@@ -28,6 +28,12 @@ web/node_modules/.package-lock.json: web/package.json web/package-lock.json
 	@echo "installing the dashboard's packages"
 	@cd web && npm ci --no-audit --no-fund --silent
 	@touch $@
+
+# Seconds for each fuzz target; not part of `make test`, which replays the corpus.
+FUZZ_SECONDS ?= 600
+
+fuzz:
+	@fuzz/run.sh $(FUZZ_SECONDS)
 
 test:
 	@tests/run.sh

@@ -52,6 +52,8 @@ mod effort;
 mod embeddings;
 mod failure;
 mod free_text;
+#[doc(hidden)]
+pub mod fuzzing;
 mod hop;
 mod ident;
 pub mod ir;

@@ -12,7 +12,7 @@ mod history;
 mod ids;
 mod native;
 mod parts;
-mod schema;
+pub(crate) mod schema;
 mod signature;
 pub(crate) mod stream;
 mod strip;

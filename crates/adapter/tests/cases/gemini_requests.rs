@@ -1,6 +1,7 @@
 //! Requests to a Gemini upstream: schemas, tools, results, media, reasoning, limits (cases b01 to b28).
 
 use serde_json::{Value, json};
+use tallygate_adapter::media_urls::{FetchedMedia, MediaKind, MediaUrl, TakesUrls, inline_media, media_urls};
 use tallygate_types::Dialect;
 
 use crate::support::{To, strict, to};
@@ -308,6 +309,30 @@ fn case_b17_system_text_alone_is_a_users_content() {
     );
 }
 
+/// The gateway fetches what is named here, or refuses it; an address that may not be fetched is refused there.
+#[test]
+fn case_b18_media_by_url_are_named_and_become_inline_data() {
+    let takes = TakesUrls::of(Dialect::OpenaiChat, Dialect::Gemini, "https://generativelanguage.googleapis.com");
+    let request = messages(json!([{"role": "user", "content": [
+        {"type": "text", "text": "look"}, {"type": "image_url", "image_url": {"url": "https://e.com/a", "detail": "auto"}}]}]));
+    let named = media_urls(Dialect::OpenaiChat, request.to_string().as_bytes(), takes);
+    let expected =
+        MediaUrl { param: "messages[0].content[1].image_url.url".into(), url: "https://e.com/a".into(), kind: MediaKind::Image };
+    assert_eq!(named, [expected]);
+    let fetched =
+        FetchedMedia { url: "https://e.com/a".into(), media_type: "image/png".into(), bytes: b"\x89PNG\r\n\x1a\n".to_vec() };
+    let inlined = inline_media(Dialect::OpenaiChat, request.to_string().as_bytes(), &[fetched]).unwrap();
+    assert_eq!(
+        NEW.body(&serde_json::from_slice(&inlined).unwrap())["contents"][0]["parts"],
+        json!([{"text": "look"}, {"inlineData": {"mimeType": "image/png", "data": "iVBORw0KGgo="}}])
+    );
+    // Never dropped: a URL that stays goes as a reference to it.
+    assert_eq!(
+        NEW.body(&request)["contents"][0]["parts"][1],
+        json!({"fileData": {"fileUri": "https://e.com/a", "mimeType": "image/jpeg"}})
+    );
+}
+
 #[test]
 fn case_b19_image_types_are_named_as_registered_and_broken_data_is_refused() {
     let image = |url: &str| messages(json!([{"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}}]}]));
@@ -401,7 +426,7 @@ fn case_b26_the_newer_cap_wins() {
     // A cap above the model's is the model's.
     let high = with(json!({"max_tokens": 100_000}));
     assert_eq!(NEW.body(&high)["generationConfig"], json!({"maxOutputTokens": 65_536}));
-    assert_eq!(NEW.loss(&high), "approximated=max_completion_tokens");
+    assert_eq!(NEW.loss(&with(json!({"max_completion_tokens": 100_000}))), "approximated=max_completion_tokens");
 }
 
 #[test]

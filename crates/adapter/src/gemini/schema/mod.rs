@@ -20,12 +20,12 @@ use serde_json::{Value, json};
 
 use crate::ir::Object;
 
-pub(super) use read::to_json_schema;
+pub(crate) use read::to_json_schema;
 
 /// Deepest nesting that is kept; what lies below is any value.
 const MAX_DEPTH: usize = 64;
 /// Most that is written more often than the schema has it (references inlined, siblings spread over a choice), in bytes.
-const MAX_COPIED_BYTES: usize = 256 * 1024;
+pub(crate) const MAX_COPIED_BYTES: usize = 256 * 1024;
 /// How often a reference is followed inside itself where it must be inlined.
 const MAX_UNROLL: usize = 2;
 /// Most definitions that are kept; references to others are any value.

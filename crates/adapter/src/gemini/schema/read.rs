@@ -7,7 +7,7 @@ use super::{MAX_DEPTH, any};
 use crate::ir::Object;
 
 /// Types in lower case, `nullable` as a union with null, both spellings of every keyword.
-pub(in super::super) fn to_json_schema(schema: &Value) -> Value {
+pub(crate) fn to_json_schema(schema: &Value) -> Value {
     read(schema, 0)
 }
 
