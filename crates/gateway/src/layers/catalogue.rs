@@ -1,12 +1,13 @@
 //! Lists the models a key may use, in the shape of the vendor whose client is asking.
 
 use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_util::future::Either;
-use http::{HeaderValue, Request, Response, header};
-use tallygate_adapter::models::{self, ModelInfo, Paging};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use tallygate_adapter::models::{self, CodexModel, ModelInfo, Paging};
 use tallygate_billing::catalogue;
 use tallygate_store::{ModelEntry, Snapshot};
 use tallygate_types::Dialect;
@@ -62,6 +63,10 @@ impl<S> Catalogue<S> {
         let is_open =
             |model: &ModelEntry| policy::may_use(key, &model.name) && self.plane.prices.at(model.id, facts.accepted_at).is_some();
         let body = match &endpoint.operation {
+            Operation::ListModels if is_codex(endpoint.dialect, request.uri().query()) => {
+                let open = sorted(&snapshot, endpoint.dialect, is_open);
+                return Some(Ok(self.codex(&snapshot, &open, request.headers())));
+            }
             Operation::ListModels => {
                 let paging = paging(endpoint.dialect, request.uri().query());
                 match models::list(endpoint.dialect, &sorted(&snapshot, endpoint.dialect, is_open), &paging) {
@@ -78,10 +83,45 @@ impl<S> Catalogue<S> {
             }
             _ => return None,
         };
-        let mut response = Response::new(ReplyBody::Whole(body.into()));
-        response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        Some(Ok(response))
+        Some(Ok(json(body)))
     }
+
+    /// The list as Codex reads it, with a tag by which it asks whether it has changed.
+    fn codex(&self, snapshot: &Snapshot, open: &[ModelInfo], asked: &HeaderMap) -> Response<ReplyBody> {
+        let target = |info: &ModelInfo| snapshot.model(&info.name)?.targets.first();
+        let models: Vec<CodexModel<'_>> = open
+            .iter()
+            .map(|info| CodexModel {
+                info,
+                upstream: target(info).map_or(Dialect::OpenaiChat, |target| target.upstream.dialect),
+                upstream_model: target(info).map_or("", |target| &target.upstream_model),
+            })
+            .collect();
+        let body = models::codex(&models, &self.plane.profiles.load());
+        let mut hasher = DefaultHasher::new();
+        body.hash(&mut hasher);
+        let tag = format!("\"{:016x}\"", hasher.finish());
+        let is_known = asked.get(header::IF_NONE_MATCH).is_some_and(|known| known.as_bytes() == tag.as_bytes());
+        let mut response = json(if is_known { Vec::new() } else { body });
+        if is_known {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+        }
+        if let Ok(tag) = HeaderValue::try_from(tag) {
+            response.headers_mut().insert(header::ETAG, tag);
+        }
+        response
+    }
+}
+
+fn json(body: Vec<u8>) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::Whole(body.into()));
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// Codex says its version, and gets what it can set for each model beside the list.
+fn is_codex(dialect: Dialect, query: Option<&str>) -> bool {
+    matches!(dialect, Dialect::OpenaiChat | Dialect::OpenaiResponses) && path::query_value(query, "client_version").is_some()
 }
 
 /// The part of the list that the query asks for, in the words of a dialect.

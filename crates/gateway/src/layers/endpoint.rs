@@ -18,7 +18,8 @@ const ROOT: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     r#"","what":"a gateway to language models; point your SDK's base URL here","endpoints":["#,
     r#""/v1/chat/completions","/v1/responses","/v1/messages","/v1beta/models/{model}:generateContent","#,
-    r#""/v1/embeddings","/v1/models"]}"#
+    r#""/v1/embeddings","/v1/models","/v1/completions","/v1/moderations","/v1/images/generations","/v1/images/edits","#,
+    r#""/v1/audio/transcriptions","/v1/audio/speech","/v1/rerank"]}"#
 );
 
 plane_layer! {

@@ -126,6 +126,23 @@ async fn case_b54_a_gemini_path_under_v1_is_gemini_and_a_bearers_list_is_openais
 }
 
 #[tokio::test]
+async fn codex_gets_its_own_list_beside_openais_and_asks_whether_it_changed() {
+    let (gateway, _) = gateway(Dialect::OpenaiChat, CHAT).await;
+    let bearer = bearer();
+    let headers = [("authorization", bearer.as_str())];
+    let reply = gateway.ask(Method::GET, "/v1/models?client_version=0.169.0", &headers, "").await;
+    let list = reply.json();
+    let expected: Vec<String> = ["fast", "gpt-smart", "house", "smart"].map(str::to_owned).into();
+    assert_eq!((names(&list, "data", "id"), names(&list, "models", "slug")), (expected.clone(), expected));
+    let tag = reply.header("etag").to_owned();
+    let again = gateway.ask(Method::GET, "/v1/models?client_version=0.169.0", &[headers[0], ("if-none-match", &tag)], "").await;
+    assert_eq!((again.status.as_u16(), again.body.as_str(), again.header("etag")), (304, "", tag.as_str()));
+    // Other vendors' clients have no such query.
+    let other = gateway.ask(Method::GET, "/v1/models?client_version=1", &[("x-api-key", KEY)], "").await;
+    assert_eq!(other.json().get("models"), None);
+}
+
+#[tokio::test]
 async fn an_alias_is_served_priced_and_recorded_as_its_model() {
     let (gateway, upstream) = gateway(Dialect::OpenaiChat, CHAT).await;
     let ask = |model: &str| format!(r#"{{"model":"{model}","max_tokens":9,"messages":[{{"role":"user","content":"Hi"}}]}}"#);
