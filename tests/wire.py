@@ -178,11 +178,15 @@ def openai_usage(usage: dict | None) -> dict[str, int]:
 def anthropic_usage(usage: dict | None) -> dict[str, int]:
     if not usage:
         return {}
-    details = usage.get("output_tokens_details") or {}
-    reasoning = details.get("thinking_tokens") or 0
-    read = usage.get("cache_read_input_tokens") or 0
-    written = usage.get("cache_creation_input_tokens") or 0
-    return _classes(usage.get("input_tokens") or 0, read, written, (usage.get("output_tokens") or 0) - reasoning, reasoning)
+
+    def whole(read) -> int:
+        # What a compaction or a fallback took stands in its iteration only.
+        return max(read(usage), sum(read(one) for one in usage.get("iterations") or []))
+
+    reasoning = whole(lambda told: (told.get("output_tokens_details") or {}).get("thinking_tokens") or 0)
+    plain, read, written, out = (whole(lambda told, name=name: told.get(name) or 0) for name in (
+        "input_tokens", "cache_read_input_tokens", "cache_creation_input_tokens", "output_tokens"))
+    return _classes(plain, read, written, out - reasoning, reasoning)
 
 
 def gemini_usage(usage: dict | None) -> dict[str, int]:
