@@ -63,6 +63,8 @@ pub(crate) struct NameRules {
     pub plain_objects: bool,
     /// Whether the upstream's model takes tools called with free text.
     pub free_text: fn(&Profiles, model: &str) -> bool,
+    /// The dialect has stop sequences.
+    pub stops: bool,
 }
 
 /// Reads an upstream's stream.

@@ -75,6 +75,7 @@ mod reply;
 mod response_stream;
 mod schema;
 pub mod sse;
+mod stops;
 mod strip;
 mod tap;
 mod url;

@@ -14,6 +14,7 @@ use crate::json_answer::JsonAnswer;
 use crate::loss::LossReport;
 use crate::profile::Profiles;
 use crate::schema::{self, Plain};
+use crate::stops::Stops;
 
 /// Hex digits of the hash that keeps bent names apart.
 const HASH_HEX: usize = 8;
@@ -34,6 +35,7 @@ pub(crate) struct Restore {
     /// Calls in work of which the client sees only what is inside.
     open: HashMap<(u32, u32), View>,
     json_answer: Option<Box<JsonAnswer>>,
+    stops: Option<Box<Stops>>,
 }
 
 /// How the arguments of a call are read while they stream.
@@ -47,7 +49,12 @@ enum View {
 impl Restore {
     /// Bends the request's names in place.
     pub fn prepare(request: &mut Request, rules: NameRules, profiles: &Profiles, loss: &mut LossReport) -> Self {
-        let mut restore = Self { json_answer: JsonAnswer::of(request), stray_prefixes: rules.stray_prefixes, ..Self::default() };
+        let mut restore = Self {
+            json_answer: JsonAnswer::of(request),
+            stops: if rules.stops { None } else { Stops::of(&request.stop) },
+            stray_prefixes: rules.stray_prefixes,
+            ..Self::default()
+        };
         let mut bend = |name: &mut String| {
             let sent = tool_name(name, rules);
             if sent != *name {
@@ -156,10 +163,26 @@ impl Restore {
         for part in response.candidates.iter_mut().flat_map(|candidate| &mut candidate.parts) {
             self.part(part);
         }
+        if let Some(stops) = &self.stops {
+            stops.response(response);
+        }
     }
 
     /// Passes one event on, with the client's names.
-    pub fn event(&mut self, mut event: StreamEvent, out: &mut Vec<StreamEvent>) {
+    pub fn event(&mut self, event: StreamEvent, out: &mut Vec<StreamEvent>) {
+        if self.stops.is_none() {
+            return self.named(event, out);
+        }
+        let mut named = Vec::new();
+        self.named(event, &mut named);
+        for event in named {
+            if let Some(stops) = &mut self.stops {
+                stops.event(event, out);
+            }
+        }
+    }
+
+    fn named(&mut self, mut event: StreamEvent, out: &mut Vec<StreamEvent>) {
         if let Some(json_answer) = &mut self.json_answer {
             json_answer.event(&mut event, out);
         }

@@ -115,7 +115,7 @@ fn what_openai_cannot_say_is_reported_or_refused() {
     }));
     assert_eq!(
         TO.loss(&body),
-        "dropped=generationConfig.stopSequences,generationConfig.topK,generationConfig.seed,generationConfig.mediaResolution,safetySettings,labels; approximated=reasoning.budget_tokens,generationConfig.maxOutputTokens"
+        "dropped=generationConfig.topK,generationConfig.seed,generationConfig.mediaResolution,safetySettings,labels; approximated=reasoning.budget_tokens,generationConfig.maxOutputTokens,generationConfig.stopSequences"
     );
     assert_eq!(TO.body(&body)["reasoning"], json!({"effort": "medium"}));
     let strict = To { strict: true, ..TO };

@@ -18,6 +18,7 @@ pub(crate) const NAMES: NameRules = NameRules {
     stray_prefixes: &[],
     plain_objects: true,
     free_text: |_, _| false,
+    stops: true,
 };
 
 #[derive(Debug, Default, Deserialize, Serialize)]

@@ -40,6 +40,7 @@ pub(crate) const NAMES: NameRules = NameRules {
     stray_prefixes: &["default_api.", "default_api:"],
     plain_objects: false,
     free_text: |_, _| false,
+    stops: true,
 };
 
 /// `POST …/models/{model}:generateContent`

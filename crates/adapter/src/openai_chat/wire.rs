@@ -26,6 +26,7 @@ pub(crate) const NAMES: NameRules = NameRules {
     stray_prefixes: &[],
     plain_objects: false,
     free_text: |profiles, model| profiles.openai(model).first_party,
+    stops: true,
 };
 
 #[derive(Debug, Default, Deserialize, Serialize)]

@@ -123,7 +123,6 @@ pub(crate) fn request(request: &Request, profiles: &Profiles, loss: &mut LossRep
 fn report_unsayable(request: &Request, model: OpenAiModel, loss: &mut LossReport) {
     let sampling = &request.sampling;
     let absent = [
-        ("stop", !request.stop.is_empty()),
         ("top_k", sampling.top_k.is_some()),
         ("seed", sampling.seed.is_some()),
         ("frequency_penalty", sampling.frequency_penalty.is_some_and(|penalty| penalty != 0.0)),
@@ -131,6 +130,9 @@ fn report_unsayable(request: &Request, model: OpenAiModel, loss: &mut LossReport
         ("logit_bias", !sampling.logit_bias.is_empty()),
         ("store", request.store == Some(true)),
     ];
+    if !request.stop.is_empty() {
+        loss.approximated("stop", "the answer is cut here: the Responses API has no such field");
+    }
     for (field, is_said) in absent {
         if is_said {
             loss.dropped(field, "the Responses API has no such field");

@@ -41,6 +41,7 @@ pub(crate) const NAMES: NameRules = NameRules {
     stray_prefixes: &[],
     plain_objects: false,
     free_text: |_, _| true,
+    stops: false,
 };
 
 /// `POST /v1/responses`.

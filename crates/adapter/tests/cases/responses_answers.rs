@@ -374,6 +374,41 @@ fn a_passing_stream_that_breaks_goes_on_with_the_next_number_under_the_same_id()
     assert_eq!(last["sequence_number"], 2);
 }
 
+#[test]
+fn stop_sequences_cut_the_text_of_an_upstream_that_knows_none() {
+    let response = |text: &str| {
+        json!({"id": "resp_1", "model": "g", "status": "completed", "output": [{"type": "message", "id": "msg_1",
+        "role": "assistant", "status": "completed", "content": [{"type": "output_text", "text": text, "annotations": []}]}],
+        "usage": {"input_tokens": 3, "output_tokens": 9, "total_tokens": 12}})
+    };
+    let event = |fields: Value| {
+        let mut event = json!({"item_id": "msg_1", "output_index": 0, "content_index": 0});
+        event.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        event
+    };
+    let upstream = plain_sse(&[
+        json!({"type": "response.created", "response": {"id": "resp_1", "model": "g", "status": "in_progress", "output": []}}),
+        event(json!({"type": "response.output_text.delta", "delta": "one #"})),
+        event(json!({"type": "response.output_text.delta", "delta": "## two"})),
+        json!({"type": "response.completed", "response": response("one ### two")}),
+    ]);
+    let to = to(Dialect::Anthropic, Dialect::OpenaiResponses, "gpt-4o");
+    let request = |stream: bool| json!({"model": "smart", "stream": stream, "max_tokens": 99, "stop_sequences": ["###"], "messages": [{"role": "user", "content": "x"}]});
+    assert_eq!(to.loss(&request(false)), "approximated=stop_sequences");
+    let answer = to.answer(&request(false), &response("one ### two"));
+    assert_eq!(
+        (&answer["content"][0]["text"], &answer["stop_reason"], &answer["stop_sequence"]),
+        (&json!("one "), &json!("stop_sequence"), &json!("###"))
+    );
+    let events = to.events(&request(true), &upstream);
+    let texts: String = events.iter().filter_map(|event| event["delta"]["text"].as_str()).collect();
+    assert_eq!(texts, "one ");
+    let finish = events.iter().find(|event| event["type"] == "message_delta").unwrap();
+    assert_eq!(finish["delta"]["stop_sequence"], "###");
+    // What the upstream made in vain is used all the same.
+    assert_eq!(finish["usage"]["output_tokens"], 9);
+}
+
 /// All events of HTTP streams.
 const EVENTS: &str = "response.created response.queued response.in_progress response.completed response.incomplete response.failed error \
     response.output_item.added response.output_item.done response.content_part.added response.content_part.done \
