@@ -11,7 +11,6 @@ use crate::failure::BadRequest;
 use crate::ir::{Citation, Media, Part, PartKind, Reasoning, Request, Role, Source, ToolCall, ToolKind, ToolResult, Turn};
 use crate::loss::LossReport;
 use crate::media;
-use crate::names::FREE_TEXT_FIELD;
 use crate::profile::OpenAiModel;
 
 /// What a call is answered with that the client left without a result: OpenAI refuses such a history.
@@ -206,7 +205,7 @@ impl Writer<'_> {
                     draft.text.push_str(&piece.text);
                 }
                 PartKind::Refusal(refusal) => draft.refusal.push_str(refusal),
-                PartKind::ToolCall(call) => draft.calls.push(self.call(call)),
+                PartKind::ToolCall(call) => draft.calls.push(tool_call(call)),
                 PartKind::Reasoning(reasoning) => self.reasoning(reasoning, draft, path),
                 PartKind::Extension { kind, value, .. } => match value.get("content").and_then(Value::as_str) {
                     Some(summary) if kind == "compaction" => {
@@ -242,15 +241,6 @@ impl Writer<'_> {
             tool_calls: (!draft.calls.is_empty()).then_some(draft.calls),
             ..Message::default()
         });
-    }
-
-    /// Servers other than OpenAI's own know functions only.
-    fn call(&self, call: &ToolCall) -> WireCall {
-        if call.kind == ToolKind::Custom && !self.model.first_party {
-            let arguments = json!({ FREE_TEXT_FIELD: call.arguments }).to_string();
-            return tool_call(&ToolCall { arguments, kind: ToolKind::Function, ..call.clone() });
-        }
-        tool_call(call)
     }
 
     /// Signed reasoning never goes to another vendor; plain text goes to servers that know the field.

@@ -13,6 +13,7 @@ mod anthropic_to_openai_streams;
 mod chat_answers;
 mod chat_clients;
 mod chat_round_trips;
+mod chat_rows;
 mod gemini_answers;
 mod gemini_clients;
 mod gemini_requests;
