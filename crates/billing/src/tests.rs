@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::json;
 use tallygate_store::tenants::{self, TenantSettings};
 use tallygate_store::testing::TestStore;
-use tallygate_store::{Cursor, Db, Engine, PageRequest, Store, StoreError, TenantScope, query};
+use tallygate_store::{Cursor, Db, Engine, PageRequest, Store, StoreError, TenantScope, keys, query};
 use tallygate_types::{Clock as _, Currency, ModelId, Pico, TenantId, Timestamp, UnitPrice, Usage, UsageClass};
 
 use crate::audit::{self, Actor, AuditEvent, AuditFilter, Verification};
@@ -29,6 +29,7 @@ macro_rules! on_both {
 
 on_both! {
     every_call_is_written_once_however_often_it_is_shipped
+    a_keys_last_use_is_noted_once_a_minute
     a_record_shipped_again_with_other_figures_is_an_alarm_and_the_first_stays
     a_new_process_goes_on_where_the_last_one_stopped
     with_the_database_away_nothing_is_lost
@@ -111,6 +112,24 @@ async fn every_call_is_written_once_however_often_it_is_shipped(store: TestStore
     assert_eq!((metrics.depth, metrics.oldest_unshipped_at), (0, None));
     assert_eq!(rows(&again.store).await, 138);
     assert_eq!(rollup(&again.store).await.0, 138);
+}
+
+async fn a_keys_last_use_is_noted_once_a_minute(store: TestStore) {
+    let rig = rig(store);
+    let mut tx = rig.store.begin().await.unwrap();
+    let tenant_id = tenants::create(&mut tx, &TenantSettings::named("acme")).await.unwrap().id;
+    let new = keys::NewKey { tenant_id, settings: keys::KeySettings::named("ci"), declared: None };
+    let (key, _) = keys::create(&mut tx, &new).await.unwrap();
+    tx.commit().await.unwrap();
+    let used_at = |seconds: u64| testing::NOON.saturating_add(Duration::from_secs(seconds));
+    // Each at its own second: record n was accepted n seconds after noon.
+    for (batch, noted) in [(&[5, 3][..], 5), (&[64], 5), (&[65, 70], 70), (&[10], 70)] {
+        let records: Vec<_> = batch.iter().map(|n| UsageRecord { key_id: key.id, ..testing::record(*n) }).collect();
+        rig.ship(&records).await;
+        let read = keys::get(&rig.store.shared(), TenantScope::All, key.id).await.unwrap();
+        assert_eq!(read.last_used_at, Some(used_at(noted)), "{batch:?}");
+        assert_eq!(read.version, key.version, "it is no change of the key");
+    }
 }
 
 async fn a_record_shipped_again_with_other_figures_is_an_alarm_and_the_first_stays(store: TestStore) {

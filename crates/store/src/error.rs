@@ -40,11 +40,6 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the same call may succeed later without any change.
-    pub const fn is_transient(&self) -> bool {
-        matches!(self, Self::Unavailable(_))
-    }
-
     /// Whether the values written are at fault, so that the same row fails for ever while others go through. Everything else
     /// (a read-only database, a lost permission or table, a broken connection) is the database's own state, and passes.
     pub fn is_about_the_row(&self) -> bool {
@@ -164,7 +159,7 @@ mod tests {
     #[test]
     fn an_error_keeps_its_cause() {
         let error = StoreError::from(sqlx::Error::RowNotFound);
-        assert!(std::error::Error::source(&error).is_some() && !error.is_transient());
-        assert!(StoreError::from(sqlx::Error::PoolTimedOut).is_transient());
+        assert!(std::error::Error::source(&error).is_some() && matches!(error, StoreError::Database(_)));
+        assert!(matches!(StoreError::from(sqlx::Error::PoolTimedOut), StoreError::Unavailable(_)));
     }
 }

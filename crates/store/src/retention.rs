@@ -72,8 +72,8 @@ pub async fn drop_usage_before(store: &Store, before: Timestamp) -> Result<u64, 
             .fetch_all(pool)
             .await?;
             for name in &names {
-                // The pattern above admits nothing but the table's name and eight digits.
-                sqlx::query(AssertSqlSafe(format!("DROP TABLE {name}"))).execute(pool).await?;
+                // Another replica may be doing the same. The pattern above admits nothing but the table's name and eight digits.
+                sqlx::query(AssertSqlSafe(format!("DROP TABLE IF EXISTS {name}"))).execute(pool).await?;
             }
             Ok(names.len() as u64)
         }

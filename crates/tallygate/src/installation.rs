@@ -24,7 +24,7 @@ use crate::ops::{self, Health};
 use crate::probe::Probe;
 use crate::profiles::ProfileFile;
 use crate::refresh::Refresher;
-use crate::{secrets, shutdown, usage_metrics};
+use crate::{retention, secrets, shutdown, usage_metrics};
 
 /// How long the last flush to the database may take; what is left then stays in the journal and goes at the next start.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(10);
@@ -150,7 +150,10 @@ impl Opened {
             AdminConfig { public_origin: public_url(config, admin_listen), api_url: Some(reachable(listen)), demo: self.is_demo };
         let admin_state = AdminState::new(Arc::clone(&self.store), Some(budgets), Arc::new(Probe::new()), admin_config)?;
         background.push(tokio::spawn(serve_admin(admin, tallygate_admin::router(admin_state), stop.clone())));
-        background.push(tokio::spawn(refresher.run(stop.clone())));
+        background.push(tokio::spawn(refresher.run(Arc::clone(&metrics), stop.clone())));
+        if let Some(days) = config.retention.usage_days {
+            background.push(tokio::spawn(retention::keep(Arc::clone(&self.store), days, stop.clone())));
+        }
         background.push(tokio::spawn(profiles.follow(stop.clone())));
         let shipping = tokio::spawn(Arc::clone(&self.shipper).run());
         let serving = tokio::spawn(tallygate_gateway::serve(data, Arc::clone(&plane), drain.clone()));

@@ -12,6 +12,7 @@ mod profiles;
 mod providers;
 mod provision;
 mod refresh;
+mod retention;
 mod secrets;
 mod serve;
 mod shutdown;

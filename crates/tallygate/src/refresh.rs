@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tallygate_billing::PriceBook;
+use tallygate_gateway::Metrics;
 use tallygate_store::{Snapshot, Store, StoreError};
 use tokio_util::sync::CancellationToken;
 
@@ -48,7 +49,7 @@ impl Refresher {
     }
 
     /// Reloads when the store signals a change, until `stop`. While the store is away the last good state stays.
-    pub async fn run(self, stop: CancellationToken) {
+    pub async fn run(self, metrics: Arc<Metrics>, stop: CancellationToken) {
         let mut changes = self.store.changes();
         loop {
             tokio::select! {
@@ -56,8 +57,15 @@ impl Refresher {
                 changed = changes.changed() => if changed.is_err() { return },
                 () = tokio::time::sleep(HEARTBEAT) => if self.is_current().await { continue },
             }
+            let before = self.snapshot.load_full();
             match tokio::time::timeout(STORE_TIMEOUT, self.reload()).await {
-                Ok(Ok(())) => tracing::debug!(version = self.snapshot.load().version, "configuration loaded"),
+                Ok(Ok(())) => {
+                    let now = self.snapshot.load();
+                    for gone in before.models.keys().filter(|name| !now.models.contains_key(*name)) {
+                        metrics.forget_model(gone);
+                    }
+                    tracing::debug!(version = now.version, "configuration loaded");
+                }
                 Ok(Err(error)) => self.lost(&error),
                 Err(_) => self.lost(&"no answer in time"),
             }

@@ -5,6 +5,7 @@
 //! grows and the task tries again with growing pauses. Only a record whose own values are refused is set aside; whatever else
 //! fails is the database's fault, and waiting for its repair loses nothing.
 
+mod key_use;
 mod rows;
 
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use self::key_use::KeyUse;
 use self::rows::Written;
 use crate::journal::{Batch, Journal, JournalError, Position};
 use crate::record::UsageRecord;
@@ -75,6 +77,7 @@ pub struct Shipper {
     limit: AtomicUsize,
     answer_deadline: Duration,
     counters: Counters,
+    key_use: KeyUse,
 }
 
 #[derive(Default)]
@@ -96,7 +99,15 @@ impl Shipper {
     pub(crate) fn with_answer_deadline(store: Arc<Store>, journal: Arc<Journal>, answer_deadline: Duration) -> Arc<Self> {
         let counters = Counters { oldest: AtomicI64::new(NONE), ..Counters::default() };
         let limit = AtomicUsize::new(MAX_BATCH_RECORDS);
-        Arc::new(Self { store, journal, position: Mutex::new(None), limit, answer_deadline, counters })
+        Arc::new(Self {
+            store,
+            journal,
+            position: Mutex::new(None),
+            limit,
+            answer_deadline,
+            counters,
+            key_use: KeyUse::default(),
+        })
     }
 
     /// Ships until it is dropped. To stop it, abort its task, then [`flush`](Self::flush): whatever it was doing is done
@@ -183,6 +194,10 @@ impl Shipper {
                 Err(ShipError::Store(error)) if error.is_about_the_row() => self.write_singly(&batch, from, &error).await?,
                 written => self.count(written?),
             }
+        }
+        // A loss here is only that of a date, and the next use tells it again.
+        if let Err(error) = self.answered(self.key_use.note(&self.store, &batch.records)).await {
+            tracing::debug!(%error, "the use of keys could not be noted");
         }
         if batch.next != from {
             *position = Some(batch.next);

@@ -57,7 +57,14 @@ pub struct Plan {
     pub input: Arc<str>,
     pub previous_id: Option<String>,
     /// `input` outlives the request: an answer may stream for long.
-    pub room: Arc<Room>,
+    _room: Arc<Room>,
+}
+
+impl Plan {
+    /// `room` holds `input`.
+    pub fn new(input: String, previous_id: Option<String>, room: Room) -> Self {
+        Self { input: input.into(), previous_id, _room: Arc::new(room) }
+    }
 }
 
 impl Kept {

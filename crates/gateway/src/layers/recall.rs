@@ -108,7 +108,7 @@ async fn recall(plane: &DataPlane, question: &mut Question) -> Result<(), Refusa
             if !room.grow(filled.own_input.len()) {
                 return Err(no_room());
             }
-            recalled.plan = Some(Plan { input: filled.own_input.into(), previous_id, room: Arc::new(room) });
+            recalled.plan = Some(Plan::new(filled.own_input, previous_id, room));
         }
         question.replace_body(filled.body.into(), plane.config.max_body_bytes)?;
     }

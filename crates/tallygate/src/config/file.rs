@@ -18,6 +18,7 @@ pub struct Config {
     pub store: Store,
     pub secrets: Installation,
     pub journal: Journal,
+    pub retention: Retention,
     pub limits: SharedLimits,
     pub media: Media,
     pub translation: Translation,
@@ -81,6 +82,15 @@ pub struct Installation {
 pub struct Journal {
     /// Left out: `journal` beside the SQLite database, or `data/journal`.
     pub dir: Option<PathBuf>,
+}
+
+/// What leaves the database by itself.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Retention {
+    /// Days for which records of single requests are kept, 62 at least [default: for ever]. Sums by hour and bills stay; what
+    /// a record was charged for cannot be looked up once it is gone.
+    pub usage_days: Option<u32>,
 }
 
 /// Where rate limits are kept.

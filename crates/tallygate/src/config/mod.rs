@@ -109,6 +109,22 @@ keys = [{ name = "ci", secret = "env:ACME_KEY" }]
     }
 
     #[test]
+    fn what_is_kept_reads_with_its_defaults_and_bounds() {
+        let text = "[retention]\nusage_days = 90\n[media]\nprivate_hosts = [\"images.internal:8080\"]\n[[tenants]]\nname = \"acme\"\n\
+                    responses = { mode = \"stored\", lifetime_hours = 24 }\n";
+        let config = with_env(text, &[]).unwrap();
+        assert_eq!(
+            (config.retention.usage_days, config.media.private_hosts),
+            (Some(90), vec!["images.internal:8080".to_owned()])
+        );
+        let responses = &config.tenants[0].responses;
+        assert_eq!((responses.mode, responses.lifetime_hours, responses.max_count), (ResponsesMode::Stored, Some(24), None));
+        let error = with_env("[retention]\nusage_days = 61\n", &[]).unwrap_err();
+        assert_eq!(error, "retention.usage_days is 61; this month and the last need 62 at least");
+        assert!(with_env("[[tenants]]\nname = \"a\"\nresponses = { mode = \"kept\" }\n", &[]).unwrap_err().contains("stored"));
+    }
+
+    #[test]
     fn an_unknown_key_names_file_line_and_the_nearest_known_key() {
         let error = with_env("[server]\nlisten = \"127.0.0.1:1\"\nadmin_lisen = \"127.0.0.1:2\"\n", &[]).unwrap_err();
         assert_eq!(error, "tallygate.toml:3:1: unknown key `admin_lisen`; did you mean `admin_listen`?");

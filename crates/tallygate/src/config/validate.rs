@@ -5,10 +5,12 @@ use std::collections::HashSet;
 use tallygate_types::{Currency, Pico, UnitPrice};
 
 use super::error::{ConfigError, nearest};
-use super::file::{Config, Price};
+use super::file::{Config, Price, Retention};
 
 /// A declared key shorter than this could be guessed.
 const MIN_DECLARED_KEY_CHARS: usize = 24;
+/// The bill of last month is closed and looked into during this one.
+const MIN_USAGE_DAYS: u32 = 62;
 
 pub fn references(config: &Config) -> Result<(), ConfigError> {
     unique("upstreams", config.upstreams.iter().map(|u| u.name.as_str()))?;
@@ -49,6 +51,7 @@ pub fn references(config: &Config) -> Result<(), ConfigError> {
             }
         }
     }
+    retention_is_long_enough(&config.retention)?;
     if config.limits.shared != "memory" {
         return Err(ConfigError::Invalid(format!(
             "limits.shared is `{}`; this version keeps rate limits in `memory` only",
@@ -56,6 +59,15 @@ pub fn references(config: &Config) -> Result<(), ConfigError> {
         )));
     }
     Ok(())
+}
+
+fn retention_is_long_enough(retention: &Retention) -> Result<(), ConfigError> {
+    match retention.usage_days {
+        Some(days) if days < MIN_USAGE_DAYS => Err(ConfigError::Invalid(format!(
+            "retention.usage_days is {days}; this month and the last need {MIN_USAGE_DAYS} at least"
+        ))),
+        _ => Ok(()),
+    }
 }
 
 fn declared_key_is_long_enough(tenant: &str, key: &str, secret: &super::SecretRef) -> Result<(), ConfigError> {
