@@ -31,11 +31,11 @@ PRICE = {
     "currency": "USD", "input": "3.170001", "cache_read": "0.310007", "cache_write_5m": "3.750013",
     "cache_write_1h": "6.010017", "output": "15.130019", "reasoning": "14.070023", "input_image": "3.330029",
 }
-# Usage class -> key of PRICE.
+# Usage class -> key of PRICE; a class without a price of its own costs as the text it stands beside.
 PRICED_BY = {
     "input_uncached": "input", "input_cache_read": "cache_read", "input_cache_write_5m": "cache_write_5m",
     "input_cache_write_1h": "cache_write_1h", "input_image": "input_image", "output_text": "output",
-    "output_reasoning": "reasoning",
+    "output_reasoning": "reasoning", "input_audio": "input", "output_image": "output",
 }
 USAGE_CLASSES = list(PRICED_BY)
 
