@@ -4,11 +4,12 @@ use serde_json::Value;
 use tallygate_types::Dialect;
 
 use super::carrier::{self, Carried, Owner};
+use super::tools;
 use super::wire::{AudioPart, Content, FilePart, ImagePart, Item, Message, MessageContent, ReasoningItem};
 use crate::failure::BadRequest;
 use crate::ir::{
-    CacheHint, CacheTtl, Citation, Document, Extensions, Media, Part, PartKind, Reasoning, Signature, Source, Text, ToolCall,
-    ToolKind, Vendor,
+    CacheHint, CacheTtl, Citation, Document, Extensions, Media, Object, Part, PartKind, Reasoning, Signature, Source, Text,
+    ToolCall, ToolKind, Vendor,
 };
 use crate::media;
 
@@ -54,8 +55,10 @@ fn join(content: &[Content]) -> String {
 /// An item the model made, other than a message or reasoning: a call, or a block only this API knows.
 pub(super) fn call(item: Item) -> Part {
     match item {
-        Item::FunctionCall(call) => tool_call(call.call_id, call.name, arguments(call.arguments), ToolKind::Function),
-        Item::CustomToolCall(call) => tool_call(call.call_id, call.name, call.input, ToolKind::Custom),
+        Item::FunctionCall(call) => {
+            tool_call(call.call_id, qualified(&call.rest, &call.name), arguments(call.arguments), ToolKind::Function)
+        }
+        Item::CustomToolCall(call) => tool_call(call.call_id, qualified(&call.rest, &call.name), call.input, ToolKind::Custom),
         other => {
             let kind = other.kind().to_owned();
             let value = serde_json::to_value(other).unwrap_or_default();
@@ -71,6 +74,11 @@ pub(super) fn arguments(text: String) -> String {
 
 fn tool_call(id: String, name: String, arguments: String, kind: ToolKind) -> Part {
     Part::new(PartKind::ToolCall(ToolCall { id, name, arguments, kind }))
+}
+
+/// The flat name of a tool an upstream may name in a namespace.
+pub(super) fn qualified(fields: &Object, name: &str) -> String {
+    tools::joined(fields.get("namespace").and_then(Value::as_str), name)
 }
 
 /// The content of a message, of either side. `path` names it in errors.

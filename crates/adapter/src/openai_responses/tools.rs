@@ -152,7 +152,12 @@ pub(super) fn flat_name(namespace: Option<&str>, name: &str, request: &Request) 
         .client_tools
         .iter()
         .find(|(_, tool)| is_it(tool))
-        .map_or_else(|| format!("{namespace}{NAMESPACE_SEPARATOR}{name}"), |(flat, _)| flat.clone())
+        .map_or_else(|| joined(Some(namespace), name), |(flat, _)| flat.clone())
+}
+
+/// Namespace and name as one.
+pub(super) fn joined(namespace: Option<&str>, name: &str) -> String {
+    namespace.map_or_else(|| name.to_owned(), |namespace| format!("{namespace}{NAMESPACE_SEPARATOR}{name}"))
 }
 
 /// The name of the function that stands for one of OpenAI's own kinds; `None`: it was not declared.

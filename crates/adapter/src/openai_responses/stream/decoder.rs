@@ -255,12 +255,13 @@ impl OpenPart {
 
 /// How a call begins, and its arguments as far as they are known.
 fn call_start(item: &Item) -> Option<(PartStart, String)> {
-    let (id, name, arguments, kind) = match item {
-        Item::FunctionCall(call) => (&call.call_id, &call.name, &call.arguments, ToolKind::Function),
-        Item::CustomToolCall(call) => (&call.call_id, &call.name, &call.input, ToolKind::Custom),
+    let (id, name, rest, arguments, kind) = match item {
+        Item::FunctionCall(call) => (&call.call_id, &call.name, &call.rest, &call.arguments, ToolKind::Function),
+        Item::CustomToolCall(call) => (&call.call_id, &call.name, &call.rest, &call.input, ToolKind::Custom),
         _ => return None,
     };
-    Some((PartStart::ToolCall { id: id.clone(), name: name.clone(), kind }, arguments.clone()))
+    let start = PartStart::ToolCall { id: id.clone(), name: parts::qualified(rest, name), kind };
+    Some((start, arguments.clone()))
 }
 
 impl Decode for Decoder {
