@@ -239,8 +239,17 @@ pub(crate) fn response(body: &[u8]) -> Result<Response, AnswerFailure> {
     if let Some(failure) = wire.error.as_ref().filter(|error| error.is_object()).map(error::in_stream) {
         return Err(AnswerFailure::Upstream(failure));
     }
-    if let Some(status @ ("failed" | "cancelled" | "queued" | "in_progress")) = wire.status.as_deref() {
-        return Err(InvalidAnswer(format!("the response has the status `{status}`")).into());
+    match wire.status.as_deref() {
+        // Asked for by nobody: background requests are refused.
+        Some(status @ ("queued" | "in_progress")) => {
+            return Err(
+                InvalidAnswer(format!("the upstream answers in the background, and its answer is still `{status}`")).into()
+            );
+        }
+        Some(status @ ("failed" | "cancelled")) => {
+            return Err(InvalidAnswer(format!("the response has the status `{status}`")).into());
+        }
+        _ => {}
     }
     if wire.id.is_none() && wire.status.is_none() && wire.output.is_empty() {
         return Err(InvalidAnswer("a response object has `id`, `status` and `output`; this has none of them".into()).into());
