@@ -82,6 +82,8 @@ pub struct Meter {
     pub raw_usage: Option<String>,
     /// The provider's word.
     pub finish_reason: Option<String>,
+    /// The word is not known: the client was told of a plain end.
+    pub unknown_finish: bool,
     pub upstream_response_id: Option<String>,
     pub upstream_model: Option<String>,
     /// Bytes of text and arguments so far: what an estimate goes by when usage is missing.
@@ -270,6 +272,7 @@ fn tap_response(response: &Response, tap: &mut Tap) {
     tap.model.clone_from(&response.model);
     tap.usage.clone_from(&response.usage);
     if let Some(first) = response.candidates.first() {
+        tap.unknown_finish = first.finish == FinishReason::Unknown;
         tap.finish_reason = Some(first.raw_finish.clone().unwrap_or_else(|| format!("{:?}", first.finish)));
     }
     for part in response.candidates.iter().flat_map(|candidate| &candidate.parts) {
@@ -291,6 +294,7 @@ pub(crate) fn meter(tap: &Tap, loss: &LossReport) -> Meter {
         usage,
         raw_usage,
         finish_reason: tap.finish_reason.clone(),
+        unknown_finish: tap.unknown_finish,
         upstream_response_id: tap.id.clone(),
         upstream_model: tap.model.clone(),
         output_bytes: tap.output_bytes,

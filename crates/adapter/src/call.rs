@@ -194,12 +194,13 @@ fn translate(call: &Call<'_>, context: &mut ResponseContext, body: &Bytes) -> Re
     context.carries_reasoning = request.carries_reasoning;
     let (path, headers) =
         ((upstream.path)(call.upstream_model, call.stream), upstream.translated_headers(&request, call.profiles));
+    let body = Bytes::from(body);
     let course = (upstream.follow)(&body).map(|follow| Course::new(path.clone(), headers.clone(), follow));
     let translation = Translation { restore, collector: Collector::new(dialect, origin), course, said: JoinedAnswers::default() };
     Ok(Outgoing {
         path,
         headers,
-        body: body.into(),
+        body,
         loss: loss.clone(),
         session: Session::translating(call.client, dialect, context.clone(), translation, loss),
     })

@@ -2,6 +2,7 @@
 //!
 //! A fifth dialect is a fifth folder with the same inner names, and one arm of [`codec`].
 
+use bytes::Bytes;
 use tallygate_types::Dialect;
 
 use crate::context::ResponseContext;
@@ -38,7 +39,7 @@ pub(crate) struct Codec {
     /// Takes out of a body that passes what its upstream would refuse; `None` if there is nothing (`strip`).
     pub strip: fn(&[u8], Strip, Target<'_>) -> Option<Vec<u8>>,
     /// Follows the answer to a request body that may be answered in several calls (`follow`).
-    pub follow: fn(&[u8]) -> Option<Box<dyn Follow>>,
+    pub follow: fn(&Bytes) -> Option<Box<dyn Follow>>,
     pub encoder: fn(ResponseContext) -> Box<dyn Encode>,
     /// Reads what the meter needs from one event that passes through untouched (`stream::tap`).
     pub tap_event: fn(Event<'_>, &mut Tap) -> Result<(), StreamFailure>,

@@ -44,7 +44,7 @@ pub(crate) trait Follow: Debug + Send {
 }
 
 /// For dialects whose upstreams never stop halfway.
-pub(crate) fn never(_body: &[u8]) -> Option<Box<dyn Follow>> {
+pub(crate) fn never(_body: &Bytes) -> Option<Box<dyn Follow>> {
     None
 }
 

@@ -8,7 +8,7 @@ use crate::context::ResponseContext;
 use crate::dispatch::{Decode, Encode, codec};
 use crate::failure::{ErrorReply, StreamFailure};
 use crate::hop::{Course, Hop, JoinedEvents, Next};
-use crate::ir::{Delta, PartStart, StreamEvent};
+use crate::ir::{Delta, FinishReason, PartStart, StreamEvent};
 use crate::keepsake::{Collector, Keepsake};
 use crate::loss::LossReport;
 use crate::names::Restore;
@@ -343,6 +343,7 @@ fn tap_event(event: &StreamEvent, tap: &mut Tap) {
             tap.output_bytes += text.len() as u64;
         }
         StreamEvent::Finish { reason, raw, .. } => {
+            tap.unknown_finish |= *reason == FinishReason::Unknown;
             tap.finish_reason = Some(raw.clone().unwrap_or_else(|| format!("{reason:?}")));
         }
         StreamEvent::End => tap.done = true,

@@ -14,6 +14,8 @@ pub(crate) struct Tap {
     /// Usage that was restated since and not read: only the last counts, and reading each would cost a parse an event.
     pub unread: Option<UnreadUsage>,
     pub finish_reason: Option<String>,
+    /// The reason is a word that is not known.
+    pub unknown_finish: bool,
     pub id: Option<String>,
     pub model: Option<String>,
     /// Bytes of text and arguments seen so far.

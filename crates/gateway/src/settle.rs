@@ -222,6 +222,9 @@ impl Settlement {
             self.note_handles(&meter);
             // An upstream's words are bounded: a record must always fit the journal.
             record.raw_usage = meter.raw_usage.filter(|raw| raw.len() <= MAX_RAW_USAGE_BYTES);
+            if let (true, Some(upstream)) = (meter.unknown_finish, self.begin.upstream_dialect) {
+                self.plane.metrics.ended_for_unknown_reason(upstream.provider());
+            }
             record.finish_reason = meter.finish_reason.map(shortened);
             record.returned_model = meter.upstream_model.map(shortened);
             record.upstream_request_id = record.upstream_request_id.or(meter.upstream_response_id).map(shortened);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use memchr::memmem;
 use serde_json::{Map, Value, json};
 
@@ -13,7 +14,7 @@ const SERVER_TOOLS: &[&str] = &["web_search_", "web_fetch_", "code_execution_", 
 const PAUSED: &str = "pause_turn";
 
 /// Keeps the answer block by block, if the request has tools that may pause it.
-pub(crate) fn follow(body: &[u8]) -> Option<Box<dyn Follow>> {
+pub(crate) fn follow(body: &Bytes) -> Option<Box<dyn Follow>> {
     let is_named = |tool: &str| memmem::find(body, format!("\"type\":\"{tool}").as_bytes()).is_some();
     if !SERVER_TOOLS.iter().any(|tool| is_named(tool)) {
         return None;

@@ -1,5 +1,6 @@
 //! `CONTINUATION`: the answer goes on in another call with the same request and the token that came with it.
 
+use bytes::Bytes;
 use memchr::memmem;
 use serde_json::Value;
 
@@ -8,13 +9,13 @@ use crate::hop::Follow;
 const FIELD: &str = "continuationToken";
 const REASON: &str = "CONTINUATION";
 
-pub(crate) fn follow(body: &[u8]) -> Option<Box<dyn Follow>> {
-    body.starts_with(b"{\"").then(|| Box::new(Following { request: body.to_vec(), token: None, is_paused: false }) as Box<_>)
+pub(crate) fn follow(body: &Bytes) -> Option<Box<dyn Follow>> {
+    body.starts_with(b"{\"").then(|| Box::new(Following { request: body.clone(), token: None, is_paused: false }) as Box<_>)
 }
 
 struct Following {
     /// It must come again byte for byte.
-    request: Vec<u8>,
+    request: Bytes,
     token: Option<String>,
     is_paused: bool,
 }

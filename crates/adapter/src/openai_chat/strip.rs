@@ -13,15 +13,17 @@ const CALL_FIELDS: [&str; 3] = ["extra_content", "provider_specific_fields", "th
 
 pub(crate) fn strip(body: &[u8], what: Strip, target: Target<'_>) -> Option<Vec<u8>> {
     let is_kept = what == Strip::Foreign && !target.profiles.openai(target.model).first_party;
-    let is_named = |field: &&str| memmem::find(body, format!("\"{field}\"").as_bytes()).is_some();
-    if is_kept || !FIELDS.iter().chain(&CALL_FIELDS).any(|field| is_named(&field)) {
+    let is_named = |field: &str| memmem::find(body, format!("\"{field}\"").as_bytes()).is_some();
+    if is_kept || !FIELDS.iter().chain(&CALL_FIELDS).any(|field| is_named(field)) {
         return None;
     }
     let mut request: Value = serde_json::from_slice(body).ok()?;
     let mut has_changed = false;
     let mut take = |object: Option<&mut Map<String, Value>>, fields: &[&str]| {
         if let Some(object) = object {
-            has_changed |= fields.iter().fold(false, |taken, field| object.remove(*field).is_some() || taken);
+            let before = object.len();
+            object.retain(|field, _| !fields.contains(&field.as_str()));
+            has_changed |= object.len() < before;
         }
     };
     for message in list(&mut request, "messages").filter(|message| message["role"] == "assistant") {

@@ -90,13 +90,11 @@ async fn exchange(plane: Arc<DataPlane>, admitted: Admitted) -> Reply {
     }
     let (dialect, accepted_at) = (question.endpoint.dialect, question.facts.accepted_at);
     let mut search: Searching = Box::pin(search(Arc::clone(&plane), question, model, settlement));
-    match tokio::time::timeout(plane.config.stream_commit_delay, &mut search).await {
-        Ok(found) => answer(&plane, found, &levels).await,
-        Err(_) => {
-            let body = PendingBody::new(search, dialect, plane.config.stream_keep_alive);
-            Ok(reply::begin(dialect, &levels, accepted_at, body))
-        }
+    if let Ok(found) = tokio::time::timeout(plane.config.stream_commit_delay, &mut search).await {
+        return answer(&plane, found, &levels).await;
     }
+    let body = PendingBody::new(search, dialect, plane.config.stream_keep_alive);
+    Ok(reply::begin(dialect, &levels, accepted_at, body))
 }
 
 async fn search(plane: Arc<DataPlane>, question: Question, model: Arc<ModelEntry>, mut settlement: Settlement) -> Found {

@@ -75,11 +75,13 @@ pub struct StreamBody {
     _open: Present,
 }
 
+type Head = Result<Response<Incoming>, Broken>;
+
 /// Where more comes from.
 enum Source {
     Call(Incoming),
     /// The answer goes on in another call, which is being made.
-    NextCall(Pin<Box<dyn Future<Output = (Round, Result<Response<Incoming>, Broken>)> + Send>>),
+    NextCall(Pin<Box<dyn Future<Output = (Round, Head)> + Send>>),
     /// Nothing more will come.
     Over,
 }
@@ -337,7 +339,7 @@ impl StreamBody {
         }));
     }
 
-    fn next_call(&mut self, round: &Round, head: Result<Response<Incoming>, Broken>) {
+    fn next_call(&mut self, round: &Round, head: Head) {
         self.active_at = Instant::now();
         let Some(settlement) = &mut self.settlement else { return };
         self.line.ended(settlement, round, head.as_ref().err());

@@ -144,11 +144,8 @@ impl Memory for TenantMemory<'_> {
                 Arc::clone(&entry.keepsake)
             });
         drop(drawers);
-        if found.is_some() {
-            keepsakes.metrics.hits.inc()
-        } else {
-            keepsakes.metrics.misses.inc()
-        }
+        let counter = if found.is_some() { &keepsakes.metrics.hits } else { &keepsakes.metrics.misses };
+        counter.inc();
         found
     }
 }

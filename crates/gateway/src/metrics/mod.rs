@@ -75,6 +75,7 @@ pub struct Metrics {
     limit_decisions: IntCounterVec,
     auth_failures: IntCounterVec,
     translation_losses: IntCounterVec,
+    unknown_finishes: IntCounterVec,
     pub connections_open: IntGauge,
     pub connections_refused: IntCounter,
     pub usage_estimated: IntCounter,
@@ -254,6 +255,12 @@ impl Metrics {
                 "Requests whose translation approximated or dropped something",
                 &["from", "to"],
             )?,
+            unknown_finishes: counters(
+                &registry,
+                "unknown_finish_reasons_total",
+                "Answers whose provider gave a reason to end that is not known, told to clients as a plain end",
+                &["provider"],
+            )?,
             connections_open: register(&registry, IntGauge::new("connections_open", "Client connections")?)?,
             connections_refused: counter(&registry, "connections_refused_total", "Client connections beyond the cap")?,
             usage_estimated: counter(&registry, "usage_estimated_total", "Requests whose usage had to be estimated")?,
@@ -383,6 +390,10 @@ impl Metrics {
 
     pub fn lossy(&self, from: &str, to: &str) {
         self.translation_losses.with_label_values(&[from, to]).inc();
+    }
+
+    pub fn ended_for_unknown_reason(&self, provider: &str) {
+        self.unknown_finishes.with_label_values(&[provider]).inc();
     }
 
     /// Forgets the series of an upstream or a model that is no longer configured.

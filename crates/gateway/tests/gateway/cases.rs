@@ -91,6 +91,16 @@ async fn case_b36_an_answer_with_neither_candidates_nor_a_reason_is_tried_elsewh
 }
 
 #[tokio::test]
+async fn case_a65_an_unknown_reason_to_end_is_a_plain_end_and_is_counted() {
+    let upstream = Upstream::start(vec![answer(200, &[], &CLAUDE.replace("end_turn", "solar_flare"))]).await;
+    let gateway = Rig::serving(Dialect::Anthropic, upstream.address).start().await;
+    let reply = gateway.chat(ASK).await;
+    assert_eq!(reply.json()["choices"][0]["finish_reason"], "stop", "{}", reply.body);
+    assert!(gateway.metric(r#"tallygate_unknown_finish_reasons_total{provider="anthropic"} 1"#));
+    assert_eq!(gateway.records()[0].finish_reason.as_deref(), Some("solar_flare"));
+}
+
+#[tokio::test]
 async fn case_a66_an_overload_as_the_first_event_is_tried_elsewhere_and_nobody_sees_it() {
     for opening in [vec![], vec![CLAUDE_START]] {
         let bad = stream(&[opening.as_slice(), &[CLAUDE_OVERLOADED]].concat());
