@@ -14,6 +14,7 @@ mod chat_answers;
 mod chat_clients;
 mod chat_round_trips;
 mod chat_rows;
+mod codex;
 mod gemini_answers;
 mod gemini_clients;
 mod gemini_requests;
