@@ -170,7 +170,7 @@ fn sealed_reasoning_comes_home_from_an_anthropic_client_and_goes_nowhere_else() 
 #[test]
 fn sealed_reasoning_comes_home_from_a_gemini_client_and_goes_nowhere_else() {
     let to_openai = to(Dialect::Gemini, Dialect::OpenaiResponses, "gpt-5.5");
-    let ask = |contents: Value| json!({"contents": contents, "tools": [{"functionDeclarations": [{"name": "f"}]}]});
+    let ask = |contents: Value| json!({"contents": contents, "generationConfig": {"thinkingConfig": {"includeThoughts": true}}, "tools": [{"functionDeclarations": [{"name": "f"}]}]});
     let user = json!({"role": "user", "parts": [{"text": "x"}]});
     let model = to_openai.answer(&ask(json!([user])), &sealed())["candidates"][0]["content"].clone();
     let next = ask(
