@@ -138,7 +138,7 @@ fn dialect(byte: u8) -> Dialect {
     Dialect::ALL[usize::from(byte & 3)]
 }
 
-fn call<'a>(client: Dialect, upstream: Dialect, peek: &'a crate::Peek) -> Call<'a> {
+fn call(client: Dialect, upstream: Dialect, peek: &crate::Peek) -> Call<'_> {
     Call {
         client,
         upstream,
