@@ -35,8 +35,9 @@ fn vendor_of(format: Option<&str>) -> Option<Vendor> {
     }
 }
 
-/// Signed reasoning as details, in a stream numbered on from `first`; what is not signed needs none.
-pub(super) fn details(reasoning: &Reasoning, first: Option<u32>) -> Vec<ReasoningDetail> {
+/// Signed reasoning as details, in a stream numbered on from `first`; what is not signed needs none. `text_before`: how
+/// many characters of text were said before it, for its vendor wants it back in its place.
+pub(super) fn details(reasoning: &Reasoning, first: Option<u32>, text_before: u64) -> Vec<ReasoningDetail> {
     let Some(signature) = &reasoning.signature else { return Vec::new() };
     let detail = |kind: &str| ReasoningDetail {
         kind: kind.to_owned(),
@@ -62,6 +63,7 @@ pub(super) fn details(reasoning: &Reasoning, first: Option<u32>) -> Vec<Reasonin
     };
     for (detail, offset) in details.iter_mut().zip(0..) {
         detail.index = first.map(|first| first + offset);
+        detail.text_before = Some(text_before).filter(|chars| *chars > 0);
     }
     details
 }
@@ -89,20 +91,21 @@ pub(super) fn extra_content(signature: Option<&Signature>) -> Option<ExtraConten
     Some(ExtraContent { google: Some(google) })
 }
 
-/// What a client brought back: the signed details if there are any, else the signed blocks, else the bare text.
-pub(super) fn reasoning(message: &mut Message) -> Vec<Part> {
+/// What a client brought back, each with the characters of text before it: the signed details if there are any, else the
+/// signed blocks, else the bare text.
+pub(super) fn reasoning(message: &mut Message) -> Vec<(Part, u64)> {
     let text = [message.reasoning_content.take(), message.reasoning.take()].into_iter().flatten().find(|text| !text.is_empty());
     let details = message.reasoning_details.take().unwrap_or_default();
     let mut found = of_details(&details);
-    if found.iter().all(|reasoning| reasoning.signature.is_none()) {
+    if found.iter().all(|(reasoning, _)| reasoning.signature.is_none()) {
         let blocks = message.thinking_blocks.take().unwrap_or_default();
         if !blocks.is_empty() {
-            found = blocks.into_iter().map(of_block).collect();
+            found = blocks.into_iter().map(|block| (of_block(block), 0)).collect();
         } else if let Some(text) = text {
-            found = vec![Reasoning { text, ..Reasoning::default() }];
+            found = vec![(Reasoning { text, ..Reasoning::default() }, 0)];
         }
     }
-    found.into_iter().map(|reasoning| Part::new(PartKind::Reasoning(reasoning))).collect()
+    found.into_iter().map(|(reasoning, chars)| (Part::new(PartKind::Reasoning(reasoning)), chars)).collect()
 }
 
 fn of_block(block: ThinkingBlock) -> Reasoning {
@@ -115,10 +118,11 @@ fn of_block(block: ThinkingBlock) -> Reasoning {
     }
 }
 
-fn of_details(details: &[ReasoningDetail]) -> Vec<Reasoning> {
-    let mut found: Vec<Reasoning> = Vec::with_capacity(details.len());
+fn of_details(details: &[ReasoningDetail]) -> Vec<(Reasoning, u64)> {
+    let mut found: Vec<(Reasoning, u64)> = Vec::with_capacity(details.len());
     for detail in details {
         let vendor = vendor_of(detail.format.as_deref());
+        let text_before = detail.text_before.unwrap_or(0);
         let sign = |data: &Option<String>| {
             let data = data.clone().filter(|data| !data.is_empty())?;
             Some(Signature { vendor: vendor?, data })
@@ -128,7 +132,7 @@ fn of_details(details: &[ReasoningDetail]) -> Vec<Reasoning> {
                 let Some(signature) = sign(&detail.data) else { continue };
                 // OpenAI's items come as a summary and what is sealed, under one id.
                 if signature.vendor == Vendor::OpenAi
-                    && let Some(last) = found.last_mut()
+                    && let Some((last, _)) = found.last_mut()
                     && last.signature.is_none()
                     && last.id == detail.id
                 {
@@ -136,15 +140,19 @@ fn of_details(details: &[ReasoningDetail]) -> Vec<Reasoning> {
                     continue;
                 }
                 let is_redacted = signature.vendor == Vendor::Anthropic;
-                found.push(Reasoning { id: detail.id.clone(), is_redacted, signature: Some(signature), ..Reasoning::default() });
+                let sealed = Reasoning { id: detail.id.clone(), is_redacted, signature: Some(signature), ..Reasoning::default() };
+                found.push((sealed, text_before));
             }
-            TEXT | SUMMARY => found.push(Reasoning {
-                id: detail.id.clone(),
-                text: detail.text.clone().or_else(|| detail.summary.clone()).unwrap_or_default(),
-                is_summary: detail.kind == SUMMARY,
-                signature: sign(&detail.signature),
-                ..Reasoning::default()
-            }),
+            TEXT | SUMMARY => {
+                let said = Reasoning {
+                    id: detail.id.clone(),
+                    text: detail.text.clone().or_else(|| detail.summary.clone()).unwrap_or_default(),
+                    is_summary: detail.kind == SUMMARY,
+                    signature: sign(&detail.signature),
+                    ..Reasoning::default()
+                };
+                found.push((said, text_before));
+            }
             _ => {}
         }
     }
@@ -208,11 +216,13 @@ mod tests {
         ];
         let mut list = Vec::new();
         for reasoning in &sent {
-            list.extend(details(reasoning, Some(list.len() as u32)));
+            list.extend(details(reasoning, Some(list.len() as u32), list.len() as u64));
         }
         assert_eq!(list.iter().map(|detail| detail.index.unwrap()).collect::<Vec<_>>(), (0..9).collect::<Vec<u32>>());
         let text = serde_json::to_string(&list).unwrap();
-        assert_eq!(of_details(&serde_json::from_str::<Vec<_>>(&text).unwrap()), sent);
+        let back = of_details(&serde_json::from_str::<Vec<_>>(&text).unwrap());
+        assert_eq!(back.iter().map(|(reasoning, _)| reasoning.clone()).collect::<Vec<_>>(), sent);
+        assert_eq!(back.iter().map(|(_, chars)| *chars).collect::<Vec<_>>(), [0, 1, 2, 3, 4, 6, 7]);
     }
 
     #[test]

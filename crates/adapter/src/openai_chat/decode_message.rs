@@ -13,6 +13,9 @@ use crate::ir::{Citation, Part, PartKind, Role, ToolKind, ToolResult, Turn};
 use crate::loss::LossReport;
 use crate::names::hash;
 
+/// Most pieces of reasoning in one message that are put between its texts: each walks along them.
+const MAX_PLACED: usize = 16;
+
 /// Splits the leading system text from the turns; neighbouring tool messages become one turn.
 pub(super) fn messages(messages: Vec<Message>, loss: &mut LossReport) -> Result<(Vec<Part>, Vec<Turn>), BadRequest> {
     let mut reader = Reader { loss, system: Vec::new(), turns: Vec::new(), calls: HashMap::new(), open: Vec::new() };
@@ -151,7 +154,10 @@ pub(super) fn assistant_parts(
     {
         message.reasoning_content = Some(bare_thought(&text).to_owned());
     }
-    let mut parts = carriers::reasoning(&mut message);
+    let reasoning = carriers::reasoning(&mut message);
+    let is_sane = reasoning.len() <= MAX_PLACED;
+    let (first, later): (Vec<_>, Vec<_>) = reasoning.into_iter().partition(|(_, chars)| *chars == 0 || !is_sane);
+    let mut parts: Vec<Part> = first.into_iter().map(|(part, _)| part).collect();
     let before = parts.len();
     parts.extend(content(message.content, path, loss)?);
     // Blocks of the Messages API among the content: calls stand last.
@@ -160,6 +166,9 @@ pub(super) fn assistant_parts(
         PartKind::ToolCall(_) => 2,
         _ => 1,
     });
+    for (reasoning, chars) in later.into_iter().rev() {
+        place(&mut parts, reasoning, chars);
+    }
     if let Some(signature) = carriers::signature_of_text(marks) {
         match parts.iter_mut().rfind(|part| part.as_text().is_some()) {
             Some(part) => part.signature = Some(signature),
@@ -190,6 +199,27 @@ pub(super) fn assistant_parts(
         parts.push(Part::tool_call(minted_id(origin, 0), call.name.unwrap_or_default(), arguments_text(call.arguments)));
     }
     Ok(parts)
+}
+
+/// Puts reasoning behind the first `chars` characters of text; where the client changed the text, in front of all.
+fn place(parts: &mut Vec<Part>, reasoning: Part, chars: u64) {
+    let mut left = usize::try_from(chars).unwrap_or(usize::MAX);
+    for at in 0..parts.len() {
+        let PartKind::Text(text) = &mut parts[at].kind else { continue };
+        let length = text.text.chars().count();
+        if length < left {
+            left -= length;
+            continue;
+        }
+        let cut = text.text.char_indices().nth(left).map_or(text.text.len(), |(cut, _)| cut);
+        let tail = text.text.split_off(cut);
+        parts.insert(at + 1, reasoning);
+        if !tail.is_empty() {
+            parts.insert(at + 2, Part::text(tail));
+        }
+        return;
+    }
+    parts.insert(0, reasoning);
 }
 
 /// Google's compatible endpoint puts thoughts into the content, between tags.

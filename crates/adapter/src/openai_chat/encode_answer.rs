@@ -52,7 +52,7 @@ fn choice(candidate: &Candidate, id: &str, context: &ResponseContext) -> Complet
                     reasoning.push_str(&piece.text);
                 }
                 message.thinking_blocks.extend(carriers::thinking_block(piece, None));
-                message.reasoning_details.extend(carriers::details(piece, None));
+                message.reasoning_details.extend(carriers::details(piece, None, text.chars().count() as u64));
             }
             PartKind::ToolCall(call) if context.legacy_functions && call.kind == ToolKind::Function => {
                 message.function_call.get_or_insert_with(|| FunctionCall {

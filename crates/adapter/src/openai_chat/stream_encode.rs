@@ -49,7 +49,7 @@ struct State {
 enum Open {
     Text { offset: u64, citations: Vec<Citation> },
     Refusal,
-    Reasoning { id: Option<String>, is_summary: bool, text: String, signature: Option<Signature> },
+    Reasoning { id: Option<String>, is_summary: bool, text: String, signature: Option<Signature>, text_before: u64 },
     Tool { index: u32, kind: ToolKind, has_arguments: bool },
     Silent,
 }
@@ -104,9 +104,13 @@ impl Encoder {
                 state.has_refusal = true;
                 Open::Refusal
             }
-            PartStart::Reasoning { id, is_summary } if exposes => {
-                Open::Reasoning { id: id.clone(), is_summary: *is_summary, text: String::new(), signature: None }
-            }
+            PartStart::Reasoning { id, is_summary } if exposes => Open::Reasoning {
+                id: id.clone(),
+                is_summary: *is_summary,
+                text: String::new(),
+                signature: None,
+                text_before: state.text_chars,
+            },
             PartStart::Reasoning { .. } => Open::Silent,
             PartStart::ToolCall { id, name, kind } => {
                 let index = state.next_tool;
@@ -137,7 +141,7 @@ impl Encoder {
                         append_audio(&mut audio, media);
                         Some(ChunkDelta { audio: Some(audio), ..ChunkDelta::default() })
                     }
-                    PartKind::Reasoning(reasoning) if exposes => state.signed(reasoning),
+                    PartKind::Reasoning(reasoning) if exposes => state.signed(reasoning, state.text_chars),
                     PartKind::ToolCall(call) => {
                         let index = state.next_tool;
                         state.next_tool += 1;
@@ -227,8 +231,9 @@ impl Encoder {
             Some(Open::Tool { index, kind: ToolKind::Function, has_arguments: false }) => {
                 continuing(index, ToolKind::Function, "{}", legacy)
             }
-            Some(Open::Reasoning { id, is_summary, text, signature }) => {
-                let Some(delta) = state.signed(&Reasoning { id, text, is_summary, is_redacted: false, signature }) else {
+            Some(Open::Reasoning { id, is_summary, text, signature, text_before }) => {
+                let Some(delta) = state.signed(&Reasoning { id, text, is_summary, is_redacted: false, signature }, text_before)
+                else {
                     return;
                 };
                 delta
@@ -269,8 +274,8 @@ impl Encoder {
 
 impl State {
     /// Reasoning that its vendor signed, for the client to bring back: whole, because the accumulator would join its parts.
-    fn signed(&mut self, reasoning: &Reasoning) -> Option<ChunkDelta> {
-        let reasoning_details = carriers::details(reasoning, Some(self.next_detail));
+    fn signed(&mut self, reasoning: &Reasoning, text_before: u64) -> Option<ChunkDelta> {
+        let reasoning_details = carriers::details(reasoning, Some(self.next_detail), text_before);
         self.next_detail += reasoning_details.len() as u32;
         let thinking_blocks: Vec<_> = carriers::thinking_block(reasoning, Some(self.next_block)).into_iter().collect();
         self.next_block += thinking_blocks.len() as u32;

@@ -216,6 +216,9 @@ pub(crate) struct ReasoningDetail {
     pub text: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub summary: Option<String>,
+    /// Ours: characters of content said before it, where there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub text_before: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signature: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

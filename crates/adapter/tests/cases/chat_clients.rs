@@ -90,6 +90,23 @@ fn anthropics_thinking_comes_back_exactly_from_a_client_that_keeps_unknown_field
 }
 
 #[test]
+fn thinking_between_texts_comes_back_in_its_place() {
+    let blocks = json!([
+        {"type": "thinking", "thinking": "a", "signature": "c2lnMQ=="},
+        {"type": "text", "text": "Für 🙂 "},
+        {"type": "thinking", "thinking": "b", "signature": "c2lnMg=="},
+        {"type": "redacted_thinking", "data": "cmVk"},
+        {"type": "text", "text": "dich."},
+        {"type": "thinking", "thinking": "c", "signature": "c2lnMw=="},
+        {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]);
+    let answer = json!({"id": "msg_1", "type": "message", "role": "assistant", "model": "m", "content": blocks,
+        "stop_reason": "tool_use", "usage": {"input_tokens": 1, "output_tokens": 1}});
+    let message = ANTHROPIC.answer(&asked(false), &answer)["choices"][0]["message"].clone();
+    assert_eq!(message["content"], "Für 🙂 dich.");
+    assert_eq!(ANTHROPIC.body(&replayed(&message))["messages"][1]["content"], blocks);
+}
+
+#[test]
 fn case_b47_geminis_signatures_come_back_exactly_from_a_client_that_echoes_extra_content() {
     let parts = json!([
         {"text": "Looking."},
