@@ -36,6 +36,7 @@ PRICED_BY = {
     "input_uncached": "input", "input_cache_read": "cache_read", "input_cache_write_5m": "cache_write_5m",
     "input_cache_write_1h": "cache_write_1h", "input_image": "input_image", "output_text": "output",
     "output_reasoning": "reasoning", "input_audio": "input", "output_image": "output",
+    "output_audio": "output",
 }
 USAGE_CLASSES = list(PRICED_BY)
 

@@ -32,6 +32,8 @@ ANSWERS = {
     "/v1/audio/transcriptions": {"text": "Hello", "usage": {
         "type": "tokens", "input_tokens": 30, "input_token_details": {"text_tokens": 4, "audio_tokens": 26},
         "output_tokens": 6, "total_tokens": 36}},
+    "/v1/audio/speech": 'data: {"type":"speech.audio.delta","audio":"QUJD"}\n\n'
+                        'data: {"type":"speech.audio.done","usage":{"input_tokens":9,"output_tokens":101,"total_tokens":110}}\n\n',
 }
 
 
@@ -53,9 +55,10 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = self.rfile.read(int(self.headers["content-length"]))
         self.server.seen.append((self.path, self.headers["content-type"], body))
-        answer = json.dumps(ANSWERS[self.path]).encode()
+        told = ANSWERS[self.path]
+        answer = told.encode() if isinstance(told, str) else json.dumps(told).encode()
         self.send_response(200)
-        self.send_header("content-type", "application/json")
+        self.send_header("content-type", "text/event-stream" if isinstance(told, str) else "application/json")
         self.send_header("content-length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
@@ -79,6 +82,7 @@ def shop(session_folder, sim, media):
     models = [harness.model(f"via-{dialect}", dialect, "plain") for dialect in wire.DIALECTS]
     models[0]["aliases"] = ["claude-house", "gemini-3-pro-preview", "gpt-house", "house"]
     models += [harness.model(name, "media", "m") for name in ("studio", "omni-moderation-latest")]
+    models.append(harness.model("old-speaker", "media", "tts-1"))
     upstreams = [*harness.upstreams(sim.url), {"name": "up-media", "dialect": "openai-chat", "base_url": media.url}]
     running = harness.Gateway(folder, {"upstreams": upstreams, "models": models})
     yield running
@@ -119,7 +123,7 @@ def test_a_count_of_an_unknown_model_is_the_sdks_own_error(claude, gemini):
 
 
 def test_each_sdk_lists_the_models_with_the_aliases_of_its_vendor(claude, gpt, gemini):
-    everyone = {f"via-{dialect}" for dialect in wire.DIALECTS} | {"studio", "omni-moderation-latest", "house"}
+    everyone = {f"via-{dialect}" for dialect in wire.DIALECTS} | {"studio", "old-speaker", "omni-moderation-latest", "house"}
     # Two a page: the SDK turns them.
     assert {model.id for model in claude.models.list(limit=2)} == everyone | {"claude-house"}
     assert {model.id for model in gpt.models.list()} == everyone | {"gpt-house"}
@@ -171,22 +175,24 @@ def test_what_passes_untranslated_works_and_is_metered(gpt, shop, media):
 
     # Of the forms only the model was replaced: the file is there byte for byte.
     path, content_type, body = media.seen[-1]
+    assert gpt.audio.speech.create(model="studio", input="Hello", voice="alloy").content == b"ABC"
     assert path == "/v1/audio/transcriptions" and content_type.startswith("multipart/form-data; boundary=")
     assert b"\xff\xfb" * 1000 in body and b'name="model"\r\n\r\nm\r\n' in body
 
-    rows = shop.wait_for_rows(5, "model IN ('studio', 'omni-moderation-latest') AND status = 200")
+    rows = shop.wait_for_rows(6, "model IN ('studio', 'omni-moderation-latest') AND status = 200")
     used = [{name: row[name] for name in harness.USAGE_CLASSES if row[name]} for row in rows]
     assert used[0] == {"input_uncached": 5, "output_text": 7}
     assert rows[1]["usage_source"] == "estimated" and used[1]["input_uncached"] > 0
     made = {"input_uncached": 12, "input_image": 8, "output_image": 4160}
-    assert used[2:] == [made, made, {"input_uncached": 4, "input_audio": 26, "output_text": 6}]
+    heard = {"input_uncached": 4, "input_audio": 26, "output_text": 6}
+    assert used[2:] == [made, made, heard, {"input_uncached": 9, "output_audio": 101}]
     assert [row["charge"] for row in rows] == [harness.charge_pico(usage) for usage in used]
 
 
 def test_what_cannot_be_metered_or_kept_says_so(gpt, claude):
     with pytest.raises(openai.PermissionDeniedError) as raised:
-        gpt.audio.speech.create(model="studio", input="Hello", voice="alloy")
-    assert raised.value.code == "model_unpriced" and "stream_format" in raised.value.message
+        gpt.audio.speech.create(model="old-speaker", input="Hello", voice="alloy")
+    assert raised.value.code == "model_unpriced" and "by the character" in raised.value.message
     with pytest.raises(openai.NotFoundError) as raised:
         gpt.files.create(file=("a.jsonl", b"{}"), purpose="batch")
     assert raised.value.code == "not_offered" and "Files" in raised.value.message

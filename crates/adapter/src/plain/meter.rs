@@ -1,5 +1,7 @@
 //! Reads what was used out of answers and streams that pass.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use memchr::memmem;
 use serde::Deserialize;
@@ -12,7 +14,7 @@ use crate::dispatch::codec;
 use crate::failure::{InvalidAnswer, StreamFailure};
 use crate::ir::UsageReport;
 use crate::openai_chat;
-use crate::sse::Event;
+use crate::sse::{Event, Scanner};
 use crate::tap::{Tap, contains};
 
 const DONE: &[u8] = b"[DONE]";
@@ -47,6 +49,9 @@ struct Choice {
 impl ReadAnswer for PlainReader {
     fn read(&self, body: Bytes, tap: &mut Tap) -> Result<Bytes, InvalidAnswer> {
         tap.done = true;
+        if self.plain == Plain::Speech && (body.starts_with(b"data:") || body.starts_with(b"event:")) {
+            return self.sound(&body, tap);
+        }
         let answer: Answer = match serde_json::from_slice(&body) {
             Ok(answer) => answer,
             Err(_) if self.plain.may_answer_bytes() => return Ok(body),
@@ -98,6 +103,29 @@ impl ReadAnswer for PlainReader {
 }
 
 impl PlainReader {
+    /// The sound out of a stream of events that has come whole.
+    fn sound(&self, body: &[u8], tap: &mut Tap) -> Result<Bytes, InvalidAnswer> {
+        #[derive(Deserialize)]
+        struct Delta {
+            #[serde(default)]
+            audio: String,
+        }
+        let (mut sound, mut told) = (Vec::new(), Tap::default());
+        let mut read = |event: Event<'_>| {
+            let delta: Delta = serde_json::from_slice(event.data).map_err(|error| StreamFailure::Invalid(error.to_string()))?;
+            STANDARD.decode_vec(delta.audio, &mut sound).map_err(|error| StreamFailure::Invalid(error.to_string()))?;
+            self.tap_event(event, &mut told)
+        };
+        let mut scanner = Scanner::new();
+        let result = scanner.push(body, &mut read).and_then(|()| scanner.finish(&mut read));
+        result.map_err(|failure| InvalidAnswer(failure.to_string()))?;
+        if !told.done {
+            return Err(InvalidAnswer("the sound ended before its last event".into()));
+        }
+        *tap = told;
+        Ok(sound.into())
+    }
+
     fn note(&self, answer: &Answer, tap: &mut Tap) {
         if let Some(id) = &answer.id {
             tap.id = Some(id.clone());

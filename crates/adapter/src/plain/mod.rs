@@ -20,6 +20,7 @@ use crate::answer::Session;
 use crate::call::{Outgoing, spliced, usage_edit};
 use crate::context::ResponseContext;
 use crate::failure::BadRequest;
+use crate::ir::Object;
 use crate::loss::LossReport;
 use crate::peek::{Peek, peek};
 
@@ -144,6 +145,18 @@ fn text(body: &[u8], span: Range<usize>) -> Option<String> {
 }
 
 impl PlainAsked {
+    /// The type of the sound that is asked for.
+    pub fn sound_type(&self) -> &'static str {
+        match self.response_format.as_deref() {
+            Some("opus") => "audio/opus",
+            Some("aac") => "audio/aac",
+            Some("flac") => "audio/flac",
+            Some("wav") => "audio/wav",
+            Some("pcm") => "audio/pcm",
+            _ => "audio/mpeg",
+        }
+    }
+
     /// Why the answer of a vendor's model cannot be charged by the token; `None` if it can.
     pub fn unmetered(&self, upstream_model: &str) -> Option<&'static str> {
         let name = upstream_model.rsplit('/').next().unwrap_or(upstream_model);
@@ -162,9 +175,6 @@ impl PlainAsked {
             Plain::Speech if name.starts_with("tts-1") => {
                 Some("it is sold by the character; models that count tokens, such as gpt-4o-mini-tts, can be sold")
             }
-            Plain::Speech if !self.peek.stream => {
-                Some("sound alone does not tell what was used; ask with `stream_format` set to `sse`")
-            }
             Plain::Rerank if name.starts_with("rerank-") => {
                 Some("it is sold by the search; models that count tokens can be sold")
             }
@@ -176,7 +186,14 @@ impl PlainAsked {
 /// Makes the upstream's request out of the client's.
 pub fn prepare_plain(asked: &PlainAsked, upstream_model: &str, body: &Bytes) -> Result<Outgoing, BadRequest> {
     let mut edits = Vec::new();
-    if asked.peek.model.as_deref() != Some(upstream_model) || asked.peek.model_span.is_none() {
+    let is_sound = asked.plain == Plain::Speech && !asked.peek.stream;
+    if is_sound {
+        // Only as events does sound tell what it used; the client gets it without them.
+        let mut told: Object = serde_json::from_slice(body).map_err(|error| BadRequest::malformed(error.to_string()))?;
+        told.insert("model".into(), upstream_model.into());
+        told.insert("stream_format".into(), "sse".into());
+        edits.push((0..body.len(), serde_json::to_vec(&told).unwrap_or_default()));
+    } else if asked.peek.model.as_deref() != Some(upstream_model) || asked.peek.model_span.is_none() {
         edits.push(model_edit(asked, upstream_model, body)?);
     }
     let drop_usage = asked.plain == Plain::Completions && asked.peek.stream && !asked.peek.include_usage;

@@ -1,7 +1,7 @@
 //! Endpoints that pass untranslated: only to upstreams of their protocol, and only what can be priced.
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
-use tallygate_adapter::{Outgoing, PlainAsked, prepare_plain};
+use tallygate_adapter::{Outgoing, Plain, PlainAsked, prepare_plain};
 use tallygate_store::ModelEntry;
 use tallygate_types::Dialect;
 
@@ -44,6 +44,11 @@ pub fn outgoing(
 pub fn told(question: &Question, headers: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
     if !matches!(question.endpoint.operation, Operation::Plain(_)) {
         return Vec::new();
+    }
+    if let Some(asked) = question.plain.as_ref().filter(|asked| asked.plain == Plain::Speech && !question.stream) {
+        let kind = headers.get(header::CONTENT_TYPE).filter(|kind| !kind.as_bytes().starts_with(b"text/event-stream"));
+        let kind = kind.cloned().unwrap_or(HeaderValue::from_static(asked.sound_type()));
+        return vec![(header::CONTENT_TYPE, kind)];
     }
     TOLD.into_iter().filter_map(|name| Some((name.clone(), headers.get(name)?.clone()))).collect()
 }

@@ -203,7 +203,25 @@ async fn speech_is_metered_where_it_tells_what_it_used() {
     let reply = gateway.post("/v1/audio/speech", ask).await;
     assert_eq!((reply.status.as_u16(), reply.body), (200, SPEECH.concat()));
     assert_eq!(provider.seen()[0].body, ask.replace("smart", "real-model"));
-    assert_eq!(gateway.records()[0].usage, Usage::default().with(C::InputUncached, 9).with(C::OutputAudio, 101));
+    let spoken = Usage::default().with(C::InputUncached, 9).with(C::OutputAudio, 101);
+    assert_eq!(gateway.records()[0].usage, spoken);
+
+    // Who wants the sound alone gets it, though it was asked for with its usage.
+    let (gateway, provider) = self::gateway(stream(&SPEECH)).await;
+    let ask = r#"{"model":"smart","input":"Hello","voice":"alloy","response_format":"wav","stream_format":"audio"}"#;
+    let reply = gateway.post("/v1/audio/speech", ask).await;
+    assert_eq!((reply.status.as_u16(), reply.header("content-type"), reply.body.as_str()), (200, "audio/wav", "ABC"));
+    let sent = ask.replace("smart", "real-model").replace("\"audio\"}", "\"sse\"}");
+    assert_eq!(provider.seen()[0].body, sent);
+    assert_eq!(gateway.records()[0].usage, spoken);
+    let (gateway, _) = self::gateway(stream(&SPEECH[..1])).await;
+    let cut = gateway.post("/v1/audio/speech", ask).await;
+    assert_eq!((cut.status.as_u16(), &cut.json()["error"]["code"]), (502, &json!("upstream_invalid_answer")));
+    // A server that knows no events sends the sound as it is.
+    let (gateway, _) = self::gateway(answer(200, &[], "RIFF")).await;
+    let reply = gateway.post("/v1/audio/speech", ask).await;
+    assert_eq!((reply.body.as_str(), reply.header("x-tallygate-estimated")), ("RIFF", "true"));
+    assert_eq!(gateway.records()[0].usage_source, UsageSource::Estimated);
 }
 
 #[tokio::test]
@@ -230,7 +248,6 @@ async fn what_has_no_price_by_the_token_is_not_sold() {
     for (upstream_model, path, ask, unit) in [
         ("dall-e-3", "/v1/images/generations", r#"{"model":"smart","prompt":"a cat"}"#, "by the image"),
         ("tts-1-hd", "/v1/audio/speech", speech, "by the character"),
-        ("gpt-4o-mini-tts", "/v1/audio/speech", speech, "stream_format"),
         ("rerank-v3.5", "/v1/rerank", rerank, "by the search"),
     ] {
         let (gateway, provider) = named(upstream_model, "{}").await;
