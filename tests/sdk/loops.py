@@ -1,7 +1,8 @@
 """A loop of tool calls through each official Python SDK: what a user of that SDK would write.
 
 Each function runs the script to its end in one dialect and tells what happened. With `keeps` the history holds what the SDK
-returned, as it returned it; without, it is rebuilt from the fields that every client knows, as many frameworks do.
+returned, as it returned it; without, it is rebuilt from the fields that every client knows, as many frameworks do. Of several
+models each question goes to the next, as after a failover. `before` stands before the script in the prompt.
 """
 
 import json
@@ -34,17 +35,22 @@ class Loop:
     usages: list = field(default_factory=list)
 
 
+def turn(loop: Loop, models: list[str]) -> str:
+    """The model of the next question."""
+    return models[len(loop.texts) % len(models)]
+
+
 def result_of(arguments: dict) -> str:
     return RESULTS[next(iter(arguments.values()))]
 
 
-def chat(url: str, model: str, streamed: bool, keeps: bool) -> Loop:
+def chat(url: str, models: list[str], streamed: bool, keeps: bool, before: str = "") -> Loop:
     client = openai.OpenAI(base_url=url + "/v1", api_key=harness.TENANT_KEY, max_retries=0, timeout=30)
     tools = [{"type": "function", "function": {"name": name, "parameters": schema}} for name, schema in PARAMETERS.items()]
-    loop, messages = Loop(), [{"role": "system", "content": "be brief"}, {"role": "user", "content": SCRIPT}]
+    loop, messages = Loop(), [{"role": "system", "content": "be brief"}, {"role": "user", "content": before + SCRIPT}]
 
     def ask():
-        options = {"model": model, "messages": messages, "tools": tools, "reasoning_effort": "high"}
+        options = {"model": turn(loop, models), "messages": messages, "tools": tools, "reasoning_effort": "high"}
         if streamed:
             with client.chat.completions.stream(**options, stream_options={"include_usage": True}) as stream:
                 answer = stream.get_final_completion()
@@ -75,13 +81,13 @@ def chat(url: str, model: str, streamed: bool, keeps: bool) -> Loop:
     return loop
 
 
-def responses(url: str, model: str, streamed: bool, keeps: bool) -> Loop:
+def responses(url: str, models: list[str], streamed: bool, keeps: bool, before: str = "") -> Loop:
     client = openai.OpenAI(base_url=url + "/v1", api_key=harness.TENANT_KEY, max_retries=0, timeout=30)
     tools = [{"type": "function", "name": name, "parameters": schema, "strict": False} for name, schema in PARAMETERS.items()]
-    loop, items = Loop(), [{"role": "user", "content": SCRIPT}]
+    loop, items = Loop(), [{"role": "user", "content": before + SCRIPT}]
 
     def ask():
-        options = {"model": model, "input": items, "tools": tools, "store": False, "instructions": "be brief",
+        options = {"model": turn(loop, models), "input": items, "tools": tools, "store": False, "instructions": "be brief",
                    "reasoning": {"effort": "high", "summary": "auto"}, "include": ["reasoning.encrypted_content"]}
         if streamed:
             with client.responses.stream(**options) as stream:
@@ -113,16 +119,16 @@ def responses(url: str, model: str, streamed: bool, keeps: bool) -> Loop:
     return loop
 
 
-def messages(url: str, model: str, streamed: bool, keeps: bool) -> Loop:
+def messages(url: str, models: list[str], streamed: bool, keeps: bool, before: str = "") -> Loop:
     client = anthropic.Anthropic(base_url=url, api_key=harness.TENANT_KEY, max_retries=0, timeout=30)
     tools = [{"name": name, "input_schema": schema} for name, schema in PARAMETERS.items()]
     # A model of the vendor's newest takes no budget; what other vendors' models make of either is the gateway's matter.
     budget = {"type": "enabled", "budget_tokens": 2048}
-    thinking = {"type": "adaptive", "display": "summarized"} if model == "loop-anthropic" else budget
-    loop, history = Loop(), [{"role": "user", "content": SCRIPT}]
+    adaptive = {"type": "adaptive", "display": "summarized"}
+    loop, history = Loop(), [{"role": "user", "content": before + SCRIPT}]
 
     def ask():
-        options = {"model": model, "messages": history, "tools": tools, "max_tokens": 8192, "system": "be brief", "thinking": thinking}
+        options = {"model": turn(loop, models), "messages": history, "tools": tools, "max_tokens": 8192, "system": "be brief", "thinking": adaptive if turn(loop, models) == "loop-anthropic" else budget}
         if streamed:
             with client.messages.stream(**options) as stream:
                 answer = stream.get_final_message()
@@ -153,7 +159,7 @@ def messages(url: str, model: str, streamed: bool, keeps: bool) -> Loop:
     return loop
 
 
-def gemini(url: str, model: str, streamed: bool, keeps: bool) -> Loop:
+def gemini(url: str, models: list[str], streamed: bool, keeps: bool, before: str = "") -> Loop:
     # The SDK closes a client that nobody holds.
     client = genai.Client(api_key=harness.TENANT_KEY, http_options=types.HttpOptions(base_url=url, timeout=30_000))
     config = types.GenerateContentConfig(
@@ -163,15 +169,18 @@ def gemini(url: str, model: str, streamed: bool, keeps: bool) -> Loop:
         thinking_config=types.ThinkingConfig(include_thoughts=True, thinking_level=types.ThinkingLevel.HIGH))
     loop = Loop()
     # The SDK's own history keeps every part as it came.
-    keeper = client.chats.create(model=model, config=config)
-    contents = []
+    keeper, contents = None, []
 
     def ask(parts):
+        nonlocal keeper
         if keeps:
+            if not keeper or len(models) > 1:
+                history = keeper.get_history() if keeper else []
+                keeper = client.chats.create(model=turn(loop, models), config=config, history=history)
             chunks = list(keeper.send_message_stream(parts)) if streamed else [keeper.send_message(parts)]
         else:
             contents.append(types.Content(role="user", parts=parts))
-            options = {"model": model, "contents": contents, "config": config}
+            options = {"model": turn(loop, models), "contents": contents, "config": config}
             chunks = (list(client.models.generate_content_stream(**options)) if streamed
                       else [client.models.generate_content(**options)])
         answered = [part for chunk in chunks for candidate in chunk.candidates or []
@@ -190,7 +199,7 @@ def gemini(url: str, model: str, streamed: bool, keeps: bool) -> Loop:
         return [types.Part(function_response=types.FunctionResponse(
             id=call.id, name=call.name, response={"output": result_of(call.args)})) for call in calls]
 
-    parts = ask([types.Part(text=SCRIPT)])
+    parts = ask([types.Part(text=before + SCRIPT)])
     while parts:
         assert len(loop.texts) < 9
         parts = ask(parts)

@@ -90,6 +90,7 @@ pub(crate) fn is_signature_refusal(message: &str) -> bool {
     const TEXTS: &[&str] = &[
         "invalid `signature`",
         "invalid signature",
+        "invalid `data` in `redacted_thinking`",
         "blocks in the latest assistant message cannot be modified",
         "blocks cannot be modified",
         "bound to a different conversation",
