@@ -49,6 +49,9 @@ def test_a_loop_goes_on_with_another_vendors_model(loop_gate, quick_sim, client,
     models = ["loop-anthropic", "loop-gemini", "loop-openai-responses", "loop-openai-chat"]
     loop = loops.RUN[client](loop_gate.url, models, streamed, keeps)
     entries = quick_sim.ledger(since)
+    if not keeps:
+        # Before its own vendor what a client dropped may be refused once, and is asked once more.
+        entries = [entry for entry in entries if entry["status"] == 200 or entry["dialect"] != client]
     assert [entry["refusal"] for entry in entries] == [None] * 4
     assert [entry["dialect"] for entry in entries] == ["anthropic", "gemini", "openai-responses", "openai-chat"]
     assert loop.calls == loops.CALLS

@@ -82,3 +82,28 @@ fn anthropics_thinking_comes_back_through_a_gemini_client_that_asked_for_thought
     let chunked = to.body(&request(json!(contents)));
     assert_eq!(chunked["messages"], again["messages"]);
 }
+
+#[test]
+fn a_passing_history_keeps_nothing_that_only_held_anothers_reasoning() {
+    // An SDK's content of the one chunk that held Claude's signature.
+    let signature = "dGcxOmFudGhyb3BpYzpjMmxuYm1Waw==";
+    let contents = json!([
+        {"role": "user", "parts": [{"text": "x"}]},
+        {"role": "model", "parts": [{"text": "hm", "thought": true}]},
+        {"role": "model", "parts": [{"text": "", "thought": true, "thoughtSignature": signature}]},
+        {"role": "model", "parts": [{"text": "y"}]},
+        {"role": "user", "parts": [{"text": "z"}]}
+    ]);
+    let gemini = To { client: Dialect::Gemini, upstream: Dialect::Gemini, model: "gemini-3-pro", strict: false };
+    let sent = gemini.body(&json!({"contents": contents}));
+    assert_eq!(sent["contents"], json!([contents[0], contents[1], contents[3], contents[4]]));
+
+    // Reasoning that this gateway told without a seal is no item that OpenAI stored; its own is.
+    let (ours, theirs) = ("rs_01a206216b59752c8fb42b522e88d0aa00", "rs_0d4b654a05c1a7a70069deb7a4bee48197afc250d9028520cd");
+    let reasoning = |id: &str| json!({"type": "reasoning", "id": id, "summary": []});
+    let message = json!({"role": "assistant", "content": "y"});
+    let input = json!([{"role": "user", "content": "x"}, reasoning(ours), message, reasoning(theirs), message]);
+    let responses = To { client: Dialect::OpenaiResponses, upstream: Dialect::OpenaiResponses, model: "gpt-5.5", strict: false };
+    let sent = responses.body(&json!({"model": "smart", "input": input}));
+    assert_eq!(sent["input"], json!([input[0], input[2], input[3], input[4]]));
+}

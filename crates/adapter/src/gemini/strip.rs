@@ -18,8 +18,10 @@ pub(crate) fn strip(body: &[u8], what: Strip, _: Target<'_>) -> Option<Vec<u8>> 
     }
     let mut request: Value = serde_json::from_slice(body).ok()?;
     let mut has_changed = false;
+    let mut has_emptied = false;
     for content in list(&mut request, "contents").filter(|content| content["role"] == "model") {
         let Some(parts) = content["parts"].as_array_mut() else { continue };
+        let before = parts.len();
         parts.retain_mut(|part| {
             let taken = take(part, what);
             has_changed |= taken;
@@ -30,11 +32,16 @@ pub(crate) fn strip(body: &[u8], what: Strip, _: Target<'_>) -> Option<Vec<u8>> 
             // A thought without its signature says nothing to the model.
             !(taken && part["thought"] == true)
         });
+        has_emptied |= parts.is_empty() && before > 0;
         let first = parts.iter_mut().find(|part| CALLS.iter().any(|field| part.get(field).is_some()));
         if let Some(first) = first.filter(|first| what == Strip::Everything && first.get(FIELDS[0]).is_none()) {
             first[FIELDS[0]] = SENTINEL.into();
             has_changed = true;
         }
+    }
+    if has_emptied && let Some(contents) = request.get_mut("contents").and_then(Value::as_array_mut) {
+        // SDKs keep each chunk of a stream as a content: one that held a thought's signature alone holds nothing now.
+        contents.retain(|content| content["parts"].as_array().is_none_or(|parts| !parts.is_empty()));
     }
     has_changed.then(|| request.to_string().into_bytes())
 }
