@@ -358,3 +358,28 @@ fn a_server_that_does_not_stream_is_read_all_the_same() {
     let failure = stream.push(body, &mut Vec::new());
     assert!(matches!(failure, Err(StreamFailure::Upstream(failure)) if failure.class == FailureClass::RateLimited));
 }
+
+#[test]
+fn what_was_wrapped_for_anthropic_is_unwrapped_as_it_streams() {
+    let called = |arguments: &str| stream(&tool(0, "toolu_A", "f", &[&arguments[..7], &arguments[7..]]), "tool_use");
+    // Free text, in the words of the tool the client defined.
+    let custom = with(json!({"stream": true, "tools": [{"type": "custom", "custom": {"name": "f"}}]}));
+    assert_eq!(
+        HAIKU.body(&custom)["tools"][0]["input_schema"],
+        json!({"type": "object", "required": ["input"], "properties":
+            {"input": {"type": "string", "description": "The whole input of the tool as plain text."}}})
+    );
+    let (said, _) = deltas(&HAIKU.events(&custom, &called("{\"input\":\"ls\"}")));
+    assert_eq!(
+        said[1],
+        json!({"tool_calls": [{"index": 0, "id": "toolu_A", "type": "custom", "custom": {"name": "f", "input": ""}}]})
+    );
+    let text: String = said[2..].iter().filter_map(|delta| delta["tool_calls"][0]["custom"]["input"].as_str()).collect();
+    assert_eq!(text, "ls");
+    // A choice of schemas.
+    let parameters = json!({"anyOf": [{"type": "object", "properties": {"a": {"type": "integer"}}}]});
+    let wrapped =
+        with(json!({"stream": true, "tools": [{"type": "function", "function": {"name": "f", "parameters": parameters}}]}));
+    let (said, _) = deltas(&HAIKU.events(&wrapped, &called("{\"input\":{\"a\":1}}")));
+    assert_eq!(said[2], json!({"tool_calls": [{"index": 0, "function": {"arguments": "{\"a\":1}"}}]}));
+}

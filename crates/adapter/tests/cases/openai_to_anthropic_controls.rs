@@ -255,3 +255,11 @@ fn case_a38_a_last_assistant_message_is_continued_or_followed() {
     form["response_format"] = schema(json!({"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}));
     assert_eq!(messages("claude-sonnet-4-5", &form), followed);
 }
+
+#[test]
+fn json_mode_is_asked_for_in_words() {
+    let request = with(json!({"response_format": {"type": "json_object"}}));
+    let body = HAIKU.body(&request);
+    assert_eq!(body["system"], "Answer with one JSON object only, without any text around it.");
+    assert_eq!(HAIKU.losses(&request), [("response_format".to_owned(), Approximated)]);
+}

@@ -309,3 +309,46 @@ fn case_a37_a_history_with_calls_and_no_tools_gets_those_it_called() {
     );
     assert_eq!(body["tool_choice"], json!({"type": "none"}));
 }
+
+#[test]
+fn the_smallest_request_says_nothing_more_than_it_must() {
+    let outgoing = HAIKU.prepare(&chat(json!([{"role": "user", "content": "Hi"}]))).unwrap();
+    assert_eq!(outgoing.path, "/v1/messages");
+    assert_eq!(outgoing.headers, [("anthropic-version", "2023-06-01".to_owned())]);
+    assert_eq!(
+        outgoing.body,
+        &br#"{"model":"claude-haiku-4-5","max_tokens":100,"messages":[{"role":"user","content":"Hi"}]}"#[..]
+    );
+    assert_eq!(outgoing.loss.to_string(), "");
+}
+
+#[test]
+fn the_twenty_first_strict_tool_is_not_strict() {
+    let schema = json!({"type": "object", "properties": {}, "additionalProperties": false});
+    let strict =
+        |i: usize| json!({"type": "function", "function": {"name": format!("f{i}"), "strict": true, "parameters": schema}});
+    let request = with(json!({"tools": (0..21).map(strict).collect::<Vec<_>>()}));
+    let body = HAIKU.body(&request);
+    assert_eq!((&body["tools"][19]["strict"], body["tools"][20].get("strict")), (&json!(true), None));
+    assert_eq!(HAIKU.loss(&request), "dropped=tools[20].strict");
+}
+
+#[test]
+fn a_tool_that_is_defined_twice_is_refused() {
+    let request = with(json!({"tools": [function("a"), function("b"), function("a")]}));
+    assert_eq!(HAIKU.refusal(&request).0.as_deref(), Some("tools[2]"));
+}
+
+#[test]
+fn every_call_has_one_result_and_every_result_its_call() {
+    let history = |after: Value| {
+        chat(json!([{"role": "user", "content": "x"}, {"role": "assistant", "tool_calls": [call("a", "f", "{}")]}, after]))
+    };
+    let unanswered = history(json!({"role": "user", "content": "go on"}));
+    assert_eq!(
+        HAIKU.body(&unanswered)["messages"][2]["content"],
+        json!([{"type": "tool_result", "tool_use_id": "a", "content": "(no result)", "is_error": true}, text("go on")])
+    );
+    assert_eq!(HAIKU.losses(&unanswered), [("messages".to_owned(), Approximated)]);
+    assert_eq!(strict(&HAIKU).refusal(&unanswered).0.as_deref(), Some("messages"));
+}
