@@ -3,7 +3,7 @@
 use super::wire::OneOrMany;
 use crate::effort;
 use crate::failure::BadRequest;
-use crate::ir::{Effort, Object, Request, Sampling, ServiceTier};
+use crate::ir::{Effort, Request, Sampling, ServiceTier};
 use crate::loss::LossReport;
 use crate::profile::OpenAiModel;
 
@@ -88,7 +88,6 @@ fn sampling(request: &Request, model: OpenAiModel, takes_sampling: bool, loss: &
     if !std::mem::take(&mut sampling.logit_bias).is_empty() {
         loss.dropped("logit_bias", "reasoning models take no sampling parameters");
     }
-    sampling.logit_bias = Object::new();
     sampling
 }
 
