@@ -27,6 +27,8 @@ pub struct Peek {
     pub include_usage: bool,
     /// The client's name for its end user.
     pub user: Option<String>,
+    /// OpenAI's: requests with the same share a prefix.
+    pub prompt_cache_key: Option<String>,
     /// A body of the Responses API at the chat endpoint: `input` and no `messages`, as Cursor sends it.
     pub is_responses_body: bool,
     /// Where the value of chat's `stream_options` stands in the body.
@@ -66,7 +68,10 @@ pub fn peek(dialect: Dialect, body: &[u8]) -> Result<Peek, BadRequest> {
     peek.max_output_tokens = first::<Count>(&top, fields.max_output_tokens, "a whole number")?.map(|count| count.0);
     let candidates = first::<Count>(&top, fields.candidates, "a whole number")?;
     peek.candidates = candidates.map_or(1, |count| u32::try_from(count.0).unwrap_or(u32::MAX));
-    // An end user of another type is for the upstream to refuse.
+    // An end user or a cache key of another type is for the upstream to refuse.
+    if fields.in_body {
+        peek.prompt_cache_key = first(&top, &["prompt_cache_key"], "a string").unwrap_or(None);
+    }
     peek.user = first(&top, fields.user, "a string").unwrap_or(None);
     Ok(peek)
 }

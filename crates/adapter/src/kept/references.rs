@@ -11,13 +11,12 @@ use super::RESPONSE_PREFIX;
 use crate::failure::BadRequest;
 use crate::ident::sha256_hex;
 use crate::peek::{span_in, splice};
+use crate::strip::CARRIER;
 
 /// Begins the handle of an encrypted content; no provider's id looks like this.
 const SEALED_PREFIX: &str = "sealed:";
 /// Hex digits of the hash in that handle.
 const SEALED_HEX: usize = 32;
-/// Begins a signature of another vendor that the gateway wrapped: it is bound to no account.
-const CARRIER_PREFIX: &str = "tg1:";
 /// Hex digits that an item's id has in common with the id of its response, where we made both.
 const BASE_CHARS: usize = 32;
 
@@ -31,8 +30,6 @@ pub struct Asked {
     pub references: Vec<Reference>,
     /// Handles of the reasoning a provider sealed for itself, in its order: see [`Handles`].
     pub sealed: Vec<String>,
-    /// There is reasoning that carries a signature of another vendor.
-    pub has_carriers: bool,
     /// Where the values stand that are put in place of, once what they refer to is known.
     pub(super) spans: Spans,
 }
@@ -115,7 +112,6 @@ pub fn asked(body: &[u8]) -> Result<Asked, BadRequest> {
             if item.is_reference() {
                 asked.references.extend(item.id.map(|id| Reference { position, id: id.into_owned() }));
             } else if let Some(encrypted) = item.encrypted_content.as_deref() {
-                asked.has_carriers |= is_carrier(encrypted);
                 asked.sealed.extend(sealed_handle(encrypted));
             }
         }
@@ -145,18 +141,15 @@ impl ItemWire<'_> {
 }
 
 /// The name under which an encrypted content is known again. It depends on nothing but the content, and tells nothing of it.
-pub(crate) fn sealed_handle(encrypted: &str) -> Option<String> {
-    (!encrypted.is_empty() && !is_carrier(encrypted)).then(|| format!("{SEALED_PREFIX}{}", &sha256_hex(encrypted)[..SEALED_HEX]))
-}
-
-fn is_carrier(encrypted: &str) -> bool {
-    encrypted.starts_with(CARRIER_PREFIX)
-}
-
-/// The body without the reasoning that a provider of the Responses API could not open, and how many items that were: what
-/// carries another vendor's signature, and what `is_foreign` knows, by its handle, as another account's.
 ///
-/// With it the upstream would refuse the request.
+/// A signature of another vendor that the gateway wrapped is bound to no account.
+pub(crate) fn sealed_handle(encrypted: &str) -> Option<String> {
+    (!encrypted.is_empty() && !encrypted.starts_with(CARRIER))
+        .then(|| format!("{SEALED_PREFIX}{}", &sha256_hex(encrypted)[..SEALED_HEX]))
+}
+
+/// The body without the reasoning whose handle `is_foreign` knows as another account's, and how many items that were. With it
+/// the upstream would refuse the request.
 pub fn without_foreign_reasoning(body: &[u8], is_foreign: impl Fn(&str) -> bool) -> Result<(Vec<u8>, usize), BadRequest> {
     let unchanged = || (body.to_vec(), 0);
     let wire: Wire<'_> = serde_json::from_slice(body)
@@ -166,9 +159,8 @@ pub fn without_foreign_reasoning(body: &[u8], is_foreign: impl Fn(&str) -> bool)
         .map_err(|error| BadRequest::invalid("input", format!("`input` is not valid: {error}.")))?;
     let mut kept = Vec::with_capacity(raws.len());
     for (raw, item) in raws.iter().zip(items(input)?) {
-        let is_theirs =
-            |encrypted: &str| is_carrier(encrypted) || sealed_handle(encrypted).is_some_and(|handle| is_foreign(&handle));
-        if !item.encrypted_content.as_deref().is_some_and(is_theirs) {
+        let handle = item.encrypted_content.as_deref().and_then(sealed_handle);
+        if !handle.is_some_and(|handle| is_foreign(&handle)) {
             kept.push(raw.get());
         }
     }
@@ -199,7 +191,6 @@ mod tests {
         assert_eq!((asked.previous_response_id.as_deref(), asked.store), (Some("resp_1"), false));
         let reference = |position, id: &str| Reference { position, id: id.into() };
         assert_eq!(asked.references, [reference(1, "msg_1"), reference(2, "rs_2")]);
-        assert!(asked.has_carriers);
         assert_eq!(asked.sealed, [sealed_handle("gAAA").unwrap()]);
     }
 
@@ -241,8 +232,6 @@ mod tests {
             r#"{ "model":"m", "input":[{"role":"user","content":"x"},{"type":"reasoning","encrypted_content":"B"}], "z":1 }"#
         );
         assert_eq!(without_foreign_reasoning(body, |_| false).unwrap(), (body.to_vec(), 0));
-        let carrier = br#"{"input":[{"type":"reasoning","encrypted_content":"tg1:gemini-next:x"}]}"#;
-        assert_eq!(without_foreign_reasoning(carrier, |_| false).unwrap(), (br#"{"input":[]}"#.to_vec(), 1));
     }
 
     #[test]

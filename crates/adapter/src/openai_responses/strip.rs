@@ -1,10 +1,11 @@
-//! Takes reasoning items out of a body that passes. Whose sealed ones are the caller knows, who keeps book of it; here all
-//! go, or those of this gateway's making that nothing is sealed in: to OpenAI their ids would mean items it stored.
+//! Takes reasoning items out of a body that passes: all, or those that OpenAI could not open: with another vendor's signature, or
+//! of this gateway's making and with nothing sealed in them, whose ids would mean items OpenAI stored. Which account sealed the
+//! others is known to the caller, who keeps book of it ([`crate::kept`]).
 
 use memchr::memmem;
 use serde_json::Value;
 
-use crate::strip::{Strip, Target};
+use crate::strip::{CARRIER, Strip, Target, is_carrier};
 
 /// The beginning of a reasoning item's id, as JSON holds it.
 const ID: &[u8] = b"\"rs_";
@@ -12,7 +13,9 @@ const ID: &[u8] = b"\"rs_";
 const OWN_DIGITS: usize = 34;
 
 pub(crate) fn strip(body: &[u8], what: Strip, _: Target<'_>) -> Option<Vec<u8>> {
-    if what == Strip::Foreign && !memmem::find_iter(body, ID).any(|at| is_own(&body[at + 1..])) {
+    let has_foreign =
+        || memmem::find(body, CARRIER.as_bytes()).is_some() || memmem::find_iter(body, ID).any(|at| is_own(&body[at + 1..]));
+    if what == Strip::Foreign && !has_foreign() {
         return None;
     }
     let mut request: Value = serde_json::from_slice(body).ok()?;
@@ -21,7 +24,8 @@ pub(crate) fn strip(body: &[u8], what: Strip, _: Target<'_>) -> Option<Vec<u8>> 
     let is_bare = |item: &Value| {
         !item["encrypted_content"].is_string() && item["id"].as_str().is_some_and(|id| is_own(format!("{id}\"").as_bytes()))
     };
-    items.retain(|item| item["type"] != "reasoning" || (what == Strip::Foreign && !is_bare(item)));
+    let is_taken = |item: &Value| what == Strip::Everything || is_carrier(&item["encrypted_content"]) || is_bare(item);
+    items.retain(|item| item["type"] != "reasoning" || !is_taken(item));
     (items.len() < before).then(|| request.to_string().into_bytes())
 }
 

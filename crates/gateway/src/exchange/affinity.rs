@@ -1,5 +1,7 @@
 //! Which upstream may get a request that refers to what one of them keeps or has sealed.
 
+use std::hash::{DefaultHasher, Hash, Hasher as _};
+
 use bytes::Bytes;
 use tallygate_adapter::kept::without_foreign_reasoning;
 use tallygate_adapter::{Peek, peek};
@@ -20,8 +22,13 @@ pub fn steps<'a>(plane: &DataPlane, question: &Question, model: &'a ModelEntry) 
     }
     let now = plane.clock.now();
     let cooling = |id| plane.health.cooling_until(id, now);
-    let mut steps = route::plan(model, plane.turn(model.id), cooling, plane.config.max_attempts);
     let tenant = question.key.tenant.id;
+    // Requests of one prompt take the same turn, and so the same account: its cache is the one that knows the prompt.
+    let turn = match &question.peek.prompt_cache_key {
+        Some(key) => stable_hash(&(tenant, key)),
+        None => plane.turn(model.id),
+    };
+    let mut steps = route::plan(model, turn, cooling, plane.config.max_attempts);
     // The last of it counts most: it belongs to the turn that goes on.
     let origin = question.recalled.sealed.iter().rev().find_map(|handle| plane.kept.sealed_by(tenant, handle));
     if let Some(origin) = origin {
@@ -40,17 +47,24 @@ pub fn steps<'a>(plane: &DataPlane, question: &Question, model: &'a ModelEntry) 
 /// items that are. `None`: as it is.
 pub fn body_for(plane: &DataPlane, question: &Question, step: &Step<'_>) -> Result<Option<(Bytes, Peek, usize)>, Refusal> {
     let recalled = &question.recalled;
-    if step.target.upstream.dialect != Dialect::OpenaiResponses || (recalled.sealed.is_empty() && !recalled.has_carriers) {
+    if step.target.upstream.dialect != Dialect::OpenaiResponses || recalled.sealed.is_empty() {
         return Ok(None);
     }
     let (tenant, pin) = (question.key.tenant.id, pin_of(step));
     let is_foreign = |handle: &str| plane.kept.sealed_by(tenant, handle).is_some_and(|origin| origin != pin);
-    if !recalled.has_carriers && !recalled.sealed.iter().any(|handle| is_foreign(handle)) {
+    if !recalled.sealed.iter().any(|handle| is_foreign(handle)) {
         return Ok(None);
     }
     let (body, dropped) = without_foreign_reasoning(&question.body, is_foreign)?;
     let peek = peek(question.endpoint.dialect, &body)?;
     Ok(Some((body.into(), peek, dropped)))
+}
+
+/// The same in every replica of one build.
+fn stable_hash(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn pin_of(step: &Step<'_>) -> Pin {

@@ -285,7 +285,7 @@ fn outgoing(
     };
     let mut outgoing = prepare(&call, &body, &question.asked.0)?;
     if dropped > 0 {
-        let detail = format!("{dropped} items of reasoning that another account or vendor sealed");
+        let detail = format!("{dropped} items of reasoning that another account sealed");
         outgoing.session.lost("input.encrypted_content", detail);
     }
     if let Some(plan) = &question.recalled.plan {

@@ -33,8 +33,6 @@ pub struct Recalled {
     pub pin: Option<PinnedTo>,
     /// Handles of reasoning that a provider sealed for itself, in its order.
     pub sealed: Vec<String>,
-    /// There is reasoning with another vendor's signature, which no upstream of this dialect can open.
-    pub has_carriers: bool,
     /// Whether an upstream that keeps responses is to keep this one.
     pub store: bool,
     /// The answer is to be kept here, unless its upstream keeps it.
@@ -84,8 +82,7 @@ where
 async fn recall(plane: &DataPlane, question: &mut Question) -> Result<(), Refusal> {
     let asked = kept::asked(&question.body)?;
     let tenant = Arc::clone(&question.key.tenant);
-    let mut recalled =
-        Recalled { sealed: asked.sealed.clone(), has_carriers: asked.has_carriers, store: asked.store, ..Recalled::default() };
+    let mut recalled = Recalled { sealed: asked.sealed.clone(), store: asked.store, ..Recalled::default() };
     let mut earlier = Vec::new();
     if let Some(id) = &asked.previous_response_id {
         match plane.kept.find(&tenant, id).await? {

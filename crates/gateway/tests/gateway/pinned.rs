@@ -243,8 +243,9 @@ async fn another_vendors_signatures_never_reach_an_upstream_of_this_dialect() {
     let setup = Setup::new(vec![whole("resp_1")]).await;
     let gateway = setup.gateway(&[]).await;
     let carrier = json!({"type": "reasoning", "summary": [], "encrypted_content": "tg1:anthropic:c2ln"});
-    ask(&gateway, &json!({"model": "smart", "input": [carrier, {"role": "user", "content": "x"}]})).await;
+    let answer = ask(&gateway, &json!({"model": "smart", "input": [carrier, {"role": "user", "content": "x"}]})).await;
     assert_eq!(setup.last_body()["input"], json!([{"role": "user", "content": "x"}]));
+    assert_eq!(answer.header("x-tallygate-loss"), "dropped=reasoning");
 }
 
 #[tokio::test]
@@ -258,4 +259,20 @@ async fn a_key_that_is_no_more_is_followed_by_the_others_of_its_upstream() {
     let gateway = setup.gateway(&[&gone]).await;
     ask(&gateway, &json!({"model": "smart", "input": "two", "previous_response_id": "resp_1"})).await;
     assert_ne!(setup.asked_with()[1], gone);
+}
+
+#[tokio::test]
+async fn requests_with_one_prompt_cache_key_go_to_one_account_and_others_are_spread() {
+    let setup = Setup::new(vec![whole("resp_1")]).await;
+    let gateway = setup.gateway(&[]).await;
+    for _ in 0..4 {
+        ask(&gateway, &json!({"model": "smart", "input": "x", "store": false, "prompt_cache_key": "session-1"})).await;
+    }
+    let asked = setup.asked_with();
+    assert!(asked.iter().all(|key| *key == asked[0]), "{asked:?}");
+    for session in 0..40 {
+        ask(&gateway, &json!({"model": "smart", "input": "x", "store": false, "prompt_cache_key": format!("s{session}")})).await;
+    }
+    let spread: std::collections::BTreeSet<_> = setup.asked_with().into_iter().collect();
+    assert_eq!(spread.len(), KEYS.len(), "{spread:?}");
 }
