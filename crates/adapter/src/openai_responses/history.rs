@@ -48,6 +48,10 @@ pub(super) struct History<'a> {
     open_calls: Vec<(String, String)>,
     /// The place of each call among all.
     order: HashMap<String, usize>,
+    /// Flat names that were looked up.
+    flat_names: HashMap<(String, String), String>,
+    /// Tools the items have brought so far.
+    brought_tools: usize,
     /// Calls of OpenAI's own side, left out: so are their results.
     hosted_calls: HashSet<String>,
 }
@@ -62,6 +66,8 @@ impl<'a> History<'a> {
             pending_signature: None,
             open_calls: Vec::new(),
             order: HashMap::new(),
+            flat_names: HashMap::new(),
+            brought_tools: 0,
             hosted_calls: HashSet::new(),
         }
     }
@@ -155,8 +161,10 @@ impl History<'_> {
         }
     }
 
-    fn flat_name(&self, fields: &Object, name: &str) -> String {
-        tools::flat_name(fields.get("namespace").and_then(Value::as_str), name, self.request)
+    fn flat_name(&mut self, fields: &Object, name: &str) -> String {
+        let Some(namespace) = fields.get("namespace").and_then(Value::as_str) else { return name.to_owned() };
+        let known = self.flat_names.entry((namespace.to_owned(), name.to_owned()));
+        known.or_insert_with(|| tools::flat_name(Some(namespace), name, self.request)).clone()
     }
 
     fn call(&mut self, id: String, name: String, arguments: String, kind: ToolKind, path: &str) -> Result<(), BadRequest> {
@@ -278,7 +286,9 @@ impl History<'_> {
     }
 
     fn tools_of(&mut self, fields: &Object, path: &str) -> Result<(), BadRequest> {
-        fields.get("tools").map_or(Ok(()), |tools| tools::add_more(tools, path, self.request, self.loss))
+        self.flat_names.clear();
+        let tools = fields.get("tools");
+        tools.map_or(Ok(()), |tools| tools::add_more(tools, path, &mut self.brought_tools, self.request, self.loss))
     }
 
     /// The last one of several wins.

@@ -14,6 +14,8 @@ use crate::loss::LossReport;
 const NAMESPACE_SEPARATOR: &str = "__";
 /// Most tools of a request: names are compared by search.
 const MAX_TOOLS: usize = 2048;
+/// Most tools the items of a request may bring, those that are known counted again.
+const MAX_BROUGHT: usize = 16 * MAX_TOOLS;
 
 /// Adds a declared tool. `path` names it in errors.
 pub(crate) fn declare(value: &Value, path: &str, request: &mut Request, loss: &mut LossReport) -> Result<(), BadRequest> {
@@ -21,9 +23,19 @@ pub(crate) fn declare(value: &Value, path: &str, request: &mut Request, loss: &m
 }
 
 /// Adds the tools an item of the history brings, but for those that are known.
-pub(super) fn add_more(tools: &Value, path: &str, request: &mut Request, loss: &mut LossReport) -> Result<(), BadRequest> {
+pub(super) fn add_more(
+    tools: &Value,
+    path: &str,
+    brought: &mut usize,
+    request: &mut Request,
+    loss: &mut LossReport,
+) -> Result<(), BadRequest> {
     for (i, value) in tools.as_array().into_iter().flatten().enumerate() {
         let known = request.tools.len();
+        *brought += 1 + value["tools"].as_array().map_or(0, Vec::len);
+        if *brought > MAX_BROUGHT {
+            return Err(BadRequest::invalid(path, format!("The items up to `{path}` bring more than {MAX_BROUGHT} tools.")));
+        }
         declare(value, &format!("{path}.tools[{i}]"), request, loss)?;
         let more = request.tools.split_off(known);
         for tool in more {
