@@ -305,8 +305,9 @@ def _responses_whole(value: dict) -> Answer:
                 answer.text += part.get("text") or "" if part["type"] == "output_text" else ""
                 answer.refusal += part.get("refusal") or "" if part["type"] == "refusal" else ""
         elif item["type"] == "function_call":
-            # A namespace that the client did not declare is the vendor's own.
-            answer.calls.append((item["name"], _arguments(item["arguments"])))
+            # Only Responses has namespaces; elsewhere they stand before the name.
+            name = f"{item['namespace']}__{item['name']}" if item.get("namespace") else item["name"]
+            answer.calls.append((name, _arguments(item["arguments"])))
         elif item["type"] == "custom_tool_call":
             answer.calls.append((item["name"], {"input": item["input"]}))
         elif item["type"] == "reasoning":

@@ -106,6 +106,22 @@ def check_translated(replay, gate, case, dialect):
     assert answer.finish == expected, "it ends for another reason"
 
 
+def is_in_background(case) -> bool:
+    return (case.load()["request"].get("body") or {}).get("background") is True
+
+
+def check_in_background(gate, case, dialect):
+    """The gateway asks for no answer in the background, for nobody could meter it: neither is asked for nor taken."""
+    if case.dialect == dialect:
+        headers = wire.auth(dialect, harness.TENANT_KEY)
+        reply = gate.http.post(wire.path(dialect, case.model, case.stream), json=own_request(case), headers=headers)
+        assert (reply.status_code, reply.json()["error"]["param"]) == (400, "background")
+    else:
+        reply = gate.ask(dialect, case.model, "hello", stream=case.stream)
+        assert reply.status_code == 502, reply.text
+    assert schemas.error_problems(dialect, reply.json()) == []
+
+
 @pytest.mark.parametrize(("case", "dialect"), _pairs())
 def test_recorded_answer(request, case, dialect):
     replay, gate = request.getfixturevalue("replay"), request.getfixturevalue("replay_gate")
