@@ -203,17 +203,19 @@ fn chat_gist(body: &Value) -> (String, Vec<(String, Value)>) {
     if let Some(name) = message["function_call"]["name"].as_str() {
         calls.push((name.into(), arguments(message["function_call"]["arguments"].as_str().unwrap())));
     }
-    (text_of(&message["content"]) + message["refusal"].as_str().unwrap_or_default(), calls)
+    // A refusal in the model's words stands in both.
+    let (text, refusal) = (text_of(&message["content"]), message["refusal"].as_str().unwrap_or_default());
+    (if text == refusal { text } else { text + refusal }, calls)
 }
 
 fn chat_stream_gist(chunks: &[Value]) -> (String, Vec<(String, Value)>) {
-    let mut text = String::new();
+    let (mut text, mut refusal) = (String::new(), String::new());
     let mut calls: BTreeMap<u64, (String, String)> = BTreeMap::new();
     let choices = chunks.iter().filter_map(|chunk| chunk["choices"].as_array()).flatten();
     for choice in choices.filter(|choice| choice["index"] == 0 || choice["index"].is_null()) {
         let delta = &choice["delta"];
         text += &text_of(&delta["content"]);
-        text += delta["refusal"].as_str().unwrap_or_default();
+        refusal += delta["refusal"].as_str().unwrap_or_default();
         for call in delta["tool_calls"].as_array().into_iter().flatten() {
             let slot = calls.entry(call["index"].as_u64().unwrap_or(0)).or_default();
             if slot.0.is_empty() {
@@ -227,12 +229,16 @@ fn chat_stream_gist(chunks: &[Value]) -> (String, Vec<(String, Value)>) {
             slot.1 += function["arguments"].as_str().unwrap_or_default();
         }
     }
+    if text != refusal {
+        text += &refusal;
+    }
     (text, calls.into_values().map(|(name, text)| (name, arguments(&text))).collect())
 }
 
 fn messages_gist(body: &Value) -> (String, Vec<(String, Value)>) {
     let blocks = body["content"].as_array().unwrap();
-    let text = blocks.iter().filter(|block| block["type"] == "text").map(|block| block["text"].as_str().unwrap()).collect();
+    let text: String =
+        blocks.iter().filter(|block| block["type"] == "text").map(|block| block["text"].as_str().unwrap()).collect();
     let calls = blocks.iter().filter(|block| block["type"] == "tool_use");
     (text, calls.map(|block| (block["name"].as_str().unwrap().into(), block["input"].clone())).collect())
 }
@@ -402,16 +408,33 @@ fn said_by_gemini(mut gist: Gist) -> Gist {
     gist
 }
 
-fn compare(case: &Case, through: Dialect, before: Gist, after: &Gist, failures: &mut Vec<String>) {
+/// Why nothing was said. A client whose dialect has no place for it reads it as the text of the refusal.
+fn explanation(case: &Case) -> Option<String> {
+    let events = if case.stream { data_lines(&case.body) } else { vec![serde_json::from_slice(&case.body).unwrap()] };
+    let places = ["/stop_details/explanation", "/delta/stop_details/explanation", "/promptFeedback/blockReasonMessage"];
+    let told = events.iter().flat_map(|event| places.iter().filter_map(|place| event.pointer(place)?.as_str()));
+    told.map(str::to_owned).next()
+}
+
+fn compare(case: &Case, through: Dialect, mut before: Gist, after: &Gist, failures: &mut Vec<String>) {
+    if before.text.is_empty() && !after.text.is_empty() {
+        before.text = explanation(case).unwrap_or_default();
+    }
     let before = if through == Dialect::Gemini { said_by_gemini(before) } else { before };
     let has_modalities = through == Dialect::Gemini;
     let usage_differs = match (&before.usage, &after.usage) {
         (Some(before), Some(after)) if !has_modalities => folded(before) != folded(after),
-        // An answer without usage is said as one that used nothing, where the dialect requires the field.
-        (None, Some(after)) => !after.is_empty(),
+        // An answer without usage is told with an estimate to clients of Messages, whose dialect requires one.
+        (None, Some(after)) => through != Dialect::Anthropic && !after.is_empty(),
         (before, after) => before != after,
     };
-    if before.text != after.text || before.calls != after.calls || usage_differs {
+    // Code that Google ran is said as text to other vendors' clients.
+    let text_differs = if String::from_utf8_lossy(&case.body).contains("executableCode") {
+        !after.text.ends_with(&before.text)
+    } else {
+        before.text != after.text
+    };
+    if text_differs || before.calls != after.calls || usage_differs {
         failures.push(format!("{} through {through} and back:\n  before {before:?}\n  after  {after:?}", case.id));
     }
 }
@@ -439,7 +462,10 @@ fn requests_translate_or_are_refused_with_a_reason() {
                 Ok(outgoing) => {
                     let seen = peek(*through, &outgoing.body).unwrap();
                     if let Err(error) = prepare(&call(*through, case.dialect, case.stream, &seen), &outgoing.body, &[]) {
-                        failures.push(format!("{} back from {through}: {error}", case.id));
+                        // Gemini searches without being asked twice; others only where the operator says so.
+                        if !error.message.starts_with("The tool `googleSearch`") {
+                            failures.push(format!("{} back from {through}: {error}", case.id));
+                        }
                     }
                 }
             }
