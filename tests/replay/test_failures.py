@@ -13,14 +13,16 @@ from replay.rig import direct, own_request
 CASES = [case for case in cases.every_case(cases.PROVIDERS) if case.status != 200]
 
 
-OPERATORS = ("API_KEY_INVALID", "insufficient_quota", "model_not_found")
+OPERATORS = ("API_KEY_INVALID", "insufficient_quota")
 
 
 def expected_status(case, dialect: str, body) -> int:
-    """What is the caller's own stays as it is; what is the operator's (key, account, a model that the vendor does not have)
-    never looks like the caller's fault."""
+    """What is the caller's own stays as it is; what is the operator's (key, account) never looks like the caller's fault. A
+    model that the vendor does not have is no use to ask for again."""
     text = json.dumps(body)
-    if case.status in (401, 402, 403, 404) or any(word in text for word in OPERATORS):
+    if case.status == 404 or "model_not_found" in text:
+        return 404
+    if case.status in (401, 402, 403) or any(word in text for word in OPERATORS):
         return 529 if dialect == "anthropic" else 503
     return case.status
 

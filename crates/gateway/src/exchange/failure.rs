@@ -51,6 +51,8 @@ pub enum Again {
 
 const MALFORMED_CALL: &str = "malformed_call";
 const OVERLOADED: &str = "overloaded";
+/// The upstream does not have the model, or its base URL leads elsewhere.
+pub const NOT_FOUND: &str = "not_found";
 
 impl Failure {
     pub fn new(blame: Blame, reason: &'static str, kind: ErrorKind, detail: impl Into<String>) -> Self {
@@ -92,6 +94,12 @@ impl Failure {
             ErrorKind::UpstreamInvalid => {
                 let message = "The upstream gave an answer that cannot be understood.";
                 return Refusal::new(ErrorKind::UpstreamInvalid, "upstream_invalid_answer", message);
+            }
+            _ if self.reason == NOT_FOUND => {
+                let message = "The upstream of this model does not have it. Only the operator of the gateway can mend that.";
+                return Refusal::new(ErrorKind::NotFound, "model_not_found", message)
+                    .with_should_retry(false)
+                    .with_outcome(Outcome::UpstreamError);
             }
             _ if self.reason == OVERLOADED => {
                 let message = "The upstreams of this model are overloaded. Try again shortly.";
@@ -179,7 +187,7 @@ pub fn of_upstream(upstream: &str, failure: UpstreamFailure, wait: Option<Durati
     let (blame, reason, kind) = match failure.class {
         Class::BadRequest | Class::ContextTooLong => return Broken::Client(passed_on(failure)),
         Class::Signature => return Broken::Again(Again::WithoutReasoning(passed_on(failure))),
-        Class::NotFound => (Blame::Upstream, "not_found", ErrorKind::UpstreamUnavailable),
+        Class::NotFound => (Blame::Upstream, NOT_FOUND, ErrorKind::UpstreamUnavailable),
         Class::Auth => (Blame::Credential, "auth", ErrorKind::UpstreamUnavailable),
         Class::Permission => (Blame::Credential, "permission", ErrorKind::UpstreamUnavailable),
         Class::QuotaExhausted => (Blame::Credential, "quota", ErrorKind::UpstreamUnavailable),

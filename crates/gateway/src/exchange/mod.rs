@@ -296,6 +296,10 @@ fn outgoing(
 
 /// A credential that was refused is left alone for a while.
 fn hold_against(plane: &DataPlane, step: &Step<'_>, failure: &Failure) {
+    if failure.reason == failure::NOT_FOUND {
+        tracing::warn!(upstream = %step.target.upstream.name, model = %step.target.upstream_model,
+            "the upstream does not have this model: check the target's model name and the upstream's base URL");
+    }
     let Some(credential) = step.credential else { return };
     let wait = match failure.blame {
         Blame::Rate => failure.wait.unwrap_or(plane.config.rate_cooldown),

@@ -132,7 +132,7 @@ async fn the_operators_troubles_never_look_like_the_tenants_own() {
     for (script, status, code, wait) in [
         (error(401, "invalid_api_key"), 503, "upstream_unavailable", "1"),
         (error(403, "forbidden"), 503, "upstream_unavailable", "1"),
-        (error(404, "model_not_found"), 503, "upstream_unavailable", "1"),
+        (error(404, "model_not_found"), 404, "model_not_found", ""),
         (error(500, "x"), 503, "upstream_unavailable", "1"),
         (
             answer(429, &[("retry-after", "7")], r#"{"error":{"message":"m","type":"t","code":"rate_limit_exceeded"}}"#),

@@ -1,4 +1,4 @@
-//! What an upstream says beside its answer, as the client reads it in its own protocol: numbered cases a85 and a86.
+//! What an upstream says beside its answer, as the client reads it in its own protocol: numbered cases a85 and a86, and a model it does not have.
 
 use tallygate_store::Limits;
 use tallygate_types::Dialect;
@@ -72,4 +72,25 @@ async fn case_a86_an_upstreams_limits_never_leak_and_the_tenants_own_are_said_in
     );
     let reset = messages.header("anthropic-ratelimit-requests-reset");
     assert!(reset.contains('T') && reset.ends_with('Z'), "{reset}");
+}
+
+/// A model that its upstream does not have is no use to ask for again, and nothing the tenant can mend.
+#[tokio::test]
+async fn a_model_that_the_upstream_does_not_have_is_not_found() {
+    let vendor = r#"{"type":"error","error":{"type":"not_found_error","message":"model: claude-9 of account 777"}}"#;
+    let upstream = Upstream::start(vec![answer(404, &[], vendor)]).await;
+    let gateway = Rig::serving(Dialect::Anthropic, upstream.address).start().await;
+    let reply = gateway.chat(CHAT_ASK).await;
+    let error = &reply.json()["error"];
+    assert_eq!(
+        (reply.status.as_u16(), error["type"].as_str(), error["code"].as_str()),
+        (404, Some("invalid_request_error"), Some("model_not_found"))
+    );
+    assert_eq!(reply.headers["x-should-retry"], "false");
+    assert!(!reply.body.contains("777"), "{}", reply.body);
+
+    let upstream = Upstream::start(vec![answer(404, &[], vendor)]).await;
+    let gateway = Rig::serving(Dialect::Anthropic, upstream.address).start().await;
+    let reply = gateway.post("/v1/messages", CHAT_ASK).await;
+    assert_eq!((reply.status.as_u16(), reply.json()["error"]["type"].as_str()), (404, Some("not_found_error")));
 }
