@@ -50,11 +50,11 @@ impl Scanner {
                         let end = at + 1;
                         self.boundary = end;
                         if self.object.is_empty() {
-                            on_event(Event { name: "", data: &chunk[start..end], end })?;
+                            on_event(Event { name: "", data: &chunk[start..end], start, end })?;
                         } else {
                             self.keep(&chunk[..end])?;
                             let object = std::mem::take(&mut self.object);
-                            on_event(Event { name: "", data: &object, end })?;
+                            on_event(Event { name: "", data: &object, start: 0, end })?;
                         }
                     }
                 }

@@ -53,9 +53,13 @@ impl Passer {
 
 impl Passing<'_> {
     /// An event ends here.
-    pub fn event(&mut self, end: usize, only_usage: bool) {
+    pub fn event(&mut self, start: usize, end: usize, only_usage: bool) {
         match (self.passer.drop_usage, only_usage) {
-            (true, true) => self.skip(end),
+            (true, true) => {
+                // Comments before it are no part of it.
+                self.pass(start);
+                self.skip(end);
+            }
             (true, false) => self.pass(end),
             // It passes with its neighbours, at the end of the chunk.
             (false, _) => self.good = end,

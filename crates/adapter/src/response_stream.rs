@@ -107,7 +107,7 @@ impl ResponseStream {
                 let (tapper, upstream) = (self.tapper.as_deref(), self.upstream);
                 let result = self.reader.read(&chunk, |event| {
                     tap_passing(tapper, upstream, event, tap)?;
-                    passing.event(event.end, std::mem::take(&mut tap.only_usage));
+                    passing.event(event.start, event.end, std::mem::take(&mut tap.only_usage));
                     Ok(())
                 });
                 match &result {

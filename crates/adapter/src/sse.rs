@@ -16,13 +16,15 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 pub struct Event<'a> {
     pub name: &'a str,
     pub data: &'a [u8],
+    /// Offset in the chunk being read where the event begins; 0 where it began before the chunk.
+    pub start: usize,
     /// Offset in the chunk being read just past the event: up to here the stream holds whole events.
     pub end: usize,
 }
 
 impl<'a> Event<'a> {
     pub const fn new(name: &'a str, data: &'a [u8]) -> Self {
-        Self { name, data, end: 0 }
+        Self { name, data, start: 0, end: 0 }
     }
 }
 
@@ -114,7 +116,7 @@ impl Scanner {
         if !line.is_empty() {
             self.line_done(&line, 0, &mut lent, &mut on_event)?;
         }
-        self.dispatch(0, &mut lent, &mut on_event)
+        self.dispatch(0, 0, &mut lent, &mut on_event)
     }
 
     /// How much of the chunk read last is whole events and comments; what follows waits for the next chunk.
@@ -135,8 +137,8 @@ impl Scanner {
         }
         self.at_boundary = line.is_empty();
         if self.at_boundary {
-            self.boundary = offset;
-            return self.dispatch(offset, lent, on_event);
+            let start = std::mem::replace(&mut self.boundary, offset);
+            return self.dispatch(start, offset, lent, on_event);
         }
         let (field, value) = match memchr::memchr(b':', line) {
             Some(colon) => {
@@ -170,6 +172,7 @@ impl Scanner {
 
     fn dispatch<E>(
         &mut self,
+        start: usize,
         end: usize,
         lent: &mut Lent<'_>,
         on_event: &mut impl FnMut(Event<'_>) -> Result<(), E>,
@@ -179,7 +182,7 @@ impl Scanner {
                 Lent::Line(line) => *line,
                 Lent::No => &self.data[..],
             };
-            on_event(Event { name: &self.name, data, end })
+            on_event(Event { name: &self.name, data, start, end })
         } else {
             Ok(())
         };

@@ -264,3 +264,24 @@ fn content_events_are_not_parsed() {
         assert_eq!((usage.get(UsageClass::InputUncached), usage.get(UsageClass::OutputText)), (7, 2), "{dialect}");
     }
 }
+
+/// What stands before a usage report that was not asked for passes, however the stream is cut.
+#[test]
+fn a_comment_before_usage_that_is_taken_out_passes() {
+    let stream = "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\n\
+                  : keep-alive\r\n\r\n\
+                  data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2}}\n\n\
+                  data: [DONE]\n\n";
+    let expected = "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"delta\":{\"content\":\"hi\"},\"finish_reason\":\"stop\"}]}\n\n\
+                    : keep-alive\r\n\r\n\
+                    data: [DONE]\n\n";
+    for cut in 0..=stream.len() {
+        let mut open = open(r#"{"model":"smart","stream":true}"#);
+        let mut out = Vec::new();
+        for piece in [&stream[..cut], &stream[cut..]] {
+            open.push(Bytes::copy_from_slice(piece.as_bytes()), &mut out).unwrap();
+        }
+        open.finish(&mut out).unwrap();
+        assert_eq!(text(&out), expected, "cut at {cut}");
+    }
+}
