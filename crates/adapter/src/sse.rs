@@ -132,8 +132,10 @@ impl Scanner {
         on_event: &mut impl FnMut(Event<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         if !self.started {
-            self.started = true;
-            line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line);
+            // White space before a stream is nobody's, on whichever side of a cut it stands.
+            line = line.trim_ascii_start();
+            line = line.strip_prefix(BYTE_ORDER_MARK).unwrap_or(line).trim_ascii_start();
+            self.started = !line.is_empty();
         }
         self.at_boundary = line.is_empty();
         if self.at_boundary {
