@@ -4,7 +4,7 @@
 import { chromium } from "playwright-core";
 
 const given = JSON.parse(process.argv[2]);
-const TIMEOUT_MS = 10_000;
+const TIMEOUT_MS = 30_000;
 const REQUESTS = 3;
 const PRICES = {
   Input: "3.17", "Cache read": "0.31", "Cache write, 5 min": "3.75", "Cache write, 1 h": "6.01", Output: "15.13", Reasoning: "14.07",
