@@ -13,6 +13,10 @@ const INTERVAL: Duration = Duration::from_hours(1);
 /// Ended sessions can be looked at this long.
 const SESSIONS_KEPT: Duration = Duration::from_hours(30 * 24);
 
+/// Rows of one DELETE of expired ones, so that the writer is never held long; stored responses are large.
+const RESPONSES_AT_ONCE: i64 = 1_000;
+const PINS_AT_ONCE: i64 = 5_000;
+
 /// Runs until aborted. Every replica does it; each step is harmless twice.
 pub(crate) async fn keep(db: Db, core: Arc<Core>) {
     loop {
@@ -36,10 +40,10 @@ pub(crate) async fn tidy(db: &Db, core: &Arc<Core>) -> Result<(), StoreError> {
     // A transaction a chunk, so that the writer is free between them.
     loop {
         let mut tx = begin(db, core).await?;
-        let removed = (responses::purge(&mut tx).await?, pins::purge(&mut tx).await?);
+        let removed = (responses::purge(&mut tx, RESPONSES_AT_ONCE).await?, pins::purge(&mut tx, PINS_AT_ONCE).await?);
         tx.commit().await?;
         expired += removed.0 + removed.1;
-        if !responses::may_be_more(removed.0) && !pins::may_be_more(removed.1) {
+        if removed.0 < RESPONSES_AT_ONCE.unsigned_abs() && removed.1 < PINS_AT_ONCE.unsigned_abs() {
             break;
         }
     }

@@ -14,8 +14,6 @@ use crate::{DbTime, Source, Store, StoreError, Tx, query};
 const LIFETIME: Duration = Duration::from_hours(30 * 24);
 /// Of one tenant; beyond it the oldest leave.
 const MAX_PER_TENANT: i64 = 100_000;
-/// Rows of one DELETE, so that the writer is never held long.
-const PURGE_ROWS: i64 = 5_000;
 
 /// Who keeps it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,8 +105,8 @@ pub async fn count(source: impl Source, tenant: TenantId) -> Result<u64, StoreEr
     Ok(count.unsigned_abs())
 }
 
-/// Removes some of what has expired or is too many; returns how many.
-pub(crate) async fn purge(tx: &mut Tx) -> Result<u64, StoreError> {
+/// Removes at most so many of what has expired or is too many; returns how many, fewer when none are left.
+pub(crate) async fn purge(tx: &mut Tx, at_most: i64) -> Result<u64, StoreError> {
     let now = tx.db_now();
     Ok(query!(&mut *tx, |conn| {
         sqlx::query(
@@ -121,14 +119,9 @@ pub(crate) async fn purge(tx: &mut Tx) -> Result<u64, StoreError> {
         )
         .bind(now)
         .bind(MAX_PER_TENANT)
-        .bind(PURGE_ROWS)
+        .bind(at_most)
         .execute(conn)
         .await
         .map(|done| done.rows_affected())
     })??)
-}
-
-/// Whether a run of [`purge`] that removed so many has left some.
-pub(crate) const fn may_be_more(removed: u64) -> bool {
-    removed >= PURGE_ROWS.unsigned_abs()
 }

@@ -26,8 +26,6 @@ const MIN_BYTES: u64 = 1024 * 1024;
 const MAX_BYTES: u64 = 1024 * 1024 * 1024 * 1024;
 /// The index entries of a tenant's responses are counted at each write.
 const MAX_RESPONSES: u32 = 100_000;
-/// Rows of one DELETE of expired ones, so that the writer is never held long.
-const PURGE_ROWS: i64 = 1_000;
 
 text_enum! {
     /// Whether a tenant's responses are kept by the gateway.
@@ -315,8 +313,8 @@ pub async fn held(source: impl Source, tenant: TenantId) -> Result<(u64, u64), S
     Ok((count.unsigned_abs(), bytes.unsigned_abs()))
 }
 
-/// Removes some of what has expired, or belongs to a tenant who no longer wants it kept; returns how many, fewer than a full chunk when none are left.
-pub(crate) async fn purge(tx: &mut Tx) -> Result<u64, StoreError> {
+/// Removes some of what has expired, or belongs to a tenant who no longer wants it kept; returns how many, fewer than `at_most` when none are left.
+pub(crate) async fn purge(tx: &mut Tx, at_most: i64) -> Result<u64, StoreError> {
     let now = tx.db_now();
     Ok(query!(&mut *tx, |conn| {
         sqlx::query(
@@ -325,16 +323,11 @@ pub(crate) async fn purge(tx: &mut Tx) -> Result<u64, StoreError> {
                  OR tenant_id IN (SELECT id FROM tenants WHERE responses_mode = 'stateless') LIMIT $2)",
         )
         .bind(now)
-        .bind(PURGE_ROWS)
+        .bind(at_most)
         .execute(conn)
         .await
         .map(|done| done.rows_affected())
     })??)
-}
-
-/// Whether a run of [`purge`] that removed so many has left some.
-pub(crate) const fn may_be_more(removed: u64) -> bool {
-    removed >= PURGE_ROWS.unsigned_abs()
 }
 
 /// Everything of a tenant that is about to be deleted.
