@@ -17,6 +17,7 @@
 mod dialect;
 mod id;
 mod money;
+mod no_proxy;
 mod time;
 mod usage;
 
@@ -26,5 +27,6 @@ pub use id::{
     TargetId, TenantId, UpstreamId, UserId,
 };
 pub use money::{Currency, MoneyError, Pico, UnitPrice};
+pub use no_proxy::{NoProxy, NoProxyError};
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
 pub use usage::{Usage, UsageClass};
