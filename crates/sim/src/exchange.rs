@@ -16,6 +16,9 @@ use crate::conversation::Returned;
 use crate::ledger::{Ended, Ledger, LedgerEntry};
 use crate::usage::Usage;
 
+/// An error of this kind from a service or a body has the connection reset, not closed.
+pub(crate) const RESETS: io::ErrorKind = io::ErrorKind::ConnectionReset;
+
 /// Holds the open entry of one request.
 pub(crate) struct Exchange {
     ledger: Arc<Ledger>,
@@ -82,6 +85,8 @@ pub(crate) enum Ending {
     Error,
     /// The connection is closed instead of the rest.
     Cut,
+    /// The connection is reset instead of the rest.
+    Reset,
     /// Nothing more comes, and the connection stays open.
     Hang,
 }
@@ -116,7 +121,7 @@ impl PacedBody {
     /// A body sent at once, with its length announced. Where it is cut, its first half is sent.
     pub(crate) fn whole(body: Bytes, ending: Ending, exchange: Option<Exchange>) -> Self {
         let length = Some(body.len() as u64);
-        let sent = if ending == Ending::Cut { body.slice(..body.len() / 2) } else { body };
+        let sent = if matches!(ending, Ending::Cut | Ending::Reset) { body.slice(..body.len() / 2) } else { body };
         // An empty first half still leaves one chunk, so that the cut is reached.
         Self { length, ..Self::stream(vec![sent], ending, Pace::Flush, exchange) }
     }
@@ -176,9 +181,14 @@ impl Body for PacedBody {
             return Poll::Pending;
         }
         let Some(chunk) = self.chunks.pop_front() else {
-            if self.ending == Ending::Cut {
+            let broken = match self.ending {
+                Ending::Cut => Some(io::ErrorKind::ConnectionAborted),
+                Ending::Reset => Some(RESETS),
+                _ => None,
+            };
+            if let Some(kind) = broken {
                 self.close(Ended::Cut, false);
-                return Poll::Ready(Some(Err(io::Error::from(io::ErrorKind::ConnectionReset))));
+                return Poll::Ready(Some(Err(io::Error::from(kind))));
             }
             // A hanging body is never woken again: only the client's going ends it.
             return Poll::Pending;
@@ -191,7 +201,7 @@ impl Body for PacedBody {
             match self.ending {
                 Ending::Complete { usage } => self.close(Ended::Complete, usage),
                 Ending::Error => self.close(Ended::Error, false),
-                Ending::Cut | Ending::Hang => {}
+                Ending::Cut | Ending::Reset | Ending::Hang => {}
             }
         }
         Poll::Ready(Some(Ok(Frame::data(chunk))))

@@ -1,10 +1,31 @@
 //! Scripted faults: which request gets one, by the name of its model or by a word of its credential.
 
-use crate::dialect::Problem;
+use crate::dialect::{Problem, RETRY_AFTER_SECONDS};
+
+/// What is wrong with a usage report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Untrue {
+    /// `usage-negative`: every count below zero.
+    Negative,
+    /// `usage-huge`: every count 10^18.
+    Huge,
+    /// `usage-inconsistent`: totals that are no sums, and more tokens cached than there are.
+    Inconsistent,
+    /// `usage-twice`: the right counts, said twice.
+    Twice,
+    /// `usage-split`: half of the right counts, then all of them.
+    Split,
+    /// `usage-late`: the right counts after the end of the stream.
+    Late,
+}
 
 /// What goes wrong with one exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
+    /// `400`: the request is refused as wrong.
+    BadRequest,
+    /// `403`: the account is closed.
+    Banned,
     /// `429`: rate limited, with the dialect's own hint when to come back.
     RateLimited,
     /// `quota`: the account has no money left.
@@ -37,11 +58,29 @@ pub(crate) enum Fault {
     NoUsage,
     /// `refuse`: closes the connection without an answer.
     Refuse,
+    /// `reset`: resets the connection without an answer.
+    Reset,
+    /// `reset-midstream`: resets the connection in the middle of the body.
+    ResetMidstream,
+    /// `truncate`: ends the body in its middle as if that were its end.
+    Truncate,
+    /// `error-200`: an error body with status 200, for a stream too.
+    ErrorWith200,
+    /// `huge-line`: a line of a stream (or a body) of [`crate::misbehave::HUGE_BYTES`].
+    HugeLine,
+    /// `gzip-bomb`: as many bytes, compressed, which nobody asked for.
+    GzipBomb,
+    /// `drip`: one byte a second.
+    Drip,
+    /// A usage that is not what it should be.
+    Usage(Untrue),
 }
 
 impl Fault {
-    fn named(name: &str) -> Option<Self> {
+    pub(crate) fn named(name: &str) -> Option<Self> {
         Some(match name {
+            "400" => Self::BadRequest,
+            "403" => Self::Banned,
             "429" => Self::RateLimited,
             "quota" => Self::Quota,
             "401" => Self::Unauthenticated,
@@ -58,6 +97,19 @@ impl Fault {
             "midstream-error" => Self::MidstreamError,
             "no-usage" => Self::NoUsage,
             "refuse" => Self::Refuse,
+            "reset" => Self::Reset,
+            "reset-midstream" => Self::ResetMidstream,
+            "truncate" => Self::Truncate,
+            "error-200" => Self::ErrorWith200,
+            "huge-line" => Self::HugeLine,
+            "gzip-bomb" => Self::GzipBomb,
+            "drip" => Self::Drip,
+            "usage-negative" => Self::Usage(Untrue::Negative),
+            "usage-huge" => Self::Usage(Untrue::Huge),
+            "usage-inconsistent" => Self::Usage(Untrue::Inconsistent),
+            "usage-twice" => Self::Usage(Untrue::Twice),
+            "usage-split" => Self::Usage(Untrue::Split),
+            "usage-late" => Self::Usage(Untrue::Late),
             _ => return None,
         })
     }
@@ -83,7 +135,9 @@ impl Fault {
     /// The error that the fault answers with instead of serving, if it is of that kind.
     pub(crate) fn problem(self, model: &str) -> Option<Problem> {
         match self {
-            Self::RateLimited => Some(Problem::RateLimited),
+            Self::BadRequest => Some(Problem::invalid("The request is refused because a fault asks for it.", "messages")),
+            Self::Banned => Some(Problem::Banned),
+            Self::RateLimited => Some(Problem::RateLimited { seconds: RETRY_AFTER_SECONDS }),
             Self::Quota => Some(Problem::Quota),
             Self::Unauthenticated => Some(Problem::Unauthenticated),
             Self::Internal => Some(Problem::Internal),
@@ -105,6 +159,43 @@ pub(crate) fn failing_first(model: &str) -> Option<u64> {
     model.strip_prefix("sim-fail-first-")?.parse().ok()
 }
 
+/// What is set at run time for one credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Rule {
+    pub fault: Fault,
+    /// Seconds that a rate-limited caller is told to wait.
+    pub retry_after: Option<u64>,
+}
+
+impl Rule {
+    /// `fault=429&retry_after=30`; the error says what is wrong with it.
+    pub(crate) fn parse(query: &str) -> Result<(String, Self), String> {
+        let of = |name: &str| query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='));
+        let credential = of("credential").filter(|text| !text.is_empty()).ok_or("which credential? say credential=…")?;
+        let fault =
+            of("fault").and_then(Fault::named).ok_or("no such fault; they are listed in the documentation of the crate")?;
+        let retry_after = match of("retry_after") {
+            Some(text) => Some(text.parse().map_err(|_| "retry_after is a number of seconds")?),
+            None => None,
+        };
+        Ok((credential.to_owned(), Self { fault, retry_after }))
+    }
+
+    /// The error that the rule answers with instead of serving, if it is of that kind.
+    pub(crate) fn problem(self, model: &str) -> Option<Problem> {
+        match (self.fault, self.retry_after) {
+            (Fault::RateLimited, Some(seconds)) => Some(Problem::RateLimited { seconds }),
+            (fault, _) => fault.problem(model),
+        }
+    }
+}
+
+impl From<Fault> for Rule {
+    fn from(fault: Fault) -> Self {
+        Self { fault, retry_after: None }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,6 +207,15 @@ mod tests {
         assert_eq!(Fault::of_model("llama3:8b"), None);
         assert_eq!(Fault::of_model("gpt-sim"), None);
         assert_eq!(failing_first("sim-fail-first-3"), Some(3));
+    }
+
+    #[test]
+    fn a_rule_is_read_from_a_query() {
+        let rule = Rule { fault: Fault::RateLimited, retry_after: Some(30) };
+        assert_eq!(Rule::parse("credential=sk-1&fault=429&retry_after=30"), Ok(("sk-1".to_owned(), rule)));
+        assert_eq!(rule.problem("m"), Some(Problem::RateLimited { seconds: 30 }));
+        assert!(Rule::parse("credential=sk-1&fault=unheard-of").is_err());
+        assert!(Rule::parse("fault=429").is_err());
     }
 
     #[test]

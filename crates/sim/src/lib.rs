@@ -69,18 +69,29 @@
 //!
 //! | fault | what happens |
 //! |---|---|
-//! | `429`, `quota`, `401`, `404`, `500`, `503`, `529` | that error in the vendor's words, headers and hints |
+//! | `400`, `401`, `403`, `404`, `429`, `quota`, `500`, `503`, `529` | that error in the vendor's words, headers and hints |
 //! | `hang`, `hang-midstream` | no answer at all; half an answer and then silence |
 //! | `slow` | the first byte and each chunk come after `slow_delay_ms` |
 //! | `cut` | the connection is closed in the middle of the body |
 //! | `garbage`, `garbage-json` | status 200 with an HTML page, with broken JSON |
 //! | `midstream-error` | an error event after half the stream; without a stream an error body with status 200 |
 //! | `no-usage` | a good answer that does not tell its usage |
-//! | `refuse` | the connection is closed without an answer |
+//! | `refuse`, `reset` | the connection is closed, or reset, without an answer |
+//! | `reset-midstream` | the connection is reset in the middle of the body |
+//! | `truncate` | the body ends in its middle as if that were its end |
+//! | `error-200` | an error body with status 200, for a stream too |
+//! | `huge-line` | a line of 100 MiB |
+//! | `gzip-bomb` | 100 MiB compressed to 100 KiB, which nobody asked for |
+//! | `drip` | one byte a second |
+//! | `usage-negative`, `-huge`, `-inconsistent` | a usage that cannot be true |
+//! | `usage-twice`, `-split`, `-late` | the true usage told twice; half of it and then all; after the end of the stream |
 //! | `sim-fail-first-<N>` (whole name) | the first N requests get 500, later ones are served |
 //!
 //! By a word of the credential (`sk-bad-1`): `bad` is not known to the provider, `limited` gets 429, `quota` has no
 //! money left, `down` gets 503, `hanging` no answer, `refused` a closed connection.
+//!
+//! And at run time, which wins over both: `PUT /_sim/faults?credential=<the whole credential>&fault=<fault>`, for `429` with
+//! `&retry_after=<seconds>`; `DELETE /_sim/faults?credential=…` heals it, `DELETE /_sim/faults` all.
 //!
 //! # Books
 //!
@@ -102,6 +113,7 @@ mod families;
 mod faults;
 mod ledger;
 mod memory;
+mod misbehave;
 mod provider;
 mod recent;
 mod replay;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future;
 use std::io;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -17,10 +17,11 @@ use crate::SimConfig;
 use crate::answer::{self, Answer};
 use crate::conversation::{Ask, Returned};
 use crate::dialect::{self, Dialect, Problem, Stamp};
-use crate::exchange::{Ending, Exchange, Pace, PacedBody};
-use crate::faults::{self, Fault};
+use crate::exchange::{Ending, Exchange, Pace, PacedBody, RESETS};
+use crate::faults::{self, Fault, Rule};
 use crate::ledger::{Ended, Ledger, LedgerEntry, last_four, now_us};
 use crate::memory::Memory;
+use crate::misbehave;
 use crate::recent::Recent;
 use crate::replay::{Case, Cases};
 use crate::route::{self, Operation, Route};
@@ -30,6 +31,8 @@ use crate::usage::Usage;
 pub(crate) const MAX_BODY_BYTES: usize = 64 << 20;
 /// Different `sim-fail-first-<N>` models that are counted.
 const MAX_COUNTED_MODELS: usize = 10_000;
+/// Credentials for which a fault can be set at the same time.
+const MAX_RULES: usize = 10_000;
 /// The page that the `garbage` fault answers with.
 const GARBAGE_PAGE: &[u8] = b"<html><head><title>502 Bad Gateway</title></head><body>upstream is on fire</body></html>\n";
 /// The broken JSON of the `garbage-json` fault.
@@ -48,6 +51,8 @@ pub(crate) struct Provider {
     chunk_delay: Duration,
     slow_delay: Duration,
     failures: Mutex<HashMap<String, u64>>,
+    /// Faults by credential, set at run time.
+    rules: Mutex<HashMap<String, Rule>>,
     memory: Memory,
 }
 
@@ -58,6 +63,7 @@ struct Arrived {
     credential: Option<String>,
     has_version: bool,
     path: String,
+    is_stream: bool,
     exchange: Exchange,
 }
 
@@ -70,6 +76,7 @@ impl Provider {
             chunk_delay: Duration::from_millis(config.chunk_delay_ms),
             slow_delay: Duration::from_millis(config.slow_delay_ms),
             failures: Mutex::default(),
+            rules: Mutex::default(),
             memory: Memory::default(),
         }
     }
@@ -124,9 +131,10 @@ impl Provider {
             returned: Returned::default(),
             refusal: None,
         };
+        let is_stream = entry.stream;
         let exchange = Exchange::begin(Arc::clone(&self.ledger), entry);
         let has_version = header("anthropic-version").is_some();
-        let arrived = Arrived { route, stamp, credential, has_version, path, exchange };
+        let arrived = Arrived { route, stamp, credential, has_version, path, is_stream, exchange };
         match parsed {
             Ok(body) => self.serve(arrived, &model, &body).await,
             Err(problem) => Ok(refused(arrived, &problem)),
@@ -152,17 +160,20 @@ impl Provider {
         if faults::is_bad_credential(&credential) {
             return Ok(refused(arrived, &Problem::BadCredential));
         }
-        let fault = Fault::of_credential(&credential).or_else(|| Fault::of_model(model));
-        if let Some(problem) = fault.and_then(|fault| fault.problem(model)) {
+        let rule = self.rules().get(&credential).copied();
+        let rule = rule.or_else(|| Fault::of_credential(&credential).or_else(|| Fault::of_model(model)).map(Rule::from));
+        if let Some(problem) = rule.and_then(|rule| rule.problem(model)) {
             return Ok(refused(arrived, &problem));
         }
+        let fault = rule.map(|rule| rule.fault);
         if faults::failing_first(model).is_some_and(|count| self.fails_still(model, count)) {
             return Ok(refused(arrived, &Problem::Internal));
         }
         match fault {
-            Some(Fault::Refuse) => {
+            Some(broken @ (Fault::Refuse | Fault::Reset)) => {
                 arrived.exchange.end(Ended::Cut, false);
-                return Err(io::Error::from(io::ErrorKind::ConnectionAborted));
+                let kind = if broken == Fault::Reset { RESETS } else { io::ErrorKind::ConnectionAborted };
+                return Err(io::Error::from(kind));
             }
             Some(Fault::Hang) => {
                 let never: Infallible = future::pending().await;
@@ -170,6 +181,18 @@ impl Provider {
             }
             Some(Fault::Slow) => tokio::time::sleep(self.slow_delay).await,
             Some(Fault::Garbage) => return Ok(raw(arrived, "text/html", GARBAGE_PAGE)),
+            Some(Fault::ErrorWith200) => {
+                let body = dialect.problem(&Problem::Internal, &arrived.stamp).body;
+                return Ok(misbehaved(arrived, json_type(dialect), vec![Bytes::from(body.to_string())], Vec::new()));
+            }
+            Some(Fault::HugeLine) => {
+                let kind = if arrived.is_stream { "text/event-stream" } else { json_type(dialect) };
+                return Ok(misbehaved(arrived, kind, misbehave::huge_line(), Vec::new()));
+            }
+            Some(Fault::GzipBomb) => {
+                let headers = vec![("content-encoding", "gzip".to_owned())];
+                return Ok(misbehaved(arrived, json_type(dialect), misbehave::gzip_bomb(), headers));
+            }
             _ => {}
         }
         match arrived.route.operation {
@@ -225,15 +248,30 @@ impl Provider {
         let Arrived { route, stamp, exchange, .. } = arrived;
         let mut frames = route.dialect.frames(ask, answer, &stamp, route.framing);
         let usage_told = answer.report_usage && (route.dialect != Dialect::OpenaiChat || ask.stream_usage);
+        if let Some(Fault::Usage(untrue)) = fault {
+            misbehave::retell(&mut frames, untrue);
+        }
         let half = (frames.len() / 2).max(1);
         let ending = match fault {
             Some(Fault::Cut) => {
                 frames.truncate(half);
                 Ending::Cut
             }
+            Some(Fault::ResetMidstream) => {
+                frames.truncate(half);
+                Ending::Reset
+            }
+            Some(Fault::Truncate) => {
+                frames.truncate(half);
+                Ending::Error
+            }
             Some(Fault::HangMidstream) => {
                 frames.truncate(half);
                 Ending::Hang
+            }
+            Some(Fault::Drip) => {
+                frames = misbehave::single_bytes(&frames);
+                Ending::Complete { usage: usage_told }
             }
             Some(Fault::MidstreamError) => {
                 frames.truncate(half);
@@ -244,6 +282,7 @@ impl Provider {
         };
         let pace = match fault {
             Some(Fault::Slow) => Pace::Pause(self.slow_delay),
+            Some(Fault::Drip) => Pace::Pause(misbehave::DRIP_INTERVAL),
             _ if self.chunk_delay.is_zero() => Pace::Flush,
             _ => Pace::Pause(self.chunk_delay),
         };
@@ -267,6 +306,21 @@ impl Provider {
         *seen <= count
     }
 
+    fn rules(&self) -> MutexGuard<'_, HashMap<String, Rule>> {
+        self.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sets a rule; gives what is wrong with it.
+    fn set_rule(&self, query: &str) -> Result<(), String> {
+        let (credential, rule) = Rule::parse(query)?;
+        let mut rules = self.rules();
+        if rules.len() >= MAX_RULES && !rules.contains_key(&credential) {
+            return Err(format!("there are {MAX_RULES} rules already"));
+        }
+        rules.insert(credential, rule);
+        Ok(())
+    }
+
     /// `/_sim/…`: what tests ask of the simulator itself.
     fn control(&self, method: &str, what: &str, query: &str) -> Response<PacedBody> {
         let body = match (method, what) {
@@ -281,10 +335,24 @@ impl Provider {
                 self.failures.lock().unwrap_or_else(PoisonError::into_inner).clear();
                 json!({"entries": []})
             }
+            ("PUT", "faults") => match self.set_rule(query) {
+                Ok(()) => json!({"rules": self.rules().len()}),
+                Err(why) => {
+                    let body = json!({"error": why}).to_string();
+                    return response(400, "application/json", Vec::new(), PacedBody::plain(Bytes::from(body)));
+                }
+            },
+            ("DELETE", "faults") => {
+                match query.strip_prefix("credential=") {
+                    Some(credential) => drop(self.rules().remove(credential)),
+                    None => self.rules().clear(),
+                }
+                json!({"rules": self.rules().len()})
+            }
             ("GET", "last-request") => json!({"requests": self.recent.newest_first()}),
             ("GET", "health") => json!({"status": "ok", "replayed_cases": self.cases.as_ref().map_or(0, Cases::len)}),
             _ => {
-                let known = "GET|DELETE /_sim/ledger, GET /_sim/last-request, GET /_sim/health";
+                let known = "GET|DELETE /_sim/ledger, PUT|DELETE /_sim/faults, GET /_sim/last-request, GET /_sim/health";
                 let body = json!({"error": format!("no such path; there are: {known}")});
                 return response(404, "application/json", Vec::new(), PacedBody::plain(Bytes::from(body.to_string())));
             }
@@ -331,8 +399,24 @@ fn told(arrived: Arrived, body: &Value, usage: Option<Usage>) -> Response<PacedB
 fn whole(arrived: Arrived, ask: &Ask, answer: &Answer, fault: Option<Fault>) -> Response<PacedBody> {
     let Arrived { route, stamp, exchange, .. } = arrived;
     let mut body = route.dialect.whole(ask, answer, &stamp);
+    if let Some(Fault::Usage(untrue)) = fault {
+        misbehave::falsify(&mut body, untrue);
+    }
     let ending = match fault {
         Some(Fault::Cut) => Ending::Cut,
+        Some(Fault::ResetMidstream) => Ending::Reset,
+        Some(Fault::Truncate) => {
+            let text = body.to_string();
+            let half = Bytes::copy_from_slice(&text.as_bytes()[..text.len() / 2]);
+            let body = PacedBody::whole(half, Ending::Error, Some(exchange));
+            return response(200, json_type(route.dialect), route.dialect.vendor_headers(&stamp), body);
+        }
+        Some(Fault::Drip) => {
+            let bytes = misbehave::single_bytes(&[Bytes::from(body.to_string())]);
+            let ending = Ending::Complete { usage: answer.report_usage };
+            let body = PacedBody::stream(bytes, ending, Pace::Pause(misbehave::DRIP_INTERVAL), Some(exchange));
+            return response(200, json_type(route.dialect), route.dialect.vendor_headers(&stamp), body);
+        }
         Some(Fault::HangMidstream) => Ending::Hang,
         Some(Fault::MidstreamError) => {
             body = route.dialect.problem(&Problem::Internal, &stamp).body;
@@ -350,6 +434,13 @@ fn raw(arrived: Arrived, kind: &str, bytes: &'static [u8]) -> Response<PacedBody
     exchange.answering(200, None);
     let body = PacedBody::whole(Bytes::from_static(bytes), Ending::Error, Some(exchange));
     response(200, kind, Vec::new(), body)
+}
+
+/// No answer at all, with status 200 and of unannounced length.
+fn misbehaved(arrived: Arrived, kind: &str, chunks: Vec<Bytes>, headers: Vec<(&'static str, String)>) -> Response<PacedBody> {
+    let mut exchange = arrived.exchange;
+    exchange.answering(200, None);
+    response(200, kind, headers, PacedBody::stream(chunks, Ending::Error, Pace::Flush, Some(exchange)))
 }
 
 /// A recorded answer, byte for byte.

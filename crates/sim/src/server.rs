@@ -1,15 +1,19 @@
 //! The listener: accepts connections on loopback or wherever it is told to, and stops when asked.
 
+use std::future::poll_fn;
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::AsyncWriteExt as _;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::exchange::RESETS;
 use crate::ledger::{Ledger, LedgerEntry};
 use crate::provider::Provider;
 use crate::replay::Cases;
@@ -97,10 +101,21 @@ async fn serve_connection(stream: TcpStream, provider: Arc<Provider>) {
     }
     let service = service_fn(move |request| {
         let provider = Arc::clone(&provider);
-        async move { provider.answer(request).await }
+        Box::pin(async move { provider.answer(request).await })
     });
-    let served = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection ended early");
+    let mut connection = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+    let served = poll_fn(|context| connection.poll_without_shutdown(context)).await;
+    let mut stream = connection.into_parts().io.into_inner();
+    let Err(error) = served else {
+        // A client that is gone already need not be told.
+        let _ = stream.shutdown().await;
+        return;
+    };
+    tracing::debug!(%error, "a connection ended early");
+    let cause = std::error::Error::source(&error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    if cause.is_some_and(|cause| cause.kind() == RESETS)
+        && let Err(error) = stream.set_zero_linger()
+    {
+        tracing::debug!(%error, "the connection is closed instead of reset");
     }
 }

@@ -223,3 +223,40 @@ async fn every_recorded_case_loads() {
     assert!(health["replayed_cases"].as_u64().is_some_and(|count| count > 100), "{health}");
     sim.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_fault_can_be_set_for_a_credential_and_healed() {
+    let sim = sim(SimConfig::default()).await;
+    let set = |query: &str| format!("/_sim/faults?credential=sk-good-1234{query}");
+    send(sim.addr, Method::PUT, &set("&fault=429&retry_after=30"), BEARER, &Value::Null).await.expect("a rule");
+    let limited = chat(&sim, "gpt-sim").await.expect("a reply");
+    assert_eq!(limited.status.as_u16(), 429);
+    assert_eq!(limited.headers["retry-after"], "30");
+    let wrong = send(sim.addr, Method::PUT, &set("&fault=nothing"), BEARER, &Value::Null).await.expect("a reply");
+    assert_eq!(wrong.status, 400);
+    send(sim.addr, Method::DELETE, &set(""), BEARER, &Value::Null).await.expect("no rule");
+    assert_eq!(chat(&sim, "gpt-sim").await.expect("a reply").status, 200);
+}
+
+#[tokio::test]
+async fn a_connection_is_reset_before_and_in_the_middle_of_an_answer() {
+    let sim = sim(SimConfig::default()).await;
+    assert!(chat(&sim, "sim-reset").await.is_err());
+    let half = chat(&sim, "sim-reset-midstream").await;
+    assert!(half.is_err() || half.is_ok_and(|reply| reply.body.is_err()));
+    assert!(sim.ledger().iter().all(|entry| entry.ended == Ended::Cut));
+}
+
+#[tokio::test]
+async fn a_truncated_answer_ends_well_by_its_framing() {
+    let sim = sim(SimConfig::default()).await;
+    let whole = chat(&sim, "sim-truncate").await.expect("a reply");
+    assert!(serde_json::from_slice::<Value>(&whole.body.expect("a whole body")).is_err());
+    let mut streamed = hello("sim-truncate");
+    streamed["stream"] = json!(true);
+    let reply = send(sim.addr, Method::POST, "/v1/chat/completions", BEARER, &streamed).await.expect("a reply");
+    let body = reply.body.expect("a whole body");
+    assert!(body.starts_with(b"data: {") && !body.ends_with(b"[DONE]\n\n"));
+    let error = chat(&sim, "sim-error-200").await.expect("a reply");
+    assert_eq!((error.status.as_u16(), error.json()["error"]["type"].as_str()), (200, Some("server_error")));
+}

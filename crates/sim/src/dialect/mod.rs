@@ -23,7 +23,7 @@ use crate::answer::Answer;
 use crate::conversation::Ask;
 use crate::script;
 
-/// Seconds a rate-limited caller is told to wait.
+/// Seconds a rate-limited caller is told to wait, unless a rule says otherwise.
 pub(crate) const RETRY_AFTER_SECONDS: u64 = 1;
 
 /// A wire format.
@@ -71,8 +71,10 @@ pub(crate) enum Problem {
     NoPath(String),
     /// 413.
     TooLarge { limit_bytes: usize },
-    /// 429 that passes after [`RETRY_AFTER_SECONDS`].
-    RateLimited,
+    /// 403: the account is closed.
+    Banned,
+    /// 429 that passes after so many seconds.
+    RateLimited { seconds: u64 },
     /// 429 (Anthropic 400) that stays: the account has no money left.
     Quota,
     /// 500.
@@ -227,9 +229,4 @@ fn check_fields(value: &Value, known: &[&str], refuse: impl Fn(&str) -> Problem)
 /// Whether a tool's name has only letters, digits, `_` and `-`, and `most` of them at most.
 fn is_plain_name(name: &str, most: usize) -> bool {
     !name.is_empty() && name.len() <= most && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-".contains(&byte))
-}
-
-/// The wait that rate-limited callers are told in words and headers.
-fn wait_text() -> String {
-    format!("{RETRY_AFTER_SECONDS}s")
 }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 mod rules;
 
-use super::{Dialect, ErrorReply, Problem, RETRY_AFTER_SECONDS, Stamp, model_of};
+use super::{Dialect, ErrorReply, Problem, Stamp, model_of};
 use crate::answer::{self, Answer, Finish};
 use crate::conversation::{Ask, CacheTtl, Choice, Format, Image, PastCall, Said, Tool, text_bytes, text_of};
 use crate::families;
@@ -325,8 +325,9 @@ pub(super) fn problem(problem: &Problem, stamp: &Stamp) -> ErrorReply {
         Problem::TooLarge { limit_bytes } => {
             (413, "request_too_large", format!("Request exceeds the maximum size of {limit_bytes} bytes"))
         }
-        Problem::RateLimited => {
-            headers.push(("retry-after", RETRY_AFTER_SECONDS.to_string()));
+        Problem::Banned => (403, "permission_error", "This organization has been disabled.".to_owned()),
+        Problem::RateLimited { seconds } => {
+            headers.push(("retry-after", seconds.to_string()));
             (429, "rate_limit_error", "This request would exceed your organization's rate limit.".to_owned())
         }
         Problem::Quota => {

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 mod rules;
 
-use super::{Dialect, ErrorReply, Problem, RETRY_AFTER_SECONDS, Stamp, model_of, wait_text};
+use super::{Dialect, ErrorReply, Problem, Stamp, model_of};
 use crate::answer::{self, Answer, Call, Finish};
 use crate::conversation::{Ask, Choice, Format, Image, PastCall, Said, Tool, arguments, text_bytes, text_of};
 use crate::families;
@@ -262,10 +262,14 @@ pub(super) fn problem(problem: &Problem) -> ErrorReply {
         Problem::TooLarge { limit_bytes } => {
             (413, error(&format!("The request body is larger than {limit_bytes} bytes."), invalid, None, None))
         }
-        Problem::RateLimited => {
-            headers.push(("retry-after", RETRY_AFTER_SECONDS.to_string()));
-            headers.push(("retry-after-ms", (RETRY_AFTER_SECONDS * 1000).to_string()));
-            let text = format!("Rate limit reached for requests. Please try again in {}.", wait_text());
+        Problem::Banned => {
+            let text = "Your account has been deactivated, please check your email for more information.";
+            (403, error(text, invalid, None, Some("account_deactivated")))
+        }
+        Problem::RateLimited { seconds } => {
+            headers.push(("retry-after", seconds.to_string()));
+            headers.push(("retry-after-ms", (seconds * 1000).to_string()));
+            let text = format!("Rate limit reached for requests. Please try again in {seconds}s.");
             (429, error(&text, "requests", None, Some("rate_limit_exceeded")))
         }
         Problem::Quota => {
@@ -336,7 +340,7 @@ mod tests {
 
     #[test]
     fn errors_have_the_vendors_shape() {
-        let reply = problem(&Problem::RateLimited);
+        let reply = problem(&Problem::RateLimited { seconds: 1 });
         assert_eq!(reply.status, 429);
         assert_eq!(reply.body["error"]["code"], "rate_limit_exceeded");
         assert_eq!(reply.headers[0], ("retry-after", "1".to_owned()));

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 mod rules;
 
-use super::{Dialect, ErrorReply, Framing, Problem, Stamp, wait_text};
+use super::{Dialect, ErrorReply, Framing, Problem, Stamp};
 use crate::answer::{self, Answer, Finish};
 use crate::conversation::{Ask, Choice, Format, Image, PastCall, Said, Tool, text_bytes};
 use crate::families;
@@ -311,10 +311,20 @@ pub(super) fn problem(problem: &Problem) -> ErrorReply {
         Problem::TooLarge { limit_bytes } => {
             (400, "INVALID_ARGUMENT", format!("Request payload size exceeds the limit: {limit_bytes} bytes."))
         }
-        Problem::RateLimited => {
+        Problem::Banned => {
+            details.push(json!({
+                "@type": "type.googleapis.com/google.rpc.ErrorInfo",
+                "reason": "CONSUMER_SUSPENDED",
+                "domain": "googleapis.com",
+                "metadata": {"service": "generativelanguage.googleapis.com"},
+            }));
+            (403, "PERMISSION_DENIED", "Permission denied: Consumer has been suspended.".to_owned())
+        }
+        Problem::RateLimited { seconds } => {
+            let wait = format!("{seconds}s");
             details.push(quota_failure("GenerateRequestsPerMinutePerProjectPerModel"));
-            details.push(json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": wait_text()}));
-            let text = format!("You exceeded your current quota. Please retry in {}.", wait_text());
+            details.push(json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": wait}));
+            let text = format!("You exceeded your current quota. Please retry in {wait}.");
             (429, "RESOURCE_EXHAUSTED", text)
         }
         Problem::Quota => {
