@@ -70,6 +70,7 @@ mod passing;
 mod peek;
 mod plain;
 mod profile;
+pub mod prompt;
 mod replay;
 mod reply;
 mod response_stream;
@@ -102,7 +103,7 @@ pub use keepsake::{Keepsake, MAX_KEPT_BYTES, Memory, NoMemory, PastReasoning};
 pub use loss::{Loss, LossReport, Verdict};
 pub use peek::{Peek, peek};
 pub use plain::{Plain, PlainAsked, TextWeight, Weight, peek_plain, prepare_plain};
-pub use profile::{MAX_PROFILES_BYTES, ProfileError, Profiles};
+pub use profile::{Abilities, MAX_PROFILES_BYTES, ProfileError, Profiles};
 pub use response_stream::{MAX_TRANSLATED_BYTES, Progress, ResponseStream};
 pub use url::{join_url, serves_responses};
 

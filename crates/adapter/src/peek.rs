@@ -11,6 +11,7 @@ use tallygate_types::Dialect;
 
 use crate::dispatch::codec;
 use crate::failure::BadRequest;
+use crate::prompt::PromptSpans;
 
 /// The few fields that routing, limits and metering look at.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -29,6 +30,12 @@ pub struct Peek {
     pub user: Option<String>,
     /// OpenAI's: requests with the same share a prefix.
     pub prompt_cache_key: Option<String>,
+    /// OpenAI's id of a conversation that it keeps.
+    pub conversation: Option<String>,
+    /// The model may call tools.
+    pub has_tools: bool,
+    /// For [`beginning`](crate::prompt::beginning).
+    pub prompt: PromptSpans,
     /// A body of the Responses API at the chat endpoint: `input` and no `messages`, as Cursor sends it.
     pub is_responses_body: bool,
     /// Where the value of chat's `stream_options` stands in the body.
@@ -44,6 +51,9 @@ pub(crate) struct PeekFields {
     pub max_output_tokens: &'static [&'static str],
     pub candidates: &'static [&'static str],
     pub user: &'static [&'static str],
+    /// Of the prompt; the first that is there.
+    pub instructions: &'static [&'static str],
+    pub turns: &'static [&'static str],
 }
 
 /// Reads the body's top level once. Refuses what is not a JSON object, and bodies that name `model` or `stream` twice:
@@ -71,8 +81,13 @@ pub fn peek(dialect: Dialect, body: &[u8]) -> Result<Peek, BadRequest> {
     // An end user or a cache key of another type is for the upstream to refuse.
     if fields.in_body {
         peek.prompt_cache_key = first(&top, &["prompt_cache_key"], "a string").unwrap_or(None);
+        peek.conversation = first(&top, &["conversation.id", "conversation"], "a string").unwrap_or(None);
     }
     peek.user = first(&top, fields.user, "a string").unwrap_or(None);
+    let span_of = |names: &[&str]| names.iter().find_map(|name| top.get(name)).map(|raw| span_in(body, raw));
+    peek.prompt =
+        PromptSpans { instructions: span_of(fields.instructions), tools: span_of(&["tools"]), turns: span_of(fields.turns) };
+    peek.has_tools = ["tools", "functions"].iter().any(|name| top.get(name).is_some_and(|raw| is_filled_list(raw.get())));
     Ok(peek)
 }
 
@@ -88,6 +103,11 @@ pub(crate) fn splice(body: &[u8], mut edits: Vec<(Range<usize>, Vec<u8>)>) -> Ve
     }
     spliced.extend_from_slice(&body[at..]);
     spliced
+}
+
+/// A list with something in it.
+fn is_filled_list(raw: &str) -> bool {
+    raw.strip_prefix('[').is_some_and(|rest| !rest.trim_start().starts_with(']'))
 }
 
 #[derive(Deserialize)]

@@ -7,8 +7,14 @@ use crate::dispatch::NameRules;
 use crate::ir::Object;
 use crate::peek::PeekFields;
 
-pub(crate) const PEEK: PeekFields =
-    PeekFields { in_body: true, max_output_tokens: &["max_tokens"], candidates: &[], user: &["metadata.user_id"] };
+pub(crate) const PEEK: PeekFields = PeekFields {
+    in_body: true,
+    max_output_tokens: &["max_tokens"],
+    candidates: &[],
+    user: &["metadata.user_id"],
+    instructions: &["system"],
+    turns: &["messages"],
+};
 pub(crate) const FORWARDED_HEADERS: &[&str] = &["anthropic-version", "anthropic-beta"];
 pub(crate) const NAMES: NameRules = NameRules {
     tool_name_chars: 128,

@@ -29,6 +29,8 @@ pub(crate) const PEEK: PeekFields = PeekFields {
         "generation_config.candidateCount",
     ],
     user: &[],
+    instructions: &["systemInstruction", "system_instruction"],
+    turns: &["contents"],
 };
 pub(crate) const FORWARDED_HEADERS: &[&str] = &["x-goog-api-client", "x-server-timeout"];
 /// `FunctionDeclaration.name`; older models stop at 64.

@@ -15,6 +15,8 @@ pub(crate) const PEEK: PeekFields = PeekFields {
     max_output_tokens: &["max_completion_tokens", "max_tokens", "max_output_tokens"],
     candidates: &["n"],
     user: &["safety_identifier", "user"],
+    instructions: &["instructions"],
+    turns: &["messages", "input"],
 };
 pub(crate) const FORWARDED_HEADERS: &[&str] = &["openai-beta"];
 /// Ids of 40 characters are what older models take.

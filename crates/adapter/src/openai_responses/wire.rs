@@ -19,6 +19,8 @@ pub(crate) const PEEK: PeekFields = PeekFields {
     max_output_tokens: &["max_output_tokens"],
     candidates: &[],
     user: &["safety_identifier", "user"],
+    instructions: &["instructions"],
+    turns: &["input"],
 };
 /// Codex marks its turns by these; they mean nothing to another vendor.
 pub(crate) const FORWARDED_HEADERS: &[&str] = &[

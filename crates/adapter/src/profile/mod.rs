@@ -3,6 +3,7 @@
 //! The table is data: `data/profiles.toml` is compiled in, and an operator's file of the same form is laid over it while
 //! the gateway runs ([`Profiles::with_overrides`]). Lookups give plain values, so that an encoder decides by them alone.
 
+mod abilities;
 mod anthropic;
 mod gemini;
 mod openai;
@@ -12,6 +13,7 @@ use std::sync::{Arc, LazyLock};
 
 use serde::Deserialize;
 
+pub use abilities::Abilities;
 pub(crate) use anthropic::{AnthropicModel, Thinking};
 pub(crate) use gemini::{GeminiModel, GeminiThinking};
 pub(crate) use openai::OpenAiModel;
@@ -25,6 +27,7 @@ pub const MAX_PROFILES_BYTES: usize = 1024 * 1024;
 /// What every model takes. Cheap to share, replaced whole.
 #[derive(Debug, Clone)]
 pub struct Profiles {
+    abilities: Table<Abilities>,
     anthropic: Table<AnthropicModel>,
     openai: Table<OpenAiModel>,
     gemini: Table<GeminiModel>,
@@ -45,6 +48,8 @@ pub enum ProfileError {
 #[serde(deny_unknown_fields)]
 struct File {
     #[serde(default)]
+    abilities: TableFile,
+    #[serde(default)]
     anthropic: TableFile,
     #[serde(default)]
     openai: TableFile,
@@ -53,7 +58,8 @@ struct File {
 }
 
 static BUILTIN: LazyLock<Arc<Profiles>> = LazyLock::new(|| {
-    let empty = Profiles { anthropic: Table::default(), openai: Table::default(), gemini: Table::default() };
+    let empty =
+        Profiles { abilities: Table::default(), anthropic: Table::default(), openai: Table::default(), gemini: Table::default() };
     Arc::new(empty.with_overrides(BUILT_IN).expect("a test reads the compiled-in table"))
 });
 
@@ -74,10 +80,16 @@ impl Profiles {
         }
         let file: File = toml::from_str(text).map_err(|error| ProfileError::Syntax(error.to_string()))?;
         Ok(Self {
+            abilities: self.abilities.with(file.abilities, "abilities")?,
             anthropic: self.anthropic.with(file.anthropic, "anthropic")?,
             openai: self.openai.with(file.openai, "openai")?,
             gemini: self.gemini.with(file.gemini, "gemini")?,
         })
+    }
+
+    /// What is known of the things a model can take, by its name alone: whoever serves it.
+    pub fn abilities(&self, model: &str) -> Abilities {
+        self.abilities.of(model)
     }
 
     pub(crate) fn anthropic(&self, model: &str) -> AnthropicModel {
