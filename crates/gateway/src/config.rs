@@ -1,7 +1,9 @@
 //! Every bound of the data plane, each with a default that has a name.
 
+use std::fmt;
 use std::time::Duration;
 
+use rustls::pki_types::CertificateDer;
 use tallygate_store::upstreams::Timeouts;
 
 const KIB: usize = 1024;
@@ -58,6 +60,7 @@ pub struct GatewayConfig {
     pub max_error_bytes: usize,
     /// Timeouts of upstreams that set none of their own; where these are not set either, the defaults apply.
     pub upstream_timeouts: Timeouts,
+    pub outbound: Outbound,
     /// Idle upstream connections kept for each host.
     pub pool_idle_per_host: usize,
     pub pool_idle_timeout: Duration,
@@ -77,6 +80,30 @@ pub struct GatewayConfig {
     pub drain_timeout: Duration,
     /// After the drain, what still runs is told in band and has this long to be flushed.
     pub stop_timeout: Duration,
+}
+
+/// The way out of the installation. The environment's proxies are never used: whether a request goes through one is nobody's
+/// accident.
+#[derive(Clone, Default)]
+pub struct Outbound {
+    /// For upstreams that name no proxy of their own: URLs, tried in turn. Empty: straight.
+    pub proxies: Vec<String>,
+    /// What is reached without them. The form: [`tallygate_types::NoProxy`].
+    pub no_proxy: Vec<String>,
+    /// Trusted beside the usual authorities.
+    pub authorities: Vec<CertificateDer<'static>>,
+}
+
+/// A proxy's URL may hold a password.
+impl fmt::Debug for Outbound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { proxies, no_proxy, authorities } = self;
+        f.debug_struct("Outbound")
+            .field("proxies", &proxies.len())
+            .field("no_proxy", no_proxy)
+            .field("authorities", &authorities.len())
+            .finish()
+    }
 }
 
 /// Bounds of what is remembered of answers for the next turn of their tool loops.
@@ -207,6 +234,7 @@ impl Default for GatewayConfig {
             media: MediaBounds::default(),
             max_error_bytes: 64 * KIB,
             upstream_timeouts: Timeouts::default(),
+            outbound: Outbound::default(),
             pool_idle_per_host: 256,
             pool_idle_timeout: Duration::from_secs(90),
             assumed_output_tokens: 4_096,

@@ -43,9 +43,9 @@ mod stall;
 mod tokens;
 mod upstream;
 
-pub use config::{GatewayConfig, MediaBounds, MemoryBounds};
+pub use config::{GatewayConfig, MediaBounds, MemoryBounds, Outbound};
 pub use kept::{NoShelf, Shelf};
 pub use metrics::Metrics;
 pub use plane::{DataPlane, Parts, Planned};
 pub use serve::{Drained, serve};
-pub use upstream::ProxyError;
+pub use upstream::{Proxy, ProxyError, ProxyStanding};

@@ -19,7 +19,7 @@ use crate::media::Media;
 use crate::memory::Keepsakes;
 use crate::metrics::Metrics;
 use crate::route;
-use crate::upstream::{Health, Pool};
+use crate::upstream::{Health, Pool, ProxyStanding};
 
 /// What the data plane is given by whoever starts it.
 pub struct Parts {
@@ -98,7 +98,7 @@ impl DataPlane {
     /// With another limiter than the one in memory.
     pub fn with_limiter(parts: Parts, limiter: Arc<dyn RateLimiter>) -> Arc<Self> {
         Arc::new(Self {
-            pool: Pool::new(&parts.config),
+            pool: Pool::new(&parts.config, parts.metrics.proxies.clone()),
             keepsakes: Keepsakes::new(parts.config.memory, parts.metrics.memory.clone()),
             kept: Kept::new(parts.shelf, parts.config.kept, parts.metrics.kept.clone()),
             media: Media::new(parts.config.media.clone()),
@@ -130,6 +130,11 @@ impl DataPlane {
     /// Requests that hold a seat: admitted and not yet settled.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// How each outbound proxy that was used does.
+    pub fn proxy_standings(&self) -> Vec<ProxyStanding> {
+        self.pool.proxy_standings()
     }
 
     /// A seat for one request, if one is free.

@@ -10,7 +10,7 @@ use tallygate_adapter::{Answer, Hop, Next, Outgoing, ResponseStream, Session};
 use tallygate_types::Dialect;
 
 use super::failure::{Again, Broken, Failure, of_answer, of_stream};
-use super::line::{Line, Round, chain, upstream_request_id};
+use super::line::{Line, Round, upstream_request_id};
 use super::plain;
 use crate::layers::Question;
 use crate::metrics;
@@ -18,7 +18,7 @@ use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 use crate::route::Step;
 use crate::settle::Settlement;
-use crate::upstream::codex;
+use crate::upstream::{chain, codex};
 
 /// Output held back before the first content, at most; beyond it the stream is committed.
 const MAX_HELD_BYTES: usize = 256 * 1024;

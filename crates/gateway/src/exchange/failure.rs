@@ -30,6 +30,8 @@ pub enum Blame {
     Rate,
     /// This credential is not accepted.
     Credential,
+    /// Neither the upstream nor the credential: the outbound proxies on the way did not get through.
+    Proxy,
 }
 
 /// What an upstream said instead of an answer.
@@ -69,6 +71,10 @@ impl Failure {
 
     pub fn connection_lost(detail: impl Into<String>) -> Self {
         Self::new(Blame::Answer, "connection_lost", ErrorKind::UpstreamUnavailable, detail)
+    }
+
+    pub fn proxy(detail: impl Into<String>) -> Self {
+        Self::new(Blame::Proxy, "proxy", ErrorKind::UpstreamUnavailable, detail)
     }
 
     fn malformed_call(detail: impl Into<String>) -> Self {

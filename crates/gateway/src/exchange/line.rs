@@ -22,7 +22,7 @@ use crate::metrics;
 use crate::plane::DataPlane;
 use crate::route::Step;
 use crate::settle::Settlement;
-use crate::upstream::{Client, request_headers};
+use crate::upstream::{Client, DialError, chain, request_headers};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// To the head of an answer that is streamed.
@@ -69,11 +69,8 @@ impl Line {
     pub fn open(plane: &DataPlane, question: &Question, step: &Step<'_>) -> Result<Self, Failure> {
         let upstream = &step.target.upstream;
         let times = Times::of(upstream, &plane.config.upstream_timeouts, question.stream);
-        let proxy = step.credential.and_then(|credential| credential.proxy.as_deref()).or(upstream.proxy.as_deref());
-        let client = plane
-            .pool
-            .client(proxy, times.connect)
-            .map_err(|error| Failure::new(Blame::Upstream, "proxy", ErrorKind::UpstreamUnavailable, error.to_string()))?;
+        let credential = step.credential.map(|credential| &**credential);
+        let client = plane.pool.client(upstream, credential, times.connect).map_err(|error| Failure::proxy(error.to_string()))?;
         Ok(Self {
             client,
             upstream: Arc::clone(upstream),
@@ -101,6 +98,9 @@ impl Line {
         let response = match timeout_at(until, self.client.request(request)).await {
             Err(_) => return Err(Failure::timeout("first_byte_timeout", self.times.head).into()),
             Ok(Err(error)) if error.is_connect() => {
+                if let Some(failure) = DialError::of_proxy(&error) {
+                    return Err(Failure::proxy(failure.to_string()).into());
+                }
                 return Err(Failure::new(Blame::Upstream, "connect", ErrorKind::UpstreamUnavailable, chain(&error)).into());
             }
             Ok(Err(error)) => return Err(Failure::connection_lost(chain(&error)).into()),
@@ -267,16 +267,4 @@ pub fn upstream_request_id(headers: &HeaderMap) -> Option<String> {
         .iter()
         .find_map(|name| headers.get(*name)?.to_str().ok())
         .map(|id| id.chars().take(MAX_REASON_CHARS).collect())
-}
-
-/// An error with its causes: hyper's own text stops at `client error (Connect)`.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

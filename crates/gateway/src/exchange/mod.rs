@@ -186,7 +186,9 @@ async fn try_all(
             Verdict::ClientAtFault(refusal) => return Err(refusal),
             Verdict::Failed(failure) => {
                 hold_against(plane, step, &failure);
-                if failure.blame == Blame::Upstream {
+                // Another credential may have another way out.
+                let has_own_way = step.credential.is_some_and(|credential| !credential.proxy.as_slice().is_empty());
+                if failure.blame == Blame::Upstream || (failure.blame == Blame::Proxy && !has_own_way) {
                     unreachable.push(upstream.id);
                 }
                 last = Some((failure, upstream.name.as_str()));
@@ -309,7 +311,7 @@ fn hold_against(plane: &DataPlane, step: &Step<'_>, failure: &Failure) {
             // A short wait that comes with such a refusal heals nothing.
             failure.wait.unwrap_or_default().max(plane.config.auth_cooldown)
         }
-        Blame::Upstream | Blame::Answer => return,
+        Blame::Upstream | Blame::Answer | Blame::Proxy => return,
     };
     plane.health.cool(credential.id, wait.min(plane.config.max_cooldown), plane.clock.now());
 }

@@ -5,6 +5,7 @@
 //! not configured is `other`. Histograms carry no tenant. Each family of kept handles is capped; beyond the cap all is
 //! `other`.
 
+mod proxies;
 #[cfg(test)]
 mod tests;
 
@@ -18,6 +19,8 @@ use prometheus::{
 };
 use tallygate_billing::{Outcome, UsageSource};
 use tallygate_types::{Pico, Usage, UsageClass};
+
+pub use proxies::ProxyMetrics;
 
 /// Distinct values one label may take before the rest is `other`.
 const MAX_LABEL_VALUES: usize = 500;
@@ -85,6 +88,7 @@ pub struct Metrics {
     pub panics: IntCounter,
     pub memory: MemoryMetrics,
     pub kept: KeptMetrics,
+    pub proxies: ProxyMetrics,
     models: Kept<ModelHandles>,
     tenants: Kept<TenantHandles>,
     upstreams: Kept<UpstreamHandles>,
@@ -274,6 +278,7 @@ impl Metrics {
             panics: counter(&registry, "panics_total", "Requests that ended in a bug; must be 0")?,
             memory: MemoryMetrics::new(&registry)?,
             kept: KeptMetrics::new(&registry)?,
+            proxies: ProxyMetrics::new(&registry)?,
             models: Kept::default(),
             tenants: Kept::default(),
             upstreams: Kept::default(),

@@ -10,7 +10,7 @@ use tallygate_adapter::join_url;
 use tallygate_store::{CredentialEntry, UpstreamEntry};
 use tokio::time::timeout;
 
-use super::request_headers;
+use super::{chain, request_headers};
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 
@@ -45,10 +45,12 @@ pub async fn ask(
     let mut request =
         Request::builder().method(asking.method).uri(uri).body(Full::new(Bytes::new())).map_err(|error| unavailable(&error))?;
     *request.headers_mut() = headers;
-    let proxy = credential.and_then(|credential| credential.proxy.as_deref()).or(upstream.proxy.as_deref());
-    let client = plane.pool.client(proxy, CONNECT_TIMEOUT).map_err(|error| unavailable(&error))?;
+    let client = plane
+        .pool
+        .client(upstream, credential.map(|credential| &**credential), CONNECT_TIMEOUT)
+        .map_err(|error| unavailable(&error))?;
     let exchange = async {
-        let response = client.request(request).await.map_err(|error| unavailable(&error))?;
+        let response = client.request(request).await.map_err(|error| unavailable(&chain(&error)))?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), plane.config.max_answer_bytes);
         let body = body.collect().await.map_err(|error| unavailable(&error))?.to_bytes();

@@ -1,118 +1,106 @@
-//! Opening connections to upstreams: straight, through an HTTP proxy (CONNECT) or through SOCKS5.
+//! Opening connections to upstreams: straight, or through the first of a list of proxies that gets through.
+//!
+//! Where proxies are configured nothing is ever opened around them: what `no_proxy` does not list fails if they all do.
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use http::{HeaderValue, Uri};
+use http::Uri;
+use hyper_rustls::MaybeHttpsStream;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::client::legacy::connect::dns::{GaiResolver, Name};
-use hyper_util::client::legacy::connect::proxy::{SocksV5, Tunnel};
 use hyper_util::rt::TokioIo;
+use tallygate_types::NoProxy;
 use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout_at};
+use tokio_rustls::TlsConnector;
 use tower::Service;
-use url::Url;
+
+use super::proxy::Proxy;
+use super::through::Through;
+use crate::metrics::ProxyMetrics;
 
 const KEEPALIVE: Duration = Duration::from_mins(1);
+const HTTP_PORT: u16 = 80;
+const HTTPS_PORT: u16 = 443;
+/// Names under which clouds hand out instance credentials; a proxy would look them up where they lead there.
+const METADATA_NAMES: [&str; 2] = ["metadata.google.internal", "instance-data.ec2.internal"];
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 type Boxed<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
-
-/// The outbound proxy of an upstream cannot be used. The upstream is not reached some other way instead.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ProxyError {
-    #[error("the proxy address is not a URL; write it like `http://proxy.example:3128` or `socks5://127.0.0.1:1080`")]
-    NotAUrl,
-    #[error("proxies of the kind `{0}://` are not supported; use http:// or socks5:// (socks5h:// resolves names at the proxy)")]
-    UnsupportedScheme(String),
-    #[error("the proxy's user name or password holds a character that cannot be sent")]
-    Userinfo,
-}
+/// To the upstream, or to a proxy that is spoken to inside TLS.
+pub type Stream = MaybeHttpsStream<TokioIo<TcpStream>>;
 
 /// A connection could not be opened because of where it would lead.
 #[derive(Debug, thiserror::Error)]
 pub enum DialError {
     #[error("{0} is a link-local or cloud metadata address, which no upstream may have")]
     Forbidden(IpAddr),
+    #[error("{0} is a cloud metadata service, which no upstream may be")]
+    ForbiddenName(String),
     #[error("no connection within {0:?}")]
     TimedOut(Duration),
+    #[error("the upstream's address names no host")]
+    NoHost,
+    /// Names the proxies, never their passwords.
+    #[error("no way through the outbound proxy: {0}")]
+    Proxy(String),
 }
 
-/// One way to open connections, with its time limit.
+impl DialError {
+    /// The proxies' failure behind an error of the HTTP client, if it was one.
+    pub fn of_proxy<'a>(error: &'a (dyn std::error::Error + 'static)) -> Option<&'a Self> {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            match error.downcast_ref::<Self>() {
+                Some(found @ Self::Proxy(_)) => return Some(found),
+                _ => cause = error.source(),
+            }
+        }
+        None
+    }
+}
+
+/// One way to open connections, with its time limit. Cheap to clone.
 #[derive(Clone)]
 pub struct Dial {
-    way: Way,
+    tcp: HttpConnector<Resolver>,
+    way: Arc<Way>,
+}
+
+struct Way {
+    /// Tried in turn; empty: straight.
+    proxies: Vec<Arc<Proxy>>,
+    no_proxy: NoProxy,
+    tls: TlsConnector,
+    metrics: ProxyMetrics,
     timeout: Duration,
 }
 
-#[derive(Clone)]
-enum Way {
-    Straight(HttpConnector<Resolver>),
-    Tunnel(Tunnel<HttpConnector<Resolver>>),
-    Socks(SocksV5<HttpConnector<Resolver>>),
-}
-
 impl Dial {
-    pub fn new(proxy: Option<&str>, timeout: Duration) -> Result<Self, ProxyError> {
+    /// `tls` is for proxies that are spoken to inside TLS.
+    pub fn new(proxies: Vec<Arc<Proxy>>, no_proxy: NoProxy, timeout: Duration, tls: TlsConnector, metrics: ProxyMetrics) -> Self {
         let mut tcp = HttpConnector::new_with_resolver(Resolver { names: GaiResolver::new() });
         tcp.enforce_http(false);
         // Without it a small request waits for the acknowledgement of the one before: 40 ms.
         tcp.set_nodelay(true);
         tcp.set_keepalive(Some(KEEPALIVE));
         tcp.set_connect_timeout(Some(timeout));
-        let way = match proxy {
-            None => Way::Straight(tcp),
-            Some(proxy) => Self::through(proxy, tcp)?,
-        };
-        Ok(Self { way, timeout })
-    }
-
-    fn through(proxy: &str, tcp: HttpConnector<Resolver>) -> Result<Way, ProxyError> {
-        let url = Url::parse(proxy).map_err(|_| ProxyError::NotAUrl)?;
-        let default_port = match url.scheme() {
-            "http" => 80,
-            "socks5" | "socks5h" => 1080,
-            other => return Err(ProxyError::UnsupportedScheme(other.to_owned())),
-        };
-        let host = url.host_str().ok_or(ProxyError::NotAUrl)?;
-        let address: Uri =
-            format!("{}://{host}:{}", if url.scheme() == "http" { "http" } else { "socks5" }, url.port().unwrap_or(default_port))
-                .parse()
-                .map_err(|_| ProxyError::NotAUrl)?;
-        let (user, password) = (decode(url.username())?, decode(url.password().unwrap_or_default())?);
-        Ok(if url.scheme() == "http" {
-            let tunnel = Tunnel::new(address, tcp);
-            if user.is_empty() {
-                Way::Tunnel(tunnel)
-            } else {
-                let mut value = HeaderValue::from_str(&format!("Basic {}", BASE64.encode(format!("{user}:{password}"))))
-                    .map_err(|_| ProxyError::Userinfo)?;
-                value.set_sensitive(true);
-                Way::Tunnel(tunnel.with_auth(value))
-            }
-        } else {
-            // `socks5` resolves names here, `socks5h` at the proxy: curl's convention.
-            let socks = SocksV5::new(address, tcp).local_dns(url.scheme() == "socks5");
-            Way::Socks(if user.is_empty() { socks } else { socks.with_auth(user, password) })
-        })
+        Self { tcp, way: Arc::new(Way { proxies, no_proxy, tls, metrics, timeout }) }
     }
 }
 
 impl Service<Uri> for Dial {
-    type Response = TokioIo<TcpStream>;
+    type Response = Stream;
     type Error = BoxError;
     type Future = Boxed<Self::Response>;
 
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        match &mut self.way {
-            Way::Straight(tcp) => tcp.poll_ready(cx).map_err(Into::into),
-            Way::Tunnel(tunnel) => tunnel.poll_ready(cx).map_err(Into::into),
-            Way::Socks(socks) => socks.poll_ready(cx).map_err(Into::into),
-        }
+        self.tcp.poll_ready(cx).map_err(Into::into)
     }
 
     fn call(&mut self, target: Uri) -> Self::Future {
@@ -120,28 +108,53 @@ impl Service<Uri> for Dial {
         if let Some(address) = literal(&target).filter(|address| is_metadata(*address)) {
             return Box::pin(std::future::ready(Err(DialError::Forbidden(address).into())));
         }
-        let connecting: Boxed<Self::Response> = match &mut self.way {
-            Way::Straight(tcp) => {
-                let connecting = tcp.call(target);
-                Box::pin(async move { connecting.await.map_err(Into::into) })
+        let mut tcp = self.tcp.clone();
+        let way = Arc::clone(&self.way);
+        Box::pin(async move {
+            let deadline = Instant::now() + way.timeout;
+            if way.proxies.is_empty() {
+                return straight(&mut tcp, target, deadline, way.timeout).await;
             }
-            Way::Tunnel(tunnel) => {
-                let connecting = tunnel.call(target);
-                Box::pin(async move { connecting.await.map_err(Into::into) })
+            let host = target.host().ok_or(DialError::NoHost)?;
+            let is_tls = target.scheme_str() == Some("https");
+            let port = target.port_u16().unwrap_or(if is_tls { HTTPS_PORT } else { HTTP_PORT });
+            if way.no_proxy.matches(host, port) {
+                return straight(&mut tcp, target.clone(), deadline, way.timeout).await;
             }
-            Way::Socks(socks) => {
-                let connecting = socks.call(target);
-                Box::pin(async move { connecting.await.map_err(Into::into) })
+            if METADATA_NAMES.contains(&host.trim_end_matches('.').to_ascii_lowercase().as_str()) {
+                return Err(DialError::ForbiddenName(host.to_owned()).into());
             }
-        };
-        let limit = self.timeout;
-        Box::pin(async move { tokio::time::timeout(limit, connecting).await.map_err(|_| DialError::TimedOut(limit))? })
+            let through = Through { proxies: &way.proxies, tls: &way.tls, metrics: &way.metrics, tcp: &tcp, host, port };
+            through.open(deadline).await.map_err(|failures| DialError::Proxy(failures).into())
+        })
     }
+}
+
+async fn straight(
+    tcp: &mut HttpConnector<Resolver>,
+    target: Uri,
+    deadline: Instant,
+    limit: Duration,
+) -> Result<Stream, BoxError> {
+    let stream = timeout_at(deadline, tcp.call(target)).await.map_err(|_| DialError::TimedOut(limit))??;
+    Ok(MaybeHttpsStream::Http(stream))
+}
+
+/// An error with its causes: the outermost alone says little.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
 }
 
 /// The system's resolver, without the addresses that no upstream may have.
 #[derive(Debug, Clone)]
-struct Resolver {
+pub struct Resolver {
     names: GaiResolver,
 }
 
@@ -184,27 +197,9 @@ pub fn is_metadata(address: IpAddr) -> bool {
     }
 }
 
-fn decode(text: &str) -> Result<String, ProxyError> {
-    let pair = format!("v={}", text.replace('+', "%2B"));
-    let decoded = url::form_urlencoded::parse(pair.as_bytes()).next().map(|(_, value)| value.into_owned());
-    decoded.filter(|text| !text.contains('\u{fffd}')).ok_or(ProxyError::Userinfo)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_proxy_that_cannot_be_used_is_an_error_and_never_a_straight_connection() {
-        let dial = |proxy| Dial::new(Some(proxy), Duration::from_secs(1)).map(|_| ());
-        assert_eq!(dial("http://127.0.0.1:3128"), Ok(()));
-        assert_eq!(dial("http://user:p%40ss@proxy.example"), Ok(()));
-        assert_eq!(dial("socks5://127.0.0.1:1080"), Ok(()));
-        assert_eq!(dial("socks5h://user:pass@127.0.0.1"), Ok(()));
-        assert_eq!(dial("https://proxy.example"), Err(ProxyError::UnsupportedScheme("https".into())));
-        assert_eq!(dial("socks4://127.0.0.1:1080"), Err(ProxyError::UnsupportedScheme("socks4".into())));
-        assert_eq!(dial("127.0.0.1:1080"), Err(ProxyError::NotAUrl));
-    }
 
     #[test]
     fn metadata_addresses_are_out_of_reach_and_private_ones_are_not() {
@@ -217,10 +212,5 @@ mod tests {
             assert!(!is_metadata(address.parse().unwrap()), "{address}");
         }
         assert_eq!(literal(&"http://[::ffff:169.254.169.254]:80/x".parse().unwrap()), "::ffff:169.254.169.254".parse().ok());
-    }
-
-    #[test]
-    fn proxy_credentials_are_percent_decoded() {
-        assert_eq!(decode("p%40s+s"), Ok("p@s+s".to_owned()));
     }
 }

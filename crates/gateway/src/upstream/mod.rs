@@ -3,12 +3,16 @@
 mod ask;
 pub mod codex;
 mod dial;
+mod handshake;
 mod headers;
 mod health;
 mod pool;
+mod proxy;
+mod through;
 
 pub use ask::{Asking, ask};
-pub use dial::{ProxyError, is_metadata};
+pub use dial::{DialError, chain, is_metadata};
 pub use headers::{AskedWith, request_headers};
 pub use health::Health;
 pub use pool::{Client, Pool};
+pub use proxy::{Proxy, ProxyError, ProxyStanding};

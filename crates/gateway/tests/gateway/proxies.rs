@@ -112,5 +112,90 @@ async fn a_proxy_that_is_down_is_not_gone_around() {
     main.proxy = Some(format!("socks5://{}", Upstream::dead().await));
     let gateway = Rig::new().with_model("smart", vec![target(main, 1, 1)]).start().await;
     assert_eq!(gateway.chat(ASK).await.status, 503);
-    assert_eq!((upstream.seen().len(), gateway.records()[0].attempts[0].outcome.as_str()), (0, "connect"));
+    assert_eq!((upstream.seen().len(), gateway.records()[0].attempts[0].outcome.as_str()), (0, "proxy"));
+}
+
+/// Answers every connection with `answer` and closes it; `None`: never says a word. Counts the connections.
+async fn bad_proxy(answer: Option<&'static str>) -> (SocketAddr, Arc<Mutex<usize>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let asked: Arc<Mutex<usize>> = Arc::default();
+    let count = Arc::clone(&asked);
+    tokio::spawn(async move {
+        let mut silent = Vec::new();
+        while let Ok((mut socket, _)) = listener.accept().await {
+            *count.lock().unwrap() += 1;
+            match answer {
+                Some(answer) => {
+                    let mut head = [0; 1024];
+                    let _request = socket.read(&mut head).await;
+                    let _sent = socket.write_all(answer.as_bytes()).await;
+                }
+                None => silent.push(socket),
+            }
+        }
+    });
+    (address, asked)
+}
+
+#[tokio::test]
+async fn the_installations_proxies_are_tried_in_turn_and_a_bad_one_is_passed_over() {
+    for (answer, why) in [
+        (Some("HTTP/1.1 407 Proxy Authentication Required\r\n\r\n"), "it refuses the user name or password (407)"),
+        (Some("HTTP/1.1 502 Bad Gateway\r\n\r\n"), "it answered `502 Bad Gateway` to CONNECT"),
+        (Some("nonsense\r\n\r\n"), "it does not speak HTTP"),
+        (None, "did not get through within"),
+    ] {
+        let upstream = Upstream::start(vec![answer_close(), answer_close(), answer_close()]).await;
+        let (bad, asked) = bad_proxy(answer).await;
+        let (good, notes) = proxy(Kind::Http).await;
+        let mut rig = Rig::serving(Dialect::OpenaiChat, upstream.address);
+        rig.config.outbound.proxies = vec![format!("http://u:hunter2@{bad}"), format!("http://{good}")];
+        rig.config.upstream_timeouts.connect_ms = Some(1_000);
+        let gateway = rig.start().await;
+        for _ in 0..3 {
+            assert_eq!(gateway.chat(ASK).await.body, GOOD);
+        }
+        assert_eq!((*asked.lock().unwrap(), notes.lock().unwrap().len()), (1, 3), "{why}");
+        let standings = gateway.plane.proxy_standings();
+        let of = |address: SocketAddr| standings.iter().find(|one| one.proxy == format!("http://{address}")).unwrap();
+        assert_eq!((of(bad).state, of(good).state, of(good).connections_opened), ("cooling", "ready", 3));
+        let said = of(bad).last_error.clone().unwrap();
+        assert!(said.contains(why) && !said.contains("hunter2"), "{said}");
+        assert!(gateway.metric(&format!("tallygate_outbound_proxy_up{{proxy=\"http://{bad}\"}} 0")));
+        assert!(gateway.records().iter().all(|record| record.attempts.len() == 1));
+    }
+}
+
+fn answer_close() -> Vec<crate::upstream::Act> {
+    answer(200, &[("connection", "close")], GOOD)
+}
+
+#[tokio::test]
+async fn when_no_proxy_gets_through_the_error_names_them_and_nothing_is_sent() {
+    let upstream = Upstream::start(vec![answer(200, &[], GOOD)]).await;
+    let (bad, _) = bad_proxy(Some("HTTP/1.1 503 No\r\n\r\n")).await;
+    let dead = Upstream::dead().await;
+    let mut rig = Rig::serving(Dialect::OpenaiChat, upstream.address);
+    rig.config.outbound.proxies = vec![format!("http://u:hunter2@{dead}"), format!("http://{bad}")];
+    let gateway = rig.start().await;
+    assert_eq!(gateway.chat(ASK).await.status, 503);
+    assert_eq!(upstream.seen().len(), 0);
+    let attempt = &gateway.records()[0].attempts[0];
+    let reason = attempt.reason.as_deref().unwrap();
+    assert_eq!(attempt.outcome, "proxy");
+    assert!(reason.contains(&format!("http://{dead}: it cannot be reached")), "{reason}");
+    assert!(reason.contains(&format!("http://{bad}: it answered `503 No`")) && !reason.contains("hunter2"), "{reason}");
+}
+
+#[tokio::test]
+async fn what_no_proxy_lists_goes_straight() {
+    let upstream = Upstream::start(vec![answer(200, &[], GOOD)]).await;
+    let (address, asked) = proxy(Kind::Http).await;
+    let mut rig = Rig::serving(Dialect::OpenaiChat, upstream.address);
+    rig.config.outbound.proxies = vec![format!("http://{address}")];
+    rig.config.outbound.no_proxy = vec![format!("127.0.0.0/8:{}", upstream.address.port())];
+    let gateway = rig.start().await;
+    assert_eq!(gateway.chat(ASK).await.body, GOOD);
+    assert_eq!(asked.lock().unwrap().len(), 0);
 }
