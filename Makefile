@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO_TARGET_DIR ?= target
 BINARY := $(CARGO_TARGET_DIR)/debug/tallygate
 
-.PHONY: demo build web test fuzz fmt lint bench-adapter clean
+.PHONY: demo build web test chaos fuzz fmt lint bench-adapter clean
 
 demo: build
 	@exec "$(BINARY)" demo $(ARGS)
@@ -37,6 +37,10 @@ fuzz:
 
 test:
 	@tests/run.sh
+
+# The fault tables, or the scenarios named in ARGS.
+chaos:
+	@tests/chaos/run.sh $(ARGS)
 
 # Nanoseconds and allocations of every translation; not part of the tests.
 bench-adapter:

@@ -137,6 +137,14 @@ class Sim:
         entries = self.ledger()
         return entries[-1]["seq"] if entries else 0
 
+    def fail(self, credential: str, fault: str, **options):
+        """From now on this credential meets a fault; `retry_after` says how long a rate-limited one is told to wait."""
+        reply = self.http.put("/_sim/faults", params={"credential": credential, "fault": fault, **options})
+        assert reply.status_code == 200, reply.text
+
+    def heal(self, credential: str):
+        self.http.delete("/_sim/faults", params={"credential": credential})
+
     def requests(self) -> list[dict]:
         """The latest requests as they arrived, newest first."""
         return self.http.get("/_sim/last-request").json()["requests"]
@@ -183,6 +191,7 @@ class Gateway:
             "upstreams": sections["upstreams"], "models": sections["models"],
             "tenants": sections.get("tenants", tenants),
         }
+        document |= {name: section for name, section in sections.items() if name not in document}
         self.config = folder / "tallygate.toml"
         self.config.write_text(toml_document(document))
         self.env = {

@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# `make chaos`: the fault tables. Sets up what they need, builds the binary, runs all scenarios one after another, or those
+# that are named (`tests/chaos/run.sh U7 C11`, a whole table: `tests/chaos/run.sh U`), and ends with a table.
+set -eu -o pipefail
+cd "$(dirname "$0")/../.."
+target=${CARGO_TARGET_DIR:-target}
+
+need=()
+compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need+=(postgresql)
+python3 -c 'import venv, ensurepip' 2>/dev/null || need+=(python3-venv)
+if [ ${#need[@]} -gt 0 ]; then
+  echo "chaos: installing ${need[*]}"
+  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
+    echo "chaos: please install these packages: ${need[*]}" >&2
+    exit 1
+  fi
+  export DEBIAN_FRONTEND=noninteractive
+  apt-get update -qq
+  apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
+fi
+
+venv=tests/chaos/.venv
+if [ ! -x $venv/bin/python ] || ! cmp -s tests/chaos/requirements.txt $venv/requirements.txt; then
+  echo "chaos: installing the Python packages"
+  python3 -m venv $venv
+  $venv/bin/pip install --quiet --disable-pip-version-check -r tests/chaos/requirements.txt
+  cp tests/chaos/requirements.txt $venv/requirements.txt
+fi
+
+if [ -z "${TALLYGATE_BIN:-}" ]; then
+  make --no-print-directory build
+  TALLYGATE_BIN="$(cd "$target" && pwd)/debug/tallygate"
+  export TALLYGATE_BIN
+fi
+# 5,000 slow clients and as many sockets of their own.
+ulimit -n "$(ulimit -Hn)"
+exec $venv/bin/python tests/chaos/run.py "$@"
