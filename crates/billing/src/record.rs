@@ -89,6 +89,8 @@ names! {
         /// The client left before the end.
         ClientGone = "client_gone",
         Internal = "internal",
+        /// An operator ended it.
+        Cancelled = "cancelled",
         /// The gateway's process died under it; settled at the next start.
         Crash = "crash",
     }

@@ -18,6 +18,10 @@ pub struct GatewayConfig {
     pub max_in_flight: u32,
     /// Requests of one tenant being served at once, where its own limits say nothing. One more is answered 429.
     pub max_in_flight_per_tenant: u32,
+    /// Requests of one key being served at once, where neither its own limits nor its tenant's say anything.
+    pub max_in_flight_per_key: u32,
+    /// Load is shed before the process has used this much. `None`: what its control group may use.
+    pub memory_limit_bytes: Option<u64>,
     /// From accepting a connection to the end of its first request's header.
     pub header_read_timeout: Duration,
     /// From the end of one answer to the end of the next request's header on the same HTTP/1.1 connection.
@@ -43,11 +47,14 @@ pub struct GatewayConfig {
     pub h2_ping_interval: Duration,
     /// Attempts on upstreams for one request, the first included.
     pub max_attempts: usize,
+    /// A whole upstream answer that has begun comes at least at this pace, or is given up; 0: at any. Whole answers are written
+    /// before they are sent, so a model's slowness is none of this; streams know no such bound.
+    pub min_answer_bytes_per_second: u32,
     /// A whole (not streamed) upstream answer.
     pub max_answer_bytes: usize,
     /// One streamed upstream answer, as it arrives.
     pub max_stream_bytes: usize,
-    /// One streamed upstream answer, from dispatch to its end.
+    /// One streamed upstream answer, from dispatch to its end, where its upstream sets no total.
     pub max_stream_duration: Duration,
     /// A stream in which nothing has come for this long is sent a comment.
     pub stream_keep_alive: Duration,
@@ -208,7 +215,9 @@ impl Default for GatewayConfig {
         Self {
             max_connections: 10_000,
             max_in_flight: 2_000,
-            max_in_flight_per_tenant: 1_000,
+            max_in_flight_per_tenant: 200,
+            max_in_flight_per_key: 50,
+            memory_limit_bytes: None,
             header_read_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(75),
             max_headers: 100,
@@ -224,6 +233,7 @@ impl Default for GatewayConfig {
             h2_max_streams: 100,
             h2_ping_interval: Duration::from_secs(20),
             max_attempts: 4,
+            min_answer_bytes_per_second: 16,
             max_answer_bytes: 64 * MIB,
             max_stream_bytes: 64 * MIB,
             max_stream_duration: Duration::from_mins(30),

@@ -8,6 +8,7 @@ use http::HeaderMap;
 use tallygate_store::KeyEntry;
 use tallygate_types::{Clock, Dialect, RequestId, Timestamp};
 
+use crate::in_flight::Live;
 use crate::path::Endpoint;
 
 /// A request extension, made by the first layer and shared by all others.
@@ -32,6 +33,8 @@ pub struct Facts {
     trace_id: Option<String>,
     /// Set by whoever takes over the duty to record the request.
     is_taken: AtomicBool,
+    /// How far it is, for others to see.
+    pub live: Live,
 }
 
 impl Facts {
@@ -51,6 +54,7 @@ impl Facts {
             has_body: AtomicBool::new(false),
             trace_id: trace_id(headers),
             is_taken: AtomicBool::new(false),
+            live: Live::default(),
         }
     }
 

@@ -1,7 +1,7 @@
 //! What all layers share: the configuration as it is now, and the state that outlives a request.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -9,15 +9,17 @@ use arc_swap::ArcSwap;
 use tallygate_adapter::Profiles;
 use tallygate_billing::{Budgets, Journal, PriceBook};
 use tallygate_store::{KeyDigester, Snapshot};
-use tallygate_types::{Clock, ModelId, Timestamp};
+use tallygate_types::{Clock, ModelId, RequestId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::GatewayConfig;
+use crate::in_flight::{InFlight, Interruption};
 use crate::kept::{Kept, Shelf};
 use crate::limits::{Bucket, MemoryLimiter, RateLimiter};
 use crate::media::Media;
 use crate::memory::Keepsakes;
 use crate::metrics::Metrics;
+use crate::overload::Overload;
 use crate::route;
 use crate::upstream::{Health, Pool, ProxyStanding};
 
@@ -60,8 +62,10 @@ pub struct DataPlane {
     pub(crate) keepsakes: Keepsakes,
     pub(crate) kept: Kept,
     pub(crate) media: Media,
+    pub(crate) overload: Overload,
+    /// What is being served.
+    pub(crate) live: InFlight,
     turns: RwLock<HashMap<ModelId, Arc<AtomicU64>>>,
-    in_flight: Arc<AtomicU32>,
     bodies: Arc<AtomicUsize>,
     rejections: Bucket,
 }
@@ -86,9 +90,6 @@ pub(crate) struct Room {
     taken: usize,
 }
 
-/// One place among the requests in flight, free again when dropped.
-pub(crate) struct Seat(Arc<AtomicU32>);
-
 impl DataPlane {
     /// Must be called inside a tokio runtime.
     pub fn new(parts: Parts) -> Arc<Self> {
@@ -102,6 +103,7 @@ impl DataPlane {
             keepsakes: Keepsakes::new(parts.config.memory, parts.metrics.memory.clone()),
             kept: Kept::new(parts.shelf, parts.config.kept, parts.metrics.kept.clone()),
             media: Media::new(parts.config.media.clone()),
+            overload: Overload::new(&parts.config),
             config: Arc::new(parts.config),
             metrics: parts.metrics,
             stop: CancellationToken::new(),
@@ -115,8 +117,8 @@ impl DataPlane {
             clock: parts.clock,
             limiter,
             health: Health::default(),
+            live: InFlight::default(),
             turns: RwLock::default(),
-            in_flight: Arc::default(),
             bodies: Arc::default(),
             rejections: Bucket::default(),
         })
@@ -127,9 +129,9 @@ impl DataPlane {
         self.kept.flush(deadline).await;
     }
 
-    /// Requests that hold a seat: admitted and not yet settled.
+    /// Requests that hold a seat: from before their body is read until they are settled.
     pub fn in_flight(&self) -> u32 {
-        self.in_flight.load(Ordering::Relaxed)
+        self.overload.in_flight()
     }
 
     /// How each outbound proxy that was used does.
@@ -137,14 +139,9 @@ impl DataPlane {
         self.pool.proxy_standings()
     }
 
-    /// A seat for one request, if one is free.
-    pub(crate) fn seat(&self) -> Option<Seat> {
-        let seats = &self.in_flight;
-        let seat = (seats.fetch_add(1, Ordering::AcqRel) < self.config.max_in_flight).then(|| Seat(Arc::clone(seats)));
-        if seat.is_none() {
-            seats.fetch_sub(1, Ordering::AcqRel);
-        }
-        seat
+    /// Ends a request: its client is told so, its upstream is left, what was produced is settled. False: it does not run here.
+    pub fn cancel(&self, id: RequestId) -> bool {
+        self.live.interrupt(id, Interruption::Cancelled)
     }
 
     /// Room for a request body that is about to be read; it grows with [`Room::grow`].
@@ -203,11 +200,5 @@ impl Room {
 impl Drop for Room {
     fn drop(&mut self) {
         self.all.fetch_sub(self.taken, Ordering::AcqRel);
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }

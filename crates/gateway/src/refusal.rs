@@ -112,6 +112,12 @@ impl Refusal {
         self
     }
 
+    /// More exactly than the code tells, which clients are written against.
+    pub fn with_reason(mut self, reason: &str) -> Self {
+        self.details.get_or_insert_default().reason = reason.to_owned();
+        self
+    }
+
     fn with_details(mut self, details: ErrorDetails) -> Self {
         self.details = Some(Box::new(details));
         self
@@ -234,6 +240,14 @@ impl Refusal {
 
     pub fn unavailable(message: impl Into<String>, wait: Option<Duration>) -> Self {
         Self::new(ErrorKind::UpstreamUnavailable, "upstream_unavailable", message).with_retry_after(wait.unwrap_or(DEFAULT_RETRY))
+    }
+
+    /// The gateway itself has too much to do. `reason` is a label of metrics.
+    pub fn overloaded(reason: &'static str, message: &str) -> Self {
+        Self::new(ErrorKind::UpstreamUnavailable, "gateway_overloaded", message)
+            .with_retry_after(DEFAULT_RETRY)
+            .with_outcome(Outcome::Internal)
+            .with_reason(reason)
     }
 
     pub fn internal() -> Self {

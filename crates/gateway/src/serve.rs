@@ -14,12 +14,16 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::overload::{self, Strain};
 use crate::plane::DataPlane;
 use crate::stack;
 use crate::stall::Unstalled;
 
 /// After an error of `accept` (usually: no file descriptors left) the loop waits this long before the next try.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// One line of the log for all such errors within this time.
+const ACCEPT_REPORT_INTERVAL: Duration = Duration::from_secs(10);
+const LIMITS: &str = "/proc/self/limits";
 /// The read buffer of a connection grows up to this; a header must fit in it.
 const MAX_READ_BUFFER_BYTES: usize = 256 * 1024;
 /// How often a drain says what it still waits for.
@@ -40,7 +44,8 @@ pub enum Drained {
 /// [`DataPlane::stop`] skips what remains of the drain: the second signal of a person who will not wait.
 pub async fn serve(listener: TcpListener, plane: Arc<DataPlane>, shutdown: CancellationToken) -> Drained {
     let config = Arc::clone(&plane.config);
-    let seats = Arc::new(Semaphore::new(config.max_connections));
+    let seats = Arc::new(Semaphore::new(max_connections(config.max_connections)));
+    let watch = tokio::spawn(overload::watch(Arc::clone(&plane)));
     let connections = GracefulShutdown::new();
     let stack = stack::assemble(Arc::clone(&plane));
     let mut builder = auto::Builder::new(TokioExecutor::new());
@@ -58,9 +63,13 @@ pub async fn serve(listener: TcpListener, plane: Arc<DataPlane>, shutdown: Cance
         .max_concurrent_streams(config.h2_max_streams)
         .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(config.h2_ping_interval);
+    let mut strained = builder.clone();
+    // Idle connections that come while memory is short are kept for no longer than it takes to begin a request.
+    strained.http1().header_read_timeout(config.header_read_timeout.min(config.keep_alive_timeout));
     // Connections that outlive even the last stage are cut by this.
     let cut = CancellationToken::new();
 
+    let mut troubled = None;
     loop {
         let (socket, peer) = tokio::select! {
             biased;
@@ -69,7 +78,12 @@ pub async fn serve(listener: TcpListener, plane: Arc<DataPlane>, shutdown: Cance
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    plane.metrics.accept_failures.inc();
+                    if troubled.is_none_or(|last: tokio::time::Instant| last.elapsed() >= ACCEPT_REPORT_INTERVAL) {
+                        troubled = Some(tokio::time::Instant::now());
+                        tracing::warn!(%error, "cannot accept connections");
+                    }
+                    // What has come waits in the backlog; asking again at once would only burn the processor.
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                     continue;
                 }
@@ -83,6 +97,7 @@ pub async fn serve(listener: TcpListener, plane: Arc<DataPlane>, shutdown: Cance
         prepare(&socket, peer);
         let begun = CancellationToken::new();
         let service = FirstRequest { begun: begun.clone(), stack: TowerToHyperService::new(stack.clone()) };
+        let builder = if plane.overload.strain() >= Strain::ShortenIdle { &strained } else { &builder };
         let connection = connections.watch(
             builder.serve_connection(TokioIo::new(Unstalled::new(socket, config.write_stall_timeout)), service).into_owned(),
         );
@@ -107,7 +122,9 @@ pub async fn serve(listener: TcpListener, plane: Arc<DataPlane>, shutdown: Cance
     }
 
     drop(listener);
-    drain(connections, &plane, config.drain_timeout, config.stop_timeout, &cut).await
+    let drained = drain(connections, &plane, config.drain_timeout, config.stop_timeout, &cut).await;
+    watch.abort();
+    drained
 }
 
 async fn drain(
@@ -132,14 +149,27 @@ async fn drain(
             ),
         }
     }
-    // Streams and waiting requests see this token and end with an error in their own dialect.
     plane.stop.cancel();
+    // Streams and waiting requests end with an error in their own dialect.
+    plane.live.stop();
     if tokio::time::timeout(stop_timeout, &mut drained).await.is_err() {
         tracing::warn!("connections that did not end in time are cut");
         cut.cancel();
         drained.await;
     }
     Drained::Stopped
+}
+
+/// As many connections as are allowed, and no more than half of what the process may have open: each may need one to an
+/// upstream.
+fn max_connections(configured: usize) -> usize {
+    open_files(&std::fs::read_to_string(LIMITS).unwrap_or_default()).map_or(configured, |files| configured.min(files / 2))
+}
+
+/// The soft limit in a line like `Max open files            1024                 524288               files`.
+fn open_files(limits: &str) -> Option<usize> {
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 fn prepare(socket: &TcpStream, peer: SocketAddr) {
@@ -166,5 +196,20 @@ impl<S: hyper::service::Service<Request<Incoming>>> hyper::service::Service<Requ
             self.begun.cancel();
         }
         self.stack.call(request)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_leave_half_of_the_open_files_to_upstreams() {
+        let limits = "Limit                     Soft Limit           Hard Limit           Units\n\
+                      Max processes             127235               127235               processes\n\
+                      Max open files            256                  524288               files\n";
+        assert_eq!(open_files(limits), Some(256));
+        assert_eq!(open_files("Max open files            unlimited            unlimited            files\n"), None);
+        assert!(max_connections(1) == 1);
     }
 }

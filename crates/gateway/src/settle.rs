@@ -40,6 +40,8 @@ pub struct Settlement {
     held: Option<Held>,
     begin: BeginRecord,
     attempts: Vec<AttemptRecord>,
+    /// The attempt that has no outcome yet.
+    open: Option<(Instant, Timestamp)>,
     /// An attempt is under way or was delivered: if the client leaves now, the upstream has read the input.
     is_dispatched: bool,
     /// The client wants an upstream that keeps responses to keep this one.
@@ -72,6 +74,7 @@ impl Settlement {
         held: Held,
     ) -> Self {
         question.facts.take();
+        plane.live.enter(&question.facts);
         let begin = BeginRecord {
             request_id: question.facts.request_id,
             attempt: 0,
@@ -102,6 +105,7 @@ impl Settlement {
             held: Some(held),
             begin,
             attempts: Vec::new(),
+            open: None,
             is_dispatched: false,
             is_stored: question.recalled.store,
             upstream_wait: Duration::ZERO,
@@ -147,13 +151,23 @@ impl Settlement {
             held.permit.dispatched();
         }
         self.is_dispatched = true;
+        self.open = Some((Instant::now(), self.plane.clock.now()));
+        self.facts.live.ask(upstream, &step.target.upstream_model, step.credential);
         Ok(())
     }
 
     /// The attempt that was dispatched last has an outcome; one that failed delivers nothing.
     pub fn attempted(&mut self, record: AttemptRecord, has_failed: bool) {
         self.attempts.push(record);
+        self.open = None;
         self.is_dispatched = !has_failed;
+    }
+
+    /// The answer that was under way broke off.
+    pub fn broke_off(&mut self, reason: &str) {
+        if let Some(last) = self.attempts.last_mut() {
+            reason.clone_into(&mut last.outcome);
+        }
     }
 
     /// Time in which the gateway had nothing to do but wait for the upstream.
@@ -187,6 +201,7 @@ impl Settlement {
 
     fn close(&mut self, ending: Ending) -> Option<(Pico, Currency)> {
         let held = self.held.take()?;
+        self.plane.live.leave(self.facts.request_id);
         let now = self.plane.clock.now();
         let mut record = UsageRecord::from_begin(&self.begin, now);
         record.attempts = std::mem::take(&mut self.attempts);
@@ -230,6 +245,7 @@ impl Settlement {
             record.upstream_request_id = record.upstream_request_id.or(meter.upstream_response_id).map(shortened);
             record.loss = (!meter.loss.is_empty()).then(|| meter.loss.to_string());
         }
+        record.attempts.extend(self.unfinished(record.outcome));
         if record.price.is_none() {
             // What is not sold uses nothing that is counted.
             (record.usage, record.usage_source) = (Usage::default(), UsageSource::None);
@@ -240,6 +256,20 @@ impl Settlement {
         }
         self.write(&record, held);
         record.currency.map(|currency| (record.charge, currency))
+    }
+
+    /// The attempt that was under way when the request ended.
+    fn unfinished(&mut self, outcome: Outcome) -> Option<AttemptRecord> {
+        let (started, started_at) = self.open.take()?;
+        Some(AttemptRecord {
+            upstream: self.begin.upstream.clone()?,
+            credential_id: self.begin.credential_id,
+            status: None,
+            outcome: outcome.as_str().to_owned(),
+            reason: None,
+            started_at,
+            duration_us: micros(started.elapsed()),
+        })
     }
 
     /// What the upstream keeps of its answer is its own from now on, and this tenant's.

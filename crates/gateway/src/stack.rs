@@ -9,7 +9,8 @@ use tower::{Service, ServiceBuilder};
 use crate::body::ReplyBody;
 use crate::exchange::Exchange;
 use crate::layers::{
-    AdmitLayer, AuthenticateLayer, CatalogueLayer, CorsLayer, EndpointLayer, GuardLayer, ReadLayer, RecallLayer, StoredLayer,
+    AdmitLayer, AuthenticateLayer, CatalogueLayer, CorsLayer, EndpointLayer, GuardLayer, ReadLayer, RecallLayer, ShedLayer,
+    StoredLayer,
 };
 use crate::plane::DataPlane;
 
@@ -31,6 +32,8 @@ pub fn assemble(
         .layer(CatalogueLayer::new(Arc::clone(&plane)))
         // So do stored responses, by their id.
         .layer(StoredLayer::new(Arc::clone(&plane)))
+        // What cannot be served now is told so before its body is read.
+        .layer(ShedLayer::new(Arc::clone(&plane)))
         // The body within its bounds; of it only what the layers below ask for is parsed.
         .layer(ReadLayer::new(Arc::clone(&plane)))
         // What the request refers to stands in it before it is counted.

@@ -8,8 +8,9 @@ use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tallygate_adapter::{Answer, Hop, Next, Outgoing, ResponseStream, Session};
 use tallygate_types::Dialect;
+use tokio::time::{Instant, timeout_at};
 
-use super::failure::{Again, Broken, Failure, of_answer, of_stream};
+use super::failure::{Again, Broken, FIRST_TOKEN_TIMEOUT, Failure, TOTAL_TIMEOUT, of_answer, of_stream};
 use super::line::{Line, Round, upstream_request_id};
 use super::plain;
 use crate::layers::Question;
@@ -61,6 +62,8 @@ pub struct Opened {
     pub received: usize,
     /// For an answer that goes on in another call.
     pub line: Line,
+    /// Whatever comes, it ends by then.
+    pub ends_at: Instant,
     /// The upstream closed already; the answer is complete.
     pub is_complete: bool,
 }
@@ -132,15 +135,14 @@ async fn exchange(
     round: &mut Round,
 ) -> Result<Content, Broken> {
     let Outgoing { path, headers, body, session, .. } = outgoing;
-    let dispatched = tokio::time::Instant::now();
+    let deadline = Instant::now() + line.times.total;
     let response = line.ask(Hop { path, headers, body }, round).await?;
     settlement.upstream_request_id = upstream_request_id(response.headers());
     settlement.told = codex::answered(line.dialect(), question.endpoint.dialect, response.headers());
     settlement.told.extend(plain::told(question, response.headers()));
     if question.stream {
-        Ok(Content::Stream(Box::new(open(plane, line, response, session, settlement, round).await?)))
+        Ok(Content::Stream(Box::new(open(plane, line, response, session, settlement, round, deadline).await?)))
     } else {
-        let deadline = dispatched + line.times.total;
         let mut gathering = Gathering { plane, line: &line, settlement, round, deadline };
         Ok(Content::Whole(Box::new(gathering.answer(response, session).await?)))
     }
@@ -152,7 +154,7 @@ struct Gathering<'a> {
     line: &'a Line,
     settlement: &'a mut Settlement,
     round: &'a mut Round,
-    deadline: tokio::time::Instant,
+    deadline: Instant,
 }
 
 impl Gathering<'_> {
@@ -194,21 +196,26 @@ async fn open(
     session: Session,
     settlement: &mut Settlement,
     round: &mut Round,
+    ends_at: Instant,
 ) -> Result<Opened, Broken> {
     let mut stream = session.stream();
     let mut upstream = response.into_body();
     let mut out = Vec::new();
     let mut received = 0;
+    // Comments, pings and roles are no content: they prove that somebody is there, not that an answer is.
+    let mut begun_by = Instant::now() + line.times.first_token;
     loop {
-        let frame = match tokio::time::timeout(line.times.idle, upstream.frame()).await {
-            Err(_) => return Err(Failure::timeout("stream_idle_timeout", line.times.idle).into()),
+        let frame = match timeout_at(begun_by.min(ends_at), upstream.frame()).await {
+            Err(_) if begun_by < ends_at => return Err(Failure::timeout(FIRST_TOKEN_TIMEOUT, line.times.first_token).into()),
+            Err(_) => return Err(Failure::timeout(TOTAL_TIMEOUT, line.times.total).into()),
             Ok(Some(Ok(frame))) => frame,
             Ok(Some(Err(error))) => return Err(Failure::connection_lost(chain(&error)).into()),
             Ok(None) => match stream.end(&mut out).map_err(|failure| of_stream(line.upstream(), failure))? {
-                Next::Done(()) => return Ok(Opened { upstream, stream, out, received, line, is_complete: true }),
+                Next::Done(()) => return Ok(Opened { upstream, stream, out, received, line, ends_at, is_complete: true }),
                 Next::Again(hop) => {
                     line.continued(plane, settlement, round);
                     upstream = line.ask(hop, round).await?.into_body();
+                    begun_by = Instant::now() + line.times.first_token;
                     continue;
                 }
             },
@@ -217,7 +224,7 @@ async fn open(
         received += data.len();
         let progress = stream.push(data, &mut out).map_err(|failure| of_stream(line.upstream(), failure))?;
         if progress.content || progress.done || received > MAX_HELD_BYTES.min(plane.config.max_stream_bytes) {
-            return Ok(Opened { upstream, stream, out, received, line, is_complete: false });
+            return Ok(Opened { upstream, stream, out, received, line, ends_at, is_complete: false });
         }
     }
 }

@@ -51,7 +51,20 @@ pub enum Again {
     Same(Failure),
 }
 
+pub const CONNECT_TIMEOUT: &str = "connect_timeout";
+/// To the head of an answer.
+pub const FIRST_BYTE_TIMEOUT: &str = "first_byte_timeout";
+/// From the head of a stream to its first content.
+pub const FIRST_TOKEN_TIMEOUT: &str = "first_token_timeout";
+/// Silence within an answer.
+pub const IDLE_TIMEOUT: &str = "idle_timeout";
+pub const TOTAL_TIMEOUT: &str = "total_timeout";
+/// A whole answer that comes too slowly ever to be had.
+pub const TOO_SLOW: &str = "too_slow";
+pub const CONNECTION_LOST: &str = "connection_lost";
 const MALFORMED_CALL: &str = "malformed_call";
+const INVALID_ANSWER: &str = "invalid_answer";
+const TRUNCATED: &str = "truncated";
 const OVERLOADED: &str = "overloaded";
 /// The upstream does not have the model, or its base URL leads elsewhere.
 pub const NOT_FOUND: &str = "not_found";
@@ -62,15 +75,16 @@ impl Failure {
     }
 
     pub fn timeout(reason: &'static str, limit: Duration) -> Self {
-        Self::new(Blame::Upstream, reason, ErrorKind::UpstreamTimeout, format!("nothing within {limit:?}"))
+        // Another credential may be served: silence is how some vendors queue an account.
+        Self::new(Blame::Answer, reason, ErrorKind::UpstreamTimeout, format!("nothing within {limit:?}"))
     }
 
     pub fn invalid(detail: impl Into<String>) -> Self {
-        Self::new(Blame::Answer, "invalid_answer", ErrorKind::UpstreamInvalid, detail)
+        Self::new(Blame::Answer, INVALID_ANSWER, ErrorKind::UpstreamInvalid, detail)
     }
 
     pub fn connection_lost(detail: impl Into<String>) -> Self {
-        Self::new(Blame::Answer, "connection_lost", ErrorKind::UpstreamUnavailable, detail)
+        Self::new(Blame::Answer, CONNECTION_LOST, ErrorKind::UpstreamUnavailable, detail)
     }
 
     pub fn proxy(detail: impl Into<String>) -> Self {
@@ -147,6 +161,22 @@ fn malformed_call(detail: &str) -> Refusal {
     Refusal::new(ErrorKind::UpstreamInvalid, "malformed_function_call", message)
 }
 
+/// What the client is told of an upstream that kept it waiting in the middle of an answer.
+pub fn timed_out(message: &str) -> Refusal {
+    Refusal::new(ErrorKind::UpstreamTimeout, "upstream_timeout", message)
+}
+
+/// Why a stream broke off, as a label of metrics.
+pub const fn cut_reason(failure: &StreamFailure) -> &'static str {
+    match failure {
+        StreamFailure::Upstream(_) => "error_event",
+        StreamFailure::Truncated => TRUNCATED,
+        StreamFailure::MalformedCall(_) => MALFORMED_CALL,
+        StreamFailure::Invalid(_) => INVALID_ANSWER,
+        StreamFailure::TooLong => "event_too_long",
+    }
+}
+
 /// The refusal for a stream that breaks off after the client has received some of it.
 pub fn cut_refusal(failure: &StreamFailure) -> Refusal {
     match failure {
@@ -172,7 +202,7 @@ pub fn of_stream(upstream: &str, failure: StreamFailure) -> Broken {
         StreamFailure::Upstream(failure) => of_upstream(upstream, failure, None),
         StreamFailure::MalformedCall(detail) => Broken::Again(Again::Same(Failure::malformed_call(detail))),
         StreamFailure::Truncated => {
-            Failure::new(Blame::Answer, "truncated", ErrorKind::UpstreamUnavailable, StreamFailure::Truncated.to_string()).into()
+            Failure::new(Blame::Answer, TRUNCATED, ErrorKind::UpstreamUnavailable, StreamFailure::Truncated.to_string()).into()
         }
         other => Failure::invalid(other.to_string()).into(),
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::{Frame, Incoming};
 use secrecy::ExposeSecret as _;
 use tallygate_adapter::{ErrorKind, Hop, decode_error, join_url};
 use tallygate_billing::AttemptRecord;
@@ -15,7 +15,11 @@ use tallygate_store::{CredentialEntry, UpstreamEntry};
 use tallygate_types::{Clock, CredentialId, Dialect, Timestamp};
 use tokio::time::timeout_at;
 
-use super::failure::{Blame, Broken, Failure, of_upstream};
+use super::failure::{
+    Blame, Broken, CONNECT_TIMEOUT as CONNECT, FIRST_BYTE_TIMEOUT as FIRST_BYTE, Failure, IDLE_TIMEOUT as IDLE, TOO_SLOW,
+    TOTAL_TIMEOUT as TOTAL, of_upstream,
+};
+use crate::config::GatewayConfig;
 use crate::facts::Facts;
 use crate::layers::Question;
 use crate::metrics;
@@ -24,12 +28,18 @@ use crate::route::Step;
 use crate::settle::Settlement;
 use crate::upstream::{Client, DialError, chain, request_headers};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// To the head of an answer that is streamed.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_mins(1);
 /// A whole answer: models that think and do not stream are silent for minutes.
 const TOTAL_TIMEOUT: Duration = Duration::from_mins(10);
+/// From the head of a stream to its first content: a model may think for minutes and show nothing of it.
+const FIRST_TOKEN_TIMEOUT: Duration = Duration::from_mins(5);
 const STREAM_IDLE_TIMEOUT: Duration = Duration::from_mins(2);
+/// The text of an error is not waited for longer: it is one already.
+const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// The pace of a whole answer is looked at this often, once it has begun.
+const PACE_WINDOW: Duration = Duration::from_secs(30);
 /// An upstream's own words in the record of an attempt, at most.
 const MAX_REASON_CHARS: usize = 300;
 /// Headers under which vendors send their id of a request.
@@ -44,6 +54,7 @@ pub struct Line {
     codex: Vec<(HeaderName, HeaderValue)>,
     stream: bool,
     max_error_bytes: usize,
+    min_answer_bytes_per_second: u32,
     pub times: Times,
 }
 
@@ -61,6 +72,7 @@ pub struct Round {
 pub struct Times {
     connect: Duration,
     head: Duration,
+    pub first_token: Duration,
     pub idle: Duration,
     pub total: Duration,
 }
@@ -68,7 +80,7 @@ pub struct Times {
 impl Line {
     pub fn open(plane: &DataPlane, question: &Question, step: &Step<'_>) -> Result<Self, Failure> {
         let upstream = &step.target.upstream;
-        let times = Times::of(upstream, &plane.config.upstream_timeouts, question.stream);
+        let times = Times::of(upstream, &plane.config, question.stream);
         let credential = step.credential.map(|credential| &**credential);
         let client = plane.pool.client(upstream, credential, times.connect).map_err(|error| Failure::proxy(error.to_string()))?;
         Ok(Self {
@@ -79,6 +91,7 @@ impl Line {
             codex: if upstream.dialect == Dialect::OpenaiResponses { question.codex.clone() } else { Vec::new() },
             stream: question.stream,
             max_error_bytes: plane.config.max_error_bytes,
+            min_answer_bytes_per_second: plane.config.min_answer_bytes_per_second,
             times,
         })
     }
@@ -96,16 +109,18 @@ impl Line {
         let request = self.request(hop)?;
         let until = tokio::time::Instant::now() + self.times.head;
         let response = match timeout_at(until, self.client.request(request)).await {
-            Err(_) => return Err(Failure::timeout("first_byte_timeout", self.times.head).into()),
+            Err(_) => return Err(Failure::timeout(FIRST_BYTE, self.times.head).into()),
             Ok(Err(error)) if error.is_connect() => {
                 if let Some(failure) = DialError::of_proxy(&error) {
                     return Err(Failure::proxy(failure.to_string()).into());
                 }
-                return Err(Failure::new(Blame::Upstream, "connect", ErrorKind::UpstreamUnavailable, chain(&error)).into());
+                let reason = if is_timeout(&error) { CONNECT } else { "connect" };
+                return Err(Failure::new(Blame::Upstream, reason, ErrorKind::UpstreamUnavailable, chain(&error)).into());
             }
             Ok(Err(error)) => return Err(Failure::connection_lost(chain(&error)).into()),
             Ok(Ok(response)) => response,
         };
+        self.facts.live.head_received();
         round.status = Some(response.status().as_u16());
         if response.status() != StatusCode::OK {
             return Err(self.refused(response).await);
@@ -140,7 +155,7 @@ impl Line {
     async fn refused(&self, response: Response<Incoming>) -> Broken {
         let status = response.status().as_u16();
         let wait = retry_after(response.headers());
-        let deadline = tokio::time::Instant::now() + self.times.idle;
+        let deadline = tokio::time::Instant::now() + self.times.idle.min(ERROR_BODY_TIMEOUT);
         // An error whose text cannot be had is still that error.
         let body = self.collect(response, self.max_error_bytes, deadline).await.unwrap_or_default();
         of_upstream(self.upstream(), decode_error(self.upstream.dialect, status, &body), wait)
@@ -157,16 +172,15 @@ impl Line {
         let mut first: Option<Bytes> = None;
         let mut rest: Option<BytesMut> = None;
         let mut total = 0;
+        let mut pace = Pace::new(self.min_answer_bytes_per_second);
         loop {
-            let until = deadline.min(tokio::time::Instant::now() + self.times.idle);
-            let frame = match timeout_at(until, body.frame()).await {
-                Err(_) => return Err(Failure::timeout("answer_timeout", self.times.total.min(self.times.idle))),
-                Ok(Some(Ok(frame))) => frame,
-                Ok(Some(Err(error))) => return Err(Failure::connection_lost(chain(&error))),
-                Ok(None) => break,
+            let frame = match self.frame(&mut body, &mut pace, deadline).await? {
+                None => break,
+                Some(frame) => frame,
             };
             let Ok(data) = frame.into_data() else { continue };
             total += data.len();
+            pace.came(&data);
             if total > limit {
                 return Err(Failure::invalid(format!("the answer is larger than {limit} bytes")));
             }
@@ -182,6 +196,29 @@ impl Line {
             }
         }
         Ok(rest.map(BytesMut::freeze).or(first).unwrap_or_default())
+    }
+
+    /// The next piece of a whole answer; `None` is its end.
+    async fn frame(
+        &self,
+        body: &mut Incoming,
+        pace: &mut Pace,
+        deadline: tokio::time::Instant,
+    ) -> Result<Option<Frame<Bytes>>, Failure> {
+        let silent_from = tokio::time::Instant::now() + self.times.idle;
+        loop {
+            let looked_at = pace.looked_at();
+            let until = looked_at.map_or(silent_from, |at| silent_from.min(at)).min(deadline);
+            match timeout_at(until, body.frame()).await {
+                Ok(Some(Ok(frame))) if looked_at.is_none_or(|at| tokio::time::Instant::now() < at) => return Ok(Some(frame)),
+                Ok(Some(Ok(frame))) => return pace.check().map(|()| Some(frame)),
+                Ok(Some(Err(error))) => return Err(Failure::connection_lost(chain(&error))),
+                Ok(None) => return Ok(None),
+                Err(_) if until == deadline => return Err(Failure::timeout(TOTAL, self.times.total)),
+                Err(_) if until == silent_from => return Err(Failure::timeout(IDLE, self.times.idle)),
+                Err(_) => pace.check()?,
+            }
+        }
     }
 
     /// A call ended well, and its answer goes on in another, which begins now.
@@ -203,6 +240,45 @@ impl Line {
         let outcome = if broken.is_some() { reason } else { outcome };
         let credential = self.credential.as_ref().map(|credential| credential.id);
         settlement.attempted(round.record(upstream, credential, outcome, None), false);
+    }
+}
+
+/// Whether a whole answer that has begun comes fast enough. White space does not begin one: it is how upstreams keep a line
+/// open while they work.
+struct Pace {
+    /// Within one window; 0: any pace will do.
+    min_bytes: usize,
+    window: Option<(tokio::time::Instant, usize)>,
+}
+
+impl Pace {
+    fn new(min_bytes_per_second: u32) -> Self {
+        Self { min_bytes: min_bytes_per_second as usize * PACE_WINDOW.as_secs() as usize, window: None }
+    }
+
+    fn came(&mut self, data: &[u8]) {
+        match &mut self.window {
+            Some((_, bytes)) => *bytes += data.len(),
+            None if self.min_bytes > 0 && data.iter().any(|byte| !byte.is_ascii_whitespace()) => {
+                self.window = Some((tokio::time::Instant::now() + PACE_WINDOW, data.len()));
+            }
+            None => {}
+        }
+    }
+
+    /// When the window ends.
+    fn looked_at(&self) -> Option<tokio::time::Instant> {
+        self.window.map(|(end, _)| end)
+    }
+
+    /// The window has ended; the next begins.
+    fn check(&mut self) -> Result<(), Failure> {
+        let bytes = self.window.replace((tokio::time::Instant::now() + PACE_WINDOW, 0)).map_or(0, |(_, bytes)| bytes);
+        if bytes >= self.min_bytes {
+            return Ok(());
+        }
+        let detail = format!("{bytes} bytes of the answer came within {PACE_WINDOW:?}, {} are asked for", self.min_bytes);
+        Err(Failure::new(Blame::Answer, TOO_SLOW, ErrorKind::UpstreamTimeout, detail))
     }
 }
 
@@ -237,16 +313,18 @@ impl Round {
 
 impl Times {
     /// The upstream's own timeouts, else the installation's, else the defaults.
-    fn of(upstream: &UpstreamEntry, installation: &Timeouts, stream: bool) -> Self {
+    fn of(upstream: &UpstreamEntry, config: &GatewayConfig, stream: bool) -> Self {
+        let installation = &config.upstream_timeouts;
         let of = |field: fn(&Timeouts) -> Option<u64>, default| {
             field(&upstream.timeouts).or_else(|| field(installation)).map_or(default, Duration::from_millis)
         };
-        let total = of(|timeouts| timeouts.total_ms, TOTAL_TIMEOUT);
+        let total = of(|timeouts| timeouts.total_ms, if stream { config.max_stream_duration } else { TOTAL_TIMEOUT });
         // Without streaming the head comes with the whole answer.
         let head = of(|timeouts| timeouts.first_byte_ms, if stream { FIRST_BYTE_TIMEOUT } else { total }).min(total);
         Self {
             connect: of(|timeouts| timeouts.connect_ms, CONNECT_TIMEOUT),
             head,
+            first_token: of(|_| None, FIRST_TOKEN_TIMEOUT),
             idle: of(|timeouts| timeouts.stream_idle_ms, STREAM_IDLE_TIMEOUT),
             total,
         }
@@ -267,4 +345,17 @@ pub fn upstream_request_id(headers: &HeaderMap) -> Option<String> {
         .iter()
         .find_map(|name| headers.get(*name)?.to_str().ok())
         .map(|id| id.chars().take(MAX_REASON_CHARS).collect())
+}
+
+/// Whether a connection was not there in time.
+fn is_timeout(error: &(dyn std::error::Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let is_io = error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::TimedOut);
+        if is_io || matches!(error.downcast_ref(), Some(DialError::TimedOut(_))) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }

@@ -99,11 +99,14 @@ async fn exchange(plane: Arc<DataPlane>, admitted: Admitted) -> Reply {
 
 async fn search(plane: Arc<DataPlane>, question: Question, model: Arc<ModelEntry>, mut settlement: Settlement) -> Found {
     let tried = {
-        let stopped = plane.stop.cancelled();
+        let live = &question.facts.live;
         tokio::select! {
             biased;
             tried = try_all(&plane, &question, &model, &mut settlement) => tried,
-            () = stopped => Err(Refusal::stopping()),
+            why = live.interrupted() => {
+                plane.metrics.exchange.interrupted(why);
+                Err(why.refusal())
+            }
         }
     };
     Found { question, settlement, tried }

@@ -17,12 +17,13 @@ use tallygate_adapter::kept::not_kept;
 use tallygate_adapter::{ErrorKind, Hop, Next, ResponseStream};
 use tallygate_billing::Outcome;
 use tokio::time::{Instant, Sleep};
-use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::attempt::Opened;
-use super::failure::{Broken, cut_refusal};
+use super::failure::{Broken, CONNECTION_LOST, IDLE_TIMEOUT, TOTAL_TIMEOUT, cut_reason, cut_refusal, timed_out};
 use super::keep::{Closing, Keeper};
 use super::line::{Line, Round};
+use crate::facts::Facts;
+use crate::in_flight::Interruption;
 use crate::metrics::Present;
 use crate::refusal::Refusal;
 use crate::settle::{Ending, Settlement};
@@ -67,7 +68,7 @@ pub struct StreamBody {
     has_begun: bool,
     /// Looks left before what is ready goes out.
     looks: u8,
-    stop: Pin<Box<WaitForCancellationFutureOwned>>,
+    facts: Arc<Facts>,
     checkpoint: Checkpoint,
     /// Keeps the answer, once its end has come.
     keeper: Option<Keeper>,
@@ -95,7 +96,7 @@ struct Checkpoint {
 
 impl StreamBody {
     pub fn new(opened: Opened, settlement: Settlement, endpoint: &'static str, keeper: Option<Keeper>) -> Self {
-        let Opened { upstream, stream, out, received, line, is_complete } = opened;
+        let Opened { upstream, stream, out, received, line, ends_at, is_complete } = opened;
         let idle_timeout = line.times.idle;
         let plane = settlement.plane();
         let now = Instant::now();
@@ -111,11 +112,11 @@ impl StreamBody {
             timer: Box::pin(tokio::time::sleep(keep_alive.map_or(idle_timeout, |(_, after)| idle_timeout.min(after)))),
             sent_at: now,
             keep_alive,
-            ends_at: now + plane.config.max_stream_duration,
+            ends_at,
             is_done: false,
             has_begun: false,
             looks: 0,
-            stop: Box::pin(plane.stop.clone().cancelled_owned()),
+            facts: Arc::clone(settlement.facts()),
             checkpoint: Checkpoint { at: now, output_bytes: 0, received },
             keeper,
             closing: None,
@@ -123,6 +124,7 @@ impl StreamBody {
             stream,
             settlement: Some(settlement),
         };
+        body.facts.live.content_received();
         body.remember();
         body.hold_end();
         if is_complete {
@@ -141,6 +143,11 @@ impl StreamBody {
 
     /// The next piece for the client: everything that is ready, up to a bound.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if let Some(why) = self.facts.live.interruption()
+            && !self.is_over()
+        {
+            self.interrupt(why);
+        }
         let had = self.out.len();
         let mut in_hand: usize = self.out.iter().map(Bytes::len).sum();
         while !self.is_over() && self.closing.is_none() && in_hand < MAX_PIECE_BYTES {
@@ -200,7 +207,7 @@ impl StreamBody {
             }
             Poll::Ready(Some(Err(error))) => {
                 tracing::debug!(%error, "the upstream's connection broke");
-                self.cut(Refusal::unavailable("The upstream broke off in the middle of its answer.", None));
+                self.cut(CONNECTION_LOST, Refusal::unavailable("The upstream broke off in the middle of its answer.", None));
                 Poll::Ready(())
             }
             Poll::Pending => self.poll_limits(cx),
@@ -208,11 +215,14 @@ impl StreamBody {
     }
 
     fn push(&mut self, data: Bytes) {
-        self.active_at = Instant::now();
+        // Bytes that drip and never come to the end of a line are silence.
+        if memchr::memrchr2(b'\n', b'}', &data).is_some() {
+            self.active_at = Instant::now();
+        }
         self.received += data.len();
         if self.received > self.max_bytes {
             let message = format!("The answer grew beyond {} bytes.", self.max_bytes);
-            return self.cut(Refusal::new(ErrorKind::UpstreamInvalid, "answer_too_large", message));
+            return self.cut("answer_too_large", Refusal::new(ErrorKind::UpstreamInvalid, "answer_too_large", message));
         }
         match self.stream.push(data, &mut self.out) {
             Ok(progress) => {
@@ -223,7 +233,7 @@ impl StreamBody {
                 }
                 self.keep_checkpoint();
             }
-            Err(failure) => self.cut(cut_refusal(&failure)),
+            Err(failure) => self.cut(cut_reason(&failure), cut_refusal(&failure)),
         }
     }
 
@@ -237,15 +247,11 @@ impl StreamBody {
 
     /// Nothing has come: is it time to give up?
     fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.stop.as_mut().poll(cx).is_ready() {
-            if self.is_done {
-                self.finish();
-            } else {
-                self.cut(Refusal::stopping());
-            }
+        if let Poll::Ready(why) = self.facts.live.poll_interrupted(cx) {
+            self.interrupt(why);
             return Poll::Ready(());
         }
-        let patience = if self.is_done { TAIL_TIMEOUT } else { self.idle_timeout };
+        let patience = if self.is_done { TAIL_TIMEOUT } else { self.patience() };
         let until = (self.active_at + patience).min(self.ends_at);
         let speaks = self.keep_alive.map(|(bytes, after)| (bytes, self.sent_at + after));
         let next = speaks.map_or(until, |(_, at)| until.min(at));
@@ -257,9 +263,10 @@ impl StreamBody {
             if now >= until {
                 if self.is_done {
                     self.finish();
+                } else if now >= self.ends_at {
+                    self.cut(TOTAL_TIMEOUT, timed_out("The upstream took longer over its answer than it may."));
                 } else {
-                    let message = "The upstream fell silent in the middle of its answer.";
-                    self.cut(Refusal::new(ErrorKind::UpstreamTimeout, "upstream_timeout", message));
+                    self.cut(IDLE_TIMEOUT, timed_out("The upstream fell silent in the middle of its answer."));
                 }
                 return Poll::Ready(());
             }
@@ -275,6 +282,22 @@ impl StreamBody {
         Poll::Pending
     }
 
+    fn patience(&self) -> Duration {
+        self.settlement.as_ref().map_or(self.idle_timeout, |settlement| settlement.plane().overload.patience(self.idle_timeout))
+    }
+
+    /// Somebody wants it to end.
+    fn interrupt(&mut self, why: Interruption) {
+        if self.is_done {
+            self.finish();
+        } else {
+            if let Some(settlement) = &self.settlement {
+                settlement.plane().metrics.exchange.interrupted(why);
+            }
+            self.cut(why.as_str(), why.refusal());
+        }
+    }
+
     /// Tells the journal now and then how far the stream has come.
     fn keep_checkpoint(&mut self) {
         let last = &mut self.checkpoint;
@@ -286,6 +309,7 @@ impl StreamBody {
         let output_bytes = self.stream.meter().output_bytes;
         if is_due || output_bytes >= last.output_bytes + CHECKPOINT_OUTPUT_BYTES {
             (last.at, last.output_bytes) = (self.active_at, output_bytes);
+            self.facts.live.answered(output_bytes);
             if let Some(settlement) = &self.settlement {
                 settlement.checkpoint(output_bytes);
             }
@@ -323,7 +347,7 @@ impl StreamBody {
                 self.remember();
                 self.call_again(hop);
             }
-            Err(failure) => self.cut(cut_refusal(&failure)),
+            Err(failure) => self.cut(cut_reason(&failure), cut_refusal(&failure)),
         }
     }
 
@@ -345,7 +369,7 @@ impl StreamBody {
         self.line.ended(settlement, round, head.as_ref().err());
         match head {
             Ok(response) => self.source = Source::Call(response.into_body()),
-            Err(broken) => self.cut(broken.into_refusal()),
+            Err(broken) => self.cut(broken.reason(), broken.into_refusal()),
         }
     }
 
@@ -356,10 +380,13 @@ impl StreamBody {
     }
 
     /// It broke off: tell the client in band and settle what was delivered.
-    fn cut(&mut self, refusal: Refusal) {
+    fn cut(&mut self, reason: &'static str, refusal: Refusal) {
+        let refusal = refusal.with_reason(reason);
         let meter = self.stream.meter();
-        if let Some(settlement) = &self.settlement {
-            self.stream.fail(&refusal.to_reply(settlement.facts().request_id), &mut self.out);
+        if let Some(settlement) = &mut self.settlement {
+            settlement.plane().metrics.exchange.cut(self.line.upstream(), reason);
+            settlement.broke_off(reason);
+            self.stream.fail(&refusal.to_reply(self.facts.request_id), &mut self.out);
         }
         let outcome = if refusal.outcome == Outcome::ClientError { Outcome::UpstreamError } else { refusal.outcome };
         self.end(Ending::Cut { outcome, code: refusal.code, meter });
@@ -388,6 +415,7 @@ impl StreamBody {
         };
         if let Some(settlement) = &mut self.settlement {
             settlement.bytes_out += piece.len() as u64;
+            self.facts.live.sent(settlement.bytes_out);
         }
         self.sent_at = Instant::now();
         Some(piece).filter(|piece| !piece.is_empty())

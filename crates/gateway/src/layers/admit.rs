@@ -16,8 +16,9 @@ use super::{AtOnce, Question, at_once, plane_layer};
 use crate::body::ReplyBody;
 use crate::limits::{Permit, Scope, ScopeKind, rate_headers};
 use crate::metrics::Present;
+use crate::overload::Seat;
 use crate::path::Operation;
-use crate::plane::{DataPlane, Seat};
+use crate::plane::DataPlane;
 use crate::policy;
 use crate::refusal::Refusal;
 use crate::tokens::text_bytes;
@@ -76,10 +77,7 @@ where
     }
 }
 
-fn admit(plane: &DataPlane, question: Question) -> Result<Admitted, Refusal> {
-    if plane.stop.is_cancelled() {
-        return Err(Refusal::stopping());
-    }
+fn admit(plane: &DataPlane, mut question: Question) -> Result<Admitted, Refusal> {
     // What decides the price and the budget's period.
     let accepted_at = question.facts.accepted_at;
     let model = find_model(plane, &question)?;
@@ -92,9 +90,7 @@ fn admit(plane: &DataPlane, question: Question) -> Result<Admitted, Refusal> {
 
     let is_free = question.is_count();
     let weight = weigh(plane, &question);
-    let seat = plane
-        .seat()
-        .ok_or_else(|| Refusal::unavailable("The gateway is serving as many requests as it can. Try again.", None))?;
+    let seat = question.seat.take().ok_or_else(Refusal::internal)?;
     let present = plane.metrics.serving(question.endpoint.operation.name());
     let admitted_tokens =
         weight.estimate.input_total().saturating_add(weight.output_at_most.min(plane.config.admitted_output_tokens));
@@ -185,6 +181,8 @@ fn limit(
     let tenant = &key.tenant;
     // Agents count before each question: counting has limits of its own, of the same size, and takes nothing of the others.
     let of = |id: Uuid| if question.is_count() { Uuid::from_u128(id.as_u128() ^ COUNTING) } else { id };
+    // A tenant whose own bound is set has decided how much its keys may do.
+    let per_key = tenant.limits.concurrency.is_none().then_some(plane.config.max_in_flight_per_key);
     let scopes = [
         Scope {
             kind: ScopeKind::Tenant,
@@ -192,7 +190,7 @@ fn limit(
             limits: &tenant.limits,
             default_concurrency: Some(plane.config.max_in_flight_per_tenant),
         },
-        Scope { kind: ScopeKind::Key, id: of(key.id.uuid()), limits: &key.limits, default_concurrency: None },
+        Scope { kind: ScopeKind::Key, id: of(key.id.uuid()), limits: &key.limits, default_concurrency: per_key },
     ];
     plane.limiter.admit(&scopes, tokens, now).map_err(|exceeded| {
         plane.metrics.limited(exceeded.scope.as_str(), exceeded.dimension.as_str());

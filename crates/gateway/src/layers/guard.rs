@@ -14,6 +14,7 @@ use tower::Service;
 use super::{Reply, plane_layer};
 use crate::body::ReplyBody;
 use crate::facts::Facts;
+use crate::overload::Strain;
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 use crate::settle;
@@ -47,9 +48,10 @@ where
         let facts = Arc::new(Facts::new(&*self.plane.clock, request.headers()));
         request.extensions_mut().insert(Arc::clone(&facts));
         let brings_body = brings_body(&request);
+        let is_h1 = request.version() < Version::HTTP_2;
         // A request that panics has changed nothing but its own state, which goes away with it.
         let inner = catch_unwind(AssertUnwindSafe(|| self.inner.call(request))).ok();
-        GuardFuture { inner, plane: Arc::clone(&self.plane), facts, brings_body }
+        GuardFuture { inner, plane: Arc::clone(&self.plane), facts, brings_body, is_h1 }
     }
 }
 
@@ -61,6 +63,7 @@ pin_project! {
         plane: Arc<DataPlane>,
         facts: Arc<Facts>,
         brings_body: bool,
+        is_h1: bool,
     }
 }
 
@@ -106,6 +109,9 @@ impl<F: Future<Output = Reply>> Future for GuardFuture<F> {
                 response
             }
         };
+        if *this.is_h1 && this.plane.overload.strain() >= Strain::NoKeepAlive {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
         if let Ok(id) = HeaderValue::from_str(&this.facts.request_id_text) {
             for name in REQUEST_ID {
                 response.headers_mut().insert(name, id.clone());

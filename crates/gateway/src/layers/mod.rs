@@ -10,6 +10,7 @@ mod endpoint;
 mod guard;
 mod read;
 mod recall;
+mod shed;
 mod stored;
 
 use std::sync::Arc;
@@ -29,6 +30,7 @@ pub use endpoint::EndpointLayer;
 pub use guard::GuardLayer;
 pub use read::{Question, ReadLayer, no_room};
 pub use recall::{RecallLayer, Recalled};
+pub use shed::{Seated, ShedLayer};
 pub use stored::StoredLayer;
 
 /// What every layer answers.

@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
 use pin_project_lite::pin_project;
@@ -17,9 +17,10 @@ use tokio::time::{Instant, Sleep};
 use tower::Service;
 
 use super::decode::{Coding, Undecoded};
-use super::{Recalled, Reply, facts, plane_layer};
+use super::{Recalled, Reply, Seated, facts, plane_layer};
 use crate::body::ReplyBody;
 use crate::facts::Facts;
+use crate::overload::Seat;
 use crate::path::{Endpoint, Operation};
 use crate::plane::{DataPlane, Room};
 use crate::refusal::Refusal;
@@ -47,6 +48,8 @@ pub struct Question {
     pub plain: Option<PlainAsked>,
     /// For upstreams of Codex's own protocol.
     pub codex: Vec<(HeaderName, HeaderValue)>,
+    /// Until somebody takes it over who stays to the end.
+    pub seat: Option<Seat>,
     /// Held as long as the body is.
     room: Room,
 }
@@ -83,7 +86,7 @@ pub struct Read<S> {
     inner: S,
 }
 
-impl<S> Service<Request<Incoming>> for Read<S>
+impl<S> Service<Seated<Incoming>> for Read<S>
 where
     S: Service<Question, Response = Response<ReplyBody>, Error = Refusal> + Clone,
 {
@@ -95,8 +98,8 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        match self.start(request) {
+    fn call(&mut self, seated: Seated<Incoming>) -> Self::Future {
+        match self.start(seated) {
             Ok(reading) => ReadFuture::Reading { reading: Some(Box::new(reading)), inner: self.inner.clone() },
             Err(refusal) => ReadFuture::Refused { refusal: Some(refusal) },
         }
@@ -104,7 +107,8 @@ where
 }
 
 impl<S> Read<S> {
-    fn start(&self, request: Request<Incoming>) -> Result<Reading, Refusal> {
+    fn start(&self, seated: Seated<Incoming>) -> Result<Reading, Refusal> {
+        let Seated { request, seat } = seated;
         let config = &self.plane.config;
         let facts = facts(&request)?;
         let (Some(endpoint), Some(key)) = (facts.endpoint().cloned(), facts.key().cloned()) else {
@@ -134,6 +138,7 @@ impl<S> Read<S> {
             limit,
             idle_timeout: config.body_idle_timeout,
             begun: now,
+            seat,
             room: self.plane.room(),
             deadline: now + config.body_timeout,
             timer: None,
@@ -181,6 +186,7 @@ struct Reading {
     limit: usize,
     idle_timeout: Duration,
     begun: Instant,
+    seat: Seat,
     room: Room,
     deadline: Instant,
     /// Made when the client first lets us wait.
@@ -295,6 +301,7 @@ impl Reading {
             codex: self.codex,
             recalled: Recalled::default(),
             plain,
+            seat: Some(self.seat),
             room: self.room,
         })
     }

@@ -5,9 +5,12 @@
 //! not configured is `other`. Histograms carry no tenant. Each family of kept handles is capped; beyond the cap all is
 //! `other`.
 
+mod exchange;
 mod proxies;
 #[cfg(test)]
 mod tests;
+
+pub use exchange::ExchangeMetrics;
 
 use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -81,11 +84,13 @@ pub struct Metrics {
     unknown_finishes: IntCounterVec,
     pub connections_open: IntGauge,
     pub connections_refused: IntCounter,
+    pub accept_failures: IntCounter,
     pub usage_estimated: IntCounter,
     pub usage_unpriced: IntCounter,
     pub journal_failures: IntCounter,
     pub rejections_unrecorded: IntCounter,
     pub panics: IntCounter,
+    pub exchange: ExchangeMetrics,
     pub memory: MemoryMetrics,
     pub kept: KeptMetrics,
     pub proxies: ProxyMetrics,
@@ -266,6 +271,7 @@ impl Metrics {
                 &["provider"],
             )?,
             connections_open: register(&registry, IntGauge::new("connections_open", "Client connections")?)?,
+            accept_failures: counter(&registry, "accept_failures_total", "Connections that could not be accepted")?,
             connections_refused: counter(&registry, "connections_refused_total", "Client connections beyond the cap")?,
             usage_estimated: counter(&registry, "usage_estimated_total", "Requests whose usage had to be estimated")?,
             usage_unpriced: counter(&registry, "usage_unpriced_total", "Requests with usage that no price covers; must be 0")?,
@@ -276,6 +282,7 @@ impl Metrics {
                 "Refused requests that were counted but, being too many, not recorded",
             )?,
             panics: counter(&registry, "panics_total", "Requests that ended in a bug; must be 0")?,
+            exchange: ExchangeMetrics::new(&registry)?,
             memory: MemoryMetrics::new(&registry)?,
             kept: KeptMetrics::new(&registry)?,
             proxies: ProxyMetrics::new(&registry)?,

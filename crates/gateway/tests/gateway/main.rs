@@ -19,5 +19,6 @@ mod refusals;
 mod rig;
 mod signatures;
 mod stored;
+mod timeouts;
 mod upstream;
 mod upstream_words;

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,6 +14,8 @@ pub enum Act {
     Write(Vec<u8>),
     /// Until the test says so.
     Wait(Arc<Notify>),
+    /// So long, unless the other side closes.
+    Pause(Duration),
     /// Until the other side closes.
     WaitForClose,
 }
@@ -97,6 +100,7 @@ async fn serve(mut socket: TcpStream, scripts: Vec<Vec<Act>>, seen: Arc<Mutex<Ve
                 }
             }
             Act::Wait(until) => until.notified().await,
+            Act::Pause(pause) => tokio::time::sleep(*pause).await,
             Act::WaitForClose => {
                 let mut rest = Vec::new();
                 let _ = socket.read_to_end(&mut rest).await;

@@ -33,7 +33,7 @@ pub async fn run(command: UpstreamCommand, as_json: bool) -> Result<ExitCode> {
         stream: model.is_some(),
         model,
     };
-    let steps = Probe::new(config.outbound.resolve()?).probe(request).await;
+    let steps = Probe::new().probe(request).await;
     let passed = steps.iter().all(|step| step.ok);
     if as_json {
         let steps: Vec<_> = steps
