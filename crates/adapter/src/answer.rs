@@ -250,14 +250,10 @@ pub(crate) fn broken(finish: FinishReason, explanation: Option<&str>) -> Result<
     let said = |otherwise: &str| explanation.unwrap_or(otherwise).to_owned();
     match finish {
         FinishReason::MalformedToolCall => Err(AnswerFailure::MalformedCall(said("the provider gives no detail"))),
-        FinishReason::MissingSignature => Err(AnswerFailure::Upstream(UpstreamFailure {
-            class: FailureClass::Signature,
-            status: 400,
-            message: said("A signature of the earlier reasoning is missing."),
-            code: None,
-            param: None,
-            retry_after: None,
-        })),
+        FinishReason::MissingSignature => {
+            let message = said("A signature of the earlier reasoning is missing.");
+            Err(AnswerFailure::Upstream(UpstreamFailure::new(FailureClass::Signature, 400, message)))
+        }
         _ => Ok(()),
     }
 }

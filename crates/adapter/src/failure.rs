@@ -66,6 +66,28 @@ pub struct UpstreamFailure {
     pub param: Option<String>,
     /// A wait said in the body (headers are the caller's to read).
     pub retry_after: Option<Duration>,
+    /// When the body says that there will be more.
+    pub reset: Option<Reset>,
+    pub scope: FailureScope,
+}
+
+/// When a quota is filled again, as data: this crate has no clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reset {
+    At(Timestamp),
+    /// The next midnight in a time zone (IANA name).
+    Midnight(&'static str),
+    /// The first of the next month, UTC.
+    Month,
+}
+
+/// What an error holds for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum FailureScope {
+    #[default]
+    Account,
+    /// The model that was asked for, by the vendor's own words.
+    Model,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -141,6 +163,44 @@ pub struct EncodedError {
     pub body: Bytes,
 }
 
+impl UpstreamFailure {
+    /// With nothing known but this.
+    pub fn new(class: FailureClass, status: u16, message: impl Into<String>) -> Self {
+        Self {
+            class,
+            status,
+            message: message.into(),
+            code: None,
+            param: None,
+            retry_after: None,
+            reset: None,
+            scope: FailureScope::Account,
+        }
+    }
+}
+
+impl Reset {
+    /// The moment, seen from `now`. `None` if it has passed, or the calendar has no such day.
+    pub fn after(self, now: Timestamp) -> Option<Timestamp> {
+        let at = match self {
+            Self::At(at) => Some(at),
+            Self::Midnight(zone) => midnight(now, zone),
+            Self::Month => month(now),
+        };
+        at.filter(|at| *at > now)
+    }
+}
+
+fn midnight(now: Timestamp, zone: &str) -> Option<Timestamp> {
+    let start = now.to_jiff()?.in_tz(zone).ok()?.tomorrow().ok()?.start_of_day().ok()?;
+    Some(Timestamp::from_micros(start.timestamp().as_microsecond()))
+}
+
+fn month(now: Timestamp) -> Option<Timestamp> {
+    let start = now.to_jiff()?.in_tz("UTC").ok()?.last_of_month().ok()?.tomorrow().ok()?.start_of_day().ok()?;
+    Some(Timestamp::from_micros(start.timestamp().as_microsecond()))
+}
+
 impl BadRequest {
     /// The body is not what the endpoint takes.
     pub fn malformed(message: impl Into<String>) -> Self {
@@ -196,5 +256,28 @@ impl From<AnswerFailure> for StreamFailure {
 impl From<InvalidAnswer> for StreamFailure {
     fn from(error: InvalidAnswer) -> Self {
         Self::Invalid(error.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reset_is_a_moment_once_there_is_a_now() {
+        let at = |text| Timestamp::parse(text).unwrap();
+        let now = at("2026-11-23T09:30:00Z");
+        for (reset, moment) in [
+            (Reset::At(at("2026-12-01T00:00:00Z")), Some("2026-12-01T00:00:00Z")),
+            (Reset::At(at("2026-11-01T00:00:00Z")), None),
+            (Reset::Midnight("America/Los_Angeles"), Some("2026-11-24T08:00:00Z")),
+            (Reset::Midnight("Nowhere/At_All"), None),
+            (Reset::Month, Some("2026-12-01T00:00:00Z")),
+        ] {
+            assert_eq!(reset.after(now), moment.map(at), "{reset:?}");
+        }
+        assert_eq!(Reset::Month.after(at("2026-12-31T23:59:59Z")), Some(at("2027-01-01T00:00:00Z")));
+        // Before midnight in the west it is still the day before.
+        assert_eq!(Reset::Midnight("America/Los_Angeles").after(at("2026-11-23T07:59:59Z")), Some(at("2026-11-23T08:00:00Z")));
     }
 }

@@ -95,8 +95,8 @@ pub use context::ResponseContext;
 pub use count::{CountCall, estimate_count, prepare_count};
 pub use embeddings::{EmbedCall, prepare_embeddings};
 pub use failure::{
-    AnswerFailure, BadRequest, EncodedError, ErrorDetails, ErrorKind, ErrorReply, FailureClass, InvalidAnswer, StreamFailure,
-    UpstreamFailure,
+    AnswerFailure, BadRequest, EncodedError, ErrorDetails, ErrorKind, ErrorReply, FailureClass, FailureScope, InvalidAnswer,
+    Reset, StreamFailure, UpstreamFailure,
 };
 pub use hop::{Hop, MAX_HOPS, Next};
 pub use keepsake::{Keepsake, MAX_KEPT_BYTES, Memory, NoMemory, PastReasoning};
@@ -104,6 +104,7 @@ pub use loss::{Loss, LossReport, Verdict};
 pub use peek::{Peek, peek};
 pub use plain::{Plain, PlainAsked, TextWeight, Weight, peek_plain, prepare_plain};
 pub use profile::{Abilities, MAX_PROFILES_BYTES, ProfileError, Profiles};
+pub use reply::parse_duration;
 pub use response_stream::{MAX_TRANSLATED_BYTES, Progress, ResponseStream};
 pub use url::{join_url, serves_responses};
 

@@ -111,8 +111,8 @@ pub(crate) fn wait_in(message: &str) -> Option<Duration> {
     parse_duration(word.trim_end_matches(['.', ',', ')']))
 }
 
-/// Go's durations (`1h2m3.5s`, `20ms`) and bare seconds. Longest accepted: a day.
-pub(crate) fn parse_duration(text: &str) -> Option<Duration> {
+/// Go's durations (`1h2m3.5s`, `20ms`) and bare seconds, as vendors write waits and resets. Longest accepted: a day.
+pub fn parse_duration(text: &str) -> Option<Duration> {
     const MAX_SECONDS: f64 = 86_400.0;
     let mut seconds = 0.0;
     let mut rest = text;

@@ -6,6 +6,8 @@ use std::time::Duration;
 use rustls::pki_types::CertificateDer;
 use tallygate_store::upstreams::Timeouts;
 
+use crate::health::HealthBounds;
+
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
@@ -75,6 +77,7 @@ pub struct GatewayConfig {
     pub assumed_output_tokens: u64,
     /// Output tokens counted against the rate limit at admission, at most; the true number replaces it at the end.
     pub admitted_output_tokens: u64,
+    pub health: HealthBounds,
     /// A credential that was refused for its rate is left alone this long if the upstream does not say how long.
     pub rate_cooldown: Duration,
     /// A credential that was refused as such (bad key, no money, no permission) is left alone this long.
@@ -249,6 +252,7 @@ impl Default for GatewayConfig {
             pool_idle_timeout: Duration::from_secs(90),
             assumed_output_tokens: 4_096,
             admitted_output_tokens: 1_024,
+            health: HealthBounds::default(),
             rate_cooldown: Duration::from_secs(1),
             auth_cooldown: Duration::from_mins(1),
             max_cooldown: Duration::from_mins(10),

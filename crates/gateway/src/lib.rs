@@ -25,6 +25,8 @@ mod body;
 mod config;
 mod exchange;
 mod facts;
+#[allow(dead_code, reason = "the exchange takes leases from it next")]
+mod health;
 mod in_flight;
 mod kept;
 mod layers;
@@ -46,6 +48,7 @@ mod tokens;
 mod upstream;
 
 pub use config::{GatewayConfig, MediaBounds, MemoryBounds, Outbound};
+pub use health::HealthBounds;
 pub use kept::{NoShelf, Shelf};
 pub use metrics::Metrics;
 pub use plane::{DataPlane, Parts, Planned};

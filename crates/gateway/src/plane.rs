@@ -13,6 +13,7 @@ use tallygate_types::{Clock, ModelId, RequestId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::GatewayConfig;
+use crate::health::Health;
 use crate::in_flight::{InFlight, Interruption};
 use crate::kept::{Kept, Shelf};
 use crate::limits::{Bucket, MemoryLimiter, RateLimiter};
@@ -21,7 +22,7 @@ use crate::memory::Keepsakes;
 use crate::metrics::Metrics;
 use crate::overload::Overload;
 use crate::route;
-use crate::upstream::{Health, Pool, ProxyStanding};
+use crate::upstream::{Health as Cooling, Pool, ProxyStanding};
 
 /// What the data plane is given by whoever starts it.
 pub struct Parts {
@@ -58,7 +59,9 @@ pub struct DataPlane {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limiter: Arc<dyn RateLimiter>,
     pub(crate) pool: Pool,
+    #[allow(dead_code, reason = "the exchange takes leases from it next")]
     pub(crate) health: Health,
+    pub(crate) cooling: Cooling,
     pub(crate) keepsakes: Keepsakes,
     pub(crate) kept: Kept,
     pub(crate) media: Media,
@@ -99,6 +102,7 @@ impl DataPlane {
     /// With another limiter than the one in memory.
     pub fn with_limiter(parts: Parts, limiter: Arc<dyn RateLimiter>) -> Arc<Self> {
         Arc::new(Self {
+            health: Health::new(parts.config.health, Arc::clone(&parts.clock)),
             pool: Pool::new(&parts.config, parts.metrics.proxies.clone()),
             keepsakes: Keepsakes::new(parts.config.memory, parts.metrics.memory.clone()),
             kept: Kept::new(parts.shelf, parts.config.kept, parts.metrics.kept.clone()),
@@ -116,7 +120,7 @@ impl DataPlane {
             digester: parts.digester,
             clock: parts.clock,
             limiter,
-            health: Health::default(),
+            cooling: Cooling::default(),
             live: InFlight::default(),
             turns: RwLock::default(),
             bodies: Arc::default(),
@@ -156,7 +160,7 @@ impl DataPlane {
         let now = self.clock.now();
         let turn =
             self.turns.read().unwrap_or_else(PoisonError::into_inner).get(&model.id).map_or(0, |t| t.load(Ordering::Relaxed));
-        let cooling_until = |id| self.health.cooling_until(id, now);
+        let cooling_until = |id| self.cooling.cooling_until(id, now);
         let planned = |step: route::Step<'_>| Planned {
             upstream: step.target.upstream.name.clone(),
             upstream_model: step.target.upstream_model.clone(),

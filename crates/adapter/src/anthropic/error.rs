@@ -59,15 +59,7 @@ pub(super) fn object(error: &ErrorReply) -> Value {
 pub(crate) fn decode(status: u16, body: &[u8]) -> UpstreamFailure {
     let value: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     if value.is_null() {
-        let class = reply::class_of(status);
-        return UpstreamFailure {
-            class,
-            status,
-            message: reply::excerpt(body, status),
-            code: None,
-            param: None,
-            retry_after: None,
-        };
+        return UpstreamFailure::new(reply::class_of(status), status, reply::excerpt(body, status));
     }
     from_error(status, value.get("error").unwrap_or(&value))
 }
@@ -85,14 +77,8 @@ pub(super) fn from_error(status: u16, error: &Value) -> UpstreamFailure {
         (200, _) => reply::status_of(class),
         (status, _) => status,
     };
-    UpstreamFailure {
-        class,
-        status,
-        message,
-        code: code.or_else(|| Some(kind.to_owned())).filter(|c| !c.is_empty()),
-        param: None,
-        retry_after: None,
-    }
+    let code = code.or_else(|| Some(kind.to_owned())).filter(|c| !c.is_empty());
+    UpstreamFailure { code, ..UpstreamFailure::new(class, status, message) }
 }
 
 fn class(status: u16, kind: &str, code: &str, message: &str) -> FailureClass {

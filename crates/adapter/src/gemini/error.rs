@@ -130,12 +130,10 @@ fn of_value(status: u16, value: &Value) -> UpstreamFailure {
     let message =
         if wire.message.is_empty() { format!("the upstream answered with status {status}") } else { wire.message.clone() };
     UpstreamFailure {
-        class: classify(status, &wire),
-        status,
-        message,
         retry_after: retry_delay(&wire),
         param: field_violation(&wire),
-        code: wire.status,
+        code: wire.status.clone(),
+        ..UpstreamFailure::new(classify(status, &wire), status, message)
     }
 }
 

@@ -93,7 +93,7 @@ fn failure(status: u16, message: String, code: Option<String>, param: Option<Str
     let status = if status == 200 { reply::status_of(class) } else { status };
     let asked_to_slow = (code.as_deref() == Some("slow_down")).then_some(SLOW_DOWN);
     let retry_after = reply::wait_in(&message).or(asked_to_slow).filter(|_| class == FailureClass::RateLimited);
-    UpstreamFailure { class, status, message, code, param, retry_after }
+    UpstreamFailure { code, param, retry_after, ..UpstreamFailure::new(class, status, message) }
 }
 
 fn class(status: u16, code: &str, kind: &str, message: &str) -> FailureClass {

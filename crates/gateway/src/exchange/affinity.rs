@@ -21,7 +21,7 @@ pub fn steps<'a>(plane: &DataPlane, question: &Question, model: &'a ModelEntry) 
         return if steps.is_empty() { Err(kept_elsewhere(model)) } else { Ok(steps) };
     }
     let now = plane.clock.now();
-    let cooling = |id| plane.health.cooling_until(id, now);
+    let cooling = |id| plane.cooling.cooling_until(id, now);
     let tenant = question.key.tenant.id;
     // Requests of one prompt take the same turn, and so the same account: its cache is the one that knows the prompt.
     let turn = match &question.peek.prompt_cache_key {

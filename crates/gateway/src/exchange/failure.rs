@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use http::StatusCode;
-use tallygate_adapter::{AnswerFailure, ErrorKind, FailureClass, StreamFailure, UpstreamFailure};
+use tallygate_adapter::{AnswerFailure, ErrorKind, FailureClass, FailureScope, Reset, StreamFailure, UpstreamFailure};
 use tallygate_billing::Outcome;
+use tallygate_types::Timestamp;
 
 use crate::refusal::{DEFAULT_RETRY, Refusal};
 
@@ -16,7 +17,14 @@ pub struct Failure {
     kind: ErrorKind,
     /// For the operator's eyes.
     pub detail: String,
+    /// How long the upstream said to wait.
     pub wait: Option<Duration>,
+    /// When the upstream said that there will be more.
+    pub reset: Option<Reset>,
+    /// It is held against the credential for this model only.
+    pub is_of_model: bool,
+    /// False if the upstream never heard of the attempt: it cost nothing, and asking elsewhere is no extra call.
+    pub is_sent: bool,
 }
 
 /// Whose fault it is decides what is tried next.
@@ -28,8 +36,12 @@ pub enum Blame {
     Answer,
     /// This credential is used up for now.
     Rate,
+    /// The money or quota of this credential is spent.
+    Quota,
     /// This credential is not accepted.
     Credential,
+    /// The target or upstream is set up wrongly: nothing can be had there, and nothing is wrong with it either.
+    Setup,
     /// Neither the upstream nor the credential: the outbound proxies on the way did not get through.
     Proxy,
 }
@@ -71,7 +83,8 @@ pub const NOT_FOUND: &str = "not_found";
 
 impl Failure {
     pub fn new(blame: Blame, reason: &'static str, kind: ErrorKind, detail: impl Into<String>) -> Self {
-        Self { blame, reason, kind, detail: detail.into(), wait: None }
+        let is_sent = blame != Blame::Proxy;
+        Self { blame, reason, kind, detail: detail.into(), wait: None, reset: None, is_of_model: false, is_sent }
     }
 
     pub fn timeout(reason: &'static str, limit: Duration) -> Self {
@@ -93,6 +106,17 @@ impl Failure {
 
     fn malformed_call(detail: impl Into<String>) -> Self {
         Self::new(Blame::Answer, MALFORMED_CALL, ErrorKind::UpstreamInvalid, detail)
+    }
+
+    /// The upstream never heard of the attempt.
+    pub fn unsent(self) -> Self {
+        Self { is_sent: false, ..self }
+    }
+
+    /// When the credential may be asked again, by the upstream's word.
+    pub fn reset_at(&self, now: Timestamp) -> Option<Timestamp> {
+        let waited = self.wait.map(|wait| now.saturating_add(wait));
+        self.reset.and_then(|reset| reset.after(now)).or(waited)
     }
 
     /// What the client is told when nothing is left to try.
@@ -223,17 +247,23 @@ pub fn of_upstream(upstream: &str, failure: UpstreamFailure, wait: Option<Durati
     let (blame, reason, kind) = match failure.class {
         Class::BadRequest | Class::ContextTooLong => return Broken::Client(passed_on(failure)),
         Class::Signature => return Broken::Again(Again::WithoutReasoning(passed_on(failure))),
-        Class::NotFound => (Blame::Upstream, NOT_FOUND, ErrorKind::UpstreamUnavailable),
+        Class::NotFound => (Blame::Setup, NOT_FOUND, ErrorKind::UpstreamUnavailable),
         Class::Auth => (Blame::Credential, "auth", ErrorKind::UpstreamUnavailable),
         Class::Permission => (Blame::Credential, "permission", ErrorKind::UpstreamUnavailable),
-        Class::QuotaExhausted => (Blame::Credential, "quota", ErrorKind::UpstreamUnavailable),
+        Class::QuotaExhausted => (Blame::Quota, "quota", ErrorKind::UpstreamUnavailable),
         Class::RateLimited => (Blame::Rate, "rate_limited", ErrorKind::RateLimited),
         Class::Overloaded => (Blame::Answer, OVERLOADED, ErrorKind::UpstreamUnavailable),
         Class::Timeout => (Blame::Answer, "timeout", ErrorKind::UpstreamTimeout),
         Class::Server => (Blame::Answer, "server_error", ErrorKind::UpstreamUnavailable),
     };
     let detail = format!("{upstream} answered {}: {}", failure.status, failure.message);
-    Failure { wait: wait.or(failure.retry_after), ..Failure::new(blame, reason, kind, detail) }.into()
+    Failure {
+        wait: wait.or(failure.retry_after),
+        reset: failure.reset,
+        is_of_model: failure.scope == FailureScope::Model,
+        ..Failure::new(blame, reason, kind, detail)
+    }
+    .into()
 }
 
 /// The upstream's word on the client's own request, translated.

@@ -21,6 +21,7 @@ use super::failure::{
 };
 use crate::config::GatewayConfig;
 use crate::facts::Facts;
+use crate::health::retry_after;
 use crate::layers::Question;
 use crate::metrics;
 use crate::plane::DataPlane;
@@ -55,6 +56,7 @@ pub struct Line {
     stream: bool,
     max_error_bytes: usize,
     min_answer_bytes_per_second: u32,
+    clock: Arc<dyn Clock>,
     pub times: Times,
 }
 
@@ -92,6 +94,7 @@ impl Line {
             stream: question.stream,
             max_error_bytes: plane.config.max_error_bytes,
             min_answer_bytes_per_second: plane.config.min_answer_bytes_per_second,
+            clock: Arc::clone(&plane.clock),
             times,
         })
     }
@@ -115,7 +118,8 @@ impl Line {
                     return Err(Failure::proxy(failure.to_string()).into());
                 }
                 let reason = if is_timeout(&error) { CONNECT } else { "connect" };
-                return Err(Failure::new(Blame::Upstream, reason, ErrorKind::UpstreamUnavailable, chain(&error)).into());
+                let failure = Failure::new(Blame::Upstream, reason, ErrorKind::UpstreamUnavailable, chain(&error));
+                return Err(failure.unsent().into());
             }
             Ok(Err(error)) => return Err(Failure::connection_lost(chain(&error)).into()),
             Ok(Ok(response)) => response,
@@ -133,7 +137,7 @@ impl Line {
 
     fn request(&self, hop: Hop) -> Result<Request<Full<Bytes>>, Failure> {
         let misconfigured =
-            |detail: String| Failure::new(Blame::Upstream, "misconfigured", ErrorKind::UpstreamUnavailable, detail);
+            |detail: String| Failure::new(Blame::Setup, "misconfigured", ErrorKind::UpstreamUnavailable, detail).unsent();
         let url = join_url(&self.upstream.base_url, self.upstream.dialect, &hop.path);
         let uri: Uri =
             url.parse().map_err(|error| misconfigured(format!("the address of the upstream is not a URL: {error}")))?;
@@ -154,7 +158,7 @@ impl Line {
     /// An answer with another status than 200.
     async fn refused(&self, response: Response<Incoming>) -> Broken {
         let status = response.status().as_u16();
-        let wait = retry_after(response.headers());
+        let wait = retry_after(response.headers(), self.clock.now());
         let deadline = tokio::time::Instant::now() + self.times.idle.min(ERROR_BODY_TIMEOUT);
         // An error whose text cannot be had is still that error.
         let body = self.collect(response, self.max_error_bytes, deadline).await.unwrap_or_default();
@@ -329,15 +333,6 @@ impl Times {
             total,
         }
     }
-}
-
-/// `retry-after-ms`, or `retry-after` in seconds. Dates are rare and not read.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0);
-    number("retry-after-ms")
-        .map(|millis| millis / 1_000.0)
-        .or_else(|| number("retry-after"))
-        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
 }
 
 pub fn upstream_request_id(headers: &HeaderMap) -> Option<String> {

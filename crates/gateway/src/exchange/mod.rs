@@ -3,7 +3,7 @@
 mod affinity;
 mod attempt;
 mod count;
-mod failure;
+pub(crate) mod failure;
 mod keep;
 mod line;
 mod pending;
@@ -182,7 +182,7 @@ async fn try_all(
         match verdict {
             Verdict::Delivered(delivery) => {
                 if let Some(credential) = step.credential {
-                    plane.health.recovered(credential.id);
+                    plane.cooling.recovered(credential.id);
                 }
                 return Ok(delivery);
             }
@@ -191,7 +191,7 @@ async fn try_all(
                 hold_against(plane, step, &failure);
                 // Another credential may have another way out.
                 let has_own_way = step.credential.is_some_and(|credential| !credential.proxy.as_slice().is_empty());
-                if failure.blame == Blame::Upstream || (failure.blame == Blame::Proxy && !has_own_way) {
+                if matches!(failure.blame, Blame::Upstream | Blame::Setup) || (failure.blame == Blame::Proxy && !has_own_way) {
                     unreachable.push(upstream.id);
                 }
                 last = Some((failure, upstream.name.as_str()));
@@ -308,13 +308,13 @@ fn hold_against(plane: &DataPlane, step: &Step<'_>, failure: &Failure) {
     let Some(credential) = step.credential else { return };
     let wait = match failure.blame {
         Blame::Rate => failure.wait.unwrap_or(plane.config.rate_cooldown),
-        Blame::Credential => {
+        Blame::Credential | Blame::Quota => {
             tracing::warn!(upstream = %step.target.upstream.name, credential = %credential.name, reason = failure.reason,
                 "the upstream refuses a credential");
             // A short wait that comes with such a refusal heals nothing.
             failure.wait.unwrap_or_default().max(plane.config.auth_cooldown)
         }
-        Blame::Upstream | Blame::Answer | Blame::Proxy => return,
+        Blame::Upstream | Blame::Setup | Blame::Answer | Blame::Proxy => return,
     };
-    plane.health.cool(credential.id, wait.min(plane.config.max_cooldown), plane.clock.now());
+    plane.cooling.cool(credential.id, wait.min(plane.config.max_cooldown), plane.clock.now());
 }

@@ -47,6 +47,14 @@ impl Bucket {
         }
     }
 
+    /// As [`Self::take`], without taking.
+    pub fn check(&self, units: u64, per_minute: u64, now: Timestamp) -> Result<(), Duration> {
+        let now = nanos(now);
+        let next = self.full_at.load(Ordering::Relaxed).max(now).saturating_add(cost(units.min(per_minute.max(1)), per_minute));
+        let over = next.saturating_sub(now).saturating_sub(cost_of_burst());
+        if over > 0 { Err(Duration::from_nanos(over.unsigned_abs())) } else { Ok(()) }
+    }
+
     /// Gives `units` back that were taken in vain.
     pub fn give_back(&self, units: u64, per_minute: u64) {
         self.full_at.fetch_sub(cost(units.min(per_minute.max(1)), per_minute), Ordering::Relaxed);

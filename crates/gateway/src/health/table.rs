@@ -1,0 +1,142 @@
+//! Where the health of each upstream and credential is found: a table that is read without a lock and copied when it changes.
+
+use std::collections::HashMap;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use secrecy::ExposeSecret as _;
+use tallygate_store::{CredentialEntry, Snapshot, UpstreamEntry};
+use tallygate_types::{CredentialId, UpstreamId};
+
+use super::bounds::HealthBounds;
+use super::credential::{CredentialHealth, Names};
+use super::upstream::UpstreamHealth;
+
+/// See the module. It grows with the configuration, never with requests.
+#[derive(Default)]
+pub struct Table {
+    entries: ArcSwap<Entries>,
+    /// Held while a changed copy is made.
+    changing: Mutex<()>,
+}
+
+#[derive(Clone, Default)]
+struct Entries {
+    /// By secret: a new one starts afresh.
+    credentials: HashMap<(CredentialId, u64), Arc<CredentialHealth>>,
+    upstreams: HashMap<UpstreamId, Arc<UpstreamHealth>>,
+}
+
+impl Table {
+    pub fn credential<T>(
+        &self,
+        upstream: &UpstreamEntry,
+        credential: &CredentialEntry,
+        bounds: &HealthBounds,
+        read: impl FnOnce(&Arc<CredentialHealth>) -> T,
+    ) -> T {
+        let key = (credential.id, mark(credential));
+        if let Some(known) = self.entries.load().credentials.get(&key) {
+            return read(known);
+        }
+        read(&self.change(|entries| {
+            let of = entries.upstream(upstream, bounds);
+            let account = entries.credentials.iter().find(|((id, _), _)| *id == credential.id);
+            let taken = account.map(|(_, known)| Arc::clone(&known.taken)).unwrap_or_default();
+            let new = || Arc::new(CredentialHealth::new(credential.id, of, names(upstream, credential), taken));
+            Arc::clone(entries.credentials.entry(key).or_insert_with(new))
+        }))
+    }
+
+    pub fn upstream<T>(
+        &self,
+        upstream: &UpstreamEntry,
+        bounds: &HealthBounds,
+        read: impl FnOnce(&Arc<UpstreamHealth>) -> T,
+    ) -> T {
+        if let Some(known) = self.entries.load().upstreams.get(&upstream.id) {
+            return read(known);
+        }
+        read(&self.change(|entries| entries.upstream(upstream, bounds)))
+    }
+
+    pub fn known_upstream(&self, id: UpstreamId) -> Option<Arc<UpstreamHealth>> {
+        self.entries.load().upstreams.get(&id).map(Arc::clone)
+    }
+
+    /// All credentials that are known.
+    pub fn credentials(&self) -> Vec<Arc<CredentialHealth>> {
+        self.entries.load().credentials.values().map(Arc::clone).collect()
+    }
+
+    /// Drops what `snapshot` does not have, and takes over its names. Returns what was dropped.
+    pub fn retain(&self, snapshot: &Snapshot) -> (Vec<Arc<CredentialHealth>>, Vec<Arc<UpstreamHealth>>) {
+        let mut live = HashMap::new();
+        for upstream in snapshot.upstreams.values() {
+            for credential in &upstream.credentials {
+                live.insert((credential.id, mark(credential)), names(upstream, credential));
+            }
+        }
+        self.change(|entries| {
+            let (mut credentials, mut upstreams) = (Vec::new(), Vec::new());
+            entries.credentials.retain(|key, health| match live.remove(key) {
+                Some(names) => {
+                    if **health.names.load() != names {
+                        health.names.store(Arc::new(names));
+                    }
+                    true
+                }
+                None => {
+                    credentials.push(Arc::clone(health));
+                    false
+                }
+            });
+            entries.upstreams.retain(|id, health| match snapshot.upstreams.get(id) {
+                Some(entry) => {
+                    if **health.name.load() != entry.name {
+                        health.name.store(Arc::new(entry.name.clone()));
+                    }
+                    true
+                }
+                None => {
+                    upstreams.push(Arc::clone(health));
+                    false
+                }
+            });
+            (credentials, upstreams)
+        })
+    }
+
+    fn change<T>(&self, act: impl FnOnce(&mut Entries) -> T) -> T {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = Entries::clone(&self.entries.load());
+        let done = act(&mut entries);
+        self.entries.store(Arc::new(entries));
+        done
+    }
+}
+
+impl Entries {
+    fn upstream(&mut self, upstream: &UpstreamEntry, bounds: &HealthBounds) -> Arc<UpstreamHealth> {
+        let new = || Arc::new(UpstreamHealth::new(upstream.id, &upstream.name, bounds));
+        Arc::clone(self.upstreams.entry(upstream.id).or_insert_with(new))
+    }
+}
+
+/// Tells one secret of a credential from the next.
+fn mark(credential: &CredentialEntry) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    credential.secret.expose_secret().hash(&mut hasher);
+    hasher.finish()
+}
+
+fn names(upstream: &UpstreamEntry, credential: &CredentialEntry) -> Names {
+    Names {
+        upstream_id: upstream.id,
+        upstream: upstream.name.clone(),
+        credential: credential.name.clone(),
+        fingerprint: String::new(),
+    }
+}
