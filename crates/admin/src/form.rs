@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tallygate_store::ProxyPool;
 use tallygate_store::responses::{self, ResponseSettings};
 use tallygate_store::upstreams::Status;
 use tallygate_types::{Currency, Pico, UnitPrice, UsageClass};
@@ -60,6 +61,32 @@ pub struct LimitsPatch {
     #[serde(default)]
     #[schema(value_type = Option<u32>, minimum = 1)]
     pub concurrency: Patch<u32>,
+}
+
+/// Outbound proxies: the URL of one, or a list that is tried in turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum Proxies {
+    One(String),
+    Pool(Vec<String>),
+}
+
+impl Proxies {
+    pub fn pool(proxies: Option<Self>) -> ProxyPool {
+        match proxies {
+            None => ProxyPool::default(),
+            Some(Self::One(url)) => url.into(),
+            Some(Self::Pool(urls)) => urls.into(),
+        }
+    }
+
+    pub fn shown(pool: ProxyPool) -> Option<Self> {
+        match pool.urls() {
+            [] => None,
+            [one] => Some(Self::One(one.clone())),
+            many => Some(Self::Pool(many.to_vec())),
+        }
+    }
 }
 
 /// The time a budget runs for.

@@ -15,7 +15,7 @@
 //!     api_url: Some("http://127.0.0.1:8080".into()),
 //!     demo: false,
 //! };
-//! let state = AdminState::new(store, None, probe, config)?;
+//! let state = AdminState::new(store, None, None, probe, config)?;
 //! let service = tallygate_admin::router(state); // serve it with `into_make_service_with_connect_info::<SocketAddr>()`
 //! # Ok(service)
 //! # }
@@ -27,6 +27,7 @@ mod auth;
 mod browser;
 mod form;
 mod http_form;
+mod live;
 mod openapi;
 mod probe;
 mod problem;
@@ -36,6 +37,7 @@ mod routes;
 mod state;
 
 pub use auth::{Permission, Role};
+pub use live::LivePlane;
 pub use openapi::{openapi_json, route_table};
 pub use probe::{ProbeRequest, ProbeStep, ProbeStepName, UpstreamProbe};
 pub use router::router;

@@ -5,6 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use secrecy::SecretString;
+use tallygate_store::ProxyPool;
 use tallygate_types::Dialect;
 
 pub use crate::resources::upstream_test::TestStepName as ProbeStepName;
@@ -21,8 +22,8 @@ pub trait UpstreamProbe: Send + Sync + 'static {
 pub struct ProbeRequest {
     pub dialect: Dialect,
     pub base_url: String,
-    /// The credential's outbound proxy, or else the upstream's.
-    pub proxy: Option<String>,
+    /// The credential's outbound proxies, or else the upstream's.
+    pub proxy: ProxyPool,
     pub secret: Option<SecretString>,
     /// The model's name at the upstream; without one, the test ends after authentication.
     pub model: Option<String>,

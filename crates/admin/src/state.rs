@@ -7,6 +7,7 @@ use tallygate_store::Store;
 use tallygate_types::Timestamp;
 
 use crate::auth::{AccessTokens, Passwords};
+use crate::live::LivePlane;
 use crate::probe::UpstreamProbe;
 
 /// What signs access tokens is made of this text under the installation's pepper. The space keeps it apart from every key
@@ -28,7 +29,10 @@ pub struct AdminConfig {
 pub struct AdminState {
     pub(crate) store: Arc<Store>,
     pub(crate) probe: Arc<dyn UpstreamProbe>,
-    /// Of the data plane in this process, if there is one.
+    /// The data plane of this process, if there is one.
+    #[expect(dead_code, reason = "read by the live views")]
+    pub(crate) live: Option<Arc<dyn LivePlane>>,
+    /// Of that data plane.
     pub(crate) budgets: Option<Arc<Budgets>>,
     pub(crate) config: AdminConfig,
     pub(crate) passwords: Passwords,
@@ -50,6 +54,7 @@ impl AdminState {
     pub fn new(
         store: Arc<Store>,
         budgets: Option<Arc<Budgets>>,
+        live: Option<Arc<dyn LivePlane>>,
         probe: Arc<dyn UpstreamProbe>,
         mut config: AdminConfig,
     ) -> Result<Arc<Self>, AdminError> {
@@ -61,7 +66,7 @@ impl AdminState {
         let passwords = Passwords::new().map_err(|problem| AdminError::Hashing(problem.detail.clone()))?;
         let access_tokens = AccessTokens::new(store.digest_key(SESSION_KEY_LABEL).as_bytes());
         let started_at = store.clock().now();
-        Ok(Arc::new(Self { store, probe, budgets, config, passwords, access_tokens, started_at }))
+        Ok(Arc::new(Self { store, probe, live, budgets, config, passwords, access_tokens, started_at }))
     }
 
     pub(crate) fn now(&self) -> Timestamp {

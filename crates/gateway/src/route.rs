@@ -123,41 +123,25 @@ fn gcd(a: u64, b: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use tallygate_store::UpstreamEntry;
-    use tallygate_types::{Dialect, ModelId, TargetId, UpstreamId};
+    use tallygate_types::Dialect;
 
     use super::*;
 
     fn upstream(name: &str, credentials: &[&str]) -> Arc<UpstreamEntry> {
-        let credential = |name: &&str| {
-            Arc::new(CredentialEntry { id: CredentialId::generate(), name: (*name).into(), secret: "secret".into(), proxy: None })
-        };
+        let credential = |name: &&str| Arc::new(CredentialEntry::named(*name, "secret"));
         Arc::new(UpstreamEntry {
-            id: UpstreamId::generate(),
-            name: name.into(),
-            dialect: Dialect::OpenaiChat,
-            base_url: "http://127.0.0.1:1".into(),
-            proxy: None,
-            timeouts: tallygate_store::upstreams::Timeouts::default(),
             credentials: credentials.iter().map(credential).collect(),
+            ..UpstreamEntry::at(name, Dialect::OpenaiChat, "http://127.0.0.1:1")
         })
     }
 
     fn model(targets: &[(&Arc<UpstreamEntry>, u32, u32)]) -> ModelEntry {
         let target = |(upstream, weight, priority): &(&Arc<UpstreamEntry>, u32, u32)| TargetEntry {
-            id: TargetId::generate(),
-            upstream: Arc::clone(upstream),
-            upstream_model: "m".into(),
             weight: *weight,
             priority: *priority,
+            ..TargetEntry::at(Arc::clone(upstream), "m")
         };
-        ModelEntry {
-            id: ModelId::generate(),
-            name: "m".into(),
-            aliases: Vec::new(),
-            created_at: Timestamp::UNIX_EPOCH,
-            strict: false,
-            targets: targets.iter().map(target).collect(),
-        }
+        ModelEntry::named("m", targets.iter().map(target).collect())
     }
 
     fn names(plan: &[Step<'_>]) -> String {

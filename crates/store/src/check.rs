@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use tallygate_types::Pico;
 use url::{Host, Url};
 
 use crate::StoreError;
@@ -12,6 +13,12 @@ const MAX_NAME_CHARS: usize = 200;
 const MAX_TEXT_CHARS: usize = 2_000;
 /// Names in an allow list at most.
 const MAX_ALLOWED_MODELS: usize = 1_000;
+/// Characters of a label at most.
+const MAX_LABEL_CHARS: usize = 64;
+/// Labels of one key at most.
+const MAX_TAGS: usize = 50;
+/// Hosts reached without a proxy at most.
+const MAX_NO_PROXY: usize = 200;
 /// Names under which clouds serve the machine's own credentials.
 const METADATA_HOSTS: [&str; 3] = ["metadata.google.internal", "metadata", "instance-data"];
 
@@ -25,6 +32,59 @@ pub(crate) fn name(field: &'static str, text: &str) -> Result<(), StoreError> {
     }
     if text.chars().any(char::is_control) {
         return Err(StoreError::invalid(field, "must not contain control characters"));
+    }
+    Ok(())
+}
+
+/// A short name that travels in headers and metrics: an arm, a tag, a project.
+pub(crate) fn label(field: &'static str, text: &str) -> Result<(), StoreError> {
+    name(field, text)?;
+    if text.chars().count() > MAX_LABEL_CHARS || text.contains(',') {
+        return Err(StoreError::invalid(field, format!("`{text}`: must have at most {MAX_LABEL_CHARS} characters and no comma")));
+    }
+    Ok(())
+}
+
+pub(crate) fn tags(tags: &[String]) -> Result<(), StoreError> {
+    if tags.len() > MAX_TAGS {
+        return Err(StoreError::invalid("tags", format!("must be at most {MAX_TAGS}")));
+    }
+    tags.iter().try_for_each(|tag| label("tags", tag))
+}
+
+/// The name of an HTTP header, as the data plane looks it up: in lower case.
+pub(crate) fn header_name(field: &'static str, text: &str) -> Result<(), StoreError> {
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if text.is_empty() || text.len() > MAX_NAME_CHARS || !text.chars().all(is_token) {
+        return Err(StoreError::invalid(field, format!("`{text}` is not the name of a header")));
+    }
+    if text.chars().any(|c| c.is_ascii_uppercase()) {
+        return Err(StoreError::invalid(field, format!("`{text}` is not the name of a header in lower case")));
+    }
+    Ok(())
+}
+
+/// An amount of money that bounds or compares: neither negative nor beyond what the databases add up.
+pub(crate) fn amount(field: &'static str, amount: Option<Pico>) -> Result<(), StoreError> {
+    match amount {
+        Some(amount) if amount < Pico::ZERO || amount.to_i64().is_none() => {
+            Err(StoreError::invalid(field, "must not be negative nor above 9 million"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Hosts an outbound proxy is passed by for: `host`, `.suffix`, `host:port`, an address, `10.0.0.0/8`, or `*`.
+pub(crate) fn no_proxy(hosts: &[String]) -> Result<(), StoreError> {
+    if hosts.len() > MAX_NO_PROXY {
+        return Err(StoreError::invalid("no_proxy", format!("must have at most {MAX_NO_PROXY} entries")));
+    }
+    for host in hosts {
+        name("no_proxy", host)?;
+        if host.contains("://") || host.chars().any(|c| c.is_whitespace() || c == ',') {
+            let reason = format!("`{host}`: write a host, `.suffix`, an address or `10.0.0.0/8`, one an entry");
+            return Err(StoreError::invalid("no_proxy", reason));
+        }
     }
     Ok(())
 }

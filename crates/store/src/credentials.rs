@@ -2,11 +2,13 @@
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
-use tallygate_types::{CredentialId, Timestamp, UpstreamId};
+use tallygate_types::{CredentialId, Pico, Timestamp, UpstreamId};
 use uuid::Uuid;
 
+use crate::limits::LimitColumns;
+use crate::targets::MAX_WEIGHT;
 use crate::upstreams::Status;
-use crate::{DbTime, ManagedBy, Source, Store, StoreError, Tx, check, key_format, proxies, query};
+use crate::{DbTime, Limits, ManagedBy, ProxyPool, Source, Store, StoreError, Tx, check, key_format, proxies, query};
 
 const KIND: &str = "credential";
 const TABLE: &str = "credentials";
@@ -17,6 +19,18 @@ const MAX_PER_UPSTREAM: i64 = 1_000;
 /// Bytes of a secret at most: a service account file of Google has 2.3 kB.
 const MAX_SECRET_BYTES: usize = 16_384;
 
+/// What a credential may be asked for, beneath what its vendor allows; `None` does not bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CredentialLimits {
+    pub requests_per_minute: Option<u32>,
+    pub tokens_per_minute: Option<u64>,
+    /// Requests in flight at once.
+    pub concurrency: Option<u32>,
+    /// Money a day (UTC), in the currency the models are priced in.
+    pub daily_spend: Option<Pico>,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Credential {
     pub id: CredentialId,
@@ -25,9 +39,14 @@ pub struct Credential {
     /// Eight hex digits that tell two secrets apart.
     pub fingerprint: String,
     pub last4: String,
-    /// In place of the upstream's, its password masked.
-    pub proxy: Option<String>,
+    /// In place of the upstream's, their passwords masked.
+    pub proxy: ProxyPool,
     pub status: Status,
+    /// Share among the credentials of its upstream; 0 takes none.
+    pub weight: u32,
+    pub limits: CredentialLimits,
+    /// From then on it is not used: its successor is.
+    pub retires_at: Option<Timestamp>,
     pub managed_by: ManagedBy,
     pub version: i64,
     pub created_at: Timestamp,
@@ -39,9 +58,15 @@ pub struct Credential {
 #[serde(deny_unknown_fields)]
 pub struct CredentialSettings {
     pub name: String,
-    /// The masked text of the stored proxy keeps it.
-    pub proxy: Option<String>,
+    /// The masked text of a stored proxy keeps it.
+    #[serde(default)]
+    pub proxy: ProxyPool,
     pub status: Status,
+    pub weight: u32,
+    #[serde(default)]
+    pub limits: CredentialLimits,
+    #[serde(default)]
+    pub retires_at: Option<Timestamp>,
 }
 
 /// A credential to be made.
@@ -54,7 +79,8 @@ pub struct NewCredential {
 
 macro_rules! columns {
     () => {
-        "id, upstream_id, name, fingerprint, last4, proxy, status, managed_by, version, created_at, updated_at"
+        "id, upstream_id, name, fingerprint, last4, proxy, status, weight, requests_per_minute, tokens_per_minute, concurrency,
+         daily_spend, retires_at, managed_by, version, created_at, updated_at"
     };
 }
 
@@ -67,6 +93,11 @@ struct Row {
     last4: String,
     proxy: Option<String>,
     status: String,
+    weight: i64,
+    #[sqlx(flatten)]
+    limits: LimitColumns,
+    daily_spend: Option<String>,
+    retires_at: Option<DbTime>,
     managed_by: String,
     version: i64,
     created_at: DbTime,
@@ -75,14 +106,36 @@ struct Row {
 
 impl CredentialSettings {
     pub fn named(name: impl Into<String>) -> Self {
-        Self { name: name.into(), proxy: None, status: Status::Active }
+        Self {
+            name: name.into(),
+            proxy: ProxyPool::default(),
+            status: Status::Active,
+            weight: 1,
+            limits: CredentialLimits::default(),
+            retires_at: None,
+        }
+    }
+
+    fn check(&self) -> Result<LimitColumns, StoreError> {
+        check::name("name", &self.name)?;
+        if self.weight > MAX_WEIGHT {
+            return Err(StoreError::invalid("weight", format!("must be at most {MAX_WEIGHT}")));
+        }
+        self.limits.columns()
     }
 }
 
 impl Credential {
     /// What can be set of it, to change some and pass to [`update`].
     pub fn settings(&self) -> CredentialSettings {
-        CredentialSettings { name: self.name.clone(), proxy: self.proxy.clone(), status: self.status }
+        CredentialSettings {
+            name: self.name.clone(),
+            proxy: self.proxy.clone(),
+            status: self.status,
+            weight: self.weight,
+            limits: self.limits,
+            retires_at: self.retires_at,
+        }
     }
 }
 
@@ -96,8 +149,11 @@ impl TryFrom<Row> for Credential {
             name: row.name,
             fingerprint: row.fingerprint,
             last4: row.last4,
-            proxy: proxies::shown(row.proxy),
+            proxy: proxies::shown(TABLE, row.proxy.as_deref())?,
             status: Status::read(&row.status)?,
+            weight: read_weight(row.weight)?,
+            limits: CredentialLimits::read(row.limits, row.daily_spend.as_deref())?,
+            retires_at: row.retires_at.map(Timestamp::from),
             managed_by: ManagedBy::read(&row.managed_by)?,
             version: row.version,
             created_at: row.created_at.into(),
@@ -112,7 +168,7 @@ pub async fn create(tx: &mut Tx, new: &NewCredential) -> Result<Credential, Stor
 }
 
 pub(crate) async fn insert(tx: &mut Tx, new: &NewCredential, managed_by: ManagedBy) -> Result<Credential, StoreError> {
-    check::name("name", &new.settings.name)?;
+    let limits = new.settings.check()?;
     check_secret(&new.secret)?;
     crate::upstreams::get(&mut *tx, new.upstream_id).await?;
     let count: i64 = query!(&mut *tx, |conn| {
@@ -127,13 +183,13 @@ pub(crate) async fn insert(tx: &mut Tx, new: &NewCredential, managed_by: Managed
     let (id, now) = (CredentialId::generate().uuid(), tx.db_now());
     let secret = new.secret.expose_secret();
     let sealed = tx.seal(TABLE, id, secret)?;
-    let proxy = proxies::column(tx, PROXY, id, new.settings.proxy.as_deref(), None)?;
+    let proxy = proxies::column(tx, PROXY, id, &new.settings.proxy, None)?;
     let fingerprint = tx.fingerprint(secret);
     let row: Result<Row, sqlx::Error> = query!(&mut *tx, |conn| {
         sqlx::query_as(concat!(
             "INSERT INTO credentials (sealed_secret, ",
             columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 1, $10, $10) RETURNING ",
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 1, $16, $16) RETURNING ",
             columns!()
         ))
         .bind(&sealed)
@@ -144,6 +200,12 @@ pub(crate) async fn insert(tx: &mut Tx, new: &NewCredential, managed_by: Managed
         .bind(key_format::last4(secret))
         .bind(&proxy)
         .bind(new.settings.status.as_str())
+        .bind(i64::from(new.settings.weight))
+        .bind(limits.requests_per_minute)
+        .bind(limits.tokens_per_minute)
+        .bind(limits.concurrency)
+        .bind(new.settings.limits.daily_spend.map(|spend| spend.to_string()))
+        .bind(new.settings.retires_at.map(DbTime))
         .bind(managed_by.as_str())
         .bind(now)
         .fetch_one(conn)
@@ -185,14 +247,15 @@ pub async fn update(
     expected_version: i64,
     settings: &CredentialSettings,
 ) -> Result<Credential, StoreError> {
-    check::name("name", &settings.name)?;
+    let limits = settings.check()?;
     let now = tx.db_now();
     let stored = read(&mut *tx, id).await?;
-    let proxy = proxies::column(tx, PROXY, id.uuid(), settings.proxy.as_deref(), stored.proxy.as_deref())?;
+    let proxy = proxies::column(tx, PROXY, id.uuid(), &settings.proxy, stored.proxy.as_deref())?;
     let row: Result<Option<Row>, sqlx::Error> = query!(&mut *tx, |conn| {
         sqlx::query_as(concat!(
-            "UPDATE credentials SET name = $3, proxy = $4, status = $5, version = version + 1, updated_at = $6
-             WHERE id = $1 AND version = $2 RETURNING ",
+            "UPDATE credentials SET name = $3, proxy = $4, status = $5, weight = $6, requests_per_minute = $7,
+             tokens_per_minute = $8, concurrency = $9, daily_spend = $10, retires_at = $11, version = version + 1,
+             updated_at = $12 WHERE id = $1 AND version = $2 RETURNING ",
             columns!()
         ))
         .bind(id.uuid())
@@ -200,6 +263,12 @@ pub async fn update(
         .bind(&settings.name)
         .bind(&proxy)
         .bind(settings.status.as_str())
+        .bind(i64::from(settings.weight))
+        .bind(limits.requests_per_minute)
+        .bind(limits.tokens_per_minute)
+        .bind(limits.concurrency)
+        .bind(settings.limits.daily_spend.map(|spend| spend.to_string()))
+        .bind(settings.retires_at.map(DbTime))
         .bind(now)
         .fetch_optional(conn)
         .await
@@ -272,21 +341,21 @@ pub async fn open_secret(store: &Store, id: CredentialId) -> Result<SecretString
     tx.open(TABLE, id.uuid(), &sealed.ok_or_else(|| StoreError::not_found(KIND, id))?)
 }
 
-/// The credential's own proxy with its password, to try it. Never for an answer of the API.
-pub async fn open_proxy(store: &Store, id: CredentialId) -> Result<Option<String>, StoreError> {
+/// The credential's own proxies with their passwords, to try it. Never for an answer of the API.
+pub async fn open_proxy(store: &Store, id: CredentialId) -> Result<ProxyPool, StoreError> {
     let mut tx = store.begin_reading().await?;
     let stored = read(&mut tx, id).await?.proxy;
-    opened_proxy(&tx, id.uuid(), stored)
+    opened_proxy(&tx, id.uuid(), stored.as_deref())
 }
 
-/// The proxy of the snapshot's entry, with its password.
-pub(crate) fn opened_proxy(tx: &Tx, row: Uuid, column: Option<String>) -> Result<Option<String>, StoreError> {
+/// The proxies of the snapshot's entry, with their passwords.
+pub(crate) fn opened_proxy(tx: &Tx, row: Uuid, column: Option<&str>) -> Result<ProxyPool, StoreError> {
     proxies::open(tx, PROXY, row, column)
 }
 
-pub(crate) async fn has_proxy(tx: &mut Tx, id: CredentialId, wanted: Option<&str>) -> Result<bool, StoreError> {
+pub(crate) async fn has_proxy(tx: &mut Tx, id: CredentialId, wanted: &ProxyPool) -> Result<bool, StoreError> {
     let stored = read(&mut *tx, id).await?.proxy;
-    Ok(opened_proxy(tx, id.uuid(), stored)?.as_deref() == wanted)
+    Ok(opened_proxy(tx, id.uuid(), stored.as_deref())? == *wanted)
 }
 
 pub(crate) async fn mark_managed_by_file(tx: &mut Tx, id: CredentialId) -> Result<(), StoreError> {
@@ -294,6 +363,28 @@ pub(crate) async fn mark_managed_by_file(tx: &mut Tx, id: CredentialId) -> Resul
         sqlx::query("UPDATE credentials SET managed_by = 'file' WHERE id = $1").bind(id.uuid()).execute(conn).await.map(|_| ())
     })??;
     Ok(())
+}
+
+impl CredentialLimits {
+    pub(crate) fn read(row: LimitColumns, daily_spend: Option<&str>) -> Result<Self, StoreError> {
+        let Limits { requests_per_minute, tokens_per_minute, concurrency } = Limits::read(row, TABLE)?;
+        let daily_spend = daily_spend.map(str::parse).transpose().map_err(|e| StoreError::corrupt(TABLE, e))?;
+        Ok(Self { requests_per_minute, tokens_per_minute, concurrency, daily_spend })
+    }
+
+    fn columns(&self) -> Result<LimitColumns, StoreError> {
+        let Self { requests_per_minute, tokens_per_minute, concurrency, daily_spend } = *self;
+        check::amount("limits.daily_spend", daily_spend)?;
+        let is_zero = requests_per_minute == Some(0) || tokens_per_minute == Some(0) || concurrency == Some(0);
+        if is_zero || daily_spend == Some(Pico::ZERO) {
+            return Err(StoreError::invalid("limits", "a limit must be above 0; to take a credential out, disable it"));
+        }
+        Limits { requests_per_minute, tokens_per_minute, concurrency }.columns()
+    }
+}
+
+pub(crate) fn read_weight(weight: i64) -> Result<u32, StoreError> {
+    u32::try_from(weight).map_err(|e| StoreError::corrupt(TABLE, e))
 }
 
 fn check_secret(secret: &SecretString) -> Result<(), StoreError> {

@@ -2,14 +2,17 @@
 //! a new version, when they already are so. What they touch is marked `managed_by = "file"`.
 
 use secrecy::{ExposeSecret as _, SecretString};
-use tallygate_types::{Dialect, TenantId};
+use tallygate_types::TenantId;
 
 use crate::credentials::{self, CredentialSettings, NewCredential};
 use crate::keys::{self, ApiKey, KeySettings, KeyStatus, NewKey};
-use crate::models::{self, Model, ModelSettings, TargetSettings};
+use crate::models::{self, Model, ModelSettings};
 use crate::responses::ResponseSettings;
+use crate::routes::{self, Route, RouteSettings};
+use crate::routing::{Capabilities, RouteMatch, RoutingPolicy, TargetCost};
+use crate::targets::{self, TargetSettings};
 use crate::tenants::{self, Tenant, TenantSettings};
-use crate::upstreams::{self, Status, Timeouts, Upstream, UpstreamSettings};
+use crate::upstreams::{self, Upstream, UpstreamSettings};
 use crate::{Budget, Limits, ManagedBy, StoreError, Tx};
 
 /// What a declaration did.
@@ -23,19 +26,15 @@ pub enum Applied {
 /// `[[upstreams]]`
 #[derive(Debug, Clone)]
 pub struct DeclaredUpstream {
-    pub name: String,
-    pub dialect: Dialect,
-    pub base_url: String,
-    pub proxy: Option<String>,
-    pub timeouts: Timeouts,
+    /// Its status is for one that is made; what was disabled through the API stays so.
+    pub settings: UpstreamSettings,
     pub credentials: Vec<DeclaredCredential>,
 }
 
 #[derive(Debug, Clone)]
 pub struct DeclaredCredential {
-    pub name: String,
+    pub settings: CredentialSettings,
     pub secret: SecretString,
-    pub proxy: Option<String>,
 }
 
 /// `[[models]]`, but for its price, which is billing's.
@@ -44,6 +43,17 @@ pub struct DeclaredModel {
     pub name: String,
     pub aliases: Vec<String>,
     pub strict: bool,
+    pub routing: RoutingPolicy,
+    pub targets: Vec<DeclaredTarget>,
+}
+
+/// `[[routes]]`
+#[derive(Debug, Clone)]
+pub struct DeclaredRoute {
+    pub name: String,
+    pub position: u32,
+    pub matches: RouteMatch,
+    pub routing: RoutingPolicy,
     pub targets: Vec<DeclaredTarget>,
 }
 
@@ -54,6 +64,26 @@ pub struct DeclaredTarget {
     pub model: String,
     pub weight: u32,
     pub priority: u32,
+    pub arm: Option<String>,
+    pub price_model: Option<String>,
+    pub cost: Option<TargetCost>,
+    pub capabilities: Capabilities,
+}
+
+impl DeclaredTarget {
+    /// Of weight 1 and priority 1.
+    pub fn at(upstream: impl Into<String>, model: impl Into<String>) -> Self {
+        Self {
+            upstream: upstream.into(),
+            model: model.into(),
+            weight: 1,
+            priority: 1,
+            arm: None,
+            price_model: None,
+            cost: None,
+            capabilities: Capabilities::default(),
+        }
+    }
 }
 
 /// `[[tenants]]`, but for its keys.
@@ -70,22 +100,14 @@ pub struct DeclaredTenant {
 /// An upstream with its credentials. Credentials an earlier file declared and this one does not are deleted; those made
 /// through the API stay. An upstream that was disabled through the API stays disabled.
 pub async fn upstream(tx: &mut Tx, declared: &DeclaredUpstream) -> Result<(Upstream, Applied), StoreError> {
-    let mut settings = UpstreamSettings {
-        name: declared.name.clone(),
-        dialect: declared.dialect,
-        base_url: declared.base_url.clone(),
-        proxy: declared.proxy.clone(),
-        status: Status::Active,
-        timeouts: declared.timeouts,
-    };
-    let (stored, mut applied) = match upstreams::find_by_name(&mut *tx, &declared.name).await? {
+    let mut settings = declared.settings.clone();
+    let (stored, mut applied) = match upstreams::find_by_name(&mut *tx, &settings.name).await? {
         None => (upstreams::insert(tx, &settings, ManagedBy::File).await?, Applied::Created),
         Some(stored) => {
             settings.status = stored.status;
-            let same_proxy = upstreams::has_proxy(tx, stored.id, declared.proxy.as_deref()).await?;
+            let same_proxy = upstreams::has_proxy(tx, stored.id, &settings.proxy).await?;
             // What is stored shows a masked proxy: compare everything else.
-            let same =
-                UpstreamSettings { proxy: None, ..stored.settings() } == UpstreamSettings { proxy: None, ..settings.clone() };
+            let same = UpstreamSettings { proxy: settings.proxy.clone(), ..stored.settings() } == settings;
             if same && same_proxy && stored.managed_by == ManagedBy::File {
                 (stored, Applied::Unchanged)
             } else {
@@ -96,10 +118,9 @@ pub async fn upstream(tx: &mut Tx, declared: &DeclaredUpstream) -> Result<(Upstr
     };
     let existing = credentials::list(&mut *tx, stored.id).await?;
     for wanted in &declared.credentials {
-        let changed = match existing.iter().find(|credential| credential.name == wanted.name) {
+        let changed = match existing.iter().find(|credential| credential.name == wanted.settings.name) {
             None => {
-                let settings =
-                    CredentialSettings { name: wanted.name.clone(), proxy: wanted.proxy.clone(), status: Status::Active };
+                let settings = wanted.settings.clone();
                 let new = NewCredential { upstream_id: stored.id, settings, secret: wanted.secret.clone() };
                 credentials::insert(tx, &new, ManagedBy::File).await?;
                 true
@@ -111,7 +132,7 @@ pub async fn upstream(tx: &mut Tx, declared: &DeclaredUpstream) -> Result<(Upstr
         }
     }
     for credential in existing {
-        let declared = declared.credentials.iter().any(|wanted| wanted.name == credential.name);
+        let declared = declared.credentials.iter().any(|wanted| wanted.settings.name == credential.name);
         if credential.managed_by == ManagedBy::File && !declared {
             credentials::delete(tx, credential.id, credential.version).await?;
             if applied == Applied::Unchanged {
@@ -132,8 +153,10 @@ async fn update_credential(
         version = credentials::replace_secret(tx, stored.id, version, &wanted.secret).await?.version;
         changed = true;
     }
-    if !credentials::has_proxy(tx, stored.id, wanted.proxy.as_deref()).await? {
-        let settings = CredentialSettings { proxy: wanted.proxy.clone(), ..stored.settings() };
+    // What was disabled or is being retired through the API stays so.
+    let settings = CredentialSettings { status: stored.status, retires_at: stored.retires_at, ..wanted.settings.clone() };
+    let same = CredentialSettings { proxy: settings.proxy.clone(), ..stored.settings() } == settings;
+    if !same || !credentials::has_proxy(tx, stored.id, &settings.proxy).await? {
         credentials::update(tx, stored.id, version, &settings).await?;
         changed = true;
     }
@@ -145,26 +168,14 @@ async fn update_credential(
 }
 
 /// A model and its targets; the upstreams they name must exist. One disabled through the API stays disabled.
+///
+/// Models may be charged by the price of one that is declared later: call [`check`] when all are declared.
 pub async fn model(tx: &mut Tx, declared: &DeclaredModel) -> Result<(Model, Applied), StoreError> {
-    let mut targets = Vec::with_capacity(declared.targets.len());
-    for target in &declared.targets {
-        let upstream = upstreams::find_by_name(&mut *tx, &target.upstream).await?;
-        let upstream = upstream.ok_or_else(|| StoreError::not_found("upstream", &target.upstream))?;
-        targets.push(TargetSettings {
-            upstream_id: upstream.id,
-            upstream_model: target.model.clone(),
-            weight: target.weight,
-            priority: target.priority,
-        });
-    }
-    // As they are read back.
-    targets.sort_by_key(|target| target.priority);
     let mut settings = ModelSettings {
-        name: declared.name.clone(),
         aliases: declared.aliases.clone(),
-        status: Status::Active,
         strict: declared.strict,
-        targets,
+        routing: declared.routing.clone(),
+        ..ModelSettings::named(&declared.name, known_targets(tx, &declared.targets).await?)
     };
     match models::find_by_name(&mut *tx, &declared.name).await? {
         None => Ok((models::insert(tx, &settings, ManagedBy::File).await?, Applied::Created)),
@@ -177,6 +188,64 @@ pub async fn model(tx: &mut Tx, declared: &DeclaredModel) -> Result<(Model, Appl
             Ok((updated, Applied::Updated))
         }
     }
+}
+
+/// A route and its targets. One disabled through the API stays disabled.
+pub async fn route(tx: &mut Tx, declared: &DeclaredRoute) -> Result<(Route, Applied), StoreError> {
+    let mut settings = RouteSettings {
+        position: Some(declared.position),
+        matches: declared.matches.clone(),
+        routing: declared.routing.clone(),
+        ..RouteSettings::named(&declared.name, known_targets(tx, &declared.targets).await?)
+    };
+    match routes::find_by_name(&mut *tx, &declared.name).await? {
+        None => Ok((routes::insert(tx, &settings, ManagedBy::File).await?, Applied::Created)),
+        Some(stored) => {
+            settings.status = stored.status;
+            if stored.managed_by == ManagedBy::File && stored.settings() == settings {
+                return Ok((stored, Applied::Unchanged));
+            }
+            let updated = routes::replace(tx, stored.id, stored.version, &settings, Some(ManagedBy::File)).await?;
+            Ok((updated, Applied::Updated))
+        }
+    }
+}
+
+/// Deletes the routes an earlier file declared and this one, with these names, does not; returns them. A rule that nobody
+/// declares any more must not go on deciding.
+pub async fn remove_other_routes(tx: &mut Tx, declared: &[&str]) -> Result<Vec<Route>, StoreError> {
+    let mut gone = routes::list(&mut *tx).await?;
+    gone.retain(|route| route.managed_by == ManagedBy::File && !declared.contains(&route.name.as_str()));
+    for route in &gone {
+        routes::delete(tx, route.id, route.version).await?;
+    }
+    Ok(gone)
+}
+
+/// What can only be looked at when everything is declared.
+pub async fn check(tx: &mut Tx) -> Result<(), StoreError> {
+    targets::check_price_models(tx).await
+}
+
+/// The targets as they are read back: by priority.
+async fn known_targets(tx: &mut Tx, declared: &[DeclaredTarget]) -> Result<Vec<TargetSettings>, StoreError> {
+    let mut known = Vec::with_capacity(declared.len());
+    for target in declared {
+        let upstream = upstreams::find_by_name(&mut *tx, &target.upstream).await?;
+        let upstream = upstream.ok_or_else(|| StoreError::not_found("upstream", &target.upstream))?;
+        known.push(TargetSettings {
+            upstream_id: upstream.id,
+            upstream_model: target.model.clone(),
+            weight: target.weight,
+            priority: target.priority,
+            arm: target.arm.clone(),
+            price_model: target.price_model.clone(),
+            cost: target.cost,
+            capabilities: target.capabilities,
+        });
+    }
+    known.sort_by_key(|target| target.priority);
+    Ok(known)
 }
 
 /// A tenant. One suspended through the API stays suspended.

@@ -35,6 +35,9 @@ pub struct ApiKey {
     pub limits: Limits,
     /// Public model names; `None` allows what the tenant allows.
     pub allowed_models: Option<Vec<String>>,
+    /// Labels that routes match by.
+    pub project: Option<String>,
+    pub tags: Vec<String>,
     pub last_used_at: Option<Timestamp>,
     pub managed_by: ManagedBy,
     pub version: i64,
@@ -51,6 +54,10 @@ pub struct KeySettings {
     #[serde(default)]
     pub limits: Limits,
     pub allowed_models: Option<Vec<String>>,
+    #[serde(default)]
+    pub project: Option<String>,
+    #[serde(default)]
+    pub tags: Vec<String>,
 }
 
 /// A key to be made.
@@ -74,7 +81,7 @@ pub struct KeyFilter {
 macro_rules! columns {
     () => {
         "id, tenant_id, name, prefix, last4, status, expires_at, requests_per_minute, tokens_per_minute, concurrency,
-         allowed_models, last_used_at, managed_by, version, created_at, updated_at"
+         allowed_models, project, tags, last_used_at, managed_by, version, created_at, updated_at"
     };
 }
 
@@ -90,6 +97,8 @@ struct Row {
     #[sqlx(flatten)]
     limits: LimitColumns,
     allowed_models: Option<Json<Vec<String>>>,
+    project: Option<String>,
+    tags: Json<Vec<String>>,
     last_used_at: Option<DbTime>,
     managed_by: String,
     version: i64,
@@ -99,12 +108,23 @@ struct Row {
 
 impl KeySettings {
     pub fn named(name: impl Into<String>) -> Self {
-        Self { name: name.into(), expires_at: None, limits: Limits::default(), allowed_models: None }
+        Self {
+            name: name.into(),
+            expires_at: None,
+            limits: Limits::default(),
+            allowed_models: None,
+            project: None,
+            tags: Vec::new(),
+        }
     }
 
     fn check(&self) -> Result<(), StoreError> {
         check::name("name", &self.name)?;
-        check::allowed_models(self.allowed_models.as_deref())
+        check::allowed_models(self.allowed_models.as_deref())?;
+        if let Some(project) = &self.project {
+            check::label("project", project)?;
+        }
+        check::tags(&self.tags)
     }
 }
 
@@ -116,6 +136,8 @@ impl ApiKey {
             expires_at: self.expires_at,
             limits: self.limits,
             allowed_models: self.allowed_models.clone(),
+            project: self.project.clone(),
+            tags: self.tags.clone(),
         }
     }
 }
@@ -134,6 +156,8 @@ impl TryFrom<Row> for ApiKey {
             expires_at: row.expires_at.map(Timestamp::from),
             limits: Limits::read(row.limits, "api_keys")?,
             allowed_models: row.allowed_models.map(|Json(models)| models),
+            project: row.project,
+            tags: row.tags.0,
             last_used_at: row.last_used_at.map(Timestamp::from),
             managed_by: ManagedBy::read(&row.managed_by)?,
             version: row.version,
@@ -165,7 +189,7 @@ pub(crate) async fn insert(tx: &mut Tx, new: &NewKey, managed_by: ManagedBy) -> 
         sqlx::query_as(concat!(
             "INSERT INTO api_keys (digest, ",
             columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, 'active', $7, $8, $9, $10, $11, NULL, $12, 1, $13, $13) RETURNING ",
+            ") VALUES ($1, $2, $3, $4, $5, $6, 'active', $7, $8, $9, $10, $11, $12, $13, NULL, $14, 1, $15, $15) RETURNING ",
             columns!()
         ))
         .bind(digest.as_bytes().as_slice())
@@ -179,6 +203,8 @@ pub(crate) async fn insert(tx: &mut Tx, new: &NewKey, managed_by: ManagedBy) -> 
         .bind(limits.tokens_per_minute)
         .bind(limits.concurrency)
         .bind(new.settings.allowed_models.as_ref().map(Json))
+        .bind(&new.settings.project)
+        .bind(Json(&new.settings.tags))
         .bind(managed_by.as_str())
         .bind(now)
         .fetch_one(conn)
@@ -253,7 +279,7 @@ pub async fn update(
     let row: Result<Option<Row>, sqlx::Error> = query!(&mut *tx, |conn| {
         sqlx::query_as(concat!(
             "UPDATE api_keys SET name = $4, expires_at = $5, requests_per_minute = $6, tokens_per_minute = $7,
-             concurrency = $8, allowed_models = $9, version = version + 1, updated_at = $10
+             concurrency = $8, allowed_models = $9, project = $10, tags = $11, version = version + 1, updated_at = $12
              WHERE id = $1 AND version = $2 AND ($3 IS NULL OR tenant_id = $3) AND status = 'active' RETURNING ",
             columns!()
         ))
@@ -266,6 +292,8 @@ pub async fn update(
         .bind(limits.tokens_per_minute)
         .bind(limits.concurrency)
         .bind(settings.allowed_models.as_ref().map(Json))
+        .bind(&settings.project)
+        .bind(Json(&settings.tags))
         .bind(now)
         .fetch_optional(conn)
         .await

@@ -30,6 +30,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = migrations! {
     6 "0006_admin_tokens";
     7 "0007_stored_responses";
     8 "0008_model_aliases";
+    9 "0009_routing";
 };
 
 /// How long a start waits for another process that is migrating, and for its own migrations.

@@ -3,21 +3,20 @@
 use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
-use tallygate_types::{ModelId, TargetId, Timestamp, UpstreamId};
+use sqlx::types::Json;
+use tallygate_types::{ModelId, Timestamp};
 use uuid::Uuid;
 
 use crate::page::contains_pattern;
+use crate::routing::RoutingPolicy;
+use crate::targets::{self, Owner, TargetRow, target_columns};
+pub use crate::targets::{Target, TargetSettings};
 use crate::upstreams::Status;
 use crate::{DbTime, ManagedBy, Page, PageRequest, Source, StoreError, Tx, check, query};
 
 const KIND: &str = "model";
-/// Targets of one model at most.
-const MAX_TARGETS: usize = 100;
 /// Aliases of one model at most.
 const MAX_ALIASES: usize = 100;
-/// A weight is at most this, so that a sum of weights stays far from overflow.
-const MAX_WEIGHT: u32 = 1_000_000;
-const MAX_PRIORITY: u32 = 1_000;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Model {
@@ -28,23 +27,12 @@ pub struct Model {
     pub status: Status,
     /// Refuse what a translation cannot carry, instead of reporting it.
     pub strict: bool,
+    pub routing: RoutingPolicy,
     pub targets: Vec<Target>,
     pub managed_by: ManagedBy,
     pub version: i64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Target {
-    pub id: TargetId,
-    pub upstream_id: UpstreamId,
-    /// The name the model has there.
-    pub upstream_model: String,
-    /// Share among targets of the same priority; 0 takes none.
-    pub weight: u32,
-    /// 1 is tried first.
-    pub priority: u32,
 }
 
 /// What of a model can be set; targets are replaced as a whole.
@@ -56,16 +44,9 @@ pub struct ModelSettings {
     pub aliases: Vec<String>,
     pub status: Status,
     pub strict: bool,
+    #[serde(default)]
+    pub routing: RoutingPolicy,
     pub targets: Vec<TargetSettings>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct TargetSettings {
-    pub upstream_id: UpstreamId,
-    pub upstream_model: String,
-    pub weight: u32,
-    pub priority: u32,
 }
 
 /// Which models a list shows.
@@ -78,7 +59,7 @@ pub struct ModelFilter {
 
 macro_rules! columns {
     () => {
-        "id, name, status, strict, managed_by, version, created_at, updated_at"
+        "id, name, status, strict, routing, managed_by, version, created_at, updated_at"
     };
 }
 
@@ -88,26 +69,24 @@ struct Row {
     name: String,
     status: String,
     strict: bool,
+    routing: Json<RoutingPolicy>,
     managed_by: String,
     version: i64,
     created_at: DbTime,
     updated_at: DbTime,
 }
 
-#[derive(sqlx::FromRow)]
-struct TargetRow {
-    id: Uuid,
-    model_id: Uuid,
-    upstream_id: Uuid,
-    upstream_model: String,
-    weight: i64,
-    priority: i64,
-}
-
 impl ModelSettings {
     /// An active model that is served from these targets.
     pub fn named(name: impl Into<String>, targets: Vec<TargetSettings>) -> Self {
-        Self { name: name.into(), aliases: Vec::new(), status: Status::Active, strict: false, targets }
+        Self {
+            name: name.into(),
+            aliases: Vec::new(),
+            status: Status::Active,
+            strict: false,
+            routing: RoutingPolicy::default(),
+            targets,
+        }
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -125,33 +104,8 @@ impl ModelSettings {
                 ));
             }
         }
-        if self.targets.len() > MAX_TARGETS {
-            return Err(StoreError::invalid("targets", format!("must be at most {MAX_TARGETS}")));
-        }
-        let mut places = HashSet::new();
-        for target in &self.targets {
-            check::name("targets.upstream_model", &target.upstream_model)?;
-            if target.weight > MAX_WEIGHT {
-                return Err(StoreError::invalid("targets.weight", format!("must be at most {MAX_WEIGHT}")));
-            }
-            if !(1..=MAX_PRIORITY).contains(&target.priority) {
-                return Err(StoreError::invalid("targets.priority", format!("must be between 1 and {MAX_PRIORITY}")));
-            }
-            if !places.insert((target.upstream_id, target.upstream_model.as_str())) {
-                return Err(StoreError::invalid(
-                    "targets",
-                    format!("`{}` stands twice at the same upstream", target.upstream_model),
-                ));
-            }
-        }
-        Ok(())
-    }
-}
-
-impl TargetSettings {
-    /// A target of weight 1 and priority 1.
-    pub fn at(upstream_id: UpstreamId, upstream_model: impl Into<String>) -> Self {
-        Self { upstream_id, upstream_model: upstream_model.into(), weight: 1, priority: 1 }
+        self.routing.check()?;
+        targets::check(&self.targets, &self.routing)
     }
 }
 
@@ -163,7 +117,8 @@ impl Model {
             aliases: self.aliases.clone(),
             status: self.status,
             strict: self.strict,
-            targets: self.targets.iter().map(Target::settings).collect(),
+            routing: self.routing.clone(),
+            targets: self.targets.iter().map(|target| target.settings.clone()).collect(),
         }
     }
 
@@ -174,6 +129,7 @@ impl Model {
             aliases,
             status: Status::read(&row.status)?,
             strict: row.strict,
+            routing: row.routing.0,
             targets,
             managed_by: ManagedBy::read(&row.managed_by)?,
             version: row.version,
@@ -183,33 +139,10 @@ impl Model {
     }
 }
 
-impl Target {
-    pub fn settings(&self) -> TargetSettings {
-        TargetSettings {
-            upstream_id: self.upstream_id,
-            upstream_model: self.upstream_model.clone(),
-            weight: self.weight,
-            priority: self.priority,
-        }
-    }
-}
-
-impl TryFrom<TargetRow> for Target {
-    type Error = StoreError;
-
-    fn try_from(row: TargetRow) -> Result<Self, StoreError> {
-        Ok(Self {
-            id: TargetId::from_uuid(row.id),
-            upstream_id: UpstreamId::from_uuid(row.upstream_id),
-            upstream_model: row.upstream_model,
-            weight: u32::try_from(row.weight).map_err(|e| StoreError::corrupt("targets", e))?,
-            priority: u32::try_from(row.priority).map_err(|e| StoreError::corrupt("targets", e))?,
-        })
-    }
-}
-
 pub async fn create(tx: &mut Tx, settings: &ModelSettings) -> Result<Model, StoreError> {
-    insert(tx, settings, ManagedBy::Api).await
+    let model = insert(tx, settings, ManagedBy::Api).await?;
+    targets::check_price_models(tx).await?;
+    Ok(model)
 }
 
 pub(crate) async fn insert(tx: &mut Tx, settings: &ModelSettings, managed_by: ManagedBy) -> Result<Model, StoreError> {
@@ -219,13 +152,14 @@ pub(crate) async fn insert(tx: &mut Tx, settings: &ModelSettings, managed_by: Ma
         sqlx::query_as(concat!(
             "INSERT INTO models (",
             columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, 1, $6, $6) RETURNING ",
+            ") VALUES ($1, $2, $3, $4, $5, $6, 1, $7, $7) RETURNING ",
             columns!()
         ))
         .bind(id.uuid())
         .bind(&settings.name)
         .bind(settings.status.as_str())
         .bind(settings.strict)
+        .bind(Json(&settings.routing))
         .bind(managed_by.as_str())
         .bind(now)
         .fetch_one(conn)
@@ -233,7 +167,7 @@ pub(crate) async fn insert(tx: &mut Tx, settings: &ModelSettings, managed_by: Ma
     })?;
     let row = row.map_err(|e| StoreError::unique(e, KIND, &[("name", "name", &settings.name)]))?;
     replace_aliases(tx, id, settings).await?;
-    let targets = replace_targets(tx, id, &settings.targets).await?;
+    let targets = targets::replace(tx, Owner::Model(id), &settings.targets).await?;
     tx.touch_config();
     Model::read(row, settings.aliases.clone(), targets)
 }
@@ -262,10 +196,11 @@ async fn read_one(source: impl Source, id: Option<Uuid>, name: Option<&str>) -> 
                 .bind(row.as_ref().map(|row| row.id))
                 .fetch_all(&mut *conn)
                 .await?;
-            let targets = sqlx::query_as(
-                "SELECT id, model_id, upstream_id, upstream_model, weight, priority FROM targets WHERE model_id = $1
-                 ORDER BY priority, position",
-            )
+            let targets = sqlx::query_as(concat!(
+                "SELECT ",
+                target_columns!(),
+                " FROM targets WHERE model_id = $1 ORDER BY priority, position"
+            ))
             .bind(row.as_ref().map(|row| row.id))
             .fetch_all(&mut *conn)
             .await?;
@@ -302,10 +237,11 @@ pub async fn list(source: impl Source, filter: &ModelFilter, page: &PageRequest)
             .bind(rows.last().map(|row| row.id))
             .fetch_all(&mut *conn)
             .await?;
-            let targets = sqlx::query_as(
-                "SELECT id, model_id, upstream_id, upstream_model, weight, priority FROM targets
-                 WHERE model_id <= $1 AND model_id >= $2 ORDER BY priority, position",
-            )
+            let targets = sqlx::query_as(concat!(
+                "SELECT ",
+                target_columns!(),
+                " FROM targets WHERE model_id <= $1 AND model_id >= $2 ORDER BY priority, position"
+            ))
             .bind(rows.first().map(|row| row.id))
             .bind(rows.last().map(|row| row.id))
             .fetch_all(&mut *conn)
@@ -316,7 +252,8 @@ pub async fn list(source: impl Source, filter: &ModelFilter, page: &PageRequest)
     })??;
     let mut of_model: HashMap<Uuid, Vec<Target>> = HashMap::new();
     for row in targets {
-        of_model.entry(row.model_id).or_default().push(row.try_into()?);
+        let Some(model) = row.model_id else { continue };
+        of_model.entry(model).or_default().push(row.try_into()?);
     }
     let mut aliases_of: HashMap<Uuid, Vec<String>> = HashMap::new();
     for (model, alias) in aliases {
@@ -333,7 +270,9 @@ pub async fn list(source: impl Source, filter: &ModelFilter, page: &PageRequest)
 /// Sets everything anew, targets as a whole, if the model still has the version the caller read. A target that stays where it
 /// was keeps its id.
 pub async fn update(tx: &mut Tx, id: ModelId, expected_version: i64, settings: &ModelSettings) -> Result<Model, StoreError> {
-    replace(tx, id, expected_version, settings, None).await
+    let model = replace(tx, id, expected_version, settings, None).await?;
+    targets::check_price_models(tx).await?;
+    Ok(model)
 }
 
 pub(crate) async fn replace(
@@ -347,8 +286,8 @@ pub(crate) async fn replace(
     let now = tx.db_now();
     let row: Result<Option<Row>, sqlx::Error> = query!(&mut *tx, |conn| {
         sqlx::query_as(concat!(
-            "UPDATE models SET name = $3, status = $4, strict = $5, managed_by = COALESCE($6, managed_by),
-             version = version + 1, updated_at = $7 WHERE id = $1 AND version = $2 RETURNING ",
+            "UPDATE models SET name = $3, status = $4, strict = $5, routing = $6, managed_by = COALESCE($7, managed_by),
+             version = version + 1, updated_at = $8 WHERE id = $1 AND version = $2 RETURNING ",
             columns!()
         ))
         .bind(id.uuid())
@@ -356,6 +295,7 @@ pub(crate) async fn replace(
         .bind(&settings.name)
         .bind(settings.status.as_str())
         .bind(settings.strict)
+        .bind(Json(&settings.routing))
         .bind(managed_by.map(ManagedBy::as_str))
         .bind(now)
         .fetch_optional(conn)
@@ -364,7 +304,7 @@ pub(crate) async fn replace(
     match row.map_err(|e| StoreError::unique(e, KIND, &[("name", "name", &settings.name)]))? {
         Some(row) => {
             replace_aliases(tx, id, settings).await?;
-            let targets = replace_targets(tx, id, &settings.targets).await?;
+            let targets = targets::replace(tx, Owner::Model(id), &settings.targets).await?;
             tx.touch_config();
             Model::read(row, settings.aliases.clone(), targets)
         }
@@ -372,8 +312,25 @@ pub(crate) async fn replace(
     }
 }
 
-/// Deletes a model with its targets. Its prices and what was charged for it stay: they are history.
+/// Deletes a model with its targets. Its prices and what was charged for it stay: they are history. Refused while targets of
+/// others are charged by its price.
 pub async fn delete(tx: &mut Tx, id: ModelId, expected_version: i64) -> Result<(), StoreError> {
+    let owners: Vec<String> = query!(&mut *tx, |conn| {
+        sqlx::query_scalar(
+            "SELECT DISTINCT COALESCE(o.name, r.name) AS owner FROM targets t JOIN models m ON m.name = t.price_model
+             LEFT JOIN models o ON o.id = t.model_id LEFT JOIN routes r ON r.id = t.route_id
+             WHERE m.id = $1 AND (t.model_id IS NULL OR t.model_id <> m.id) ORDER BY owner",
+        )
+        .bind(id.uuid())
+        .fetch_all(conn)
+        .await
+    })??;
+    if !owners.is_empty() {
+        return Err(StoreError::InUse {
+            kind: KIND,
+            by: format!("targets of {}, which are charged by its price", owners.join(", ")),
+        });
+    }
     let deleted: u64 = query!(&mut *tx, |conn| {
         sqlx::query("DELETE FROM models WHERE id = $1 AND version = $2")
             .bind(id.uuid())
@@ -420,45 +377,6 @@ async fn replace_aliases(tx: &mut Tx, model: ModelId, settings: &ModelSettings) 
         inserted.map_err(|error| StoreError::unique(error, KIND, &[("alias", "aliases", alias)]))?;
     }
     Ok(())
-}
-
-async fn replace_targets(tx: &mut Tx, model: ModelId, wanted: &[TargetSettings]) -> Result<Vec<Target>, StoreError> {
-    let stored: Vec<TargetRow> = query!(&mut *tx, |conn| {
-        sqlx::query_as("SELECT id, model_id, upstream_id, upstream_model, weight, priority FROM targets WHERE model_id = $1")
-            .bind(model.uuid())
-            .fetch_all(conn)
-            .await
-    })??;
-    let ids: HashMap<_, _> = stored.into_iter().map(|row| ((row.upstream_id, row.upstream_model), row.id)).collect();
-    query!(&mut *tx, |conn| {
-        sqlx::query("DELETE FROM targets WHERE model_id = $1").bind(model.uuid()).execute(conn).await.map(|_| ())
-    })??;
-    let mut targets = Vec::with_capacity(wanted.len());
-    for (position, target) in wanted.iter().enumerate() {
-        crate::upstreams::get(&mut *tx, target.upstream_id).await?;
-        let known = ids.get(&(target.upstream_id.uuid(), target.upstream_model.clone()));
-        let id = known.map_or_else(TargetId::generate, |id| TargetId::from_uuid(*id));
-        query!(&mut *tx, |conn| {
-            sqlx::query(
-                "INSERT INTO targets (id, model_id, upstream_id, upstream_model, weight, priority, position)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)",
-            )
-            .bind(id.uuid())
-            .bind(model.uuid())
-            .bind(target.upstream_id.uuid())
-            .bind(&target.upstream_model)
-            .bind(i64::from(target.weight))
-            .bind(i64::from(target.priority))
-            .bind(position as i64)
-            .execute(conn)
-            .await
-            .map(|_| ())
-        })??;
-        let TargetSettings { upstream_id, upstream_model, weight, priority } = target.clone();
-        targets.push(Target { id, upstream_id, upstream_model, weight, priority });
-    }
-    targets.sort_by_key(|target| target.priority);
-    Ok(targets)
 }
 
 /// Why a conditional write met no row.

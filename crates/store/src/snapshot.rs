@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use sqlx::types::Json;
-use tallygate_types::{ApiKeyId, CredentialId, Dialect, ModelId, TargetId, TenantId, Timestamp, UpstreamId};
+use tallygate_types::{ApiKeyId, CredentialId, Dialect, ModelId, RouteId, TargetId, TenantId, Timestamp, UpstreamId};
 use uuid::Uuid;
 
+use crate::credentials::{self, CredentialLimits};
 use crate::keys::KeyStatus;
 use crate::limits::{BudgetColumns, LimitColumns};
 use crate::responses::{ResponseColumns, ResponseSettings};
+use crate::routing::{Capabilities, RouteMatch, RoutingPolicy, Strategy, TargetCost};
+use crate::targets::{Target, TargetRow, target_columns};
 use crate::tenants::TenantStatus;
 use crate::upstreams::{TimeoutColumns, Timeouts};
-use crate::{Budget, DbTime, KeyDigest, Limits, Store, StoreError, credentials, proxies, query};
+use crate::{Budget, DbTime, KeyDigest, Limits, ProxyPool, Store, StoreError, proxies, query};
 
 /// The configuration at one version.
 #[derive(Debug, Default)]
@@ -28,6 +31,8 @@ pub struct Snapshot {
     pub aliases: HashMap<String, String>,
     /// Disabled upstreams are left out, and so are targets and credentials of theirs.
     pub upstreams: HashMap<UpstreamId, Arc<UpstreamEntry>>,
+    /// Active ones, in the order they are tried.
+    pub routes: Vec<Arc<RouteEntry>>,
 }
 
 impl Snapshot {
@@ -46,6 +51,8 @@ pub struct KeyEntry {
     pub expires_at: Option<Timestamp>,
     pub limits: Limits,
     pub allowed_models: Option<Vec<String>>,
+    pub project: Option<String>,
+    pub tags: Vec<String>,
 }
 
 #[derive(Debug)]
@@ -63,7 +70,7 @@ pub struct TenantEntry {
     pub responses: ResponseSettings,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct ModelEntry {
     pub id: ModelId,
     pub name: String,
@@ -72,26 +79,49 @@ pub struct ModelEntry {
     pub created_at: Timestamp,
     /// Refuse what a translation cannot carry, instead of reporting it.
     pub strict: bool,
+    pub routing: RoutingPolicy,
     /// By priority, then in the order they were written. Empty if every upstream is disabled.
     pub targets: Vec<TargetEntry>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
+pub struct RouteEntry {
+    pub id: RouteId,
+    pub name: String,
+    pub position: u32,
+    pub matches: RouteMatch,
+    /// The tenants `matches.tenants` names, by name or id, sorted. If it names some and none is there, the route is for nobody.
+    pub tenants: Vec<TenantId>,
+    pub routing: RoutingPolicy,
+    /// As a model's.
+    pub targets: Vec<TargetEntry>,
+}
+
+#[derive(Debug, Clone)]
 pub struct TargetEntry {
     pub id: TargetId,
     pub upstream: Arc<UpstreamEntry>,
     pub upstream_model: String,
     pub weight: u32,
     pub priority: u32,
+    /// The arm of the split it serves; none serves all of them.
+    pub arm: Option<String>,
+    /// Charged by the price of this public model, in place of the one that was asked for.
+    pub price_model: Option<String>,
+    pub cost: Option<TargetCost>,
+    pub capabilities: Capabilities,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct UpstreamEntry {
     pub id: UpstreamId,
     pub name: String,
     pub dialect: Dialect,
     pub base_url: String,
-    pub proxy: Option<String>,
+    pub proxy: ProxyPool,
+    pub no_proxy: Vec<String>,
+    pub local: bool,
+    pub credential_strategy: Strategy,
     pub timeouts: Timeouts,
     /// Active ones, by name. Empty for an upstream that asks for no key.
     pub credentials: Vec<Arc<CredentialEntry>>,
@@ -103,7 +133,89 @@ pub struct CredentialEntry {
     pub name: String,
     pub secret: SecretString,
     /// In place of the upstream's.
-    pub proxy: Option<String>,
+    pub proxy: ProxyPool,
+    pub weight: u32,
+    pub limits: CredentialLimits,
+    /// From then on it is not to be used.
+    pub retires_at: Option<Timestamp>,
+}
+
+/// Entries with every default, for tests of what reads a snapshot.
+impl UpstreamEntry {
+    pub fn at(name: impl Into<String>, dialect: Dialect, base_url: impl Into<String>) -> Self {
+        Self {
+            id: UpstreamId::generate(),
+            name: name.into(),
+            dialect,
+            base_url: base_url.into(),
+            proxy: ProxyPool::default(),
+            no_proxy: Vec::new(),
+            local: false,
+            credential_strategy: Strategy::default(),
+            timeouts: Timeouts::default(),
+            credentials: Vec::new(),
+        }
+    }
+}
+
+impl CredentialEntry {
+    pub fn named(name: impl Into<String>, secret: impl Into<SecretString>) -> Self {
+        Self {
+            id: CredentialId::generate(),
+            name: name.into(),
+            secret: secret.into(),
+            proxy: ProxyPool::default(),
+            weight: 1,
+            limits: CredentialLimits::default(),
+            retires_at: None,
+        }
+    }
+}
+
+impl TargetEntry {
+    /// Of weight 1 and priority 1.
+    pub fn at(upstream: Arc<UpstreamEntry>, upstream_model: impl Into<String>) -> Self {
+        Self {
+            id: TargetId::generate(),
+            upstream,
+            upstream_model: upstream_model.into(),
+            weight: 1,
+            priority: 1,
+            arm: None,
+            price_model: None,
+            cost: None,
+            capabilities: Capabilities::default(),
+        }
+    }
+}
+
+impl ModelEntry {
+    pub fn named(name: impl Into<String>, targets: Vec<TargetEntry>) -> Self {
+        Self {
+            id: ModelId::generate(),
+            name: name.into(),
+            aliases: Vec::new(),
+            created_at: Timestamp::UNIX_EPOCH,
+            strict: false,
+            routing: RoutingPolicy::default(),
+            targets,
+        }
+    }
+}
+
+impl RouteEntry {
+    /// For everything.
+    pub fn named(name: impl Into<String>, targets: Vec<TargetEntry>) -> Self {
+        Self {
+            id: RouteId::generate(),
+            name: name.into(),
+            position: 0,
+            matches: RouteMatch::default(),
+            tenants: Vec::new(),
+            routing: RoutingPolicy::default(),
+            targets,
+        }
+    }
 }
 
 #[derive(sqlx::FromRow)]
@@ -133,6 +245,8 @@ struct KeyRow {
     #[sqlx(flatten)]
     limits: LimitColumns,
     allowed_models: Option<Json<Vec<String>>>,
+    project: Option<String>,
+    tags: Json<Vec<String>>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -142,6 +256,9 @@ struct UpstreamRow {
     dialect: String,
     base_url: String,
     proxy: Option<String>,
+    no_proxy: Json<Vec<String>>,
+    local: bool,
+    credential_strategy: String,
     #[sqlx(flatten)]
     timeouts: TimeoutColumns,
 }
@@ -153,6 +270,11 @@ struct CredentialRow {
     name: String,
     sealed_secret: Vec<u8>,
     proxy: Option<String>,
+    weight: i64,
+    #[sqlx(flatten)]
+    limits: LimitColumns,
+    daily_spend: Option<String>,
+    retires_at: Option<DbTime>,
 }
 
 #[derive(sqlx::FromRow)]
@@ -160,20 +282,20 @@ struct ModelRow {
     id: Uuid,
     name: String,
     strict: bool,
+    routing: Json<RoutingPolicy>,
     created_at: DbTime,
 }
 
 #[derive(sqlx::FromRow)]
-struct TargetRow {
+struct RouteRow {
     id: Uuid,
-    model_id: Uuid,
-    upstream_id: Uuid,
-    upstream_model: String,
-    weight: i64,
-    priority: i64,
+    name: String,
+    position: i64,
+    matches: Json<RouteMatch>,
+    routing: Json<RoutingPolicy>,
 }
 
-/// Eight queries in one transaction, whatever the number of tenants and keys.
+/// Nine queries in one transaction, whatever the number of tenants and keys.
 pub(crate) async fn read(store: &Store) -> Result<Snapshot, StoreError> {
     let mut tx = store.begin_reading().await?;
     let version: String = query!(&mut tx, |conn| {
@@ -191,48 +313,53 @@ pub(crate) async fn read(store: &Store) -> Result<Snapshot, StoreError> {
     let keys: Vec<KeyRow> = query!(&mut tx, |conn| {
         sqlx::query_as(
             "SELECT id, tenant_id, name, digest, status, expires_at, requests_per_minute, tokens_per_minute, concurrency,
-                    allowed_models FROM api_keys",
+                    allowed_models, project, tags FROM api_keys",
         )
         .fetch_all(conn)
         .await
     })??;
     let upstreams: Vec<UpstreamRow> = query!(&mut tx, |conn| {
         sqlx::query_as(
-            "SELECT id, name, dialect, base_url, proxy, connect_timeout_ms, first_byte_timeout_ms, stream_idle_timeout_ms,
-                    total_timeout_ms FROM upstreams WHERE status = 'active'",
+            "SELECT id, name, dialect, base_url, proxy, no_proxy, local, credential_strategy, connect_timeout_ms,
+                    first_byte_timeout_ms, first_token_timeout_ms, stream_idle_timeout_ms, total_timeout_ms
+             FROM upstreams WHERE status = 'active'",
         )
         .fetch_all(conn)
         .await
     })??;
     let credentials: Vec<CredentialRow> = query!(&mut tx, |conn| {
         sqlx::query_as(
-            "SELECT id, upstream_id, name, sealed_secret, proxy FROM credentials WHERE status = 'active' ORDER BY name",
+            "SELECT id, upstream_id, name, sealed_secret, proxy, weight, requests_per_minute, tokens_per_minute, concurrency,
+                    daily_spend, retires_at FROM credentials WHERE status = 'active' ORDER BY name",
         )
         .fetch_all(conn)
         .await
     })??;
     let models: Vec<ModelRow> = query!(&mut tx, |conn| {
-        sqlx::query_as("SELECT id, name, strict, created_at FROM models WHERE status = 'active'").fetch_all(conn).await
+        sqlx::query_as("SELECT id, name, strict, routing, created_at FROM models WHERE status = 'active'").fetch_all(conn).await
     })??;
     let aliases: Vec<(Uuid, String)> = query!(&mut tx, |conn| {
         sqlx::query_as("SELECT model_id, alias FROM model_aliases ORDER BY model_id, position").fetch_all(conn).await
     })??;
     let targets: Vec<TargetRow> = query!(&mut tx, |conn| {
-        sqlx::query_as(
-            "SELECT id, model_id, upstream_id, upstream_model, weight, priority FROM targets ORDER BY model_id, priority, position",
-        )
-        .fetch_all(conn)
-        .await
+        sqlx::query_as(concat!("SELECT ", target_columns!(), " FROM targets ORDER BY priority, position")).fetch_all(conn).await
+    })??;
+    let routes: Vec<RouteRow> = query!(&mut tx, |conn| {
+        sqlx::query_as("SELECT id, name, position, matches, routing FROM routes WHERE status = 'active' ORDER BY position, id")
+            .fetch_all(conn)
+            .await
     })??;
     let version = version.parse().map_err(|_| StoreError::corrupt("installation", "config_version is not a number"))?;
 
     let tenants = tenant_entries(tenants)?;
     let keys = key_entries(keys, &tenants)?;
     let upstreams = upstream_entries(upstreams, credentials, &tx)?;
-    let models = model_entries(models, aliases, targets, &upstreams)?;
+    let mut targets = target_entries(targets, &upstreams)?;
+    let routes = route_entries(routes, &mut targets, &tenants)?;
+    let models = model_entries(models, aliases, targets)?;
     let aliases =
         models.values().flat_map(|model| model.aliases.iter().map(|alias| (alias.clone(), model.name.clone()))).collect();
-    Ok(Snapshot { version, keys, tenants, models, aliases, upstreams })
+    Ok(Snapshot { version, keys, tenants, models, aliases, upstreams, routes })
 }
 
 fn tenant_entries(rows: Vec<TenantRow>) -> Result<HashMap<TenantId, Arc<TenantEntry>>, StoreError> {
@@ -269,6 +396,8 @@ fn key_entries(
             expires_at: row.expires_at.map(Timestamp::from),
             limits: Limits::read(row.limits, "api_keys")?,
             allowed_models: row.allowed_models.map(|Json(models)| models),
+            project: row.project,
+            tags: row.tags.0,
         };
         Ok((KeyDigest::read(&row.digest)?, Arc::new(entry)))
     });
@@ -285,8 +414,15 @@ fn upstream_entries(
         // One secret that does not open must not take the gateway down: it is said, and the others serve.
         match tx.open("credentials", row.id, &row.sealed_secret) {
             Ok(secret) => {
-                let proxy = credentials::opened_proxy(tx, row.id, row.proxy)?;
-                let entry = CredentialEntry { id: CredentialId::from_uuid(row.id), name: row.name, secret, proxy };
+                let entry = CredentialEntry {
+                    id: CredentialId::from_uuid(row.id),
+                    proxy: credentials::opened_proxy(tx, row.id, row.proxy.as_deref())?,
+                    name: row.name,
+                    secret,
+                    weight: credentials::read_weight(row.weight)?,
+                    limits: CredentialLimits::read(row.limits, row.daily_spend.as_deref())?,
+                    retires_at: row.retires_at.map(Timestamp::from),
+                };
                 of_upstream.entry(row.upstream_id).or_default().push(Arc::new(entry));
             }
             Err(error) => tracing::error!(%error, credential = %CredentialId::from_uuid(row.id), "a credential is left out"),
@@ -299,7 +435,10 @@ fn upstream_entries(
             name: row.name,
             dialect: row.dialect.parse().map_err(|e| StoreError::corrupt("upstreams", e))?,
             base_url: row.base_url,
-            proxy: proxies::open(tx, "upstreams", row.id, row.proxy)?,
+            proxy: proxies::open(tx, "upstreams", row.id, row.proxy.as_deref())?,
+            no_proxy: row.no_proxy.0,
+            local: row.local,
+            credential_strategy: Strategy::read(&row.credential_strategy)?,
             timeouts: Timeouts::read(row.timeouts)?,
             credentials: of_upstream.remove(&row.id).unwrap_or_default(),
         };
@@ -308,28 +447,68 @@ fn upstream_entries(
     entries.collect()
 }
 
+/// By the model or route they belong to. A target of a disabled upstream is left out.
+fn target_entries(
+    rows: Vec<TargetRow>,
+    upstreams: &HashMap<UpstreamId, Arc<UpstreamEntry>>,
+) -> Result<HashMap<Uuid, Vec<TargetEntry>>, StoreError> {
+    let mut of_owner: HashMap<Uuid, Vec<TargetEntry>> = HashMap::new();
+    for row in rows {
+        let Some(owner) = row.model_id.or(row.route_id) else { continue };
+        let Target { id, settings } = row.try_into()?;
+        if let Some(upstream) = upstreams.get(&settings.upstream_id) {
+            of_owner.entry(owner).or_default().push(TargetEntry {
+                id,
+                upstream: Arc::clone(upstream),
+                upstream_model: settings.upstream_model,
+                weight: settings.weight,
+                priority: settings.priority,
+                arm: settings.arm,
+                price_model: settings.price_model,
+                cost: settings.cost,
+                capabilities: settings.capabilities,
+            });
+        }
+    }
+    Ok(of_owner)
+}
+
+fn route_entries(
+    rows: Vec<RouteRow>,
+    targets: &mut HashMap<Uuid, Vec<TargetEntry>>,
+    tenants: &HashMap<TenantId, Arc<TenantEntry>>,
+) -> Result<Vec<Arc<RouteEntry>>, StoreError> {
+    let by_name: HashMap<&str, TenantId> = tenants.values().map(|tenant| (tenant.name.as_str(), tenant.id)).collect();
+    let known = |named: &String| match named.parse::<TenantId>() {
+        Ok(id) => tenants.contains_key(&id).then_some(id),
+        Err(_) => by_name.get(named.as_str()).copied(),
+    };
+    let entries = rows.into_iter().map(|row| {
+        let mut tenants: Vec<TenantId> = row.matches.tenants.iter().filter_map(known).collect();
+        tenants.sort_unstable();
+        tenants.dedup();
+        let entry = RouteEntry {
+            id: RouteId::from_uuid(row.id),
+            name: row.name,
+            position: u32::try_from(row.position).map_err(|e| StoreError::corrupt("routes", e))?,
+            matches: row.matches.0,
+            tenants,
+            routing: row.routing.0,
+            targets: targets.remove(&row.id).unwrap_or_default(),
+        };
+        Ok(Arc::new(entry))
+    });
+    entries.collect()
+}
+
 fn model_entries(
     rows: Vec<ModelRow>,
     aliases: Vec<(Uuid, String)>,
-    targets: Vec<TargetRow>,
-    upstreams: &HashMap<UpstreamId, Arc<UpstreamEntry>>,
+    mut of_model: HashMap<Uuid, Vec<TargetEntry>>,
 ) -> Result<HashMap<String, Arc<ModelEntry>>, StoreError> {
     let mut aliases_of: HashMap<Uuid, Vec<String>> = HashMap::new();
     for (model, alias) in aliases {
         aliases_of.entry(model).or_default().push(alias);
-    }
-    let mut of_model: HashMap<Uuid, Vec<TargetEntry>> = HashMap::new();
-    for row in targets {
-        // A target of a disabled upstream is left out.
-        if let Some(upstream) = upstreams.get(&UpstreamId::from_uuid(row.upstream_id)) {
-            of_model.entry(row.model_id).or_default().push(TargetEntry {
-                id: TargetId::from_uuid(row.id),
-                upstream: Arc::clone(upstream),
-                upstream_model: row.upstream_model,
-                weight: u32::try_from(row.weight).map_err(|e| StoreError::corrupt("targets", e))?,
-                priority: u32::try_from(row.priority).map_err(|e| StoreError::corrupt("targets", e))?,
-            });
-        }
     }
     let entries = rows.into_iter().map(|row| {
         let entry = ModelEntry {
@@ -338,6 +517,7 @@ fn model_entries(
             aliases: aliases_of.remove(&row.id).unwrap_or_default(),
             created_at: row.created_at.into(),
             strict: row.strict,
+            routing: row.routing.0,
             targets: of_model.remove(&row.id).unwrap_or_default(),
         };
         Ok((row.name, Arc::new(entry)))

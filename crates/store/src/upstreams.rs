@@ -1,13 +1,15 @@
 //! Upstreams: the provider endpoints requests are sent to. Their secrets are in [`credentials`](crate::credentials).
 
 use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
 use tallygate_types::{Dialect, Timestamp, UpstreamId};
 use uuid::Uuid;
 
 pub use crate::credentials::{Credential, CredentialSettings, NewCredential};
 use crate::page::contains_pattern;
+use crate::routing::Strategy;
 use crate::value::text_enum;
-use crate::{DbTime, ManagedBy, Page, PageRequest, Source, StoreError, Tx, check, proxies, query};
+use crate::{DbTime, ManagedBy, Page, PageRequest, ProxyPool, Source, StoreError, Tx, check, proxies, query};
 
 const KIND: &str = "upstream";
 const TABLE: &str = "upstreams";
@@ -29,6 +31,8 @@ pub struct Timeouts {
     pub connect_ms: Option<u64>,
     /// From the request sent to the first byte of the answer's head.
     pub first_byte_ms: Option<u64>,
+    /// From the head of a stream to its first content.
+    pub first_token_ms: Option<u64>,
     /// Silence within a stream.
     pub stream_idle_ms: Option<u64>,
     pub total_ms: Option<u64>,
@@ -40,9 +44,15 @@ pub struct Upstream {
     pub name: String,
     pub dialect: Dialect,
     pub base_url: String,
-    /// Outbound proxy, its password masked.
-    pub proxy: Option<String>,
+    /// Outbound proxies, their passwords masked.
+    pub proxy: ProxyPool,
+    /// Hosts reached without them.
+    pub no_proxy: Vec<String>,
     pub status: Status,
+    /// Runs on the installation's own machines; an answer from it is marked where it was not the first choice.
+    pub local: bool,
+    /// How one of its credentials is chosen.
+    pub credential_strategy: Strategy,
     pub timeouts: Timeouts,
     pub managed_by: ManagedBy,
     pub version: i64,
@@ -57,9 +67,16 @@ pub struct UpstreamSettings {
     pub name: String,
     pub dialect: Dialect,
     pub base_url: String,
-    /// The masked text of the stored proxy keeps it.
-    pub proxy: Option<String>,
+    /// The masked text of a stored proxy keeps it.
+    #[serde(default)]
+    pub proxy: ProxyPool,
+    #[serde(default)]
+    pub no_proxy: Vec<String>,
     pub status: Status,
+    #[serde(default)]
+    pub local: bool,
+    #[serde(default)]
+    pub credential_strategy: Strategy,
     #[serde(default)]
     pub timeouts: Timeouts,
 }
@@ -75,8 +92,9 @@ pub struct UpstreamFilter {
 
 macro_rules! columns {
     () => {
-        "id, name, dialect, base_url, proxy, status, connect_timeout_ms, first_byte_timeout_ms, stream_idle_timeout_ms,
-         total_timeout_ms, managed_by, version, created_at, updated_at"
+        "id, name, dialect, base_url, proxy, no_proxy, status, local, credential_strategy, connect_timeout_ms,
+         first_byte_timeout_ms, first_token_timeout_ms, stream_idle_timeout_ms, total_timeout_ms, managed_by, version,
+         created_at, updated_at"
     };
 }
 
@@ -87,7 +105,10 @@ struct Row {
     dialect: String,
     base_url: String,
     proxy: Option<String>,
+    no_proxy: Json<Vec<String>>,
     status: String,
+    local: bool,
+    credential_strategy: String,
     #[sqlx(flatten)]
     timeouts: TimeoutColumns,
     managed_by: String,
@@ -96,13 +117,15 @@ struct Row {
     updated_at: DbTime,
 }
 
-/// The four columns of [`Timeouts`].
+/// The columns of [`Timeouts`].
 #[derive(Debug, sqlx::FromRow)]
 pub(crate) struct TimeoutColumns {
     #[sqlx(rename = "connect_timeout_ms")]
     connect: Option<i64>,
     #[sqlx(rename = "first_byte_timeout_ms")]
     first_byte: Option<i64>,
+    #[sqlx(rename = "first_token_timeout_ms")]
+    first_token: Option<i64>,
     #[sqlx(rename = "stream_idle_timeout_ms")]
     stream_idle: Option<i64>,
     #[sqlx(rename = "total_timeout_ms")]
@@ -115,6 +138,7 @@ impl Timeouts {
         Ok(Self {
             connect_ms: read(row.connect)?,
             first_byte_ms: read(row.first_byte)?,
+            first_token_ms: read(row.first_token)?,
             stream_idle_ms: read(row.stream_idle)?,
             total_ms: read(row.total)?,
         })
@@ -130,6 +154,7 @@ impl Timeouts {
         Ok(TimeoutColumns {
             connect: column(self.connect_ms)?,
             first_byte: column(self.first_byte_ms)?,
+            first_token: column(self.first_token_ms)?,
             stream_idle: column(self.stream_idle_ms)?,
             total: column(self.total_ms)?,
         })
@@ -143,15 +168,19 @@ impl UpstreamSettings {
             name: name.into(),
             dialect,
             base_url: base_url.into(),
-            proxy: None,
+            proxy: ProxyPool::default(),
+            no_proxy: Vec::new(),
             status: Status::Active,
+            local: false,
+            credential_strategy: Strategy::default(),
             timeouts: Timeouts::default(),
         }
     }
 
     fn check(&self) -> Result<(), StoreError> {
         check::name("name", &self.name)?;
-        check::base_url(&self.base_url)
+        check::base_url(&self.base_url)?;
+        check::no_proxy(&self.no_proxy)
     }
 }
 
@@ -163,7 +192,10 @@ impl Upstream {
             dialect: self.dialect,
             base_url: self.base_url.clone(),
             proxy: self.proxy.clone(),
+            no_proxy: self.no_proxy.clone(),
             status: self.status,
+            local: self.local,
+            credential_strategy: self.credential_strategy,
             timeouts: self.timeouts,
         }
     }
@@ -178,8 +210,11 @@ impl TryFrom<Row> for Upstream {
             name: row.name,
             dialect: row.dialect.parse().map_err(|e| StoreError::corrupt(TABLE, e))?,
             base_url: row.base_url,
-            proxy: proxies::shown(row.proxy),
+            proxy: proxies::shown(TABLE, row.proxy.as_deref())?,
+            no_proxy: row.no_proxy.0,
             status: Status::read(&row.status)?,
+            local: row.local,
+            credential_strategy: Strategy::read(&row.credential_strategy)?,
             timeouts: Timeouts::read(row.timeouts)?,
             managed_by: ManagedBy::read(&row.managed_by)?,
             version: row.version,
@@ -196,12 +231,12 @@ pub async fn create(tx: &mut Tx, settings: &UpstreamSettings) -> Result<Upstream
 pub(crate) async fn insert(tx: &mut Tx, settings: &UpstreamSettings, managed_by: ManagedBy) -> Result<Upstream, StoreError> {
     settings.check()?;
     let (id, timeouts, now) = (UpstreamId::generate().uuid(), settings.timeouts.columns()?, tx.db_now());
-    let proxy = proxies::column(tx, TABLE, id, settings.proxy.as_deref(), None)?;
+    let proxy = proxies::column(tx, TABLE, id, &settings.proxy, None)?;
     let row: Result<Row, sqlx::Error> = query!(&mut *tx, |conn| {
         sqlx::query_as(concat!(
             "INSERT INTO upstreams (",
             columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, 1, $12, $12) RETURNING ",
+            ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, 1, $16, $16) RETURNING ",
             columns!()
         ))
         .bind(id)
@@ -209,9 +244,13 @@ pub(crate) async fn insert(tx: &mut Tx, settings: &UpstreamSettings, managed_by:
         .bind(settings.dialect.as_str())
         .bind(&settings.base_url)
         .bind(&proxy)
+        .bind(Json(&settings.no_proxy))
         .bind(settings.status.as_str())
+        .bind(settings.local)
+        .bind(settings.credential_strategy.as_str())
         .bind(timeouts.connect)
         .bind(timeouts.first_byte)
+        .bind(timeouts.first_token)
         .bind(timeouts.stream_idle)
         .bind(timeouts.total)
         .bind(managed_by.as_str())
@@ -282,12 +321,13 @@ pub(crate) async fn replace(
     settings.check()?;
     let (timeouts, now) = (settings.timeouts.columns()?, tx.db_now());
     let stored = read(&mut *tx, id).await?;
-    let proxy = proxies::column(tx, TABLE, id.uuid(), settings.proxy.as_deref(), stored.proxy.as_deref())?;
+    let proxy = proxies::column(tx, TABLE, id.uuid(), &settings.proxy, stored.proxy.as_deref())?;
     let row: Result<Option<Row>, sqlx::Error> = query!(&mut *tx, |conn| {
         sqlx::query_as(concat!(
-            "UPDATE upstreams SET name = $3, dialect = $4, base_url = $5, proxy = $6, status = $7, connect_timeout_ms = $8,
-             first_byte_timeout_ms = $9, stream_idle_timeout_ms = $10, total_timeout_ms = $11, managed_by = $12,
-             version = version + 1, updated_at = $13 WHERE id = $1 AND version = $2 RETURNING ",
+            "UPDATE upstreams SET name = $3, dialect = $4, base_url = $5, proxy = $6, no_proxy = $7, status = $8, local = $9,
+             credential_strategy = $10, connect_timeout_ms = $11, first_byte_timeout_ms = $12, first_token_timeout_ms = $13,
+             stream_idle_timeout_ms = $14, total_timeout_ms = $15, managed_by = $16, version = version + 1, updated_at = $17
+             WHERE id = $1 AND version = $2 RETURNING ",
             columns!()
         ))
         .bind(id.uuid())
@@ -296,9 +336,13 @@ pub(crate) async fn replace(
         .bind(settings.dialect.as_str())
         .bind(&settings.base_url)
         .bind(&proxy)
+        .bind(Json(&settings.no_proxy))
         .bind(settings.status.as_str())
+        .bind(settings.local)
+        .bind(settings.credential_strategy.as_str())
         .bind(timeouts.connect)
         .bind(timeouts.first_byte)
+        .bind(timeouts.first_token)
         .bind(timeouts.stream_idle)
         .bind(timeouts.total)
         .bind(managed_by.map_or(stored.managed_by, |by| by.to_string()))
@@ -316,30 +360,34 @@ pub(crate) async fn replace(
 }
 
 /// Whether the proxy as declared is the one stored, so that a start with the same file changes nothing.
-pub(crate) async fn has_proxy(tx: &mut Tx, id: UpstreamId, wanted: Option<&str>) -> Result<bool, StoreError> {
+pub(crate) async fn has_proxy(tx: &mut Tx, id: UpstreamId, wanted: &ProxyPool) -> Result<bool, StoreError> {
     let stored = read(&mut *tx, id).await?.proxy;
-    Ok(proxies::open(tx, TABLE, id.uuid(), stored)?.as_deref() == wanted)
+    Ok(proxies::open(tx, TABLE, id.uuid(), stored.as_deref())? == *wanted)
 }
 
-/// The proxy to connect by, with its password; for probes of the admin API.
-pub async fn open_proxy(store: &crate::Store, id: UpstreamId) -> Result<Option<String>, StoreError> {
+/// The proxies to connect by, with their passwords; for probes of the admin API.
+pub async fn open_proxy(store: &crate::Store, id: UpstreamId) -> Result<ProxyPool, StoreError> {
     let mut tx = store.begin_reading().await?;
     let stored = read(&mut tx, id).await?.proxy;
-    proxies::open(&tx, TABLE, id.uuid(), stored)
+    proxies::open(&tx, TABLE, id.uuid(), stored.as_deref())
 }
 
-/// Deletes an upstream no model is served from, with its credentials.
+/// Deletes an upstream nothing is served from, with its credentials.
 pub async fn delete(tx: &mut Tx, id: UpstreamId, expected_version: i64) -> Result<(), StoreError> {
-    let models: Vec<String> = query!(&mut *tx, |conn| {
-        sqlx::query_scalar(
-            "SELECT DISTINCT m.name FROM targets t JOIN models m ON m.id = t.model_id WHERE t.upstream_id = $1 ORDER BY m.name",
-        )
-        .bind(id.uuid())
-        .fetch_all(conn)
-        .await
-    })??;
-    if !models.is_empty() {
-        return Err(StoreError::InUse { kind: KIND, by: format!("the models {}", models.join(", ")) });
+    for (what, users) in [
+        (
+            "models",
+            "SELECT DISTINCT m.name FROM targets t JOIN models m ON m.id = t.model_id WHERE t.upstream_id = $1 ORDER BY 1",
+        ),
+        (
+            "routes",
+            "SELECT DISTINCT r.name FROM targets t JOIN routes r ON r.id = t.route_id WHERE t.upstream_id = $1 ORDER BY 1",
+        ),
+    ] {
+        let names: Vec<String> = query!(&mut *tx, |conn| sqlx::query_scalar(users).bind(id.uuid()).fetch_all(conn).await)??;
+        if !names.is_empty() {
+            return Err(StoreError::InUse { kind: KIND, by: format!("the {what} {}", names.join(", ")) });
+        }
     }
     if get(&mut *tx, id).await?.version != expected_version {
         return Err(stale(tx, id).await);

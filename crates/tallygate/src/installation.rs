@@ -148,7 +148,7 @@ impl Opened {
         }));
         let admin_config =
             AdminConfig { public_origin: public_url(config, admin_listen), api_url: Some(reachable(listen)), demo: self.is_demo };
-        let admin_state = AdminState::new(Arc::clone(&self.store), Some(budgets), Arc::new(Probe::new()), admin_config)?;
+        let admin_state = AdminState::new(Arc::clone(&self.store), Some(budgets), None, Arc::new(Probe::new()), admin_config)?;
         background.push(tokio::spawn(serve_admin(admin, tallygate_admin::router(admin_state), stop.clone())));
         background.push(tokio::spawn(refresher.run(Arc::clone(&metrics), stop.clone())));
         if let Some(days) = config.retention.usage_days {
@@ -259,6 +259,7 @@ fn gateway_config(config: &Config) -> GatewayConfig {
         upstream_timeouts: Timeouts {
             connect_ms: server.connect_timeout_ms,
             first_byte_ms: server.first_byte_timeout_ms,
+            first_token_ms: None,
             stream_idle_ms: server.idle_timeout_ms,
             total_ms: None,
         },

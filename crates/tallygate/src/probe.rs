@@ -13,6 +13,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tallygate_adapter::join_url;
 use tallygate_admin::{ProbeRequest, ProbeStep, ProbeStepName, UpstreamProbe};
+use tallygate_store::ProxyPool;
 use tallygate_types::Dialect;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -51,7 +52,7 @@ impl Probe {
             ));
             return steps;
         };
-        let reached = match &request.proxy {
+        let reached = match request.proxy.first() {
             // Behind a proxy the upstream's own address is not this machine's to look up.
             Some(proxy) => proxy_answers(proxy, &mut steps).await,
             None => self.reach(&base, &mut steps).await,
@@ -158,7 +159,7 @@ async fn proxy_answers(proxy: &str, steps: &mut Vec<ProbeStep>) -> bool {
 fn client(request: &ProbeRequest, steps: &mut Vec<ProbeStep>) -> Option<Client> {
     let started = Instant::now();
     let mut builder = Client::builder().timeout(HTTP_TIMEOUT).redirect(reqwest::redirect::Policy::none()).no_proxy();
-    if let Some(proxy) = &request.proxy {
+    if let Some(proxy) = request.proxy.first() {
         match reqwest::Proxy::all(proxy) {
             Ok(proxy) => builder = builder.proxy(proxy),
             Err(error) => {
@@ -305,7 +306,7 @@ mod tests {
         let request = ProbeRequest {
             dialect: Dialect::Anthropic,
             base_url: format!("http://{}", sim.addr),
-            proxy: None,
+            proxy: ProxyPool::default(),
             secret: Some(SecretString::from(secret.to_owned())),
             model: model.map(str::to_owned),
             stream: true,
@@ -333,7 +334,7 @@ mod tests {
         let request = ProbeRequest {
             dialect: Dialect::OpenaiChat,
             base_url: format!("http://127.0.0.1:{port}/v1"),
-            proxy: None,
+            proxy: ProxyPool::default(),
             secret: None,
             model: None,
             stream: false,

@@ -6,12 +6,14 @@ use serde_json::json;
 use tallygate_billing::audit::{Actor, AuditEvent};
 use tallygate_billing::prices::{self, NewPrice};
 use tallygate_billing::{ClassPrices, audit, catalogue};
+use tallygate_store::credentials::CredentialSettings;
 use tallygate_store::declared::{
     self, Applied, DeclaredCredential, DeclaredModel, DeclaredTarget, DeclaredTenant, DeclaredUpstream,
 };
 use tallygate_store::responses::{ResponseSettings, ResponsesMode};
-use tallygate_store::upstreams::Timeouts;
-use tallygate_store::{Budget, BudgetPeriod, Limits, Store, TenantScope, Tx, keys};
+use tallygate_store::routing::{Capabilities, RoutingPolicy};
+use tallygate_store::upstreams::UpstreamSettings;
+use tallygate_store::{Budget, BudgetPeriod, Limits, ProxyPool, Store, TenantScope, Tx, keys};
 use tallygate_types::{Currency, ModelId, TenantId, UnitPrice, UsageClass};
 
 use crate::config::{self, Config};
@@ -57,17 +59,18 @@ async fn declare_upstream(tx: &mut Tx, upstream: &config::Upstream) -> Result<()
     for credential in &upstream.credentials {
         let what = format!("credential `{}` of upstream `{}`", credential.name, upstream.name);
         credentials.push(DeclaredCredential {
-            name: credential.name.clone(),
+            settings: CredentialSettings {
+                proxy: credential.proxy.clone().map(ProxyPool::from).unwrap_or_default(),
+                ..CredentialSettings::named(&credential.name)
+            },
             secret: credential.secret.resolve(&what)?,
-            proxy: credential.proxy.clone(),
         });
     }
     let declared = DeclaredUpstream {
-        name: upstream.name.clone(),
-        dialect: upstream.dialect,
-        base_url: upstream.base_url.clone(),
-        proxy: upstream.proxy.clone(),
-        timeouts: Timeouts::default(),
+        settings: UpstreamSettings {
+            proxy: upstream.proxy.clone().map(ProxyPool::from).unwrap_or_default(),
+            ..UpstreamSettings::at(&upstream.name, upstream.dialect, &upstream.base_url)
+        },
         credentials,
     };
     let (stored, applied) = declared::upstream(tx, &declared).await?;
@@ -90,11 +93,16 @@ async fn declare_model(tx: &mut Tx, model: &config::Model) -> Result<bool> {
         model: target.model.clone(),
         weight: target.weight,
         priority: target.priority,
+        arm: None,
+        price_model: None,
+        cost: None,
+        capabilities: Capabilities::default(),
     });
     let declared = DeclaredModel {
         name: model.name.clone(),
         aliases: model.aliases.clone(),
         strict: model.strict,
+        routing: RoutingPolicy::default(),
         targets: targets.collect(),
     };
     let (stored, applied) = declared::model(tx, &declared).await?;

@@ -98,6 +98,8 @@ ids! {
     ModelId = "mod", "model";
     /// One place a model is served from: an upstream and the name the model has there.
     TargetId = "tgt", "target";
+    /// A rule that decides where requests go.
+    RouteId = "rte", "route";
     /// One dated price of a model.
     PriceVersionId = "prc", "price version";
     /// One client call.

@@ -16,6 +16,7 @@
 
 mod dialect;
 mod id;
+pub mod live;
 mod money;
 mod no_proxy;
 mod time;
@@ -23,8 +24,8 @@ mod usage;
 
 pub use dialect::{Dialect, ParseDialectError};
 pub use id::{
-    AdminTokenId, ApiKeyId, AuditEventId, CredentialId, IdError, ModelId, PriceVersionId, ProjectId, RequestId, SessionId,
-    TargetId, TenantId, UpstreamId, UserId,
+    AdminTokenId, ApiKeyId, AuditEventId, CredentialId, IdError, ModelId, PriceVersionId, ProjectId, RequestId, RouteId,
+    SessionId, TargetId, TenantId, UpstreamId, UserId,
 };
 pub use money::{Currency, MoneyError, Pico, UnitPrice};
 pub use no_proxy::{NoProxy, NoProxyError};

@@ -178,6 +178,7 @@ async fn create_api_key(
         expires_at: body.expires_at,
         limits: Limits::from(body.limits).checked("/limits")?,
         allowed_models: body.allowed_models,
+        ..KeySettings::named("")
     };
     let mut tx = state.store.begin().await?;
     if if_there(tenants::get(&mut tx, TenantScope::All, body.tenant_id).await)?.is_none() {
@@ -223,6 +224,8 @@ async fn update_api_key(
         expires_at: body.expires_at.apply(current.expires_at),
         limits: body.limits.apply(current.limits.into()).checked("/limits")?,
         allowed_models: body.allowed_models.apply(current.allowed_models),
+        project: current.project,
+        tags: current.tags,
     };
     let after = ApiKey::read(keys::update(&mut tx, TenantScope::All, id, expected.0, &settings).await?, now);
     change.updated(&mut tx, target(&after), &before, &after).await?;

@@ -109,11 +109,11 @@ impl Inventory {
             found.push(about(Severity::Critical, "model_unpriced", "model", id(), &model.name, detail));
         }
         let is_served = model.targets.iter().any(|target| {
-            target.weight > 0
+            target.settings.weight > 0
                 && self
                     .upstreams
                     .iter()
-                    .any(|(upstream, _)| upstream.id == target.upstream_id && upstream.status == Status::Active)
+                    .any(|(upstream, _)| upstream.id == target.settings.upstream_id && upstream.status == Status::Active)
         });
         if !is_served {
             let detail = "It has no target at an active upstream, so every call of it fails; add a target or enable an upstream.";

@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 use crate::AppState;
 use crate::audit::{Change, Target};
 use crate::auth::Permission;
-use crate::form::{Enabled, ManagedBy};
+use crate::form::{Enabled, ManagedBy, Proxies};
 use crate::http_form::{Body, Created, Found, IfMatch, Page, Patch, Path, Versioned, given};
 use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
@@ -39,9 +39,9 @@ pub struct Credential {
     pub fingerprint: String,
     /// How the secret ends.
     pub last4: String,
-    /// The outbound proxy of this credential, before the upstream's own; its password masked.
+    /// The outbound proxies of this credential, before the upstream's own; passwords masked.
     #[schema(required = true)]
-    pub proxy: Option<String>,
+    pub proxy: Option<Proxies>,
     pub status: Enabled,
     pub managed_by: ManagedBy,
     pub version: i64,
@@ -66,7 +66,7 @@ pub struct CredentialCreate {
     /// The provider's key. Write-only.
     #[schema(value_type = String, write_only)]
     pub secret: secrecy::SecretString,
-    pub proxy: Option<String>,
+    pub proxy: Option<Proxies>,
 }
 
 #[derive(Default, Deserialize, ToSchema)]
@@ -79,8 +79,8 @@ pub struct CredentialPatch {
     #[serde(default, deserialize_with = "given")]
     pub secret: Option<secrecy::SecretString>,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    pub proxy: Patch<String>,
+    #[schema(value_type = Option<Proxies>)]
+    pub proxy: Patch<Proxies>,
     #[serde(default, deserialize_with = "given")]
     pub status: Option<Enabled>,
 }
@@ -151,8 +151,9 @@ async fn update_credential(
     let kept = current.settings();
     let settings = CredentialSettings {
         name: body.name.unwrap_or(current.name),
-        proxy: body.proxy.apply(current.proxy),
+        proxy: Proxies::pool(body.proxy.apply(Proxies::shown(current.proxy))),
         status: body.status.map_or(current.status, Into::into),
+        ..kept.clone()
     };
     let is_same = settings == CredentialSettings { status: settings.status, ..kept };
     before.managed_by.admit(is_same && body.secret.is_none())?;
@@ -197,7 +198,7 @@ fn target(credential: &Credential) -> Target<'_> {
 
 impl CredentialCreate {
     pub fn into_new(self, upstream_id: UpstreamId) -> NewCredential {
-        let settings = CredentialSettings { proxy: self.proxy, ..CredentialSettings::named(self.name) };
+        let settings = CredentialSettings { proxy: Proxies::pool(self.proxy), ..CredentialSettings::named(self.name) };
         NewCredential { upstream_id, settings, secret: self.secret }
     }
 }
@@ -210,7 +211,7 @@ impl From<credentials::Credential> for Credential {
             name: row.name,
             fingerprint: row.fingerprint,
             last4: row.last4,
-            proxy: row.proxy,
+            proxy: Proxies::shown(row.proxy),
             status: row.status.into(),
             managed_by: row.managed_by.into(),
             version: row.version,

@@ -213,6 +213,7 @@ async fn update_model(
         aliases: body.aliases.unwrap_or(kept.aliases),
         status: body.status.map_or(kept.status, Into::into),
         strict: body.strict.unwrap_or(kept.strict),
+        routing: kept.routing,
         targets: match body.targets {
             Some(targets) => known_targets(&state, targets).await?,
             None => kept.targets,
@@ -283,7 +284,7 @@ trait At {
 
 impl At for models::Target {
     fn upstream(&self) -> UpstreamId {
-        self.upstream_id
+        self.settings.upstream_id
     }
 }
 
@@ -318,11 +319,11 @@ impl Model {
     fn read(row: models::Model, names: &HashMap<UpstreamId, String>, price: Option<tallygate_billing::PriceVersion>) -> Self {
         let targets = row.targets.into_iter().map(|target| Target {
             id: target.id,
-            upstream_id: target.upstream_id,
-            upstream: names.get(&target.upstream_id).cloned().unwrap_or_default(),
-            upstream_model: target.upstream_model,
-            weight: target.weight,
-            priority: target.priority,
+            upstream_id: target.settings.upstream_id,
+            upstream: names.get(&target.settings.upstream_id).cloned().unwrap_or_default(),
+            upstream_model: target.settings.upstream_model,
+            weight: target.settings.weight,
+            priority: target.settings.priority,
         });
         Self {
             id: row.id,

@@ -35,6 +35,8 @@ pub enum Outcome {
     Timeout,
     /// The client hung up.
     ClientGone,
+    /// An administrator ended it.
+    Cancelled,
     Internal,
     /// The gateway stopped in the middle; usage is from the last checkpoint.
     Crash,
@@ -372,5 +374,5 @@ macro_rules! same_names {
 }
 
 same_names!(Outcome, tallygate_billing::Outcome:
-    Ok ClientError RateLimited QuotaExceeded UpstreamError Timeout ClientGone Internal Crash);
+    Ok ClientError RateLimited QuotaExceeded UpstreamError Timeout ClientGone Cancelled Internal Crash);
 same_names!(UsageSource, tallygate_billing::UsageSource: Provider Estimated Crash None);

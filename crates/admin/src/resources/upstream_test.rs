@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
+use tallygate_store::ProxyPool;
 use tallygate_store::credentials::{self, Credential};
 use tallygate_store::upstreams::{self, Status};
 use tallygate_types::{CredentialId, UpstreamId};
@@ -116,12 +117,9 @@ async fn probe_request(state: &AppState, id: UpstreamId, body: &UpstreamTest) ->
         Some(Credential { id, .. }) => {
             (Some(credentials::open_secret(&state.store, *id).await?), credentials::open_proxy(&state.store, *id).await?)
         }
-        None => (None, None),
+        None => (None, ProxyPool::default()),
     };
-    let proxy = match proxy {
-        Some(proxy) => Some(proxy),
-        None => upstreams::open_proxy(&state.store, id).await?,
-    };
+    let proxy = if proxy.is_empty() { upstreams::open_proxy(&state.store, id).await? } else { proxy };
     let model = match &body.model {
         Some(model) => Some(model.clone()),
         None => routed_model(state, id).await?,

@@ -13,7 +13,7 @@ use super::credentials::{Credential, CredentialCreate};
 use crate::AppState;
 use crate::audit::{Change, Target};
 use crate::auth::Permission;
-use crate::form::{Dialect, Enabled, ManagedBy};
+use crate::form::{Dialect, Enabled, ManagedBy, Proxies};
 use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned, given, page_request};
 use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
@@ -37,6 +37,9 @@ pub struct Timeouts {
     /// From sending the request to the first byte of the answer.
     #[schema(required = true)]
     pub first_byte_ms: Option<u64>,
+    /// From the head of a stream to its first content.
+    #[schema(required = true)]
+    pub first_token_ms: Option<u64>,
     /// Between two pieces of a stream.
     #[schema(required = true)]
     pub stream_idle_ms: Option<u64>,
@@ -58,6 +61,9 @@ pub struct TimeoutsPatch {
     pub first_byte_ms: Patch<u64>,
     #[serde(default)]
     #[schema(value_type = Option<u64>, minimum = 1)]
+    pub first_token_ms: Patch<u64>,
+    #[serde(default)]
+    #[schema(value_type = Option<u64>, minimum = 1)]
     pub stream_idle_ms: Patch<u64>,
     #[serde(default)]
     #[schema(value_type = Option<u64>, minimum = 1)]
@@ -74,9 +80,9 @@ pub struct Upstream {
     pub dialect: Dialect,
     #[schema(example = "https://api.anthropic.com")]
     pub base_url: String,
-    /// The outbound proxy, its password masked.
+    /// The outbound proxy, or a pool of them tried in turn; passwords masked.
     #[schema(required = true, example = "socks5://127.0.0.1:1080")]
-    pub proxy: Option<String>,
+    pub proxy: Option<Proxies>,
     pub status: Enabled,
     pub timeouts: Timeouts,
     pub credentials: Vec<Credential>,
@@ -104,7 +110,7 @@ pub struct UpstreamCreate {
     /// `http` or `https`, with or without the version segment. May be private; never a cloud's metadata address.
     pub base_url: String,
     /// `http`, `https`, `socks5` or `socks5h`.
-    pub proxy: Option<String>,
+    pub proxy: Option<Proxies>,
     #[serde(default)]
     #[schema(required = false)]
     pub timeouts: TimeoutsPatch,
@@ -121,8 +127,8 @@ pub struct UpstreamPatch {
     #[serde(default, deserialize_with = "given")]
     pub base_url: Option<String>,
     #[serde(default)]
-    #[schema(value_type = Option<String>)]
-    pub proxy: Patch<String>,
+    #[schema(value_type = Option<Proxies>)]
+    pub proxy: Patch<Proxies>,
     #[serde(default, deserialize_with = "given")]
     pub status: Option<Enabled>,
     #[serde(default)]
@@ -178,7 +184,7 @@ async fn create_upstream(
         return Err(Problem::forbidden(Permission::UpstreamSecretsWrite));
     }
     let settings = UpstreamSettings {
-        proxy: body.proxy,
+        proxy: Proxies::pool(body.proxy),
         timeouts: body.timeouts.apply(upstreams::Timeouts::default()),
         ..UpstreamSettings::at(body.name, body.dialect.into(), body.base_url)
     };
@@ -227,9 +233,10 @@ async fn update_upstream(
         name: body.name.unwrap_or(current.name),
         dialect: current.dialect,
         base_url: body.base_url.unwrap_or(current.base_url),
-        proxy: body.proxy.apply(current.proxy),
+        proxy: Proxies::pool(body.proxy.apply(Proxies::shown(current.proxy))),
         status: body.status.map_or(current.status, Into::into),
         timeouts: body.timeouts.apply(current.timeouts),
+        ..kept.clone()
     };
     before.managed_by.admit(settings == UpstreamSettings { status: settings.status, ..kept })?;
     let after = Upstream::read(upstreams::update(&mut tx, id, expected.0, &settings).await?, own);
@@ -267,6 +274,7 @@ impl TimeoutsPatch {
         upstreams::Timeouts {
             connect_ms: self.connect_ms.apply(current.connect_ms),
             first_byte_ms: self.first_byte_ms.apply(current.first_byte_ms),
+            first_token_ms: self.first_token_ms.apply(current.first_token_ms),
             stream_idle_ms: self.stream_idle_ms.apply(current.stream_idle_ms),
             total_ms: self.total_ms.apply(current.total_ms),
         }
@@ -280,11 +288,12 @@ impl Upstream {
             name: row.name,
             dialect: row.dialect.into(),
             base_url: row.base_url,
-            proxy: row.proxy,
+            proxy: Proxies::shown(row.proxy),
             status: row.status.into(),
             timeouts: Timeouts {
                 connect_ms: row.timeouts.connect_ms,
                 first_byte_ms: row.timeouts.first_byte_ms,
+                first_token_ms: row.timeouts.first_token_ms,
                 stream_idle_ms: row.timeouts.stream_idle_ms,
                 total_ms: row.timeouts.total_ms,
             },

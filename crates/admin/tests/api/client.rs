@@ -96,7 +96,7 @@ impl Api {
         let store = TestStore::sqlite().await;
         let probe = Arc::new(FakeProbe::default());
         let config = AdminConfig { public_origin: ORIGIN.into(), api_url: Some("http://127.0.0.1:8080".into()), demo: false };
-        let state = AdminState::new(store.shared(), budgets, probe.clone(), config).unwrap();
+        let state = AdminState::new(store.shared(), budgets, None, probe.clone(), config).unwrap();
         let token = mint(&store, Role::Owner).await;
         Self { router: tallygate_admin::router(state), store, probe, token }
     }

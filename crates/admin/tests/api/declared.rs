@@ -4,7 +4,8 @@ use serde_json::json;
 use tallygate_store::Limits;
 use tallygate_store::declared::{self, DeclaredCredential, DeclaredModel, DeclaredTarget, DeclaredTenant, DeclaredUpstream};
 use tallygate_store::responses::ResponseSettings;
-use tallygate_store::upstreams::Timeouts;
+use tallygate_store::routing::RoutingPolicy;
+use tallygate_store::upstreams::{CredentialSettings, UpstreamSettings};
 use tallygate_types::Dialect;
 
 use crate::client::Api;
@@ -20,15 +21,19 @@ async fn declare(api: &Api) -> [String; 5] {
         responses: ResponseSettings::default(),
     };
     let upstream = DeclaredUpstream {
-        name: "main".into(),
-        dialect: Dialect::Anthropic,
-        base_url: "https://api.anthropic.com".into(),
-        proxy: Some("http://me:hunter2@127.0.0.1:3128".into()),
-        timeouts: Timeouts::default(),
-        credentials: vec![DeclaredCredential { name: "a1".into(), secret: "secret-number-one".into(), proxy: None }],
+        settings: UpstreamSettings {
+            proxy: "http://me:hunter2@127.0.0.1:3128".into(),
+            ..UpstreamSettings::at("main", Dialect::Anthropic, "https://api.anthropic.com")
+        },
+        credentials: vec![DeclaredCredential { settings: CredentialSettings::named("a1"), secret: "secret-number-one".into() }],
     };
-    let target = DeclaredTarget { upstream: "main".into(), model: "m".into(), weight: 1, priority: 1 };
-    let model = DeclaredModel { name: "smart".into(), aliases: Vec::new(), strict: false, targets: vec![target] };
+    let model = DeclaredModel {
+        name: "smart".into(),
+        aliases: Vec::new(),
+        strict: false,
+        routing: RoutingPolicy::default(),
+        targets: vec![DeclaredTarget::at("main", "m")],
+    };
     let mut tx = api.store.begin().await.unwrap();
     let tenant = declared::tenant(&mut tx, &tenant).await.unwrap().0.id;
     let key = declared::key(&mut tx, tenant, "ci", None).await.unwrap().0.id;

@@ -141,7 +141,7 @@ async fn a_test_goes_through_the_proxy_with_its_password() {
         .expect(201);
     let path = format!("/admin/v1/upstreams/{}", created["id"].as_str().unwrap());
     let credential = created["credentials"][0]["id"].as_str().unwrap();
-    let used = || api.probe.asked.lock().unwrap().last().unwrap().proxy.clone().unwrap();
+    let used = || api.probe.asked.lock().unwrap().last().unwrap().proxy.first().unwrap().to_owned();
     api.post(&format!("{path}:test"), json!({})).await.expect(200);
     assert_eq!(used(), "http://cr:credential-pass@10.0.0.2:3128");
     api.patch(&format!("{path}/credentials/{credential}"), "\"v1\"", json!({"status": "disabled"})).await.expect(200);

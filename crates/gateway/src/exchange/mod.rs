@@ -190,7 +190,7 @@ async fn try_all(
             Verdict::Failed(failure) => {
                 hold_against(plane, step, &failure);
                 // Another credential may have another way out.
-                let has_own_way = step.credential.is_some_and(|credential| !credential.proxy.as_slice().is_empty());
+                let has_own_way = step.credential.is_some_and(|credential| !credential.proxy.is_empty());
                 if matches!(failure.blame, Blame::Upstream | Blame::Setup) || (failure.blame == Blame::Proxy && !has_own_way) {
                     unreachable.push(upstream.id);
                 }

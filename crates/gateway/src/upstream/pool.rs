@@ -82,11 +82,11 @@ impl Pool {
         credential: Option<&CredentialEntry>,
         connect_timeout: Duration,
     ) -> Result<Client, ProxyError> {
-        let of_credential = credential.map(|credential| credential.proxy.as_slice()).unwrap_or_default();
-        let own = if of_credential.is_empty() { upstream.proxy.as_slice() } else { of_credential };
+        let of_credential = credential.map(|credential| credential.proxy.urls()).unwrap_or_default();
+        let own = if of_credential.is_empty() { upstream.proxy.urls() } else { of_credential };
         let is_default = own.is_empty();
         let proxies = if is_default { self.outbound.proxies.as_slice() } else { own };
-        let no_proxy: &[String] = &[];
+        let no_proxy = upstream.no_proxy.as_slice();
         let clients = self.clients.load();
         let is_way = |way: &Way| {
             way.connect_timeout == connect_timeout

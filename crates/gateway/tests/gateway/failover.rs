@@ -187,7 +187,7 @@ async fn silence_of_the_only_upstream_is_a_timeout() {
 async fn a_proxy_that_cannot_be_used_is_never_gone_around() {
     let upstream = Upstream::start(vec![answer(200, &[], GOOD)]).await;
     let mut proxied = openai("main", upstream.address);
-    proxied.proxy = Some("gopher://127.0.0.1:70".into());
+    proxied.proxy = "gopher://127.0.0.1:70".into();
     let gateway = Rig::new().with_model("smart", vec![target(proxied, 1, 1)]).start().await;
     assert_eq!(gateway.chat(ASK).await.status, 503);
     assert_eq!(upstream.seen().len(), 0);

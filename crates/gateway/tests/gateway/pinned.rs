@@ -64,15 +64,7 @@ impl Setup {
     /// A gateway on this database, as after a restart; without the credentials in `gone`.
     async fn gateway(&self, gone: &[&str]) -> Gateway {
         let known = &self.model[0];
-        let mut entry = tallygate_store::UpstreamEntry {
-            id: known.upstream.id,
-            name: known.upstream.name.clone(),
-            dialect: known.upstream.dialect,
-            base_url: known.upstream.base_url.clone(),
-            proxy: None,
-            timeouts: known.upstream.timeouts,
-            credentials: known.upstream.credentials.clone(),
-        };
+        let mut entry = tallygate_store::UpstreamEntry::clone(&known.upstream);
         entry.credentials.retain(|credential| !gone.contains(&credential.name.as_str()));
         let mut rig = Rig::new().with_model("smart", vec![target(entry, 1, 1)]);
         rig.tenant.id = self.tenant;

@@ -79,7 +79,7 @@ async fn an_http_proxy_is_asked_to_connect() {
     let upstream = Upstream::start(vec![answer(200, &[], GOOD)]).await;
     let (address, asked) = proxy(Kind::Http).await;
     let mut main = entry("main", Dialect::OpenaiChat, upstream.address, &["one"]);
-    main.proxy = Some(format!("http://user:p%40ss@{address}"));
+    main.proxy = format!("http://user:p%40ss@{address}").into();
     let gateway = Rig::new().with_model("smart", vec![target(main, 1, 1)]).start().await;
     assert_eq!(gateway.chat(ASK).await.body, GOOD);
     let asked = asked.lock().unwrap().join("");
@@ -93,12 +93,10 @@ async fn a_socks_proxy_of_a_credential_goes_before_that_of_the_upstream() {
     let upstream = Upstream::start(vec![answer(200, &[], GOOD)]).await;
     let (address, asked) = proxy(Kind::Socks).await;
     let mut main = entry("main", Dialect::OpenaiChat, upstream.address, &[]);
-    main.proxy = Some(format!("http://{}", Upstream::dead().await));
+    main.proxy = format!("http://{}", Upstream::dead().await).into();
     main.credentials = vec![Arc::new(tallygate_store::CredentialEntry {
-        id: tallygate_types::CredentialId::generate(),
-        name: "one".into(),
-        secret: "secret".into(),
-        proxy: Some(format!("socks5://user:pass@{address}")),
+        proxy: format!("socks5://user:pass@{address}").into(),
+        ..tallygate_store::CredentialEntry::named("one", "secret")
     })];
     let gateway = Rig::new().with_model("smart", vec![target(main, 1, 1)]).start().await;
     assert_eq!(gateway.chat(ASK).await.body, GOOD);
@@ -109,7 +107,7 @@ async fn a_socks_proxy_of_a_credential_goes_before_that_of_the_upstream() {
 async fn a_proxy_that_is_down_is_not_gone_around() {
     let upstream = Upstream::start(vec![answer(200, &[], GOOD)]).await;
     let mut main = entry("main", Dialect::OpenaiChat, upstream.address, &["one"]);
-    main.proxy = Some(format!("socks5://{}", Upstream::dead().await));
+    main.proxy = format!("socks5://{}", Upstream::dead().await).into();
     let gateway = Rig::new().with_model("smart", vec![target(main, 1, 1)]).start().await;
     assert_eq!(gateway.chat(ASK).await.status, 503);
     assert_eq!((upstream.seen().len(), gateway.records()[0].attempts[0].outcome.as_str()), (0, "proxy"));

@@ -21,14 +21,12 @@ use tallygate_gateway::{DataPlane, Drained, GatewayConfig, Metrics, NoShelf, Par
 use tallygate_store::keys::KeyStatus;
 use tallygate_store::responses::ResponseSettings;
 use tallygate_store::tenants::TenantStatus;
-use tallygate_store::upstreams::Timeouts;
 use tallygate_store::{
     Budget, CredentialEntry, KeyDigester, KeyEntry, Limits, ModelEntry, SecretBytes32, Snapshot, TargetEntry, TenantEntry,
     UpstreamEntry,
 };
 use tallygate_types::{
-    ApiKeyId, Clock, CredentialId, Currency, Dialect, ModelId, PriceVersionId, SystemClock, TargetId, TenantId, Timestamp,
-    UnitPrice, UpstreamId, UsageClass,
+    ApiKeyId, Clock, Currency, Dialect, PriceVersionId, SystemClock, TenantId, Timestamp, UnitPrice, UsageClass,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -100,6 +98,8 @@ impl Rig {
             expires_at: None,
             limits: Limits::default(),
             allowed_models: None,
+            project: None,
+            tags: Vec::new(),
         };
         Self {
             config: GatewayConfig::default(),
@@ -122,14 +122,8 @@ impl Rig {
     }
 
     pub fn with_model(mut self, name: &str, targets: Vec<TargetEntry>) -> Self {
-        self.models.push(ModelEntry {
-            id: ModelId::generate(),
-            name: name.into(),
-            aliases: Vec::new(),
-            created_at: Timestamp::from_micros(1_700_000_000_000_000),
-            strict: false,
-            targets,
-        });
+        let created_at = Timestamp::from_micros(1_700_000_000_000_000);
+        self.models.push(ModelEntry { created_at, ..ModelEntry::named(name, targets) });
         self
     }
 
@@ -168,6 +162,7 @@ impl Rig {
             models: self.models.into_iter().map(|model| (model.name.clone(), Arc::new(model))).collect(),
             aliases,
             upstreams,
+            routes: Vec::new(),
         };
         let folder = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(folder.path(), self.journal).unwrap();
@@ -195,31 +190,17 @@ impl Rig {
 }
 
 pub fn upstream(name: &str, dialect: Dialect, address: SocketAddr, credentials: &[&str]) -> UpstreamEntry {
-    let credential = |name: &&str| {
-        Arc::new(CredentialEntry {
-            id: CredentialId::generate(),
-            name: (*name).into(),
-            secret: format!("secret-{name}").into(),
-            proxy: None,
-        })
+    let credential = |name: &&str| Arc::new(CredentialEntry::named(*name, format!("secret-{name}")));
+    // As each vendor's documentation writes it.
+    let base_url = match dialect {
+        Dialect::OpenaiChat | Dialect::OpenaiResponses => format!("http://{address}/v1"),
+        Dialect::Anthropic | Dialect::Gemini => format!("http://{address}"),
     };
-    UpstreamEntry {
-        id: UpstreamId::generate(),
-        name: name.into(),
-        dialect,
-        // As each vendor's documentation writes it.
-        base_url: match dialect {
-            Dialect::OpenaiChat | Dialect::OpenaiResponses => format!("http://{address}/v1"),
-            Dialect::Anthropic | Dialect::Gemini => format!("http://{address}"),
-        },
-        proxy: None,
-        timeouts: Timeouts::default(),
-        credentials: credentials.iter().map(credential).collect(),
-    }
+    UpstreamEntry { credentials: credentials.iter().map(credential).collect(), ..UpstreamEntry::at(name, dialect, base_url) }
 }
 
 pub fn target(upstream: UpstreamEntry, weight: u32, priority: u32) -> TargetEntry {
-    TargetEntry { id: TargetId::generate(), upstream: Arc::new(upstream), upstream_model: "real-model".into(), weight, priority }
+    TargetEntry { weight, priority, ..TargetEntry::at(Arc::new(upstream), "real-model") }
 }
 
 /// Three dollars a million input tokens.

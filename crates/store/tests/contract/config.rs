@@ -7,7 +7,9 @@ use tallygate_store::models::{self, ModelFilter, ModelSettings, TargetSettings};
 use tallygate_store::responses::{ResponseSettings, ResponsesMode};
 use tallygate_store::tenants::{self, Tenant, TenantFilter, TenantSettings, TenantStatus};
 use tallygate_store::upstreams::{self, Status, Upstream, UpstreamFilter, UpstreamSettings};
-use tallygate_store::{Budget, BudgetPeriod, KeyShape, Limits, ManagedBy, PageRequest, StoreError, TenantScope, Tx, key_shape};
+use tallygate_store::{
+    Budget, BudgetPeriod, KeyShape, Limits, ManagedBy, PageRequest, ProxyPool, StoreError, TenantScope, Tx, key_shape,
+};
 use tallygate_types::{Currency, Dialect, TenantId, Timestamp};
 
 use crate::contract;
@@ -259,17 +261,17 @@ contract! {
             snapshot.upstreams[&upstream.id].credentials.iter().map(|c| (c.name.clone(), c.secret.expose_secret().to_owned())).collect();
         assert_eq!(secrets, [("a1".into(), "sk-ant-another-secret-00".into()), ("a2".into(), "sk-ant-0123456789abcdef".to_owned())]);
         assert_eq!(credentials::open_secret(store, one.id).await.unwrap().expose_secret(), "sk-ant-another-secret-00");
-        assert_eq!(credentials::open_proxy(store, one.id).await.unwrap(), None);
+        assert_eq!(credentials::open_proxy(store, one.id).await.unwrap(), ProxyPool::default());
     }
 
     async fn a_proxy_with_a_password_is_sealed_and_shown_masked(store: &TestStore) {
         let mut tx = store.begin().await.unwrap();
         let settings = UpstreamSettings {
-            proxy: Some("socks5://me:hunter2@127.0.0.1:1080".into()),
+            proxy: "socks5://me:hunter2@127.0.0.1:1080".into(),
             ..UpstreamSettings::at("u", Dialect::OpenaiChat, "https://api.openai.com")
         };
         let created = upstreams::create(&mut tx, &settings).await.unwrap();
-        assert_eq!(created.proxy.as_deref(), Some("socks5://me:***@127.0.0.1:1080"));
+        assert_eq!(created.proxy, "socks5://me:***@127.0.0.1:1080".into());
         // What was read can be written back: the mask keeps the password.
         let renamed = UpstreamSettings { name: "v".into(), ..created.settings() };
         let renamed = upstreams::update(&mut tx, created.id, 1, &renamed).await.unwrap();
@@ -279,11 +281,11 @@ contract! {
         assert_eq!(snapshot.upstreams[&created.id].proxy, settings.proxy);
 
         let mut tx = store.begin().await.unwrap();
-        let elsewhere = UpstreamSettings { proxy: Some("socks5://me:***@10.0.0.1:1080".into()), ..renamed.settings() };
+        let elsewhere = UpstreamSettings { proxy: "socks5://me:***@10.0.0.1:1080".into(), ..renamed.settings() };
         assert!(matches!(upstreams::update(&mut tx, created.id, 2, &elsewhere).await, Err(StoreError::Invalid { field: "proxy", .. })));
-        let plain = UpstreamSettings { proxy: Some("http://127.0.0.1:3128".into()), ..renamed.settings() };
+        let plain = UpstreamSettings { proxy: "http://127.0.0.1:3128".into(), ..renamed.settings() };
         let plain = upstreams::update(&mut tx, created.id, 2, &plain).await.unwrap();
-        assert_eq!(plain.proxy.as_deref(), Some("http://127.0.0.1:3128"));
+        assert_eq!(plain.proxy, "http://127.0.0.1:3128".into());
     }
 
     async fn an_upstream_in_use_is_not_deleted_and_the_models_are_named(store: &TestStore) {
@@ -306,14 +308,14 @@ contract! {
         let last = TargetSettings { priority: 2, ..TargetSettings::at(b.id, "local") };
         let settings = ModelSettings::named("smart", vec![last.clone(), TargetSettings::at(a.id, "big")]);
         let model = models::create(&mut tx, &settings).await.unwrap();
-        let names: Vec<_> = model.targets.iter().map(|t| t.upstream_model.as_str()).collect();
+        let names: Vec<_> = model.targets.iter().map(|t| t.settings.upstream_model.as_str()).collect();
         assert_eq!(names, ["big", "local"]);
 
         let heavier = TargetSettings { weight: 9, ..TargetSettings::at(a.id, "big") };
         let settings = ModelSettings { strict: true, targets: vec![heavier, TargetSettings::at(b.id, "new")], ..model.settings() };
         let updated = models::update(&mut tx, model.id, 1, &settings).await.unwrap();
         assert_eq!((updated.version, updated.strict, updated.targets.len()), (2, true, 2));
-        assert_eq!((updated.targets[0].id, updated.targets[0].weight), (model.targets[0].id, 9));
+        assert_eq!((updated.targets[0].id, updated.targets[0].settings.weight), (model.targets[0].id, 9));
         assert_ne!(updated.targets[1].id, model.targets[1].id);
         tx.commit().await.unwrap();
         assert_eq!(models::get(&**store, model.id).await.unwrap(), updated);
