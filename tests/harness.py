@@ -185,9 +185,10 @@ class Gateway:
         ]
         document = {
             "server": {**server, **sections.get("server", {})},
-            "store": {"url": self.store_url},
+            "store": {"url": self.store_url, **sections.get("store", {})},
             "secrets": {"key_pepper": "env:TEST_PEPPER", "sealing_key": "env:TEST_SEALING"},
             "journal": {"dir": f"{folder}/journal"},
+            **{name: sections[name] for name in ("outbound",) if name in sections},
             "upstreams": sections["upstreams"], "models": sections["models"],
             "tenants": sections.get("tenants", tenants),
         }

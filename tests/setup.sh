@@ -8,6 +8,8 @@ need=()
 have() { command -v "$1" >/dev/null 2>&1; }
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need+=(postgresql)
 have chromium || need+=(chromium)
+have tinyproxy || need+=(tinyproxy-bin)
+have microsocks || need+=(microsocks)
 have docker-compose || need+=(docker-compose)
 [ -n "$(fc-list :lang=zh 2>/dev/null | head -1)" ] || need+=(fontconfig fonts-noto-cjk)
 python3 -c 'import venv, ensurepip' 2>/dev/null || need+=(python3-venv)

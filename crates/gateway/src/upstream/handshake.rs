@@ -61,18 +61,21 @@ pub async fn connect(
     head.push_str("\r\n");
     io.write_all(head.as_bytes()).await?;
     io.flush().await?;
-    let answer = read_head(io).await?;
-    let line = answer.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let (head, said_more) = read_head(io).await?;
+    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let line = String::from_utf8_lossy(line);
     let mut words = line.trim_end().splitn(3, ' ');
     let version = words.next().unwrap_or_default();
     let status: Option<u16> = words.next().and_then(|status| status.parse().ok());
     let reason: String = words.next().unwrap_or_default().chars().filter(|c| !c.is_control()).take(MAX_REASON_CHARS).collect();
     match status {
+        // The client speaks first in every protocol that runs through here.
+        Some(200..=299) if said_more => Err(Fault::Broken("it sent more than an answer to CONNECT".to_owned())),
         Some(200..=299) if version.starts_with("HTTP/1.") => Ok(()),
-        Some(407) => Err(Fault::Login(match login {
-            Some(_) => "it refuses the user name or password (407)".to_owned(),
-            None => "it wants a user name and password (407)".to_owned(),
+        // Some answer a wrong password with 401.
+        Some(status @ (401 | 407)) => Err(Fault::Login(match login {
+            Some(_) => format!("it refuses the user name or password ({status})"),
+            None => format!("it wants a user name and password ({status})"),
         })),
         Some(status) if version.starts_with("HTTP/1.") => {
             Err(Fault::Upstream(format!("it answered `{status} {reason}` to CONNECT {authority}")))
@@ -81,8 +84,8 @@ pub async fn connect(
     }
 }
 
-/// Reads to the empty line and not beyond it: what follows is the upstream's.
-async fn read_head(io: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, Fault> {
+/// Reads to the empty line; whether more came with it.
+async fn read_head(io: &mut (impl AsyncRead + Unpin)) -> Result<(Vec<u8>, bool), Fault> {
     let mut head = Vec::with_capacity(256);
     let mut some = [0; 512];
     loop {
@@ -92,11 +95,8 @@ async fn read_head(io: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, Fault> 
         }
         head.extend_from_slice(&some[..read]);
         if let Some(end) = head.windows(4).position(|four| four == b"\r\n\r\n") {
-            // The client speaks first in every protocol that runs through here.
-            if end + 4 != head.len() {
-                return Err(Fault::Broken("it sent more than an answer to CONNECT".to_owned()));
-            }
-            return Ok(head);
+            let said_more = end + 4 != head.len();
+            return Ok((head, said_more));
         }
         if head.len() > MAX_HEAD_BYTES {
             return Err(Fault::Broken(format!("its answer to CONNECT is longer than {MAX_HEAD_BYTES} bytes")));
@@ -232,6 +232,8 @@ mod tests {
         assert_eq!(result, Err("login: it wants a user name and password (407)".into()));
         let (_, result) = said(b"HTTP/1.1 407 No\r\n\r\n", true).await;
         assert_eq!(result, Err("login: it refuses the user name or password (407)".into()));
+        let (_, result) = said(b"HTTP/1.1 401 Unauthorized\r\n\r\n<html>", true).await;
+        assert_eq!(result, Err("login: it refuses the user name or password (401)".into()));
         let (_, result) = said(b"HTTP/1.1 502 Bad Gateway\r\n\r\n", false).await;
         assert_eq!(result, Err("upstream: it answered `502 Bad Gateway` to CONNECT api.example:443".into()));
         let (_, result) = said(b"\x05\x00 hello\r\n\r\n", false).await;
