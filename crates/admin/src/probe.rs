@@ -24,6 +24,8 @@ pub struct ProbeRequest {
     pub base_url: String,
     /// The credential's outbound proxies, or else the upstream's.
     pub proxy: ProxyPool,
+    /// What the upstream excepts from it.
+    pub no_proxy: Vec<String>,
     pub secret: Option<SecretString>,
     /// The model's name at the upstream; without one, the test ends after authentication.
     pub model: Option<String>,

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use tallygate_types::Pico;
+use tallygate_types::{NoProxy, Pico};
 use url::{Host, Url};
 
 use crate::StoreError;
@@ -81,11 +81,8 @@ pub(crate) fn no_proxy(hosts: &[String]) -> Result<(), StoreError> {
     }
     for host in hosts {
         name("no_proxy", host)?;
-        if host.contains("://") || host.chars().any(|c| c.is_whitespace() || c == ',') {
-            let reason = format!("`{host}`: write a host, `.suffix`, an address or `10.0.0.0/8`, one an entry");
-            return Err(StoreError::invalid("no_proxy", reason));
-        }
     }
+    NoProxy::parse(hosts).map_err(|error| StoreError::invalid("no_proxy", error.to_string()))?;
     Ok(())
 }
 

@@ -112,6 +112,7 @@ impl Opened {
         if let Err(error) = self.shipper.flush(FLUSH_DEADLINE).await {
             tracing::warn!(%error, "usage of an earlier run is still in the journal");
         }
+        let outbound = config.outbound.resolve()?;
         let profiles = ProfileFile::load(config.translation.profiles.as_deref())?;
         let refresher = Refresher::load(Arc::clone(&self.store)).await?;
         let budgets = Arc::new(Budgets::default());
@@ -123,7 +124,7 @@ impl Opened {
         let metrics = Arc::new(Metrics::new()?);
         usage_metrics::register(metrics.registry(), Arc::clone(&self.shipper), Arc::clone(&self.journal))?;
         let plane = DataPlane::new(Parts {
-            config: gateway_config(config),
+            config: GatewayConfig { outbound: outbound.clone(), ..gateway_config(config) },
             snapshot: Arc::clone(&refresher.snapshot),
             store_fresh: Arc::clone(&refresher.store_is_fresh),
             profiles: Arc::clone(&profiles.current),
@@ -148,7 +149,8 @@ impl Opened {
         }));
         let admin_config =
             AdminConfig { public_origin: public_url(config, admin_listen), api_url: Some(reachable(listen)), demo: self.is_demo };
-        let admin_state = AdminState::new(Arc::clone(&self.store), Some(budgets), None, Arc::new(Probe::new()), admin_config)?;
+        let admin_state =
+            AdminState::new(Arc::clone(&self.store), Some(budgets), None, Arc::new(Probe::new(outbound)), admin_config)?;
         background.push(tokio::spawn(serve_admin(admin, tallygate_admin::router(admin_state), stop.clone())));
         background.push(tokio::spawn(refresher.run(Arc::clone(&metrics), stop.clone())));
         if let Some(days) = config.retention.usage_days {

@@ -13,8 +13,8 @@ use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Value, json};
 use tallygate_adapter::join_url;
 use tallygate_admin::{ProbeRequest, ProbeStep, ProbeStepName, UpstreamProbe};
-use tallygate_store::ProxyPool;
-use tallygate_types::Dialect;
+use tallygate_gateway::{Outbound, Proxy};
+use tallygate_types::{Dialect, NoProxy};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -27,18 +27,22 @@ const HTTP_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_OUTPUT_TOKENS: u64 = 64;
 /// An upstream's own words are shown this far.
 const MAX_DETAIL_CHARS: usize = 300;
+const PROXY_FORM: &str = "write it as http://host:port or socks5://host:port";
 const ANTHROPIC_VERSION: &str = "2023-06-01";
 
 /// Probes with connections of its own, outside the data plane's pools.
 pub struct Probe {
     tls: TlsConnector,
+    /// For upstreams that name no proxy.
+    outbound: Outbound,
 }
 
 impl Probe {
-    pub fn new() -> Self {
-        let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    pub fn new(outbound: Outbound) -> Self {
+        let mut roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        roots.add_parsable_certificates(outbound.authorities.iter().cloned());
         let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        Self { tls: TlsConnector::from(Arc::new(config)) }
+        Self { tls: TlsConnector::from(Arc::new(config)), outbound }
     }
 
     async fn steps(&self, request: &ProbeRequest) -> Vec<ProbeStep> {
@@ -52,15 +56,55 @@ impl Probe {
             ));
             return steps;
         };
-        let reached = match request.proxy.first() {
+        let way = match self.proxies(request, &base, &mut steps) {
+            None => return steps,
+            Some([]) => self.reach(&base, &mut steps).await.then_some(None),
             // Behind a proxy the upstream's own address is not this machine's to look up.
-            Some(proxy) => proxy_answers(proxy, &mut steps).await,
-            None => self.reach(&base, &mut steps).await,
+            Some(proxies) => first_that_answers(proxies, &mut steps).await.map(Some),
         };
-        if reached && let Some(client) = client(request, &mut steps) {
+        if let Some(proxy) = way
+            && let Some(client) = self.client(proxy, &mut steps)
+        {
             ask(&client, request, &mut steps).await;
         }
         steps
+    }
+
+    /// The proxies that a request would go through, as the data plane chooses them; `None`: what is written cannot be read.
+    fn proxies<'a>(&'a self, request: &'a ProbeRequest, base: &Url, steps: &mut Vec<ProbeStep>) -> Option<&'a [String]> {
+        let own = request.proxy.urls();
+        let (proxies, excepted) =
+            if own.is_empty() { (self.outbound.proxies.as_slice(), self.outbound.no_proxy.as_slice()) } else { (own, &[][..]) };
+        match NoProxy::parse(request.no_proxy.iter().chain(excepted)) {
+            Ok(excepted) => {
+                let (host, port) = (base.host_str().unwrap_or_default(), base.port_or_known_default().unwrap_or_default());
+                Some(if excepted.matches(host, port) { &[] } else { proxies })
+            }
+            Err(error) => {
+                steps.push(failed(ProbeStepName::Proxy, Instant::now(), error.to_string(), "mend no_proxy"));
+                None
+            }
+        }
+    }
+
+    fn client(&self, proxy: Option<&str>, steps: &mut Vec<ProbeStep>) -> Option<Client> {
+        let started = Instant::now();
+        let authorities = self.outbound.authorities.iter().filter_map(|der| reqwest::Certificate::from_der(der).ok());
+        let mut builder = Client::builder()
+            .timeout(HTTP_TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .no_proxy()
+            .tls_certs_merge(authorities);
+        if let Some(proxy) = proxy {
+            match reqwest::Proxy::all(proxy) {
+                Ok(proxy) => builder = builder.proxy(proxy),
+                Err(error) => {
+                    steps.push(failed(ProbeStepName::Proxy, started, error.to_string(), PROXY_FORM));
+                    return None;
+                }
+            }
+        }
+        builder.build().inspect_err(|error| steps.push(failed(ProbeStepName::Auth, started, error.to_string(), ""))).ok()
     }
 
     /// Name, connection and TLS; false if one of them failed.
@@ -144,32 +188,26 @@ async fn connect(address: SocketAddr, step: ProbeStepName, steps: &mut Vec<Probe
     }
 }
 
-async fn proxy_answers(proxy: &str, steps: &mut Vec<ProbeStep>) -> bool {
-    let started = Instant::now();
-    let address = Url::parse(proxy).ok().and_then(|url| Some((url.host_str()?.to_owned(), url.port_or_known_default()?)));
-    let Some((host, port)) = address else {
-        let fix = "write it as http://host:port or socks5://host:port";
-        steps.push(failed(ProbeStepName::Proxy, started, "the proxy's address cannot be read", fix));
-        return false;
-    };
-    let Some(address) = resolve(&host, port, steps).await else { return false };
-    connect(address, ProbeStepName::Proxy, steps).await.is_some()
-}
-
-fn client(request: &ProbeRequest, steps: &mut Vec<ProbeStep>) -> Option<Client> {
-    let started = Instant::now();
-    let mut builder = Client::builder().timeout(HTTP_TIMEOUT).redirect(reqwest::redirect::Policy::none()).no_proxy();
-    if let Some(proxy) = request.proxy.first() {
-        match reqwest::Proxy::all(proxy) {
-            Ok(proxy) => builder = builder.proxy(proxy),
-            Err(error) => {
-                let fix = "write it as http://host:port or socks5://host:port";
-                steps.push(failed(ProbeStepName::Proxy, started, error.to_string(), fix));
-                return None;
-            }
+/// The first proxy that takes a connection.
+async fn first_that_answers<'a>(proxies: &'a [String], steps: &mut Vec<ProbeStep>) -> Option<&'a str> {
+    for proxy in proxies {
+        if proxy_answers(proxy, steps).await {
+            return Some(proxy);
         }
     }
-    builder.build().inspect_err(|error| steps.push(failed(ProbeStepName::Auth, started, error.to_string(), ""))).ok()
+    None
+}
+
+async fn proxy_answers(text: &str, steps: &mut Vec<ProbeStep>) -> bool {
+    let proxy = match Proxy::parse(text) {
+        Ok(proxy) => proxy,
+        Err(error) => {
+            steps.push(failed(ProbeStepName::Proxy, Instant::now(), error.to_string(), PROXY_FORM));
+            return false;
+        }
+    };
+    let Some(address) = resolve(&proxy.host, proxy.port, steps).await else { return false };
+    connect(address, ProbeStepName::Proxy, steps).await.is_some()
 }
 
 /// Credential, model and stream.
@@ -306,12 +344,13 @@ mod tests {
         let request = ProbeRequest {
             dialect: Dialect::Anthropic,
             base_url: format!("http://{}", sim.addr),
-            proxy: ProxyPool::default(),
+            proxy: tallygate_store::ProxyPool::default(),
+            no_proxy: Vec::new(),
             secret: Some(SecretString::from(secret.to_owned())),
             model: model.map(str::to_owned),
             stream: true,
         };
-        let steps = Probe::new().steps(&request).await;
+        let steps = Probe::new(Outbound::default()).steps(&request).await;
         sim.shutdown().await;
         steps.into_iter().map(|step| (step.name, step.ok)).collect()
     }
@@ -334,12 +373,13 @@ mod tests {
         let request = ProbeRequest {
             dialect: Dialect::OpenaiChat,
             base_url: format!("http://127.0.0.1:{port}/v1"),
-            proxy: ProxyPool::default(),
+            proxy: tallygate_store::ProxyPool::default(),
+            no_proxy: Vec::new(),
             secret: None,
             model: None,
             stream: false,
         };
-        let steps = Probe::new().steps(&request).await;
+        let steps = Probe::new(Outbound::default()).steps(&request).await;
         let last = steps.last().unwrap();
         assert_eq!((last.name, last.ok), (ProbeStepName::Tcp, false));
         assert!(last.fix.as_ref().unwrap().contains("port"));

@@ -128,6 +128,7 @@ async fn probe_request(state: &AppState, id: UpstreamId, body: &UpstreamTest) ->
         dialect: upstream.dialect,
         base_url: upstream.base_url,
         proxy,
+        no_proxy: upstream.no_proxy,
         secret,
         model,
         stream: body.stream.unwrap_or(true),

@@ -75,8 +75,9 @@ pub fn missing_secrets(config: &Config) -> Vec<String> {
     });
     let installation = [("secrets.key_pepper", &config.secrets.key_pepper), ("secrets.sealing_key", &config.secrets.sealing_key)];
     let installation = installation.into_iter().filter_map(|(what, secret)| Some((what.to_owned(), secret.as_ref()?)));
+    let proxies = config.outbound.proxy.iter().map(|proxy| ("outbound.proxy".to_owned(), proxy));
     let missing = |(what, secret): (String, &config::SecretRef)| secret.resolve(&what).err().map(|error| error.to_string());
-    credentials.chain(keys).chain(installation).filter_map(missing).collect()
+    credentials.chain(keys).chain(installation).chain(proxies).filter_map(missing).collect()
 }
 
 /// Secrets that stand in the file itself, where backups and colleagues see them.

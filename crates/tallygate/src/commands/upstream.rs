@@ -29,11 +29,12 @@ pub async fn run(command: UpstreamCommand, as_json: bool) -> Result<ExitCode> {
         dialect: upstream.dialect,
         base_url: upstream.base_url,
         proxy: upstreams::open_proxy(&store, upstream.id).await?,
+        no_proxy: upstream.no_proxy,
         secret,
         stream: model.is_some(),
         model,
     };
-    let steps = Probe::new().probe(request).await;
+    let steps = Probe::new(config.outbound.resolve()?).probe(request).await;
     let passed = steps.iter().all(|step| step.ok);
     if as_json {
         let steps: Vec<_> = steps

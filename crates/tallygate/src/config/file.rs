@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
+use super::outbound::Outbound;
 use super::secret::SecretRef;
 
 /// The whole file. Every section may be left out.
@@ -21,6 +22,7 @@ pub struct Config {
     pub retention: Retention,
     pub limits: SharedLimits,
     pub media: Media,
+    pub outbound: Outbound,
     pub translation: Translation,
     pub log: Log,
     pub upstreams: Vec<Upstream>,

@@ -7,6 +7,7 @@
 mod env;
 mod error;
 mod file;
+mod outbound;
 mod secret;
 mod validate;
 
@@ -122,6 +123,24 @@ keys = [{ name = "ci", secret = "env:ACME_KEY" }]
         let error = with_env("[retention]\nusage_days = 61\n", &[]).unwrap_err();
         assert_eq!(error, "retention.usage_days is 61; this month and the last need 62 at least");
         assert!(with_env("[[tenants]]\nname = \"a\"\nresponses = { mode = \"kept\" }\n", &[]).unwrap_err().contains("stored"));
+    }
+
+    #[test]
+    fn outbound_proxies_are_one_or_many_and_checked() {
+        let shown = |text: &str| {
+            with_env(text, &[]).map(|config| config.outbound.proxy.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(shown("[outbound]\nproxy = \"env:PROXY\"\n"), Ok(vec!["env:PROXY".to_owned()]));
+        assert_eq!(
+            shown("[outbound]\nproxy = [\"http://u:p@h:1\", \"file:/p\"]\n"),
+            Ok(vec!["***".to_owned(), "file:/p".to_owned()])
+        );
+        let error = shown("[outbound]\nproxy = \"ftp://h\"\n").unwrap_err();
+        assert!(error.starts_with("outbound.proxy: proxies of the kind `ftp://` are not supported"), "{error}");
+        let error = shown("[outbound]\nno_proxy = [\"10.0.0.0/99\"]\n").unwrap_err();
+        assert!(error.starts_with("outbound.no_proxy: `10.0.0.0/99` is not a host"), "{error}");
+        let config = with_env("[outbound]\nca_file = \"/nowhere/ca.pem\"\n", &[]).unwrap();
+        assert!(config.outbound.resolve().unwrap_err().to_string().starts_with("outbound.ca_file `/nowhere/ca.pem`: "));
     }
 
     #[test]
