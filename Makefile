@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO_TARGET_DIR ?= target
 BINARY := $(CARGO_TARGET_DIR)/debug/tallygate
 
-.PHONY: demo build web test chaos fuzz fmt lint bench-adapter clean
+.PHONY: demo build web test chaos fuzz fmt lint bench bench-adapter clean
 
 demo: build
 	@exec "$(BINARY)" demo $(ARGS)
@@ -41,6 +41,10 @@ test:
 # The fault tables, or the scenarios named in ARGS.
 chaos:
 	@tests/chaos/run.sh $(ARGS)
+
+# CPU, latency and memory with everything on, beside nginx, on this machine; fails where a budget is missed. docs/performance.md
+bench:
+	@bench/run.sh $(ARGS)
 
 # Nanoseconds and allocations of every translation; not part of the tests.
 bench-adapter:
