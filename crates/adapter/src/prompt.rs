@@ -103,7 +103,6 @@ fn first_turns(dialect: Dialect, raw: &[u8], piece: &mut impl FnMut(&[u8])) -> b
                 }
             }
             Token::Comma if is_past_user && depth < FIELDS => return true,
-            Token::Comma => {}
             Token::Key(name) => key = name,
             Token::Text(text) if key == b"role" && depth == FIELDS => role = text,
             Token::Text(text) if matches!(key, b"text" | b"content" | b"data" | b"url") => {
@@ -114,7 +113,7 @@ fn first_turns(dialect: Dialect, raw: &[u8], piece: &mut impl FnMut(&[u8])) -> b
                     return true;
                 }
             }
-            Token::Text(_) => {}
+            Token::Comma | Token::Text(_) => {}
         }
     }
     false

@@ -155,6 +155,31 @@ impl ClassPrices {
         sum.to_i64().map(|_| sum).ok_or(Unpriced::Overflow)
     }
 
+    /// What the provider's prompt cache saved: what the input that was read from it or written to it would have cost uncached,
+    /// less what it did cost. Below zero where writing cost more than reading saved, as the first turn of a conversation does
+    /// with providers that charge for writing. What has no price saves nothing.
+    pub fn cache_saved(&self, usage: &Usage) -> Pico {
+        use UsageClass as C;
+        const CACHED: [(UsageClass, UsageClass); 4] = [
+            (C::InputCacheRead, C::InputUncached),
+            (C::InputCacheWrite5m, C::InputUncached),
+            (C::InputCacheWrite1h, C::InputUncached),
+            (C::InputAudioCached, C::InputAudio),
+        ];
+        let saved = |(cached, uncached): (UsageClass, UsageClass)| {
+            let price = |class| self.effective(class).map(|(_, price)| i128::from(price.get()));
+            let tokens = usage.get(cached);
+            if tokens == 0 {
+                return Some(0);
+            }
+            (price(uncached)? - price(cached)?).checked_mul(i128::from(tokens))
+        };
+        let sum = CACHED.into_iter().filter_map(saved).fold(0_i128, i128::saturating_add);
+        let saved = Pico::new(sum);
+        // The databases hold an amount in 64 bits.
+        if saved.to_i64().is_some() { saved } else { Pico::ZERO }
+    }
+
     /// `usage` with tokens taken away, from the last class on, until it costs no more than `limit`.
     pub fn fit(&self, usage: &Usage, limit: Pico) -> Usage {
         let mut fitted = Usage::default();
@@ -289,6 +314,26 @@ mod tests {
         let embedding = ClassPrices::default().with(C::InputUncached, per_million("0.02"));
         assert_eq!(embedding.reservation(1_000, 0).unwrap(), Pico::new(20_000_000));
         assert_eq!(embedding.reservation(1_000, 1), Err(Unpriced::Class(C::OutputText)));
+    }
+
+    #[test]
+    fn a_cache_saves_what_reading_spares_less_what_writing_costs_more() {
+        let anthropic = prices(&[
+            (C::InputUncached, "3"),
+            (C::InputCacheRead, "0.3"),
+            (C::InputCacheWrite5m, "3.75"),
+            (C::InputCacheWrite1h, "6"),
+            (C::OutputText, "15"),
+        ]);
+        let of = |class, tokens| anthropic.cache_saved(&Usage::default().with(class, tokens)).get();
+        assert_eq!(of(C::InputCacheRead, 10), 27_000_000);
+        assert_eq!(of(C::InputCacheWrite5m, 10), -7_500_000);
+        assert_eq!(of(C::InputCacheWrite1h, 10), -30_000_000);
+        assert_eq!(of(C::InputUncached, 10) + of(C::OutputText, 10), 0);
+        let both = Usage::default().with(C::InputCacheRead, 10).with(C::InputCacheWrite5m, 10).with(C::InputUncached, 1_000);
+        assert_eq!(anthropic.cache_saved(&both).get(), 19_500_000);
+        // A discount nobody declared saves nothing.
+        assert_eq!(prices(&[(C::InputUncached, "3")]).cache_saved(&both), Pico::ZERO);
     }
 
     #[test]

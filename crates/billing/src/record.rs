@@ -175,6 +175,18 @@ pub struct UsageRecord {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub trace_id: Option<String>,
+    /// The name of the route that decided; none: the model's own targets.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    /// The arm of its split.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arm: Option<String>,
+    /// What the session was known by, with `:moved` behind it where it was served elsewhere than it belongs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<String>,
+    /// See [`ClassPrices::cache_saved`](crate::ClassPrices::cache_saved).
+    #[serde(default)]
+    pub cache_saved: Pico,
 }
 
 /// What is known when a call is dispatched. Should the process die, this and the last checkpoint settle it.
@@ -202,6 +214,12 @@ pub struct BeginRecord {
     pub reserved: Pico,
     pub bytes_in: u64,
     pub trace_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub route: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub arm: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<String>,
 }
 
 /// The status recorded for a call whose client saw the connection break.
@@ -249,6 +267,10 @@ impl UsageRecord {
             bytes_in: begin.bytes_in,
             bytes_out: 0,
             trace_id: begin.trace_id.clone(),
+            route: begin.route.clone(),
+            arm: begin.arm.clone(),
+            affinity: begin.affinity.clone(),
+            cache_saved: Pico::ZERO,
         }
     }
 }

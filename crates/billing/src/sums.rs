@@ -55,6 +55,19 @@ impl ChargeColumns {
     }
 }
 
+/// A sum of what caches saved in its two columns; the units may be below zero.
+#[derive(Debug, Clone, Copy, sqlx::FromRow)]
+pub struct SavedColumns {
+    cache_saved_units: i64,
+    cache_saved_pico: i64,
+}
+
+impl SavedColumns {
+    pub fn pico(self) -> Pico {
+        SplitAmount { units: self.cache_saved_units, pico: self.cache_saved_pico }.to_pico()
+    }
+}
+
 /// `CAST(SUM(class) AS bigint) AS class` for each class.
 pub fn class_sums() -> String {
     UsageClass::ALL.map(|class| format!("CAST(SUM({class}) AS bigint) AS {class}")).join(", ")
@@ -63,6 +76,10 @@ pub fn class_sums() -> String {
 /// The sum of the rollups' charges.
 pub const ROLLUP_CHARGE: &str =
     "CAST(SUM(charge_units) AS bigint) AS charge_units, CAST(SUM(charge_pico) AS bigint) AS charge_pico";
+
+/// The sum of what caches saved by the rollups.
+pub const ROLLUP_SAVED: &str =
+    "CAST(SUM(cache_saved_units) AS bigint) AS cache_saved_units, CAST(SUM(cache_saved_pico) AS bigint) AS cache_saved_pico";
 
 /// The sum of the records' charges, split so that it cannot overflow 64 bits.
 pub const RECORD_CHARGE: &str = "CAST(SUM(charge / 1000000000000) AS bigint) AS charge_units,

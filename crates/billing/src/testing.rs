@@ -69,6 +69,9 @@ pub fn begin(n: u32, input_estimate: u64, reserved: Pico) -> BeginRecord {
         reserved,
         bytes_in: 400,
         trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".into()),
+        route: Some("beta".into()),
+        arm: Some("b".into()),
+        affinity: Some("session".into()),
     }
 }
 

@@ -98,6 +98,9 @@ impl Settlement {
             reserved: held.reserved,
             bytes_in: question.facts.bytes_in(),
             trace_id: question.facts.trace_id().map(str::to_owned),
+        route: None,
+        arm: None,
+        affinity: None,
         };
         Self {
             plane,
@@ -324,6 +327,9 @@ impl Settlement {
                 price.charge(&estimated).map_or(record.reserved, |charge| charge.total)
             }
         };
+        if record.usage_source == UsageSource::Provider {
+            record.cache_saved = price.prices.cache_saved(&record.usage);
+        }
     }
 
     /// Everybody who must know, in the order of how bad it would be if they did not.
@@ -435,6 +441,9 @@ fn bare_record(plane: &DataPlane, facts: &Facts) -> Option<UsageRecord> {
         reserved: Pico::ZERO,
         bytes_in: facts.bytes_in(),
         trace_id: facts.trace_id().map(str::to_owned),
+        route: None,
+        arm: None,
+        affinity: None,
     };
     let mut record = UsageRecord::from_begin(&begin, plane.clock.now());
     record.overhead_us = micros(facts.started.elapsed());

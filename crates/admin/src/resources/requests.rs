@@ -190,6 +190,20 @@ pub struct RequestDetail {
     pub bytes_out: u64,
     #[schema(required = true)]
     pub trace_id: Option<String>,
+    /// The route that decided; null: the model's own targets.
+    #[schema(required = true)]
+    pub route: Option<String>,
+    /// The arm of the split it belongs to.
+    #[schema(required = true)]
+    pub arm: Option<String>,
+    /// What its session was known by (`pin`, `reasoning`, `prompt_cache_key`, `conversation`, `session`, `prefix`), with
+    /// `:moved` behind it where it was served elsewhere than it belongs; null: nothing told of one.
+    #[schema(required = true, example = "prompt_cache_key")]
+    pub affinity: Option<String>,
+    /// What the provider's prompt cache saved against uncached input, less what writing it cost more; may be below zero.
+    /// Null without the permission `money.read`.
+    #[schema(required = true)]
+    pub cache_saved: Option<Money>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -214,6 +228,10 @@ pub struct ListRequests {
     usage_source: Option<UsageSource>,
     /// The user the caller named.
     end_user: Option<String>,
+    /// The name of the route that decided.
+    route: Option<String>,
+    /// The arm of a split.
+    arm: Option<String>,
     /// Accepted at or after.
     #[param(value_type = Option<String>, format = DateTime)]
     from: Option<Timestamp>,
@@ -246,6 +264,8 @@ async fn list_requests(
         errors_only: query.errors_only.unwrap_or(false),
         usage_source: query.usage_source.map(Into::into),
         end_user: query.end_user,
+        route: query.route,
+        arm: query.arm,
         from: query.from,
         to: query.to,
     };
@@ -291,6 +311,10 @@ async fn get_request(
         bytes_in: record.bytes_in,
         bytes_out: record.bytes_out,
         trace_id: record.trace_id,
+        route: record.route,
+        arm: record.arm,
+        affinity: record.affinity,
+        cache_saved: currency.map(|currency| Money::new(record.cache_saved, currency)),
     }))
 }
 

@@ -72,6 +72,9 @@ pub struct UsagePoint {
     pub output_tokens: u64,
     /// Charges by currency; empty without the permission `money.read`.
     pub charges: Vec<Money>,
+    /// What providers' prompt caches saved by currency, less what writing them cost more; may be below zero. Empty without the
+    /// permission `money.read`.
+    pub cache_saved: Vec<Money>,
     #[schema(required = true)]
     pub mean_duration_ms: Option<u64>,
     /// Over the requests that got an answer.
@@ -178,6 +181,7 @@ impl UsagePoint {
             input_tokens: sum.usage.input_total(),
             output_tokens: sum.usage.output_total(),
             charges: charges(&sum.charge, sees_money),
+            cache_saved: charges(&sum.cache_saved, sees_money),
             mean_duration_ms: (sum.duration_us / MICROS_PER_MILLI).checked_div(sum.requests),
             mean_first_byte_ms: (sum.first_byte_us / MICROS_PER_MILLI).checked_div(sum.first_byte_count),
             mean_overhead_us: sum.overhead_us.checked_div(sum.requests),

@@ -74,6 +74,9 @@ impl Api {
             reserved: Pico::new(1_000_000_000),
             bytes_in: 400,
             trace_id: None,
+            route: None,
+            arm: None,
+            affinity: None,
         };
         let mut record = UsageRecord::from_begin(&begin, accepted_at.saturating_add(Duration::from_millis(900)));
         record.first_byte_at = Some(accepted_at.saturating_add(Duration::from_millis(200)));

@@ -14,11 +14,11 @@ use crate::record::{Outcome, UsageRecord};
 use crate::span::hour_of;
 use crate::sql::{clean, int};
 
-/// Rows of one INSERT. Statements of few sizes stay prepared, and 100 rows of 51 columns are far below the bind limits.
+/// Rows of one INSERT. Statements of few sizes stay prepared, and 100 rows of 55 columns are far below the bind limits.
 const STATEMENT_ROWS: [usize; 3] = [100, 10, 1];
 
 /// In the order they are bound; the usage classes follow.
-const COLUMNS: [&str; 39] = [
+const COLUMNS: [&str; 43] = [
     "request_id",
     "attempt",
     "accepted_at",
@@ -58,6 +58,10 @@ const COLUMNS: [&str; 39] = [
     "bytes_out",
     "trace_id",
     "batch_id",
+    "route",
+    "arm",
+    "affinity",
+    "cache_saved",
 ];
 
 /// What became of a batch.
@@ -149,7 +153,11 @@ async fn insert(tx: &mut Tx, batch: Uuid, records: &[UsageRecord]) -> Result<Vec
                 .bind(int(r.bytes_in))
                 .bind(int(r.bytes_out))
                 .bind(r.trace_id.as_deref().map(clean))
-                .bind(batch);
+                .bind(batch)
+                .bind(r.route.as_deref().map(clean))
+                .bind(r.arm.as_deref().map(clean))
+                .bind(r.affinity.as_deref().map(clean))
+                .bind(pico(r.cache_saved)?);
             for class in UsageClass::ALL {
                 query = query.bind(int(r.usage.get(class)));
             }
@@ -237,6 +245,7 @@ struct Sum {
     errors: u64,
     usage: Usage,
     charge: Pico,
+    cache_saved: Pico,
     duration_us: u64,
     first_byte_us: u64,
     first_byte_count: u64,
@@ -275,6 +284,7 @@ fn add(rollups: &mut BTreeMap<Key, Sum>, record: &UsageRecord) -> Result<bool, S
     sum.errors += u64::from(is_error(record.outcome));
     sum.usage = sum.usage.checked_add(&record.usage).ok_or_else(overflow)?;
     sum.charge = sum.charge.checked_add(record.charge).ok_or_else(overflow)?;
+    sum.cache_saved = sum.cache_saved.checked_add(record.cache_saved).ok_or_else(overflow)?;
     sum.duration_us = sum.duration_us.saturating_add(micros(record.accepted_at, record.finished_at));
     if let Some(first_byte_at) = record.first_byte_at {
         sum.first_byte_us = sum.first_byte_us.saturating_add(micros(record.accepted_at, first_byte_at));
@@ -289,17 +299,20 @@ fn micros(from: Timestamp, to: Timestamp) -> u64 {
 }
 
 async fn upsert(tx: &mut Tx, key: &Key, sum: &Sum) -> Result<(), StoreError> {
-    let charge = SplitAmount::from_pico(sum.charge)
-        .ok_or_else(|| StoreError::Invalid { field: "charge", reason: "a sum is beyond what can be recorded".into() })?;
+    let split = |amount: Pico| {
+        SplitAmount::from_pico(amount)
+            .ok_or_else(|| StoreError::Invalid { field: "charge", reason: "a sum is beyond what can be recorded".into() })
+    };
+    let (charge, saved) = (split(sum.charge)?, split(sum.cache_saved)?);
     query!(&mut *tx, |conn| {
         let mut query = sqlx::query(
             "INSERT INTO usage_rollups_hourly AS r (tenant_id, hour, key_id, model_id, model, upstream_id, upstream, outcome,
                 price_version_id, currency, requests, errors, charge_units, charge_pico, duration_us, first_byte_us,
                 first_byte_count, overhead_us, input_uncached, input_cache_read, input_cache_write_5m, input_cache_write_1h,
                 input_audio, input_audio_cached, input_image, input_video, output_text, output_reasoning, output_audio,
-                output_image)
+                output_image, cache_saved_units, cache_saved_pico)
              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-                $24, $25, $26, $27, $28, $29, $30)
+                $24, $25, $26, $27, $28, $29, $30, $31, $32)
              ON CONFLICT (tenant_id, hour, key_id, model_id, model, upstream_id, upstream, outcome, price_version_id, currency)
              DO UPDATE SET
                 requests = r.requests + excluded.requests,
@@ -321,7 +334,10 @@ async fn upsert(tx: &mut Tx, key: &Key, sum: &Sum) -> Result<(), StoreError> {
                 output_text = r.output_text + excluded.output_text,
                 output_reasoning = r.output_reasoning + excluded.output_reasoning,
                 output_audio = r.output_audio + excluded.output_audio,
-                output_image = r.output_image + excluded.output_image",
+                output_image = r.output_image + excluded.output_image,
+                cache_saved_units = r.cache_saved_units + excluded.cache_saved_units
+                    + (r.cache_saved_pico + excluded.cache_saved_pico) / 1000000000000,
+                cache_saved_pico = (r.cache_saved_pico + excluded.cache_saved_pico) % 1000000000000",
         )
         .bind(key.tenant.uuid())
         .bind(DbTime(key.hour))
@@ -344,6 +360,7 @@ async fn upsert(tx: &mut Tx, key: &Key, sum: &Sum) -> Result<(), StoreError> {
         for class in UsageClass::ALL {
             query = query.bind(int(sum.usage.get(class)));
         }
+        query = query.bind(saved.units).bind(saved.pico);
         query.execute(conn).await.map(|_| ())
     })??;
     Ok(())

@@ -62,6 +62,11 @@ pub struct StoredUsage {
     pub bytes_in: u64,
     pub bytes_out: u64,
     pub trace_id: Option<String>,
+    pub route: Option<String>,
+    pub arm: Option<String>,
+    pub affinity: Option<String>,
+    /// In `currency`; below zero where writing the cache cost more than reading it saved.
+    pub cache_saved: Pico,
 }
 
 /// A call and how its charge came about.
@@ -87,6 +92,10 @@ pub struct UsageFilter {
     pub errors_only: bool,
     pub usage_source: Option<UsageSource>,
     pub end_user: Option<String>,
+    /// The name of a route.
+    pub route: Option<String>,
+    /// The arm of a split.
+    pub arm: Option<String>,
     /// Inclusive.
     pub from: Option<Timestamp>,
     /// Exclusive.
@@ -176,6 +185,10 @@ struct Row {
     bytes_in: i64,
     bytes_out: i64,
     trace_id: Option<String>,
+    route: Option<String>,
+    arm: Option<String>,
+    affinity: Option<String>,
+    cache_saved: i64,
 }
 
 impl TryFrom<Row> for StoredUsage {
@@ -223,6 +236,10 @@ impl TryFrom<Row> for StoredUsage {
             bytes_in: count(row.bytes_in),
             bytes_out: count(row.bytes_out),
             trace_id: row.trace_id,
+            route: row.route,
+            arm: row.arm,
+            affinity: row.affinity,
+            cache_saved: Pico::new(row.cache_saved.into()),
         })
     }
 }
@@ -288,6 +305,8 @@ pub async fn list(
     }
     conditions.and_text("usage_source = ?", filter.usage_source.map(UsageSource::as_str));
     conditions.and_text("end_user = ?", filter.end_user.as_deref());
+    conditions.and_text("route = ?", filter.route.as_deref());
+    conditions.and_text("arm = ?", filter.arm.as_deref());
     conditions.and_time("accepted_at >= ?", filter.from);
     conditions.and_time("accepted_at < ?", filter.to);
     if let Some(cursor) = &page.after {

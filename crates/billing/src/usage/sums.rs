@@ -13,7 +13,7 @@ use crate::period::{Period, time_zone};
 use crate::prices::read_currency;
 use crate::span::hour_of;
 use crate::sql::{Bind, Filter, bind_all, count};
-use crate::sums::{ChargeColumns, ClassColumns, ROLLUP_CHARGE, class_sums};
+use crate::sums::{ChargeColumns, ClassColumns, ROLLUP_CHARGE, ROLLUP_SAVED, SavedColumns, class_sums};
 
 /// Hours a series may cover: a little over a year.
 pub const MAX_BUCKETS: i64 = 24 * 400;
@@ -58,6 +58,8 @@ pub struct UsageSum {
     pub errors: u64,
     pub usage: Usage,
     pub charge: BTreeMap<String, Pico>,
+    /// What prompt caches saved, by currency; below zero where writing them cost more.
+    pub cache_saved: BTreeMap<String, Pico>,
     /// Summed over the requests; divide by `requests` for the mean.
     pub duration_us: u64,
     /// Summed over the requests that had one; divide by `first_byte_count`.
@@ -87,6 +89,8 @@ struct Row {
     usage: ClassColumns,
     #[sqlx(flatten)]
     charge: ChargeColumns,
+    #[sqlx(flatten)]
+    cache_saved: SavedColumns,
     duration_us: i64,
     first_byte_us: i64,
     first_byte_count: i64,
@@ -124,6 +128,8 @@ impl UsageSum {
             let currency: Currency = read_currency("usage_rollups_hourly", &row.currency)?;
             let charge = self.charge.entry(currency.to_string()).or_default();
             *charge = charge.checked_add(row.charge.pico()).ok_or_else(overflow)?;
+            let saved = self.cache_saved.entry(currency.to_string()).or_default();
+            *saved = saved.checked_add(row.cache_saved.pico()).ok_or_else(overflow)?;
         }
         self.duration_us = self.duration_us.saturating_add(count(row.duration_us));
         self.first_byte_us = self.first_byte_us.saturating_add(count(row.first_byte_us));
@@ -210,6 +216,7 @@ async fn rows(
     let sql = format!(
         "SELECT {hour} AS hour, {id} AS group_id, {name} AS group_name, currency,
             CAST(SUM(requests) AS bigint) AS requests, CAST(SUM(errors) AS bigint) AS errors, {classes}, {ROLLUP_CHARGE},
+            {ROLLUP_SAVED},
             CAST(SUM(duration_us) AS bigint) AS duration_us, CAST(SUM(first_byte_us) AS bigint) AS first_byte_us,
             CAST(SUM(first_byte_count) AS bigint) AS first_byte_count, CAST(SUM(overhead_us) AS bigint) AS overhead_us
          FROM usage_rollups_hourly{} GROUP BY {}",

@@ -88,6 +88,9 @@ fn call(
         reserved: tallygate_types::Pico::ZERO,
         bytes_in: rng.random_range(300..20_000),
         trace_id: None,
+        route: None,
+        arm: None,
+        affinity: None,
     };
     let mut record = UsageRecord::from_begin(&begin, accepted_at.saturating_add(duration));
     record.overhead_us = rng.random_range(90..900);
