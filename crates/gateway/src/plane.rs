@@ -1,15 +1,14 @@
 //! What all layers share: the configuration as it is now, and the state that outlives a request.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tallygate_adapter::Profiles;
 use tallygate_billing::{Budgets, Journal, PriceBook};
 use tallygate_store::{KeyDigester, Snapshot};
-use tallygate_types::{Clock, ModelId, RequestId, Timestamp};
+use tallygate_types::{Clock, RequestId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::GatewayConfig;
@@ -21,7 +20,7 @@ use crate::media::Media;
 use crate::memory::Keepsakes;
 use crate::metrics::Metrics;
 use crate::overload::Overload;
-use crate::route;
+use crate::routing::{KnownAbilities, Repeats, Turns};
 use crate::upstream::{Health as Cooling, Pool, ProxyStanding};
 
 /// What the data plane is given by whoever starts it.
@@ -59,7 +58,6 @@ pub struct DataPlane {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) limiter: Arc<dyn RateLimiter>,
     pub(crate) pool: Pool,
-    #[allow(dead_code, reason = "the exchange takes leases from it next")]
     pub(crate) health: Health,
     pub(crate) cooling: Cooling,
     pub(crate) keepsakes: Keepsakes,
@@ -68,22 +66,12 @@ pub struct DataPlane {
     pub(crate) overload: Overload,
     /// What is being served.
     pub(crate) live: InFlight,
-    turns: RwLock<HashMap<ModelId, Arc<AtomicU64>>>,
+    /// For the shares of targets and credentials.
+    pub(crate) turns: Turns,
+    pub(crate) repeats: Repeats,
+    pub(crate) known: KnownAbilities,
     bodies: Arc<AtomicUsize>,
     rejections: Bucket,
-}
-
-/// One attempt of a plan, for people to read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Planned {
-    pub upstream: String,
-    pub upstream_model: String,
-    /// `None`: the upstream asks for no key.
-    pub credential: Option<String>,
-    pub priority: u32,
-    pub weight: u32,
-    /// The credential was refused lately and is tried only because no other is left.
-    pub cooling_until: Option<Timestamp>,
 }
 
 /// The share of one request in the memory for bodies, free again when dropped.
@@ -122,7 +110,9 @@ impl DataPlane {
             limiter,
             cooling: Cooling::default(),
             live: InFlight::default(),
-            turns: RwLock::default(),
+            turns: Turns::default(),
+            repeats: Repeats::default(),
+            known: KnownAbilities::default(),
             bodies: Arc::default(),
             rejections: Bucket::default(),
         })
@@ -151,34 +141,6 @@ impl DataPlane {
     /// Room for a request body that is about to be read; it grows with [`Room::grow`].
     pub(crate) fn room(&self) -> Room {
         Room { all: Arc::clone(&self.bodies), limit: self.config.max_bodies_bytes, taken: 0 }
-    }
-
-    /// The attempts that a request for `model` would make now, without making its turn pass. `None`: no such model.
-    pub fn explain(&self, model: &str) -> Option<Vec<Planned>> {
-        let snapshot = self.snapshot.load();
-        let model = snapshot.model(model)?;
-        let now = self.clock.now();
-        let turn =
-            self.turns.read().unwrap_or_else(PoisonError::into_inner).get(&model.id).map_or(0, |t| t.load(Ordering::Relaxed));
-        let cooling_until = |id| self.cooling.cooling_until(id, now);
-        let planned = |step: route::Step<'_>| Planned {
-            upstream: step.target.upstream.name.clone(),
-            upstream_model: step.target.upstream_model.clone(),
-            credential: step.credential.map(|credential| credential.name.clone()),
-            priority: step.target.priority,
-            weight: step.target.weight,
-            cooling_until: step.credential.and_then(|credential| cooling_until(credential.id)),
-        };
-        Some(route::plan(model, turn, cooling_until, self.config.max_attempts).into_iter().map(planned).collect())
-    }
-
-    /// The next turn of a model, for the shares of its targets.
-    pub(crate) fn turn(&self, model: ModelId) -> u64 {
-        if let Some(turn) = self.turns.read().unwrap_or_else(PoisonError::into_inner).get(&model) {
-            return turn.fetch_add(1, Ordering::Relaxed);
-        }
-        let mut turns = self.turns.write().unwrap_or_else(PoisonError::into_inner);
-        turns.entry(model).or_default().fetch_add(1, Ordering::Relaxed)
     }
 
     /// Whether one more refused request may be recorded: a flood of them must not fill the journal.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use http::{HeaderName, HeaderValue};
 use tallygate_adapter::{Keepsake, Meter};
-use tallygate_billing::{AttemptRecord, BeginRecord, Endpoint, Outcome, PriceVersion, UsageRecord, UsageSource, estimate};
+use tallygate_billing::{AttemptRecord, BeginRecord, Endpoint, Outcome, UsageRecord, UsageSource, estimate};
 use tallygate_store::ModelEntry;
 use tallygate_store::pins::Pin;
 use tallygate_types::{Currency, Dialect, Pico, Timestamp, Usage, UsageClass};
@@ -18,7 +18,7 @@ use crate::layers::{Held, Question};
 use crate::metrics::{Finished, OTHER};
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
-use crate::route::Step;
+use crate::routing::{self, Plan, Step, Tariffs};
 
 /// What is recorded for a client that left before its answer was complete.
 const STATUS_CLIENT_GONE: u16 = 499;
@@ -39,6 +39,9 @@ pub struct Settlement {
     /// Taken when settled.
     held: Option<Held>,
     begin: BeginRecord,
+    tariffs: Tariffs,
+    /// Where its session belongs.
+    home: Option<routing::Held>,
     attempts: Vec<AttemptRecord>,
     /// The attempt that has no outcome yet.
     open: Option<(Instant, Timestamp)>,
@@ -66,13 +69,7 @@ pub enum Ending {
 
 impl Settlement {
     /// Takes over the duty to record the request.
-    pub fn open(
-        plane: Arc<DataPlane>,
-        question: &Question,
-        model: &ModelEntry,
-        price: Option<Arc<PriceVersion>>,
-        held: Held,
-    ) -> Self {
+    pub fn open(plane: Arc<DataPlane>, question: &Question, model: &ModelEntry, held: Held) -> Self {
         question.facts.take();
         plane.live.enter(&question.facts);
         let begin = BeginRecord {
@@ -94,19 +91,21 @@ impl Settlement {
             credential_id: None,
             stream: question.stream,
             input_estimate: held.estimate,
-            price,
+            price: question.way.tariffs.own().cloned(),
             reserved: held.reserved,
             bytes_in: question.facts.bytes_in(),
             trace_id: question.facts.trace_id().map(str::to_owned),
-        route: None,
-        arm: None,
-        affinity: None,
+            route: None,
+            arm: None,
+            affinity: None,
         };
         Self {
             plane,
             facts: Arc::clone(&question.facts),
             held: Some(held),
             begin,
+            tariffs: question.way.tariffs.clone(),
+            home: None,
             attempts: Vec::new(),
             open: None,
             is_dispatched: false,
@@ -131,6 +130,13 @@ impl Settlement {
         self.attempts.len()
     }
 
+    /// By what it was decided where the request goes.
+    pub fn planned(&mut self, plan: &Plan<'_>) {
+        self.begin.route = plan.route.map(|route| route.name.clone());
+        self.begin.arm = plan.arm.map(str::to_owned);
+        self.home = plan.held;
+    }
+
     /// Writes the BEGIN of an attempt. What cannot be counted is not dispatched.
     pub fn dispatch(&mut self, step: &Step<'_>) -> Result<(), Refusal> {
         let upstream = &step.target.upstream;
@@ -140,6 +146,8 @@ impl Settlement {
         self.begin.upstream_id = Some(upstream.id);
         self.begin.upstream = Some(upstream.name.clone());
         self.begin.credential_id = step.credential.map(|credential| credential.id);
+        self.begin.affinity = self.home.map(|home| home.told(step).to_owned());
+        self.begin.price = self.tariffs.price(step.target).cloned();
         if let Err(error) = self.plane.journal.begin(&self.begin) {
             self.plane.metrics.journal_failures.inc();
             tracing::error!(%error, request_id = %self.facts.request_id_text, "the usage journal refused a request");

@@ -17,7 +17,7 @@ use crate::layers::Question;
 use crate::metrics;
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
-use crate::route::Step;
+use crate::routing::Step;
 use crate::settle::Settlement;
 use crate::upstream::{chain, codex};
 
@@ -45,6 +45,8 @@ pub struct Delivery {
     pub upstream: String,
     pub upstream_model: String,
     pub upstream_dialect: Dialect,
+    /// By a local upstream in the place of another.
+    pub is_fallback: bool,
     pub content: Content,
 }
 
@@ -104,6 +106,7 @@ pub async fn run(
             upstream: upstream.name.clone(),
             upstream_model: step.target.upstream_model.clone(),
             upstream_dialect: upstream.dialect,
+            is_fallback: step.is_fallback,
             content,
         }),
         Err(Broken::Again(again)) => return Tried::Again(again),

@@ -12,7 +12,7 @@ use crate::body::ReplyBody;
 use crate::layers::{Question, Reply};
 use crate::limits::{Levels, rate_headers};
 use crate::refusal::Refusal;
-use crate::route::Step;
+use crate::routing::Step;
 use crate::settle::{Ending, Settlement};
 
 /// The one server of the chat protocol that is known to count; others answer 404, or something else.

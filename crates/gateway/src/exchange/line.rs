@@ -25,7 +25,7 @@ use crate::health::retry_after;
 use crate::layers::Question;
 use crate::metrics;
 use crate::plane::DataPlane;
-use crate::route::Step;
+use crate::routing::Step;
 use crate::settle::Settlement;
 use crate::upstream::{Client, DialError, chain, request_headers};
 

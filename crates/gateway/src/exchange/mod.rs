@@ -1,6 +1,5 @@
 //! The exchange with upstreams: route, attempt, respond, settle.
 
-mod affinity;
 mod attempt;
 mod count;
 pub(crate) mod failure;
@@ -9,6 +8,7 @@ mod line;
 mod pending;
 mod plain;
 mod reply;
+mod sealed;
 mod stream;
 
 use std::borrow::Cow;
@@ -36,7 +36,7 @@ use crate::limits::Levels;
 use crate::path::Operation;
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
-use crate::route::Step;
+use crate::routing::{self, Step};
 use crate::settle::{Ending, Settlement};
 use crate::tokens::text_bytes;
 
@@ -81,9 +81,9 @@ pub struct Found {
 pub type Searching = Pin<Box<dyn Future<Output = Found> + Send>>;
 
 async fn exchange(plane: Arc<DataPlane>, admitted: Admitted) -> Reply {
-    let Admitted { question, model, price, held } = admitted;
+    let Admitted { question, model, held } = admitted;
     let levels = held.permit.levels();
-    let settlement = Settlement::open(Arc::clone(&plane), &question, &model, price, held);
+    let settlement = Settlement::open(Arc::clone(&plane), &question, &model, held);
     if !(question.stream && streams_events(question.endpoint.dialect, &question.query)) {
         let found = search(Arc::clone(&plane), question, model, settlement).await;
         return answer(&plane, found, &levels).await;
@@ -143,16 +143,14 @@ async fn try_all(
     model: &ModelEntry,
     settlement: &mut Settlement,
 ) -> Result<Delivery, Refusal> {
-    let steps = affinity::steps(plane, question, model)?;
-    if steps.is_empty() {
-        return Err(Refusal::unavailable(format!("No upstream serves the model `{}` right now.", model.name), None));
-    }
+    let plan = routing::attempts(plane, question, model).map_err(|why| routing::refusal(why, model, plane.clock.now()))?;
+    settlement.planned(&plan);
     let mut inlined = Vec::new();
     let mut unreachable: Vec<UpstreamId> = Vec::new();
     let mut last: Option<(Failure, &str)> = None;
     // The client's request cannot be said to this upstream; another may speak its dialect.
     let mut unsayable: Option<Refusal> = None;
-    for step in &steps {
+    for step in &plan.steps {
         let upstream = &step.target.upstream;
         if unreachable.contains(&upstream.id) {
             continue;
@@ -265,9 +263,9 @@ fn outgoing(
         return Ok(prepare_embeddings(&call, &question.body)?);
     }
     if let Some(asked) = &question.plain {
-        return plain::outgoing(plane, question, model, step, asked);
+        return plain::outgoing(plane, question, step, asked);
     }
-    let (body, peek, dropped) = match (affinity::body_for(plane, question, step)?, with_media) {
+    let (body, peek, dropped) = match (sealed::body_for(plane, question, step)?, with_media) {
         (Some((body, peek, dropped)), _) => (Cow::Owned(body), Cow::Owned(peek), dropped),
         (None, Some((body, peek))) => (Cow::Borrowed(body), Cow::Borrowed(peek), 0),
         (None, None) => (Cow::Borrowed(&question.body), Cow::Borrowed(&question.peek), 0),

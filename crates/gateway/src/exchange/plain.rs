@@ -2,26 +2,19 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 use tallygate_adapter::{Outgoing, Plain, PlainAsked, prepare_plain};
-use tallygate_store::ModelEntry;
 use tallygate_types::Dialect;
 
 use crate::layers::Question;
 use crate::path::Operation;
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
-use crate::route::Step;
+use crate::routing::Step;
 
 /// What tells the client how to read an answer that need not be JSON.
 const TOLD: [HeaderName; 2] = [header::CONTENT_TYPE, header::CONTENT_DISPOSITION];
 
 /// The upstream's request. What is sold by another unit than the token has no price here, unless its price is zero.
-pub fn outgoing(
-    plane: &DataPlane,
-    question: &Question,
-    model: &ModelEntry,
-    step: &Step<'_>,
-    asked: &PlainAsked,
-) -> Result<Outgoing, Refusal> {
+pub fn outgoing(plane: &DataPlane, question: &Question, step: &Step<'_>, asked: &PlainAsked) -> Result<Outgoing, Refusal> {
     let (upstream, upstream_model) = (&step.target.upstream, step.target.upstream_model.as_str());
     if !matches!(upstream.dialect, Dialect::OpenaiChat | Dialect::OpenaiResponses) {
         let message = format!(
@@ -31,7 +24,7 @@ pub fn outgoing(
         );
         return Err(Refusal::no_such_model(message));
     }
-    let is_free = plane.prices.at(model.id, question.facts.accepted_at).is_some_and(|price| price.prices.are_zero());
+    let is_free = question.way.tariffs.price(step.target).is_some_and(|price| price.prices.are_zero());
     if !is_free && let Some(why) = asked.unmetered(upstream_model) {
         plane.metrics.usage_unpriced.inc();
         let message = format!("The model `{}` has prices by the token and cannot be sold this way: {why}.", question.model);

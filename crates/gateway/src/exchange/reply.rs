@@ -18,6 +18,8 @@ const ATTEMPTS: HeaderName = HeaderName::from_static("x-tallygate-attempts");
 const OVERHEAD: HeaderName = HeaderName::from_static("x-tallygate-overhead-ms");
 const COST: HeaderName = HeaderName::from_static("x-tallygate-cost");
 const CURRENCY: HeaderName = HeaderName::from_static("x-tallygate-currency");
+/// What stood in for the upstreams that were asked for: `local`.
+const FALLBACK: HeaderName = HeaderName::from_static("x-tallygate-fallback");
 const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-tallygate-upstream-request-id");
 const LOSS: HeaderName = HeaderName::from_static("x-tallygate-loss");
 /// The numbers of tokens are not the provider's.
@@ -51,6 +53,9 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
     let mut headers = HeaderMap::with_capacity(16);
     put(&mut headers, UPSTREAM, &delivery.upstream);
     put(&mut headers, MODEL, &delivery.upstream_model);
+    if delivery.is_fallback {
+        headers.insert(FALLBACK, HeaderValue::from_static("local"));
+    }
     if let Some(id) = &settlement.upstream_request_id {
         put(&mut headers, UPSTREAM_REQUEST_ID, id);
     }

@@ -35,7 +35,7 @@ use self::credential::{CredentialHealth, shut};
 use self::lease::Held;
 use self::table::Table;
 use self::upstream::of_circuit;
-use crate::route::Step;
+use crate::routing::Step;
 
 pub use bounds::HealthBounds;
 pub use lease::Lease;

@@ -6,8 +6,8 @@ use std::task::{Context, Poll};
 use futures_util::future::Either;
 use http::Response;
 use tallygate_adapter::{TextWeight, Weight};
-use tallygate_billing::{PriceVersion, Reservation, Unpriced, estimate};
-use tallygate_store::{KeyEntry, ModelEntry};
+use tallygate_billing::{Reservation, Unpriced, estimate};
+use tallygate_store::{KeyEntry, ModelEntry, Snapshot};
 use tallygate_types::{Dialect, Pico, Timestamp, Usage, UsageClass};
 use tower::Service;
 use uuid::Uuid;
@@ -21,6 +21,7 @@ use crate::path::Operation;
 use crate::plane::DataPlane;
 use crate::policy;
 use crate::refusal::Refusal;
+use crate::routing;
 use crate::tokens::text_bytes;
 
 /// Tells the limits on counting from those on generating.
@@ -30,8 +31,6 @@ const COUNTING: u128 = 0x636f_756e_7400;
 pub struct Admitted {
     pub question: Question,
     pub model: Arc<ModelEntry>,
-    /// In force when the request was accepted; `None` for what is not sold, but only counted.
-    pub price: Option<Arc<PriceVersion>>,
     pub held: Held,
 }
 
@@ -80,7 +79,8 @@ where
 fn admit(plane: &DataPlane, mut question: Question) -> Result<Admitted, Refusal> {
     // What decides the price and the budget's period.
     let accepted_at = question.facts.accepted_at;
-    let model = find_model(plane, &question)?;
+    let snapshot = plane.snapshot.load();
+    let model = find_model(&snapshot, &question)?;
     let unpriced = || {
         plane.metrics.usage_unpriced.inc();
         let message = format!("The model `{}` has no price and cannot be sold. Ask your administrator to set one.", model.name);
@@ -90,6 +90,10 @@ fn admit(plane: &DataPlane, mut question: Question) -> Result<Admitted, Refusal>
 
     let is_free = question.is_count();
     let weight = weigh(plane, &question);
+    let input_tokens = if is_free { estimate::tokens(text_bytes(&question.body)) } else { weight.estimate.input_total() };
+    let currency = price.currency;
+    let way = routing::way(plane, &snapshot, &question, &model, (!is_free).then_some(price), input_tokens);
+    drop(snapshot);
     let seat = question.seat.take().ok_or_else(Refusal::internal)?;
     let present = plane.metrics.serving(question.endpoint.operation.name());
     let admitted_tokens =
@@ -97,33 +101,26 @@ fn admit(plane: &DataPlane, mut question: Question) -> Result<Admitted, Refusal>
     // Rates are asked at the time it is: while the body was read, others took of the bucket and it was refilled.
     let permit = limit(plane, &question.key, admitted_tokens, &question, plane.clock.now())?;
 
-    let reserved = if is_free {
-        Ok(Pico::ZERO)
-    } else {
-        price.reservation_for(weight.input, weight.input_at_most, weight.output, weight.output_at_most)
-    };
+    // Which target answers is not known yet: the dearest that may is reserved for.
+    let reserved = way
+        .tariffs
+        .at_most(|price| price.reservation_for(weight.input, weight.input_at_most, weight.output, weight.output_at_most));
     let reserved = reserved.map_err(|why| match why {
         Unpriced::Class(_) => unpriced(),
         Unpriced::Overflow => too_much(&question),
     })?;
-    let reservation = plane.budgets.reserve(&question.key.tenant, reserved, price.currency, accepted_at).map_err(|exceeded| {
+    let reservation = plane.budgets.reserve(&question.key.tenant, reserved, currency, accepted_at).map_err(|exceeded| {
         plane.metrics.limited("tenant", "spend");
         Refusal::over_budget(&exceeded)
     })?;
-    let price = (!is_free).then_some(price);
-    Ok(Admitted {
-        question,
-        model,
-        price,
-        held: Held { permit, reservation, reserved, estimate: weight.estimate, seat, present },
-    })
+    question.way = way;
+    Ok(Admitted { question, model, held: Held { permit, reservation, reserved, estimate: weight.estimate, seat, present } })
 }
 
-fn find_model(plane: &DataPlane, question: &Question) -> Result<Arc<ModelEntry>, Refusal> {
-    let snapshot = plane.snapshot.load();
+fn find_model(snapshot: &Snapshot, question: &Question) -> Result<Arc<ModelEntry>, Refusal> {
     let (key, name) = (&question.key, question.model.as_str());
     let Some(model) = snapshot.model(name) else {
-        return Err(policy::unknown_model(name, key, &snapshot));
+        return Err(policy::unknown_model(name, key, snapshot));
     };
     if !policy::may_use(key, &model.name) {
         return Err(Refusal::not_allowed("model_not_allowed", format!("Your API key may not use the model `{name}`.")));

@@ -24,6 +24,7 @@ use crate::overload::Seat;
 use crate::path::{Endpoint, Operation};
 use crate::plane::{DataPlane, Room};
 use crate::refusal::Refusal;
+use crate::routing::Way;
 use crate::upstream::{AskedWith, codex};
 
 /// No configured model has a longer name.
@@ -46,6 +47,10 @@ pub struct Question {
     pub recalled: Recalled,
     /// What is asked of an endpoint that passes.
     pub plain: Option<PlainAsked>,
+    /// For what routes and sessions are told by.
+    pub headers: HeaderMap,
+    /// Decided at admission.
+    pub way: Way,
     /// For upstreams of Codex's own protocol.
     pub codex: Vec<(HeaderName, HeaderValue)>,
     /// Until somebody takes it over who stays to the end.
@@ -121,18 +126,20 @@ impl<S> Read<S> {
         if announced > limit as u64 {
             return Err(too_large(limit));
         }
-        let content_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let (parts, body) = request.into_parts();
+        let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
         let now = Instant::now();
         Ok(Reading {
             facts,
             key,
-            asked: AskedWith::of(endpoint.dialect, request.headers()),
-            codex: codex::asked(endpoint.dialect, request.headers()),
-            query: request.uri().query().unwrap_or_default().to_owned(),
+            asked: AskedWith::of(endpoint.dialect, &parts.headers),
+            codex: codex::asked(endpoint.dialect, &parts.headers),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
             endpoint,
             content_type: content_type.filter(|_| takes_form).map(str::to_owned),
-            coding: Coding::of(request.headers())?,
-            body: request.into_body(),
+            coding: Coding::of(&parts.headers)?,
+            headers: parts.headers,
+            body,
             announced: announced as usize,
             read: Gathered::Nothing,
             limit,
@@ -180,6 +187,7 @@ struct Reading {
     /// Of a form.
     content_type: Option<String>,
     coding: Option<Coding>,
+    headers: HeaderMap,
     body: Incoming,
     announced: usize,
     read: Gathered,
@@ -298,6 +306,8 @@ impl Reading {
             peek,
             query: self.query,
             asked: self.asked,
+            headers: self.headers,
+            way: Way::default(),
             codex: self.codex,
             recalled: Recalled::default(),
             plain,

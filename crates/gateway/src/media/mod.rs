@@ -22,7 +22,7 @@ use crate::config::MediaBounds;
 use crate::layers::{Question, no_room};
 use crate::plane::{DataPlane, Room};
 use crate::refusal::Refusal;
-use crate::route::Step;
+use crate::routing::Step;
 
 /// See the module.
 pub struct Media {

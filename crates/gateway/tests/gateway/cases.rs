@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tallygate_billing::{Outcome, UsageSource};
+use tallygate_types::live::ExplainRequest;
 use tallygate_types::{Dialect, ManualClock, Timestamp};
 use tokio::sync::Notify;
 use tracing::field::{Field, Visit};
@@ -62,8 +63,8 @@ fn keys_shown(upstream: &Upstream) -> Vec<String> {
 fn assert_rests(gateway: &Gateway, clock: &ManualClock, credential: &str, rest: Duration) {
     const MICROSECOND: Duration = Duration::from_micros(1);
     let is_planned = || {
-        let plan = gateway.plane.explain("smart").unwrap();
-        plan.iter().any(|planned| planned.credential.as_deref() == Some(credential) && planned.cooling_until.is_none())
+        let asked = ExplainRequest { model: "smart".into(), ..ExplainRequest::default() };
+        gateway.plane.explain(&asked).steps.iter().any(|step| step.credential_name.as_deref() == Some(credential))
     };
     clock.advance(rest.checked_sub(MICROSECOND).unwrap());
     assert!(!is_planned(), "it rests for less than {rest:?}");

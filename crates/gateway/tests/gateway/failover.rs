@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tallygate_billing::{Outcome, UsageSource};
 use tallygate_store::UpstreamEntry;
+use tallygate_types::live::ExplainRequest;
 use tallygate_types::{Dialect, Pico};
 
 use crate::rig::{Rig, target, upstream as entry};
@@ -119,9 +120,14 @@ async fn a_refused_credential_rests_and_the_others_serve() {
     for _ in 0..4 {
         assert_eq!(gateway.chat(ASK).await.status, 200);
     }
-    let plan = gateway.plane.explain("smart").unwrap();
-    assert_eq!((plan.len(), plan[0].credential.as_deref(), plan[0].upstream.as_str()), (1, Some("two"), "main"));
-    assert_eq!(gateway.plane.explain("other"), None);
+    let explain = |model: &str| gateway.plane.explain(&ExplainRequest { model: model.into(), ..ExplainRequest::default() });
+    let told = explain("smart");
+    let steps: Vec<_> = told.steps.iter().map(|step| (step.upstream_name.as_str(), step.credential_name.as_deref())).collect();
+    assert_eq!(steps, [("main", Some("two"))]);
+    let passed_over: Vec<_> =
+        told.passed_over.iter().map(|passed| (passed.credential_name.as_deref(), passed.why.as_str())).collect();
+    assert_eq!(passed_over, [(Some("one"), "cooling")]);
+    assert_eq!(explain("other").refusal.map(|refusal| (refusal.status, refusal.code)), Some((404, "model_not_found".into())));
     let keys: Vec<_> = upstream.seen().iter().map(|seen| seen.header("authorization").unwrap().to_owned()).collect();
     assert_eq!(keys[0], "Bearer secret-one");
     assert!(keys[1..].iter().all(|key| key == "Bearer secret-two"), "{keys:?}");

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
+use tallygate_store::routing::Affinity;
 use tallygate_store::tenants::{self, TenantSettings};
 use tallygate_store::testing::TestStore;
 use tallygate_types::{Dialect, TenantId};
@@ -66,7 +67,7 @@ impl Setup {
         let known = &self.model[0];
         let mut entry = tallygate_store::UpstreamEntry::clone(&known.upstream);
         entry.credentials.retain(|credential| !gone.contains(&credential.name.as_str()));
-        let mut rig = Rig::new().with_model("smart", vec![target(entry, 1, 1)]);
+        let mut rig = Rig { affinity: Affinity::Auto, ..Rig::new() }.with_model("smart", vec![target(entry, 1, 1)]);
         rig.tenant.id = self.tenant;
         rig.shelf = self.store.shared();
         rig.start().await

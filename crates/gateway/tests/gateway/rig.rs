@@ -20,6 +20,7 @@ use tallygate_billing::{Budgets, ClassPrices, Journal, JournalConfig, PriceBook,
 use tallygate_gateway::{DataPlane, Drained, GatewayConfig, Metrics, NoShelf, Parts, Shelf, serve};
 use tallygate_store::keys::KeyStatus;
 use tallygate_store::responses::ResponseSettings;
+use tallygate_store::routing::{Affinity, RoutingPolicy};
 use tallygate_store::tenants::TenantStatus;
 use tallygate_store::{
     Budget, CredentialEntry, KeyDigester, KeyEntry, Limits, ModelEntry, SecretBytes32, Snapshot, TargetEntry, TenantEntry,
@@ -54,6 +55,8 @@ pub struct Rig {
     /// Per million tokens.
     pub output_price: &'static str,
     pub shelf: Arc<dyn Shelf>,
+    /// Of models that are added from now on. Off, so that requests with the same words take turns exactly.
+    pub affinity: Affinity,
 }
 
 pub struct Gateway {
@@ -113,6 +116,7 @@ impl Rig {
             profiles: "",
             output_price: "15.00",
             shelf: Arc::new(NoShelf),
+            affinity: Affinity::Off,
         }
     }
 
@@ -123,7 +127,8 @@ impl Rig {
 
     pub fn with_model(mut self, name: &str, targets: Vec<TargetEntry>) -> Self {
         let created_at = Timestamp::from_micros(1_700_000_000_000_000);
-        self.models.push(ModelEntry { created_at, ..ModelEntry::named(name, targets) });
+        let routing = RoutingPolicy { affinity: self.affinity, ..RoutingPolicy::default() };
+        self.models.push(ModelEntry { created_at, routing, ..ModelEntry::named(name, targets) });
         self
     }
 
