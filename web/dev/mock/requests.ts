@@ -142,6 +142,10 @@ function request(minutesAgo: number): Schemas["RequestDetail"] {
     bytes_in: 8_214,
     bytes_out: 3_912,
     trace_id: "4bf92f3577b34da6a3ce929d0e0e4736",
+    route: null,
+    arm: null,
+    affinity: "prompt_cache_key",
+    cache_saved: { amount: "0.0041", currency: "USD" },
   };
 }
 
@@ -178,6 +182,7 @@ export function series(
         mean_first_byte_ms: 410,
         mean_overhead_us: 300,
         charges: [{ amount: (requests * 0.0071).toFixed(4), currency: "USD" }],
+        cache_saved: [{ amount: (requests * 0.0012).toFixed(4), currency: "USD" }],
       });
     }
   }

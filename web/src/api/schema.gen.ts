@@ -1020,8 +1020,7 @@ export interface components {
             last4: string;
             managed_by: components["schemas"]["ManagedBy"];
             name: string;
-            /** @description The outbound proxy of this credential, before the upstream's own; its password masked. */
-            proxy: string | null;
+            proxy: components["schemas"]["Proxies"] | null;
             status: components["schemas"]["Enabled"];
             /** Format: date-time */
             updated_at: string;
@@ -1032,13 +1031,13 @@ export interface components {
         CredentialCreate: {
             /** @description Printable, on one line; at most 200 characters. */
             name: string;
-            proxy?: string | null;
+            proxy?: components["schemas"]["Proxies"] | null;
             /** @description The provider's key. Write-only. */
             secret: string;
         };
         CredentialPatch: {
             name?: string | null;
-            proxy?: string | null;
+            proxy?: components["schemas"]["Proxies"] | null;
             /** @description Replaces the secret. */
             secret?: string | null;
             status?: components["schemas"]["Enabled"] | null;
@@ -1229,7 +1228,7 @@ export interface components {
             usage: components["schemas"]["Usage"];
         };
         /** @enum {string} */
-        Outcome: "ok" | "client_error" | "rate_limited" | "quota_exceeded" | "upstream_error" | "timeout" | "client_gone" | "internal" | "crash";
+        Outcome: "ok" | "client_error" | "rate_limited" | "quota_exceeded" | "upstream_error" | "timeout" | "client_gone" | "cancelled" | "internal" | "crash";
         Overview: {
             attention: components["schemas"]["Attention"][];
             counts: components["schemas"]["Counts"];
@@ -1403,8 +1402,7 @@ export interface components {
                 last4: string;
                 managed_by: components["schemas"]["ManagedBy"];
                 name: string;
-                /** @description The outbound proxy of this credential, before the upstream's own; its password masked. */
-                proxy: string | null;
+                proxy: components["schemas"]["Proxies"] | null;
                 status: components["schemas"]["Enabled"];
                 /** Format: date-time */
                 updated_at: string;
@@ -1583,11 +1581,7 @@ export interface components {
                 managed_by: components["schemas"]["ManagedBy"];
                 /** @example anthropic-main */
                 name: string;
-                /**
-                 * @description The outbound proxy, its password masked.
-                 * @example socks5://127.0.0.1:1080
-                 */
-                proxy: string | null;
+                proxy: components["schemas"]["Proxies"] | null;
                 status: components["schemas"]["Enabled"];
                 timeouts: components["schemas"]["Timeouts"];
                 /** Format: date-time */
@@ -1685,14 +1679,25 @@ export interface components {
             /** @description A URL that names the kind of problem. */
             type: string;
         };
+        /** @description Outbound proxies: the URL of one, or a list that is tried in turn. */
+        Proxies: string | string[];
         /** @description A call with everything that is known of it. */
         RequestDetail: components["schemas"]["RequestSummary"] & {
+            /**
+             * @description What its session was known by (`pin`, `reasoning`, `prompt_cache_key`, `conversation`, `session`, `prefix`), with
+             *     `:moved` behind it where it was served elsewhere than it belongs; null: nothing told of one.
+             * @example prompt_cache_key
+             */
+            affinity: string | null;
+            /** @description The arm of the split it belongs to. */
+            arm: string | null;
             /** @description Named `attempts_detail` because `attempts` counts them. */
             attempts_detail: components["schemas"]["Attempt"][];
             /** Format: int64 */
             bytes_in: number;
             /** Format: int64 */
             bytes_out: number;
+            cache_saved: components["schemas"]["Money"] | null;
             /** @description The charge line by line; empty without the permission `money.read`. */
             charge_lines: components["schemas"]["ChargeLine"][];
             credential_id: string | null;
@@ -1708,6 +1713,8 @@ export interface components {
             /** @description The provider's own usage object, as JSON text. */
             raw_usage: string | null;
             reserved: components["schemas"]["Money"] | null;
+            /** @description The route that decided; null: the model's own targets. */
+            route: string | null;
             trace_id: string | null;
             /** @description The id the upstream gave the request. */
             upstream_request_id: string | null;
@@ -1950,6 +1957,11 @@ export interface components {
             first_byte_ms: number | null;
             /**
              * Format: int64
+             * @description From the head of a stream to its first content.
+             */
+            first_token_ms: number | null;
+            /**
+             * Format: int64
              * @description Between two pieces of a stream.
              */
             stream_idle_ms: number | null;
@@ -1965,6 +1977,8 @@ export interface components {
             connect_ms?: number | null;
             /** Format: int64 */
             first_byte_ms?: number | null;
+            /** Format: int64 */
+            first_token_ms?: number | null;
             /** Format: int64 */
             stream_idle_ms?: number | null;
             /** Format: int64 */
@@ -1983,11 +1997,7 @@ export interface components {
             managed_by: components["schemas"]["ManagedBy"];
             /** @example anthropic-main */
             name: string;
-            /**
-             * @description The outbound proxy, its password masked.
-             * @example socks5://127.0.0.1:1080
-             */
-            proxy: string | null;
+            proxy: components["schemas"]["Proxies"] | null;
             status: components["schemas"]["Enabled"];
             timeouts: components["schemas"]["Timeouts"];
             /** Format: date-time */
@@ -2002,14 +2012,13 @@ export interface components {
             dialect: components["schemas"]["Dialect"];
             /** @description Printable, on one line; at most 200 characters. */
             name: string;
-            /** @description `http`, `https`, `socks5` or `socks5h`. */
-            proxy?: string | null;
+            proxy?: components["schemas"]["Proxies"] | null;
             timeouts?: components["schemas"]["TimeoutsPatch"];
         };
         UpstreamPatch: {
             base_url?: string | null;
             name?: string | null;
-            proxy?: string | null;
+            proxy?: components["schemas"]["Proxies"] | null;
             status?: components["schemas"]["Enabled"] | null;
             timeouts?: components["schemas"]["TimeoutsPatch"];
         };
@@ -2051,6 +2060,11 @@ export interface components {
         };
         /** @description Counts of one bucket and one group. */
         UsagePoint: {
+            /**
+             * @description What providers' prompt caches saved by currency, less what writing them cost more; may be below zero. Empty without the
+             *     permission `money.read`.
+             */
+            cache_saved: components["schemas"]["Money"][];
             /** @description Charges by currency; empty without the permission `money.read`. */
             charges: components["schemas"]["Money"][];
             /**
@@ -2901,7 +2915,7 @@ export interface operations {
                 /** @description The model asked for. */
                 model?: string;
                 upstream_id?: string;
-                outcome?: "ok" | "client_error" | "rate_limited" | "quota_exceeded" | "upstream_error" | "timeout" | "client_gone" | "internal" | "crash";
+                outcome?: "ok" | "client_error" | "rate_limited" | "quota_exceeded" | "upstream_error" | "timeout" | "client_gone" | "cancelled" | "internal" | "crash";
                 /** @description The HTTP status the client got. */
                 status?: number;
                 /** @description Only calls that failed, but not those whose client left. */
@@ -2909,6 +2923,10 @@ export interface operations {
                 usage_source?: "provider" | "estimated" | "crash" | "none";
                 /** @description The user the caller named. */
                 end_user?: string;
+                /** @description The name of the route that decided. */
+                route?: string;
+                /** @description The arm of a split. */
+                arm?: string;
                 /** @description Accepted at or after. */
                 from?: string;
                 /** @description Accepted before. */
