@@ -20,6 +20,8 @@ mod rule;
 mod split;
 mod targets;
 mod tariff;
+#[cfg(test)]
+mod tests;
 mod trace;
 mod turn;
 mod view;

@@ -7,6 +7,7 @@ const SLOTS: usize = 4096;
 
 /// A memory of the last few thousand prompts by their hash. It tells many calls with the same words, which share nothing but
 /// them, from the first turn of a conversation. Forgetting costs nothing but a turn.
+#[derive(Debug)]
 pub struct Repeats(Box<[AtomicU64]>);
 
 impl Default for Repeats {

@@ -29,6 +29,7 @@ pub trait View {
 }
 
 /// Counts the turns of models and routes, for exact shares, without a lock.
+#[derive(Debug)]
 pub struct Turns(Box<[AtomicU64]>);
 
 impl Default for Turns {
