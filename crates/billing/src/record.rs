@@ -120,6 +120,9 @@ pub struct AttemptRecord {
     pub reason: Option<String>,
     pub started_at: Timestamp,
     pub duration_us: u64,
+    /// What it cost beside the request's charge: an estimate, borne by the operator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<Pico>,
 }
 
 /// One finished client call. Identified by (`request_id`, `attempt`): the pair is written to the database once, however

@@ -49,6 +49,8 @@ pub struct GatewayConfig {
     pub h2_ping_interval: Duration,
     /// Attempts on upstreams for one request, the first included.
     pub max_attempts: usize,
+    /// From the first attempt at a request to the last that may begin; the upstreams' own total where the installation sets one.
+    pub max_search_time: Duration,
     /// A whole upstream answer that has begun comes at least at this pace, or is given up; 0: at any. Whole answers are written
     /// before they are sent, so a model's slowness is none of this; streams know no such bound.
     pub min_answer_bytes_per_second: u32,
@@ -236,6 +238,7 @@ impl Default for GatewayConfig {
             h2_max_streams: 100,
             h2_ping_interval: Duration::from_secs(20),
             max_attempts: 4,
+            max_search_time: Duration::from_mins(10),
             min_answer_bytes_per_second: 16,
             max_answer_bytes: 64 * MIB,
             max_stream_bytes: 64 * MIB,

@@ -13,7 +13,9 @@ use futures_util::task::AtomicWaker;
 use tallygate_adapter::ErrorKind;
 use tallygate_billing::{Outcome, estimate};
 use tallygate_store::{CredentialEntry, UpstreamEntry};
-use tallygate_types::RequestId;
+use tallygate_types::live::{LiveRequest, Phase};
+use tallygate_types::{ApiKeyId, RequestId, TenantId};
+use uuid::Uuid;
 
 use crate::facts::Facts;
 use crate::refusal::Refusal;
@@ -111,6 +113,13 @@ impl InFlight {
         all.len()
     }
 
+    /// The longest running first.
+    pub fn list(&self) -> Vec<LiveRequest> {
+        let mut all: Vec<LiveRequest> = self.all().iter().map(|facts| facts.live.show(facts)).collect();
+        all.sort_by_key(|request| request.accepted_at);
+        all
+    }
+
     pub fn len(&self) -> usize {
         self.shards.iter().map(|shard| lock(shard).len()).sum()
     }
@@ -131,20 +140,30 @@ fn lock<T>(shared: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Live {
     /// An attempt begins.
-    pub fn ask(&self, upstream: &Arc<UpstreamEntry>, upstream_model: &str, credential: Option<&Arc<CredentialEntry>>) {
+    pub fn ask(
+        &self,
+        number: u32,
+        upstream: &Arc<UpstreamEntry>,
+        upstream_model: &str,
+        credential: Option<&Arc<CredentialEntry>>,
+    ) {
         let way = Way {
             upstream: Arc::clone(upstream),
             upstream_model: upstream_model.to_owned(),
             credential: credential.map(Arc::clone),
         };
         *lock(&self.way) = Some(way);
-        self.attempt.fetch_add(1, Ordering::Relaxed);
+        self.attempt.store(number, Ordering::Relaxed);
         self.phase.store(CONNECTING, Ordering::Relaxed);
     }
 
     /// The upstream has begun to answer.
     pub fn head_received(&self) {
         self.phase.store(FIRST_TOKEN, Ordering::Relaxed);
+    }
+
+    pub fn has_head(&self) -> bool {
+        self.phase.load(Ordering::Relaxed) >= FIRST_TOKEN
     }
 
     /// Content is on its way to the client.
@@ -183,6 +202,38 @@ impl Live {
 
     pub async fn interrupted(&self) -> Interruption {
         poll_fn(|cx| self.poll_interrupted(cx)).await
+    }
+
+    fn show(&self, facts: &Facts) -> LiveRequest {
+        let key = facts.key();
+        let way = lock(&self.way);
+        let way = way.as_ref();
+        let credential = way.and_then(|way| way.credential.as_ref());
+        LiveRequest {
+            request_id: facts.request_id,
+            tenant: key.map_or(TenantId::from_uuid(Uuid::nil()), |key| key.tenant.id),
+            tenant_name: key.map(|key| key.tenant.name.clone()).unwrap_or_default(),
+            key: key.map_or(ApiKeyId::from_uuid(Uuid::nil()), |key| key.id),
+            key_name: key.map(|key| key.name.clone()).unwrap_or_default(),
+            model: facts.model().unwrap_or_default().to_owned(),
+            upstream: way.map(|way| way.upstream.id),
+            upstream_name: way.map(|way| way.upstream.name.clone()),
+            upstream_model: way.map(|way| way.upstream_model.clone()),
+            credential: credential.map(|credential| credential.id),
+            credential_name: credential.map(|credential| credential.name.clone()),
+            attempt: self.attempt.load(Ordering::Relaxed),
+            phase: match self.phase.load(Ordering::Relaxed) {
+                CONNECTING => Phase::Connecting,
+                FIRST_TOKEN => Phase::FirstToken,
+                STREAMING => Phase::Streaming,
+                WAITING.. => Phase::Waiting,
+            },
+            streamed: facts.is_stream(),
+            accepted_at: facts.accepted_at,
+            bytes_out: self.bytes_out.load(Ordering::Relaxed),
+            output_tokens: estimate::tokens(self.output_bytes.load(Ordering::Relaxed)),
+            client_dialect: facts.dialect(),
+        }
     }
 }
 
@@ -234,6 +285,22 @@ mod tests {
         registry.enter(&facts);
         facts.live.sent(bytes_out);
         facts
+    }
+
+    #[test]
+    fn a_request_is_listed_from_its_admission_to_its_end() {
+        let registry = InFlight::default();
+        let (one, two) = (request(&registry, 7), request(&registry, 9));
+        two.live.content_received();
+        two.live.answered(10);
+        let shown: Vec<_> =
+            registry.list().into_iter().map(|live| (live.request_id, live.phase, live.bytes_out, live.output_tokens)).collect();
+        assert_eq!(shown.len(), 2);
+        assert!(shown.contains(&(one.request_id, Phase::Waiting, 7, 0)), "{shown:?}");
+        assert!(shown.contains(&(two.request_id, Phase::Streaming, 9, 3)), "{shown:?}");
+        registry.leave(one.request_id);
+        assert_eq!(registry.len(), 1);
+        assert!(!registry.interrupt(one.request_id, Interruption::Cancelled));
     }
 
     #[test]

@@ -8,10 +8,12 @@ use arc_swap::ArcSwap;
 use tallygate_adapter::Profiles;
 use tallygate_billing::{Budgets, Journal, PriceBook};
 use tallygate_store::{KeyDigester, Snapshot};
+use tallygate_types::live::LiveRequest;
 use tallygate_types::{Clock, RequestId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::GatewayConfig;
+use crate::exchange::Hedging;
 use crate::health::Health;
 use crate::in_flight::{InFlight, Interruption};
 use crate::kept::{Kept, Shelf};
@@ -21,7 +23,7 @@ use crate::memory::Keepsakes;
 use crate::metrics::Metrics;
 use crate::overload::Overload;
 use crate::routing::{KnownAbilities, Repeats, Turns};
-use crate::upstream::{Health as Cooling, Pool, ProxyStanding};
+use crate::upstream::{Pool, ProxyStanding};
 
 /// What the data plane is given by whoever starts it.
 pub struct Parts {
@@ -59,11 +61,11 @@ pub struct DataPlane {
     pub(crate) limiter: Arc<dyn RateLimiter>,
     pub(crate) pool: Pool,
     pub(crate) health: Health,
-    pub(crate) cooling: Cooling,
     pub(crate) keepsakes: Keepsakes,
     pub(crate) kept: Kept,
     pub(crate) media: Media,
     pub(crate) overload: Overload,
+    pub(crate) hedging: Hedging,
     /// What is being served.
     pub(crate) live: InFlight,
     /// For the shares of targets and credentials.
@@ -96,6 +98,7 @@ impl DataPlane {
             kept: Kept::new(parts.shelf, parts.config.kept, parts.metrics.kept.clone()),
             media: Media::new(parts.config.media.clone()),
             overload: Overload::new(&parts.config),
+            hedging: Hedging::default(),
             config: Arc::new(parts.config),
             metrics: parts.metrics,
             stop: CancellationToken::new(),
@@ -108,7 +111,6 @@ impl DataPlane {
             digester: parts.digester,
             clock: parts.clock,
             limiter,
-            cooling: Cooling::default(),
             live: InFlight::default(),
             turns: Turns::default(),
             repeats: Repeats::default(),
@@ -131,6 +133,11 @@ impl DataPlane {
     /// How each outbound proxy that was used does.
     pub fn proxy_standings(&self) -> Vec<ProxyStanding> {
         self.pool.proxy_standings()
+    }
+
+    /// The requests that are being served, the longest running first.
+    pub fn live_requests(&self) -> Vec<LiveRequest> {
+        self.live.list()
     }
 
     /// Ends a request: its client is told so, its upstream is left, what was produced is settled. False: it does not run here.

@@ -9,11 +9,14 @@ use std::time::{Duration, Instant};
 use http::{HeaderName, HeaderValue};
 use tallygate_adapter::{Keepsake, Meter};
 use tallygate_billing::{AttemptRecord, BeginRecord, Endpoint, Outcome, UsageRecord, UsageSource, estimate};
-use tallygate_store::ModelEntry;
 use tallygate_store::pins::Pin;
-use tallygate_types::{Currency, Dialect, Pico, Timestamp, Usage, UsageClass};
+use tallygate_store::{ModelEntry, UpstreamEntry};
+use tallygate_types::{CredentialId, Currency, Dialect, Pico, Timestamp, Usage, UsageClass};
 
+use crate::exchange::attempt::Attempted;
+use crate::exchange::failure::Failure;
 use crate::facts::Facts;
+use crate::health::Lease;
 use crate::layers::{Held, Question};
 use crate::metrics::{Finished, OTHER};
 use crate::plane::DataPlane;
@@ -32,6 +35,9 @@ const MAX_CLASS_TOKENS: u64 = 100_000_000;
 /// Likewise for the output: 128 answers of 128 Ki tokens each, the most that any provider can be asked for.
 const MAX_OUTPUT_TOKENS: u64 = 128 * 128 * 1024;
 
+/// How an attempt ended beside which another delivered first.
+const HEDGE_LOST: &str = "hedge_lost";
+
 /// See the module.
 pub struct Settlement {
     plane: Arc<DataPlane>,
@@ -43,8 +49,12 @@ pub struct Settlement {
     /// Where its session belongs.
     home: Option<routing::Held>,
     attempts: Vec<AttemptRecord>,
-    /// The attempt that has no outcome yet.
-    open: Option<(Instant, Timestamp)>,
+    /// The attempts that have no outcome yet: one, or two where one is hedged.
+    open: [Option<Open>; 2],
+    /// Of the attempt that delivers.
+    lease: Option<Lease>,
+    /// Why its answer broke off.
+    fault: Option<Failure>,
     /// An attempt is under way or was delivered: if the client leaves now, the upstream has read the input.
     is_dispatched: bool,
     /// The client wants an upstream that keeps responses to keep this one.
@@ -55,6 +65,15 @@ pub struct Settlement {
     /// What the upstream's own header tells the client.
     pub told: Vec<(HeaderName, HeaderValue)>,
     pub bytes_out: u64,
+}
+
+/// An attempt that is under way.
+struct Open {
+    number: u32,
+    upstream: Arc<UpstreamEntry>,
+    credential_id: Option<CredentialId>,
+    started: Instant,
+    started_at: Timestamp,
 }
 
 /// How a request ended.
@@ -107,7 +126,9 @@ impl Settlement {
             tariffs: question.way.tariffs.clone(),
             home: None,
             attempts: Vec::new(),
-            open: None,
+            open: [None, None],
+            lease: None,
+            fault: None,
             is_dispatched: false,
             is_stored: question.recalled.store,
             upstream_wait: Duration::ZERO,
@@ -137,17 +158,15 @@ impl Settlement {
         self.home = plan.held;
     }
 
-    /// Writes the BEGIN of an attempt. What cannot be counted is not dispatched.
-    pub fn dispatch(&mut self, step: &Step<'_>) -> Result<(), Refusal> {
-        let upstream = &step.target.upstream;
-        self.begin.attempt += 1;
-        self.begin.upstream_dialect = Some(upstream.dialect);
-        self.begin.upstream_model = Some(step.target.upstream_model.clone());
-        self.begin.upstream_id = Some(upstream.id);
-        self.begin.upstream = Some(upstream.name.clone());
-        self.begin.credential_id = step.credential.map(|credential| credential.id);
-        self.begin.affinity = self.home.map(|home| home.told(step).to_owned());
-        self.begin.price = self.tariffs.price(step.target).cloned();
+    /// Input and output as they were estimated.
+    pub fn tokens(&self) -> u64 {
+        self.held.as_ref().map_or(0, |held| held.tokens)
+    }
+
+    /// Writes the BEGIN of an attempt, and returns its number. What cannot be counted is not dispatched.
+    pub fn dispatch(&mut self, step: &Step<'_>) -> Result<u32, Refusal> {
+        let number = self.begin.attempt + 1;
+        self.name(number, step);
         if let Err(error) = self.plane.journal.begin(&self.begin) {
             self.plane.metrics.journal_failures.inc();
             tracing::error!(%error, request_id = %self.facts.request_id_text, "the usage journal refused a request");
@@ -162,23 +181,99 @@ impl Settlement {
             held.permit.dispatched();
         }
         self.is_dispatched = true;
-        self.open = Some((Instant::now(), self.plane.clock.now()));
-        self.facts.live.ask(upstream, &step.target.upstream_model, step.credential);
-        Ok(())
+        let open = Open {
+            number,
+            upstream: Arc::clone(&step.target.upstream),
+            credential_id: self.begin.credential_id,
+            started: Instant::now(),
+            started_at: self.plane.clock.now(),
+        };
+        let free = usize::from(self.open[0].is_some());
+        self.open[free] = Some(open);
+        self.facts.live.ask(number, &step.target.upstream, &step.target.upstream_model, step.credential);
+        Ok(number)
     }
 
-    /// The attempt that was dispatched last has an outcome; one that failed delivers nothing.
-    pub fn attempted(&mut self, record: AttemptRecord, has_failed: bool) {
+    fn name(&mut self, number: u32, step: &Step<'_>) {
+        let upstream = &step.target.upstream;
+        self.begin.attempt = number;
+        self.begin.upstream_dialect = Some(upstream.dialect);
+        self.begin.upstream_model = Some(step.target.upstream_model.clone());
+        self.begin.upstream_id = Some(upstream.id);
+        self.begin.upstream = Some(upstream.name.clone());
+        self.begin.credential_id = step.credential.map(|credential| credential.id);
+        self.begin.affinity = self.home.map(|home| home.told(step).to_owned());
+        self.begin.price = self.tariffs.price(step.target).cloned();
+    }
+
+    /// The attempt of this number has an outcome; one that failed delivers nothing.
+    pub fn take(&mut self, number: u32, attempted: &mut Attempted) {
+        self.close_attempt(number);
+        let trail = std::mem::take(&mut attempted.trail);
+        if self.attempts.is_empty() {
+            self.attempts = trail.records;
+        } else {
+            self.attempts.extend(trail.records);
+        }
+        self.upstream_wait += trail.waited;
+        self.upstream_request_id = trail.upstream_request_id;
+        self.told = trail.told;
+        self.lease = attempted.lease.take();
+        self.is_dispatched = !trail.has_failed || self.open.iter().any(Option::is_some);
+    }
+
+    /// The attempt of this number was one too many, and is left; its cost is borne by the operator.
+    pub fn lost(&mut self, number: u32, cost: Pico) {
+        if let Some(open) = self.close_attempt(number) {
+            self.attempts.push(open.record(HEDGE_LOST, Some(cost)));
+        }
+    }
+
+    /// Of two attempts this one delivers: should the process die now, the journal must know it.
+    pub fn delivered_by(&mut self, number: u32, step: &Step<'_>) {
+        if self.begin.attempt == number {
+            return;
+        }
+        self.name(number, step);
+        if let Err(error) = self.plane.journal.begin(&self.begin) {
+            tracing::warn!(%error, request_id = %self.facts.request_id_text, "a crash now would name the wrong upstream");
+        }
+        self.facts.live.ask(number, &step.target.upstream, &step.target.upstream_model, step.credential);
+    }
+
+    /// What the input costs at a target, as far as that is known.
+    pub fn input_cost(&self, step: &Step<'_>) -> Pico {
+        let input = self.begin.input_estimate;
+        if let Some(cost) = step.target.cost {
+            let tokens = i128::from(input.input_total());
+            return cost.input.get().checked_mul(tokens).map_or(Pico::ZERO, Pico::new);
+        }
+        let charge = self.begin.price.as_ref().and_then(|price| price.charge(&input).ok());
+        charge.map_or(Pico::ZERO, |charge| charge.total)
+    }
+
+    /// One call of an answer ended, and the answer goes on in another.
+    pub fn went_on(&mut self, record: AttemptRecord) {
         self.attempts.push(record);
-        self.open = None;
-        self.is_dispatched = !has_failed;
     }
 
     /// The answer that was under way broke off.
-    pub fn broke_off(&mut self, reason: &str) {
+    pub fn broke_off(&mut self, reason: &'static str, outcome: Outcome) {
         if let Some(last) = self.attempts.last_mut() {
             reason.clone_into(&mut last.outcome);
         }
+        if let Outcome::UpstreamError | Outcome::Timeout = outcome {
+            self.fault = Some(Failure::cut(reason));
+        }
+    }
+
+    fn close_attempt(&mut self, number: u32) -> Option<Open> {
+        let at = self.open.iter().position(|open| open.as_ref().is_some_and(|open| open.number == number))?;
+        let open = self.open[at].take();
+        if at == 0 {
+            self.open.swap(0, 1);
+        }
+        open
     }
 
     /// Time in which the gateway had nothing to do but wait for the upstream.
@@ -262,6 +357,7 @@ impl Settlement {
             (record.usage, record.usage_source) = (Usage::default(), UsageSource::None);
         }
         self.charge(&mut record, estimated);
+        self.release(&record);
         if record.usage_source == UsageSource::Estimated {
             record.estimator = Some(estimate::ESTIMATOR.to_owned());
         }
@@ -269,18 +365,20 @@ impl Settlement {
         record.currency.map(|currency| (record.charge, currency))
     }
 
-    /// The attempt that was under way when the request ended.
-    fn unfinished(&mut self, outcome: Outcome) -> Option<AttemptRecord> {
-        let (started, started_at) = self.open.take()?;
-        Some(AttemptRecord {
-            upstream: self.begin.upstream.clone()?,
-            credential_id: self.begin.credential_id,
-            status: None,
-            outcome: outcome.as_str().to_owned(),
-            reason: None,
-            started_at,
-            duration_us: micros(started.elapsed()),
-        })
+    /// The attempts that were under way when the request ended.
+    fn unfinished(&mut self, outcome: Outcome) -> impl Iterator<Item = AttemptRecord> + use<> {
+        std::mem::take(&mut self.open).into_iter().flatten().map(move |open| open.record(outcome.as_str(), None))
+    }
+
+    /// What the attempt that delivered teaches of its upstream and credential.
+    fn release(&mut self, record: &UsageRecord) {
+        let Some(lease) = self.lease.take() else { return };
+        lease.spent(record.charge, record.usage.total());
+        match self.fault.take() {
+            Some(failure) => lease.failed(&failure),
+            None if record.outcome == Outcome::Ok => lease.succeeded(),
+            None => {}
+        }
     }
 
     /// What the upstream keeps of its answer is its own from now on, and this tenant's.
@@ -358,6 +456,21 @@ impl Settlement {
         drop((permit, seat, present));
         let first_token = self.first_byte.filter(|_| record.stream).map(|(at, _)| at.duration_since(self.facts.started));
         announce(&self.plane, &self.facts, record, first_token);
+    }
+}
+
+impl Open {
+    fn record(self, outcome: &str, cost: Option<Pico>) -> AttemptRecord {
+        AttemptRecord {
+            upstream: self.upstream.name.clone(),
+            credential_id: self.credential_id,
+            status: None,
+            outcome: outcome.to_owned(),
+            reason: None,
+            started_at: self.started_at,
+            duration_us: micros(self.started.elapsed()),
+            cost,
+        }
     }
 }
 

@@ -1,24 +1,25 @@
 //! One attempt at one upstream, up to the commit gate: nothing has been sent to the client yet, so another may follow.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
-use http::Response;
+use http::{HeaderName, HeaderValue, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tallygate_adapter::{Answer, Hop, Next, Outgoing, ResponseStream, Session};
+use tallygate_billing::AttemptRecord;
 use tallygate_types::Dialect;
 use tokio::time::{Instant, timeout_at};
 
 use super::failure::{Again, Broken, FIRST_TOKEN_TIMEOUT, Failure, TOTAL_TIMEOUT, of_answer, of_stream};
 use super::line::{Line, Round, upstream_request_id};
 use super::plain;
+use crate::health::Lease;
 use crate::layers::Question;
 use crate::metrics;
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 use crate::routing::Step;
-use crate::settle::Settlement;
 use crate::upstream::{chain, codex};
 
 /// Output held back before the first content, at most; beyond it the stream is committed.
@@ -70,18 +71,45 @@ pub struct Opened {
     pub is_complete: bool,
 }
 
-/// Sends the request and waits for the answer: all of it, or the first content of a stream.
-pub async fn run(
-    plane: &Arc<DataPlane>,
-    question: &Question,
-    step: &Step<'_>,
-    outgoing: Outgoing,
-    settlement: &mut Settlement,
-) -> Tried {
+/// What an attempt came to, and what it leaves for the books.
+pub struct Attempted {
+    pub tried: Tried,
+    pub trail: Trail,
+    /// Of an attempt that delivers: how it went is only known at its end.
+    pub lease: Option<Lease>,
+}
+
+impl Attempted {
+    /// Another may do better.
+    pub const fn has_failed(&self) -> bool {
+        matches!(self.tried, Tried::Again(_) | Tried::Final(Verdict::Failed(_)))
+    }
+}
+
+/// What is recorded of an attempt.
+#[derive(Default)]
+pub struct Trail {
+    /// The calls it took, at least one once it has ended.
+    pub records: Vec<AttemptRecord>,
+    pub has_failed: bool,
+    /// Time in which the gateway had nothing to do but wait.
+    pub waited: Duration,
+    pub upstream_request_id: Option<String>,
+    /// What the upstream's own header tells the client.
+    pub told: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// Sends the request and waits for the answer: all of it, or the first content of a stream. Dropped before its end, it leaves
+/// the upstream.
+pub async fn run(plane: &DataPlane, question: &Question, step: &Step<'_>, outgoing: Outgoing, lease: Lease) -> Attempted {
     let mut round = Round::start(&*plane.clock);
+    let (mut trail, mut lease) = (Trail::default(), lease);
     let tried = match Line::open(plane, question, step) {
         Err(failure) => Err(failure.into()),
-        Ok(line) => exchange(plane, question, line, outgoing, settlement, &mut round).await,
+        Ok(line) => {
+            exchange(plane, question, line, outgoing, &mut Notes { trail: &mut trail, round: &mut round, lease: &mut lease })
+                .await
+        }
     };
     let (outcome, label, detail) = match &tried {
         Ok(_) => match round.failure {
@@ -97,26 +125,41 @@ pub async fn run(
     };
     let upstream = &step.target.upstream;
     plane.metrics.attempted(&upstream.name, upstream.dialect.provider(), outcome, label, round.elapsed());
-    settlement.waited(round.elapsed());
     let outcome = if outcome == FAILED { label } else { outcome };
-    settlement
-        .attempted(round.record(upstream, step.credential.map(|credential| credential.id), outcome, detail), tried.is_err());
-    Tried::Final(match tried {
-        Ok(content) => Verdict::Delivered(Delivery {
-            upstream: upstream.name.clone(),
-            upstream_model: step.target.upstream_model.clone(),
-            upstream_dialect: upstream.dialect,
-            is_fallback: step.is_fallback,
-            content,
-        }),
-        Err(Broken::Again(again)) => return Tried::Again(again),
-        Err(Broken::Client(refusal)) => Verdict::ClientAtFault(refusal),
+    trail.waited += round.elapsed();
+    trail.has_failed = tried.is_err();
+    trail.records.push(round.record(upstream, step.credential.map(|credential| credential.id), outcome, detail));
+    let mut held = None;
+    let tried = Tried::Final(match tried {
+        Ok(content) => {
+            held = Some(lease);
+            Verdict::Delivered(Delivery {
+                upstream: upstream.name.clone(),
+                upstream_model: step.target.upstream_model.clone(),
+                upstream_dialect: upstream.dialect,
+                is_fallback: step.is_fallback,
+                content,
+            })
+        }
+        Err(Broken::Again(again)) => {
+            match &again {
+                Again::WithoutReasoning(_) => lease.succeeded(),
+                Again::Same(failure) => lease.failed(failure),
+            }
+            return Attempted { tried: Tried::Again(again), trail, lease: None };
+        }
+        Err(Broken::Client(refusal)) => {
+            lease.succeeded();
+            Verdict::ClientAtFault(refusal)
+        }
         Err(Broken::Upstream(failure)) => {
             tracing::debug!(upstream = %upstream.name, reason = failure.reason, detail = %failure.detail,
                 request_id = %question.facts.request_id_text, "attempt failed");
+            lease.failed(&failure);
             Verdict::Failed(failure)
         }
-    })
+    });
+    Attempted { tried, trail, lease: held }
 }
 
 impl Verdict {
@@ -129,38 +172,46 @@ impl Verdict {
     }
 }
 
+/// What is written down while an attempt runs.
+struct Notes<'a> {
+    trail: &'a mut Trail,
+    round: &'a mut Round,
+    lease: &'a mut Lease,
+}
+
 async fn exchange(
     plane: &DataPlane,
     question: &Question,
     line: Line,
     outgoing: Outgoing,
-    settlement: &mut Settlement,
-    round: &mut Round,
+    notes: &mut Notes<'_>,
 ) -> Result<Content, Broken> {
+    let begun = std::time::Instant::now();
     let Outgoing { path, headers, body, session, .. } = outgoing;
     let deadline = Instant::now() + line.times.total;
-    let response = line.ask(Hop { path, headers, body }, round).await?;
-    settlement.upstream_request_id = upstream_request_id(response.headers());
-    settlement.told = codex::answered(line.dialect(), question.endpoint.dialect, response.headers());
-    settlement.told.extend(plain::told(question, response.headers()));
-    if question.stream {
-        Ok(Content::Stream(Box::new(open(plane, line, response, session, settlement, round, deadline).await?)))
+    let response = line.ask(Hop { path, headers, body }, notes.round, Some(&mut *notes.lease)).await?;
+    notes.trail.upstream_request_id = upstream_request_id(response.headers());
+    notes.trail.told = codex::answered(line.dialect(), question.endpoint.dialect, response.headers());
+    notes.trail.told.extend(plain::told(question, response.headers()));
+    let content = if question.stream {
+        Content::Stream(Box::new(open(plane, line, response, session, notes, deadline).await?))
     } else {
-        let mut gathering = Gathering { plane, line: &line, settlement, round, deadline };
-        Ok(Content::Whole(Box::new(gathering.answer(response, session).await?)))
-    }
+        let mut gathering = Gathering { plane, line: &line, notes: &mut *notes, deadline };
+        Content::Whole(Box::new(gathering.answer(response, session).await?))
+    };
+    notes.lease.first_byte(begun.elapsed());
+    Ok(content)
 }
 
 /// A whole answer on its way, in one call or more.
-struct Gathering<'a> {
+struct Gathering<'a, 'n> {
     plane: &'a DataPlane,
     line: &'a Line,
-    settlement: &'a mut Settlement,
-    round: &'a mut Round,
+    notes: &'a mut Notes<'n>,
     deadline: Instant,
 }
 
-impl Gathering<'_> {
+impl Gathering<'_, '_> {
     async fn answer(&mut self, response: Response<Incoming>, mut session: Session) -> Result<Answer, Broken> {
         let mut next = self.step(response, &mut session).await?;
         loop {
@@ -168,12 +219,12 @@ impl Gathering<'_> {
                 Next::Done(answer) => return Ok(answer),
                 Next::Again(hop) => hop,
             };
-            self.line.continued(self.plane, self.settlement, self.round);
+            self.line.continued(self.plane, self.notes.trail, self.notes.round);
             next = match self.hop(hop, &mut session).await {
                 Ok(next) => next,
                 // What was said and used before is not lost with the call that was to go on.
                 Err(broken) => {
-                    self.round.failure = Some(broken.reason());
+                    self.notes.round.failure = Some(broken.reason());
                     return session.said_so_far().ok_or(broken);
                 }
             };
@@ -181,7 +232,7 @@ impl Gathering<'_> {
     }
 
     async fn hop(&mut self, hop: Hop, session: &mut Session) -> Result<Next<Answer>, Broken> {
-        let response = self.line.ask(hop, self.round).await?;
+        let response = self.line.ask(hop, self.notes.round, None).await?;
         self.step(response, session).await
     }
 
@@ -197,8 +248,7 @@ async fn open(
     line: Line,
     response: Response<Incoming>,
     session: Session,
-    settlement: &mut Settlement,
-    round: &mut Round,
+    notes: &mut Notes<'_>,
     ends_at: Instant,
 ) -> Result<Opened, Broken> {
     let mut stream = session.stream();
@@ -216,8 +266,8 @@ async fn open(
             Ok(None) => match stream.end(&mut out).map_err(|failure| of_stream(line.upstream(), failure))? {
                 Next::Done(()) => return Ok(Opened { upstream, stream, out, received, line, ends_at, is_complete: true }),
                 Next::Again(hop) => {
-                    line.continued(plane, settlement, round);
-                    upstream = line.ask(hop, round).await?.into_body();
+                    line.continued(plane, notes.trail, notes.round);
+                    upstream = line.ask(hop, notes.round, None).await?.into_body();
                     begun_by = Instant::now() + line.times.first_token;
                     continue;
                 }

@@ -23,6 +23,8 @@ pub struct Failure {
     pub reset: Option<Reset>,
     /// It is held against the credential for this model only.
     pub is_of_model: bool,
+    /// The upstream's own word on whether to ask again.
+    pub should_retry: Option<bool>,
     /// False if the upstream never heard of the attempt: it cost nothing, and asking elsewhere is no extra call.
     pub is_sent: bool,
 }
@@ -63,6 +65,7 @@ pub enum Again {
     Same(Failure),
 }
 
+pub const CONNECT: &str = "connect";
 pub const CONNECT_TIMEOUT: &str = "connect_timeout";
 /// To the head of an answer.
 pub const FIRST_BYTE_TIMEOUT: &str = "first_byte_timeout";
@@ -76,15 +79,28 @@ pub const TOO_SLOW: &str = "too_slow";
 pub const CONNECTION_LOST: &str = "connection_lost";
 const MALFORMED_CALL: &str = "malformed_call";
 const INVALID_ANSWER: &str = "invalid_answer";
-const TRUNCATED: &str = "truncated";
-const OVERLOADED: &str = "overloaded";
+pub const TRUNCATED: &str = "truncated";
+/// In its own words.
+pub const TIMEOUT: &str = "timeout";
+pub const SERVER_ERROR: &str = "server_error";
+pub const OVERLOADED: &str = "overloaded";
 /// The upstream does not have the model, or its base URL leads elsewhere.
 pub const NOT_FOUND: &str = "not_found";
 
 impl Failure {
     pub fn new(blame: Blame, reason: &'static str, kind: ErrorKind, detail: impl Into<String>) -> Self {
         let is_sent = blame != Blame::Proxy;
-        Self { blame, reason, kind, detail: detail.into(), wait: None, reset: None, is_of_model: false, is_sent }
+        Self {
+            blame,
+            reason,
+            kind,
+            detail: detail.into(),
+            wait: None,
+            reset: None,
+            is_of_model: false,
+            should_retry: None,
+            is_sent,
+        }
     }
 
     pub fn timeout(reason: &'static str, limit: Duration) -> Self {
@@ -106,6 +122,11 @@ impl Failure {
 
     fn malformed_call(detail: impl Into<String>) -> Self {
         Self::new(Blame::Answer, MALFORMED_CALL, ErrorKind::UpstreamInvalid, detail)
+    }
+
+    /// A stream that broke off after the client had received some of it.
+    pub fn cut(reason: &'static str) -> Self {
+        Self::new(Blame::Answer, reason, ErrorKind::UpstreamUnavailable, "it broke off in the middle of its answer")
     }
 
     /// The upstream never heard of the attempt.
@@ -223,7 +244,7 @@ pub fn cut_refusal(failure: &StreamFailure) -> Refusal {
 /// A stream that failed before its first content.
 pub fn of_stream(upstream: &str, failure: StreamFailure) -> Broken {
     match failure {
-        StreamFailure::Upstream(failure) => of_upstream(upstream, failure, None),
+        StreamFailure::Upstream(failure) => of_upstream(upstream, failure, Said::default()),
         StreamFailure::MalformedCall(detail) => Broken::Again(Again::Same(Failure::malformed_call(detail))),
         StreamFailure::Truncated => {
             Failure::new(Blame::Answer, TRUNCATED, ErrorKind::UpstreamUnavailable, StreamFailure::Truncated.to_string()).into()
@@ -235,14 +256,21 @@ pub fn of_stream(upstream: &str, failure: StreamFailure) -> Broken {
 /// A whole answer that is none.
 pub fn of_answer(upstream: &str, failure: AnswerFailure) -> Broken {
     match failure {
-        AnswerFailure::Upstream(failure) => of_upstream(upstream, failure, None),
+        AnswerFailure::Upstream(failure) => of_upstream(upstream, failure, Said::default()),
         AnswerFailure::MalformedCall(detail) => Broken::Again(Again::Same(Failure::malformed_call(detail))),
         AnswerFailure::Invalid(invalid) => Failure::invalid(invalid.to_string()).into(),
     }
 }
 
+/// What the header of a refusal says.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Said {
+    pub wait: Option<Duration>,
+    pub should_retry: Option<bool>,
+}
+
 /// Whose fault an upstream's error is, and what it means for the next attempt.
-pub fn of_upstream(upstream: &str, failure: UpstreamFailure, wait: Option<Duration>) -> Broken {
+pub fn of_upstream(upstream: &str, failure: UpstreamFailure, said: Said) -> Broken {
     use FailureClass as Class;
     let (blame, reason, kind) = match failure.class {
         Class::BadRequest | Class::ContextTooLong => return Broken::Client(passed_on(failure)),
@@ -253,12 +281,13 @@ pub fn of_upstream(upstream: &str, failure: UpstreamFailure, wait: Option<Durati
         Class::QuotaExhausted => (Blame::Quota, "quota", ErrorKind::UpstreamUnavailable),
         Class::RateLimited => (Blame::Rate, "rate_limited", ErrorKind::RateLimited),
         Class::Overloaded => (Blame::Answer, OVERLOADED, ErrorKind::UpstreamUnavailable),
-        Class::Timeout => (Blame::Answer, "timeout", ErrorKind::UpstreamTimeout),
-        Class::Server => (Blame::Answer, "server_error", ErrorKind::UpstreamUnavailable),
+        Class::Timeout => (Blame::Answer, TIMEOUT, ErrorKind::UpstreamTimeout),
+        Class::Server => (Blame::Answer, SERVER_ERROR, ErrorKind::UpstreamUnavailable),
     };
     let detail = format!("{upstream} answered {}: {}", failure.status, failure.message);
     Failure {
-        wait: wait.or(failure.retry_after),
+        wait: said.wait.or(failure.retry_after),
+        should_retry: said.should_retry,
         reset: failure.reset,
         is_of_model: failure.scope == FailureScope::Model,
         ..Failure::new(blame, reason, kind, detail)

@@ -15,18 +15,18 @@ use tallygate_store::{CredentialEntry, UpstreamEntry};
 use tallygate_types::{Clock, CredentialId, Dialect, Timestamp};
 use tokio::time::timeout_at;
 
+use super::attempt::Trail;
 use super::failure::{
-    Blame, Broken, CONNECT_TIMEOUT as CONNECT, FIRST_BYTE_TIMEOUT as FIRST_BYTE, Failure, IDLE_TIMEOUT as IDLE, TOO_SLOW,
-    TOTAL_TIMEOUT as TOTAL, of_upstream,
+    Blame, Broken, CONNECT, CONNECT_TIMEOUT as CONNECT_TIMED_OUT, FIRST_BYTE_TIMEOUT as FIRST_BYTE, Failure,
+    IDLE_TIMEOUT as IDLE, Said, TOO_SLOW, TOTAL_TIMEOUT as TOTAL, of_upstream,
 };
 use crate::config::GatewayConfig;
 use crate::facts::Facts;
-use crate::health::retry_after;
+use crate::health::{Lease, retry_after};
 use crate::layers::Question;
 use crate::metrics;
 use crate::plane::DataPlane;
 use crate::routing::Step;
-use crate::settle::Settlement;
 use crate::upstream::{Client, DialError, chain, request_headers};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
@@ -41,6 +41,7 @@ const STREAM_IDLE_TIMEOUT: Duration = Duration::from_mins(2);
 const ERROR_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pace of a whole answer is looked at this often, once it has begun.
 const PACE_WINDOW: Duration = Duration::from_secs(30);
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// An upstream's own words in the record of an attempt, at most.
 const MAX_REASON_CHARS: usize = 300;
 /// Headers under which vendors send their id of a request.
@@ -108,7 +109,7 @@ impl Line {
     }
 
     /// Sends, and waits for the head of an answer.
-    pub async fn ask(&self, hop: Hop, round: &mut Round) -> Result<Response<Incoming>, Broken> {
+    pub async fn ask(&self, hop: Hop, round: &mut Round, lease: Option<&mut Lease>) -> Result<Response<Incoming>, Broken> {
         let request = self.request(hop)?;
         let until = tokio::time::Instant::now() + self.times.head;
         let response = match timeout_at(until, self.client.request(request)).await {
@@ -117,7 +118,7 @@ impl Line {
                 if let Some(failure) = DialError::of_proxy(&error) {
                     return Err(Failure::proxy(failure.to_string()).into());
                 }
-                let reason = if is_timeout(&error) { CONNECT } else { "connect" };
+                let reason = if is_timeout(&error) { CONNECT_TIMED_OUT } else { CONNECT };
                 let failure = Failure::new(Blame::Upstream, reason, ErrorKind::UpstreamUnavailable, chain(&error));
                 return Err(failure.unsent().into());
             }
@@ -126,6 +127,9 @@ impl Line {
         };
         self.facts.live.head_received();
         round.status = Some(response.status().as_u16());
+        if let Some(lease) = lease {
+            lease.headers(response.status(), response.headers());
+        }
         if response.status() != StatusCode::OK {
             return Err(self.refused(response).await);
         }
@@ -159,10 +163,11 @@ impl Line {
     async fn refused(&self, response: Response<Incoming>) -> Broken {
         let status = response.status().as_u16();
         let wait = retry_after(response.headers(), self.clock.now());
+        let should_retry = response.headers().get(SHOULD_RETRY).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let deadline = tokio::time::Instant::now() + self.times.idle.min(ERROR_BODY_TIMEOUT);
         // An error whose text cannot be had is still that error.
         let body = self.collect(response, self.max_error_bytes, deadline).await.unwrap_or_default();
-        of_upstream(self.upstream(), decode_error(self.upstream.dialect, status, &body), wait)
+        of_upstream(self.upstream(), decode_error(self.upstream.dialect, status, &body), Said { wait, should_retry })
     }
 
     /// Reads a whole answer, bounded in size and time.
@@ -226,24 +231,23 @@ impl Line {
     }
 
     /// A call ended well, and its answer goes on in another, which begins now.
-    pub fn continued(&self, plane: &DataPlane, settlement: &mut Settlement, round: &mut Round) {
+    pub fn continued(&self, plane: &DataPlane, trail: &mut Trail, round: &mut Round) {
         let ended = std::mem::replace(round, Round::start(&*plane.clock));
-        settlement.waited(ended.elapsed());
-        self.ended(settlement, &ended, None);
+        trail.waited += ended.elapsed();
+        trail.records.push(self.ended(plane, &ended, None));
     }
 
-    /// Records a call that was made for the rest of an answer, or before one.
-    pub fn ended(&self, settlement: &mut Settlement, round: &Round, broken: Option<&Broken>) {
+    /// The record of a call that was made for the rest of an answer, or before one.
+    pub fn ended(&self, plane: &DataPlane, round: &Round, broken: Option<&Broken>) -> AttemptRecord {
         let upstream = &*self.upstream;
         let (outcome, reason) = match broken {
             None => (metrics::OK, metrics::NO_REASON),
             Some(broken) => ("failed", broken.reason()),
         };
-        let metrics = &settlement.plane().metrics;
-        metrics.attempted(&upstream.name, upstream.dialect.provider(), outcome, reason, round.elapsed());
+        plane.metrics.attempted(&upstream.name, upstream.dialect.provider(), outcome, reason, round.elapsed());
         let outcome = if broken.is_some() { reason } else { outcome };
         let credential = self.credential.as_ref().map(|credential| credential.id);
-        settlement.attempted(round.record(upstream, credential, outcome, None), false);
+        round.record(upstream, credential, outcome, None)
     }
 }
 
@@ -311,6 +315,7 @@ impl Round {
             reason: reason.map(|reason| reason.chars().take(MAX_REASON_CHARS).collect()),
             started_at: self.started_at,
             duration_us: u64::try_from(self.elapsed().as_micros()).unwrap_or(u64::MAX),
+            cost: None,
         }
     }
 }
@@ -328,7 +333,7 @@ impl Times {
         Self {
             connect: of(|timeouts| timeouts.connect_ms, CONNECT_TIMEOUT),
             head,
-            first_token: of(|_| None, FIRST_TOKEN_TIMEOUT),
+            first_token: of(|timeouts| timeouts.first_token_ms, FIRST_TOKEN_TIMEOUT),
             idle: of(|timeouts| timeouts.stream_idle_ms, STREAM_IDLE_TIMEOUT),
             total,
         }

@@ -358,7 +358,7 @@ impl StreamBody {
         self.is_done = false;
         self.active_at = Instant::now();
         self.source = Source::NextCall(Box::pin(async move {
-            let head = line.ask(hop, &mut round).await;
+            let head = line.ask(hop, &mut round, None).await;
             (round, head)
         }));
     }
@@ -366,7 +366,8 @@ impl StreamBody {
     fn next_call(&mut self, round: &Round, head: Head) {
         self.active_at = Instant::now();
         let Some(settlement) = &mut self.settlement else { return };
-        self.line.ended(settlement, round, head.as_ref().err());
+        let record = self.line.ended(settlement.plane(), round, head.as_ref().err());
+        settlement.went_on(record);
         match head {
             Ok(response) => self.source = Source::Call(response.into_body()),
             Err(broken) => self.cut(broken.reason(), broken.into_refusal()),
@@ -385,7 +386,7 @@ impl StreamBody {
         let meter = self.stream.meter();
         if let Some(settlement) = &mut self.settlement {
             settlement.plane().metrics.exchange.cut(self.line.upstream(), reason);
-            settlement.broke_off(reason);
+            settlement.broke_off(reason, refusal.outcome);
             self.stream.fail(&refusal.to_reply(self.facts.request_id), &mut self.out);
         }
         let outcome = if refusal.outcome == Outcome::ClientError { Outcome::UpstreamError } else { refusal.outcome };

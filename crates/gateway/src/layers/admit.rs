@@ -41,6 +41,8 @@ pub struct Held {
     pub reserved: Pico,
     /// What counts if nobody tells: the input, as far as it can be told from the body.
     pub estimate: Usage,
+    /// Input and output as they are estimated.
+    pub tokens: u64,
     pub seat: Seat,
     pub present: Present,
 }
@@ -114,7 +116,8 @@ fn admit(plane: &DataPlane, mut question: Question) -> Result<Admitted, Refusal>
         Refusal::over_budget(&exceeded)
     })?;
     question.way = way;
-    Ok(Admitted { question, model, held: Held { permit, reservation, reserved, estimate: weight.estimate, seat, present } })
+    let held = Held { permit, reservation, reserved, estimate: weight.estimate, tokens: admitted_tokens, seat, present };
+    Ok(Admitted { question, model, held })
 }
 
 fn find_model(snapshot: &Snapshot, question: &Question) -> Result<Arc<ModelEntry>, Refusal> {

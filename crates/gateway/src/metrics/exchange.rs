@@ -11,6 +11,9 @@ const SHED_REASONS: [&str; 4] = ["memory", "in_flight", "tenant", "fair_share"];
 pub struct ExchangeMetrics {
     interrupted: IntCounterVec,
     cut: IntCounterVec,
+    retries: IntCounterVec,
+    out_of_retries: IntCounterVec,
+    hedges: IntCounterVec,
     shed: IntCounterVec,
     memory_used: IntGauge,
     memory_limit: IntGauge,
@@ -39,6 +42,24 @@ impl ExchangeMetrics {
                 "Streams that broke off after the client had received some of them",
                 &["upstream", "reason"],
             )?,
+            retries: counters(
+                registry,
+                "upstream_retries_total",
+                "Calls of an upstream that had failed the request",
+                &["upstream"],
+            )?,
+            out_of_retries: counters(
+                registry,
+                "retry_budget_exhausted_total",
+                "Retries that were not made because the upstream's budget for them was spent",
+                &["upstream"],
+            )?,
+            hedges: counters(
+                registry,
+                "hedges_total",
+                "Second attempts beside a slow first: won, lost, failed, or not made for their share or their money",
+                &["result"],
+            )?,
             shed,
             memory_used: register(registry, IntGauge::new("memory_used_bytes", "Memory that load is shed by")?)?,
             memory_limit: register(registry, IntGauge::new("memory_limit_bytes", "Its limit; 0 where none is known")?)?,
@@ -47,6 +68,18 @@ impl ExchangeMetrics {
 
     pub fn interrupted(&self, why: Interruption) {
         self.interrupted.with_label_values(&[why.as_str()]).inc();
+    }
+
+    pub fn retried(&self, upstream: &str) {
+        self.retries.with_label_values(&[upstream]).inc();
+    }
+
+    pub fn out_of_retries(&self, upstream: &str) {
+        self.out_of_retries.with_label_values(&[upstream]).inc();
+    }
+
+    pub fn hedged(&self, result: &str) {
+        self.hedges.with_label_values(&[result]).inc();
     }
 
     pub fn shed(&self, reason: &str) {

@@ -15,7 +15,7 @@ use super::rule::Rule;
 use super::tariff::Tariffs;
 use super::trace::Silent;
 use super::view::View;
-use crate::health::{Readiness, Standing};
+use crate::health::Standing;
 use crate::layers::Question;
 use crate::path::Operation;
 use crate::plane::DataPlane;
@@ -46,11 +46,7 @@ impl View for LiveView<'_> {
     }
 
     fn credential(&self, upstream: &UpstreamEntry, credential: &CredentialEntry) -> Standing {
-        let standing = self.plane.health.credential(upstream, credential, self.tokens, self.now);
-        match self.plane.cooling.cooling_until(credential.id, self.now) {
-            Some(until) => Standing { readiness: Readiness::Not { why: "cooling", until: Some(until) }, ..standing },
-            None => standing,
-        }
+        self.plane.health.credential(upstream, credential, self.tokens, self.now)
     }
 
     fn turn(&self, line: Uuid) -> u64 {

@@ -29,7 +29,7 @@ mod view;
 pub use abilities::KnownAbilities;
 pub use affinity::Held;
 pub use live::{Way, attempts, refusal, way};
-pub use plan::{Plan, Step, pin_of};
+pub use plan::{NoWay, Plan, Step, pin_of};
 pub use repeats::Repeats;
 pub use tariff::Tariffs;
 pub use view::Turns;

@@ -208,7 +208,7 @@ async fn case_a82_a_refused_key_of_ours_is_put_on_hold_and_never_the_tenants_fau
     // The other key was tried at once, and is the first from then on.
     let shown = keys_shown(&upstream);
     assert!(shown[0] != shown[1] && shown[1] == shown[2], "{shown:?}");
-    let held = gateway.plane.config.auth_cooldown;
+    let held = gateway.plane.config.health.auth_recheck;
     assert_rests(&gateway, &clock, &shown[0], held);
 
     let upstream = Upstream::start(vec![refused]).await;
@@ -231,8 +231,7 @@ async fn case_a83_a_spent_limit_of_ours_disables_the_key_and_a_ramp_waits_as_tol
         )
     };
     for (code, rest) in [
-        // Waiting does not help: what the upstream says of waiting is not heeded below a minute.
-        ("enforced_spend_limit_reached", Duration::from_mins(1)),
+        ("enforced_spend_limit_reached", Duration::from_secs(7)),
         ("ramp_limit_exceeded", Duration::from_secs(7)),
     ] {
         let upstream = Upstream::start(vec![limited(code), answer(200, &[], CLAUDE)]).await;
@@ -249,7 +248,7 @@ async fn case_a83_a_spent_limit_of_ours_disables_the_key_and_a_ramp_waits_as_tol
 async fn case_a84_a_spent_quota_is_not_retried_on_its_key_and_slow_down_waits_longer() {
     let limited =
         |code: &str| answer(429, &[], &format!(r#"{{"error":{{"message":"m","type":"{code}","param":null,"code":"{code}"}}}}"#));
-    for (code, seconds) in [("insufficient_quota", 60), ("slow_down", 10), ("rate_limit_exceeded", 1)] {
+    for (code, seconds) in [("insufficient_quota", 600), ("slow_down", 10), ("rate_limit_exceeded", 1)] {
         let upstream = Upstream::start(vec![limited(code), answer(200, &[], GOOD)]).await;
         let (gateway, clock) = two_keys(Dialect::OpenaiChat, &upstream).await;
         assert_eq!(gateway.chat(ASK).await.status, 200, "{code}");
@@ -310,8 +309,8 @@ async fn case_b59_a_key_in_the_query_is_in_no_log_no_trace_and_no_url_of_an_upst
             gateway.ask(http::Method::POST, &path, &[("content-type", "application/json")], asked).await;
         }
         let seen = upstream.seen();
-        assert_eq!(seen.len(), 1);
-        assert!(!seen[0].head.contains(KEY) && !seen[0].body.contains(KEY), "{}", seen[0].head);
+        assert!(!seen.is_empty());
+        assert!(seen.iter().all(|seen| !seen.head.contains(KEY) && !seen.body.contains(KEY)), "{seen:?}");
         assert!(!format!("{:?}", gateway.records()).contains(KEY));
         assert!(!gateway.metrics.render().unwrap().contains(KEY));
     }
@@ -433,8 +432,10 @@ async fn a_stream_begun_before_its_answer_is_tried_elsewhere_still_and_fails_in_
         for has_reserve in [true, false] {
             let fail = Arc::new(Notify::new());
             let late = vec![Act::Wait(Arc::clone(&fail)), answer(500, &[], "{}").remove(0)];
-            let (bad, good) =
-                (Upstream::start(vec![late]).await, Upstream::start(vec![stream(&[CHUNK, LAST_CHUNK, DONE])]).await);
+            let (bad, good) = (
+                Upstream::start(vec![late, answer(500, &[], "{}")]).await,
+                Upstream::start(vec![stream(&[CHUNK, LAST_CHUNK, DONE])]).await,
+            );
             let mut targets = vec![target(entry("bad", Dialect::OpenaiChat, bad.address, &["one"]), 1, 1)];
             if has_reserve {
                 targets.push(target(entry("good", Dialect::OpenaiChat, good.address, &["one"]), 1, 2));

@@ -52,7 +52,22 @@ async fn before_the_first_content_each_kind_of_slowness_has_a_name_and_the_next_
             dripping(vec![Act::Write(b"HTTP/1.1 200 OK\r\nx: ".to_vec())], "x").await,
             limited(|t| t.first_byte_ms = Some(LIMIT_MS)),
         ),
+        (
+            "first_token_timeout",
+            Upstream::start(vec![vec![stream_head(), piece(ROLE), Act::WaitForClose]]).await,
+            limited(|t| t.first_token_ms = Some(LIMIT_MS)),
+        ),
         // Neither comments nor empty deltas are content.
+        (
+            "first_token_timeout",
+            dripping(vec![Act::Write(HEAD.into())], &chunked(": working\n\n")).await,
+            limited(|t| t.first_token_ms = Some(LIMIT_MS)),
+        ),
+        (
+            "first_token_timeout",
+            dripping(vec![Act::Write(HEAD.into())], &chunked(ROLE)).await,
+            limited(|t| t.first_token_ms = Some(LIMIT_MS)),
+        ),
         (
             "total_timeout",
             dripping(vec![Act::Write(HEAD.into())], &chunked(": working\n\n")).await,

@@ -106,6 +106,7 @@ fn call(
         reason: None,
         started_at: accepted_at,
         duration_us: duration.as_micros() as u64,
+        cost: None,
     });
     if failed {
         record.outcome = Outcome::UpstreamError;

@@ -10,6 +10,7 @@ export const OUTCOMES = [
   "timeout",
   "client_gone",
   "internal",
+  "cancelled",
   "crash",
 ] as const satisfies readonly Outcome[];
 
@@ -22,5 +23,6 @@ export const OUTCOME_TONES: Record<Outcome, Tone> = {
   timeout: "bad",
   client_gone: "quiet",
   internal: "bad",
+  cancelled: "quiet",
   crash: "bad",
 };
