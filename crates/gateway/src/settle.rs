@@ -515,6 +515,8 @@ pub fn note_refusal(plane: &DataPlane, facts: &Facts, refusal: &Refusal, status:
             usage_source: UsageSource::None,
             charge: Pico::ZERO,
             currency: None,
+            arm: None,
+            cache_saved: Pico::ZERO,
         });
         return;
     };
@@ -590,6 +592,8 @@ fn announce(plane: &DataPlane, facts: &Facts, record: &UsageRecord, first_token:
         usage_source: record.usage_source,
         charge: record.charge,
         currency: record.currency.as_ref().map(Currency::as_str),
+        arm: record.arm.as_deref().map(|arm| (record.route.as_deref().unwrap_or(&record.model), arm)),
+        cache_saved: record.cache_saved,
     });
     tracing::info!(
         target: "tallygate::access",

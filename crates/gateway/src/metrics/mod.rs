@@ -5,6 +5,7 @@
 //! not configured is `other`. Histograms carry no tenant. Each family of kept handles is capped; beyond the cap all is
 //! `other`.
 
+mod arms;
 mod exchange;
 mod proxies;
 #[cfg(test)]
@@ -16,6 +17,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
+use self::arms::{ArmMetrics, OfArm};
 use prometheus::core::Collector;
 use prometheus::{
     Counter, CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -73,6 +75,9 @@ pub struct Metrics {
     per_token: HistogramVec,
     tokens: IntCounterVec,
     billed: CounterVec,
+    cache_saved: CounterVec,
+    cache_extra: CounterVec,
+    arms: ArmMetrics,
     tenant_requests: IntCounterVec,
     tenant_tokens: IntCounterVec,
     attempts: IntCounterVec,
@@ -154,6 +159,10 @@ pub struct Finished<'a> {
     pub usage_source: UsageSource,
     pub charge: Pico,
     pub currency: Option<&'a str>,
+    /// The route or model whose split it is of, and the arm.
+    pub arm: Option<(&'a str, &'a str)>,
+    /// Below zero where writing the cache cost more.
+    pub cache_saved: Pico,
 }
 
 /// The memory of what clients drop between the turns of a tool loop.
@@ -235,6 +244,21 @@ impl Metrics {
                     &["currency", "model"],
                 )?,
             )?,
+            cache_saved: register(
+                &registry,
+                CounterVec::new(
+                    Opts::new("cache_saved_amount_total", "Money that prompt caches of providers saved, by request"),
+                    &["currency", "model"],
+                )?,
+            )?,
+            cache_extra: register(
+                &registry,
+                CounterVec::new(
+                    Opts::new("cache_extra_amount_total", "Money that writing prompt caches cost more than reading them saved"),
+                    &["currency", "model"],
+                )?,
+            )?,
+            arms: ArmMetrics::new(&registry)?,
             tenant_requests: counters(&registry, "tenant_requests_total", "Requests by tenant", &["tenant"])?,
             tenant_tokens: counters(&registry, "tenant_tokens_total", "Tokens by tenant", &["tenant"])?,
             attempts: counters(
@@ -331,6 +355,24 @@ impl Metrics {
             && request.charge > Pico::ZERO
         {
             self.count_money(&model, request.charge, currency);
+        }
+        if let Some(currency) = request.currency
+            && request.cache_saved != Pico::ZERO
+        {
+            let saved = request.cache_saved.get() as f64 / PICO_PER_UNIT;
+            let counter = if saved > 0.0 { &self.cache_saved } else { &self.cache_extra };
+            counter.with_label_values(&[currency, model.name.as_str()]).inc_by(saved.abs());
+        }
+        if let Some((rule, arm)) = request.arm {
+            self.arms.finished(&OfArm {
+                rule,
+                arm,
+                outcome: request.outcome,
+                duration: request.duration,
+                usage: request.usage,
+                charge: request.charge,
+                currency: request.currency,
+            });
         }
         if let Some(tenant) = request.tenant {
             let tenant = self.tenants.get(tenant, |name| TenantHandles {

@@ -15,6 +15,38 @@ fn finished<'a>(model: Option<&'a str>, usage: &'a Usage) -> Finished<'a> {
         usage_source: UsageSource::Provider,
         charge: Pico::new(3_600_000_000),
         currency: Some("USD"),
+        arm: None,
+        cache_saved: Pico::ZERO,
+    }
+}
+
+#[test]
+fn the_arms_of_a_split_stand_beside_each_other_and_savings_are_told() {
+    let metrics = Metrics::new().unwrap();
+    let usage = Usage::default().with(UsageClass::InputUncached, 100).with(UsageClass::OutputText, 20);
+    let of = |arm, outcome, saved| Finished {
+        arm: Some(("beta", arm)),
+        outcome,
+        cache_saved: Pico::new(saved),
+        ..finished(Some("smart"), &usage)
+    };
+    metrics.finished(&of("a", Outcome::Ok, 2_000_000_000));
+    metrics.finished(&of("a", Outcome::UpstreamError, -1_000_000_000));
+    metrics.finished(&of("b", Outcome::ClientGone, 0));
+    let page = metrics.render().unwrap();
+    for line in [
+        r#"tallygate_arm_requests_total{arm="a",rule="beta"} 2"#,
+        r#"tallygate_arm_requests_total{arm="b",rule="beta"} 1"#,
+        r#"tallygate_arm_errors_total{arm="a",rule="beta"} 1"#,
+        r#"tallygate_arm_errors_total{arm="b",rule="beta"} 0"#,
+        r#"tallygate_arm_request_duration_seconds_count{arm="a",rule="beta"} 2"#,
+        r#"tallygate_arm_tokens_total{arm="a",kind="input",rule="beta"} 200"#,
+        r#"tallygate_arm_tokens_total{arm="b",kind="output",rule="beta"} 20"#,
+        r#"tallygate_arm_billed_amount_total{arm="a",currency="USD",rule="beta"} 0.0072"#,
+        r#"tallygate_cache_saved_amount_total{currency="USD",model="smart"} 0.002"#,
+        r#"tallygate_cache_extra_amount_total{currency="USD",model="smart"} 0.001"#,
+    ] {
+        assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
     }
 }
 
