@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
 use sqlx::types::Json;
-use tallygate_store::{DbTime, SplitAmount, StoreError, Tx, query};
+use tallygate_store::{DbTime, Engine, SplitAmount, StoreError, Tx, query};
 use tallygate_types::{CredentialId, ModelId, Pico, TenantId, Timestamp, UpstreamId, Usage, UsageClass};
 use uuid::Uuid;
 
@@ -16,6 +16,32 @@ use crate::sql::{clean, int};
 
 /// Rows of one INSERT. Statements of few sizes stay prepared, and 100 rows of 55 columns are far below the bind limits.
 const STATEMENT_ROWS: [usize; 3] = [100, 10, 1];
+
+/// Of the rollups, in the order they are bound; the usage classes follow.
+const ROLLUP_COLUMNS: [&str; 20] = [
+    "tenant_id",
+    "hour",
+    "key_id",
+    "model_id",
+    "model",
+    "upstream_id",
+    "upstream",
+    "outcome",
+    "price_version_id",
+    "currency",
+    "requests",
+    "errors",
+    "charge_units",
+    "charge_pico",
+    "duration_us",
+    "first_byte_us",
+    "first_byte_count",
+    "overhead_us",
+    "cache_saved_units",
+    "cache_saved_pico",
+];
+/// The first of them, which tell one rollup from another.
+const ROLLUP_KEYS: usize = 10;
 
 /// In the order they are bound; the usage classes follow.
 const COLUMNS: [&str; 43] = [
@@ -79,13 +105,8 @@ pub(super) struct Written {
 /// Writes `records` and adds the new ones to the rollups.
 pub(super) async fn write(tx: &mut Tx, batch: Uuid, records: &[UsageRecord]) -> Result<Written, StoreError> {
     let mut inserted = HashSet::new();
-    let mut rest = records;
-    for rows in STATEMENT_ROWS {
-        while rest.len() >= rows {
-            let (now, later) = rest.split_at(rows);
-            inserted.extend(insert(tx, batch, now).await?);
-            rest = later;
-        }
+    for rows in in_statements(records) {
+        inserted.extend(insert(tx, batch, rows).await?);
     }
     let mut written = Written::default();
     let mut rollups = BTreeMap::new();
@@ -102,15 +123,47 @@ pub(super) async fn write(tx: &mut Tx, batch: Uuid, records: &[UsageRecord]) -> 
         }
     }
     // In the order of their keys, so that two replicas never wait for each other.
-    for (key, sum) in &rollups {
-        upsert(tx, key, sum).await?;
+    let rollups: Vec<_> = rollups.into_iter().collect();
+    for rows in in_statements(&rollups) {
+        upsert(tx, rows).await?;
     }
     Ok(written)
 }
 
+/// Cuts rows to the sizes of [`STATEMENT_ROWS`].
+fn in_statements<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let rows = STATEMENT_ROWS.into_iter().find(|rows| rest.len() >= *rows)?;
+        let (now, later) = rest.split_at(rows);
+        rest = later;
+        Some(now)
+    })
+}
+
+/// `($1, $2), ($3, $4)`. On SQLite `(?, ?), (?, ?)`: there a numbered parameter is a name, and each is looked for among all others
+/// when it is bound, which costs ten times what the insertion does.
+fn placeholders(engine: Engine, rows: usize, columns: usize) -> String {
+    let mut text = String::with_capacity(rows * columns * ", $1000".len());
+    for row in 0..rows {
+        text.push_str(if row == 0 { "(" } else { ", (" });
+        for column in 1..=columns {
+            text.push_str(if column == 1 { "" } else { ", " });
+            match engine {
+                Engine::Sqlite => text.push('?'),
+                Engine::Postgres => {
+                    text.push('$');
+                    text.push_str(&(row * columns + column).to_string());
+                }
+            }
+        }
+        text.push(')');
+    }
+    text
+}
+
 /// The keys of the rows that were new.
 async fn insert(tx: &mut Tx, batch: Uuid, records: &[UsageRecord]) -> Result<Vec<(Uuid, i64)>, StoreError> {
-    let sql = insert_sql(records.len());
+    let sql = insert_sql(tx.engine(), records.len());
     let rows: Vec<(Uuid, i64)> = query!(&mut *tx, |conn| {
         let mut query = sqlx::query_as(AssertSqlSafe(sql));
         for r in records {
@@ -167,20 +220,14 @@ async fn insert(tx: &mut Tx, batch: Uuid, records: &[UsageRecord]) -> Result<Vec
     Ok(rows)
 }
 
-fn insert_sql(rows: usize) -> String {
+fn insert_sql(engine: Engine, rows: usize) -> String {
     let columns: Vec<_> = COLUMNS.into_iter().chain(UsageClass::ALL.map(UsageClass::as_str)).collect();
-    let mut sql = format!("INSERT INTO usage_records ({}) VALUES ", columns.join(", "));
-    for row in 0..rows {
-        sql.push_str(if row == 0 { "(" } else { ", (" });
-        for column in 1..=columns.len() {
-            let comma = if column == 1 { "$" } else { ", $" };
-            sql.push_str(comma);
-            sql.push_str(&(row * columns.len() + column).to_string());
-        }
-        sql.push(')');
-    }
-    sql.push_str(" ON CONFLICT (request_id, attempt, accepted_at) DO NOTHING RETURNING request_id, attempt");
-    sql
+    format!(
+        "INSERT INTO usage_records ({}) VALUES {} ON CONFLICT (request_id, attempt, accepted_at) DO NOTHING
+         RETURNING request_id, attempt",
+        columns.join(", "),
+        placeholders(engine, rows, columns.len())
+    )
 }
 
 fn pico(amount: Pico) -> Result<i64, StoreError> {
@@ -298,70 +345,63 @@ fn micros(from: Timestamp, to: Timestamp) -> u64 {
     u64::try_from(to.since(from).as_micros()).unwrap_or(u64::MAX)
 }
 
-async fn upsert(tx: &mut Tx, key: &Key, sum: &Sum) -> Result<(), StoreError> {
+/// Adds sums to the rollups, none of them twice.
+async fn upsert(tx: &mut Tx, rows: &[(Key, Sum)]) -> Result<(), StoreError> {
+    let sql = upsert_sql(tx.engine(), rows.len());
     let split = |amount: Pico| {
         SplitAmount::from_pico(amount)
             .ok_or_else(|| StoreError::Invalid { field: "charge", reason: "a sum is beyond what can be recorded".into() })
     };
-    let (charge, saved) = (split(sum.charge)?, split(sum.cache_saved)?);
     query!(&mut *tx, |conn| {
-        let mut query = sqlx::query(
-            "INSERT INTO usage_rollups_hourly AS r (tenant_id, hour, key_id, model_id, model, upstream_id, upstream, outcome,
-                price_version_id, currency, requests, errors, charge_units, charge_pico, duration_us, first_byte_us,
-                first_byte_count, overhead_us, input_uncached, input_cache_read, input_cache_write_5m, input_cache_write_1h,
-                input_audio, input_audio_cached, input_image, input_video, output_text, output_reasoning, output_audio,
-                output_image, cache_saved_units, cache_saved_pico)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23,
-                $24, $25, $26, $27, $28, $29, $30, $31, $32)
-             ON CONFLICT (tenant_id, hour, key_id, model_id, model, upstream_id, upstream, outcome, price_version_id, currency)
-             DO UPDATE SET
-                requests = r.requests + excluded.requests,
-                errors = r.errors + excluded.errors,
-                charge_units = r.charge_units + excluded.charge_units + (r.charge_pico + excluded.charge_pico) / 1000000000000,
-                charge_pico = (r.charge_pico + excluded.charge_pico) % 1000000000000,
-                duration_us = r.duration_us + excluded.duration_us,
-                first_byte_us = r.first_byte_us + excluded.first_byte_us,
-                first_byte_count = r.first_byte_count + excluded.first_byte_count,
-                overhead_us = r.overhead_us + excluded.overhead_us,
-                input_uncached = r.input_uncached + excluded.input_uncached,
-                input_cache_read = r.input_cache_read + excluded.input_cache_read,
-                input_cache_write_5m = r.input_cache_write_5m + excluded.input_cache_write_5m,
-                input_cache_write_1h = r.input_cache_write_1h + excluded.input_cache_write_1h,
-                input_audio = r.input_audio + excluded.input_audio,
-                input_audio_cached = r.input_audio_cached + excluded.input_audio_cached,
-                input_image = r.input_image + excluded.input_image,
-                input_video = r.input_video + excluded.input_video,
-                output_text = r.output_text + excluded.output_text,
-                output_reasoning = r.output_reasoning + excluded.output_reasoning,
-                output_audio = r.output_audio + excluded.output_audio,
-                output_image = r.output_image + excluded.output_image,
-                cache_saved_units = r.cache_saved_units + excluded.cache_saved_units
-                    + (r.cache_saved_pico + excluded.cache_saved_pico) / 1000000000000,
-                cache_saved_pico = (r.cache_saved_pico + excluded.cache_saved_pico) % 1000000000000",
-        )
-        .bind(key.tenant.uuid())
-        .bind(DbTime(key.hour))
-        .bind(key.issued_to)
-        .bind(key.model_id)
-        .bind(&key.model)
-        .bind(key.upstream_id)
-        .bind(&key.upstream)
-        .bind(key.outcome)
-        .bind(key.price)
-        .bind(&key.currency)
-        .bind(int(sum.requests))
-        .bind(int(sum.errors))
-        .bind(charge.units)
-        .bind(charge.pico)
-        .bind(int(sum.duration_us))
-        .bind(int(sum.first_byte_us))
-        .bind(int(sum.first_byte_count))
-        .bind(int(sum.overhead_us));
-        for class in UsageClass::ALL {
-            query = query.bind(int(sum.usage.get(class)));
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        for (key, sum) in rows {
+            let (charge, saved) = (split(sum.charge)?, split(sum.cache_saved)?);
+            query = query
+                .bind(key.tenant.uuid())
+                .bind(DbTime(key.hour))
+                .bind(key.issued_to)
+                .bind(key.model_id)
+                .bind(&key.model)
+                .bind(key.upstream_id)
+                .bind(&key.upstream)
+                .bind(key.outcome)
+                .bind(key.price)
+                .bind(&key.currency)
+                .bind(int(sum.requests))
+                .bind(int(sum.errors))
+                .bind(charge.units)
+                .bind(charge.pico)
+                .bind(int(sum.duration_us))
+                .bind(int(sum.first_byte_us))
+                .bind(int(sum.first_byte_count))
+                .bind(int(sum.overhead_us))
+                .bind(saved.units)
+                .bind(saved.pico);
+            for class in UsageClass::ALL {
+                query = query.bind(int(sum.usage.get(class)));
+            }
         }
-        query = query.bind(saved.units).bind(saved.pico);
         query.execute(conn).await.map(|_| ())
     })??;
     Ok(())
+}
+
+fn upsert_sql(engine: Engine, rows: usize) -> String {
+    let columns: Vec<_> = ROLLUP_COLUMNS.into_iter().chain(UsageClass::ALL.map(UsageClass::as_str)).collect();
+    let sum = |column: &&str| match column.rsplit_once('_') {
+        // Whole units and 10^-12 of them stand in two columns: the second carries over into the first.
+        Some((amount, "units")) => {
+            format!("{column} = r.{column} + excluded.{column} + (r.{amount}_pico + excluded.{amount}_pico) / 1000000000000")
+        }
+        Some((_, "pico")) => format!("{column} = (r.{column} + excluded.{column}) % 1000000000000"),
+        _ => format!("{column} = r.{column} + excluded.{column}"),
+    };
+    let sums: Vec<_> = columns[ROLLUP_KEYS..].iter().map(sum).collect();
+    format!(
+        "INSERT INTO usage_rollups_hourly AS r ({}) VALUES {} ON CONFLICT ({}) DO UPDATE SET {}",
+        columns.join(", "),
+        placeholders(engine, rows, columns.len()),
+        columns[..ROLLUP_KEYS].join(", "),
+        sums.join(", ")
+    )
 }
