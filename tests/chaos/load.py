@@ -18,7 +18,7 @@ import wire
 
 # A request that takes longer is given up, and its record says so.
 PATIENCE_SECONDS = 60
-KEPT_BODY_BYTES = 1 << 20
+KEPT_BODY_BYTES = 8 << 20
 SHOWN_ERRORS = 3
 REQUEST_ID = re.compile(r"req_[0-9a-f]+")
 # What each dialect's stream ends with when it is whole.
@@ -42,7 +42,7 @@ class Ask:
     headers: dict[str, str] = field(default_factory=dict)
     shape: dict = field(default_factory=dict)
     # The client leaves as soon as this is true of what it has of the body.
-    leave: Callable[[bytes], bool] | None = None
+    leave: Callable[[bytearray], bool] | None = None
     # The client leaves so many seconds after sending.
     leave_after: float | None = None
 
@@ -90,7 +90,8 @@ class Record:
         """What the client can have read of the answer, even of half a stream."""
         if not self.ask.stream:
             return wire.read(self.ask.dialect, self.body, False).text
-        body = self.body[:self.body.rfind(b"\n\n") + 2]
+        body = self.body.replace(b"\r\n", b"\n")
+        body = body[:body.rfind(b"\n\n") + 2]
         return wire.read(self.ask.dialect, body, True).text if body else ""
 
 
@@ -219,7 +220,7 @@ def told_error(ask: Ask, status: int, body: bytes) -> str:
 async def one(connection: Connection, n: int, ask: Ask, patience: float) -> Record:
     record = Record(n, ask, started=time.time())
     begun = time.perf_counter()
-    host = f"{connection.address[0]}:{connection.address[1]}"
+    host, body = f"{connection.address[0]}:{connection.address[1]}", bytearray()
     try:
         async with asyncio.timeout(min(patience, ask.leave_after or patience)):
             await connection.send(ask.bytes(host))
@@ -229,9 +230,9 @@ async def one(connection: Connection, n: int, ask: Ask, patience: float) -> Reco
                 if record.first_byte is None:
                     record.first_byte = time.perf_counter() - begun
                 record.bytes += len(piece)
-                if len(record.body) < KEPT_BODY_BYTES:
-                    record.body += piece
-                if ask.leave is not None and ask.leave(record.body):
+                if len(body) < KEPT_BODY_BYTES:
+                    body += piece
+                if ask.leave is not None and ask.leave(body):
                     record.left = True
                     break
             else:
@@ -241,7 +242,7 @@ async def one(connection: Connection, n: int, ask: Ask, patience: float) -> Reco
         record.error = "" if record.left else f"nothing within {patience} s"
     except (OSError, EOFError, ValueError, asyncio.LimitOverrunError) as error:
         record.error = f"transport: {type(error).__name__}: {error}"
-    record.latency = time.perf_counter() - begun
+    record.latency, record.body = time.perf_counter() - begun, bytes(body)
     if not record.whole:
         connection.close()
     record.finished = finished(ask, record.body)

@@ -1,6 +1,7 @@
 //! Bodies that no vendor should send, and now and then does.
 
 use std::io::Write as _;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -40,13 +41,16 @@ pub(crate) fn huge_line() -> Vec<Bytes> {
     pieces
 }
 
-/// [`HUGE_BYTES`] of spaces, packed.
+/// [`HUGE_BYTES`] of spaces, packed. Packing takes seconds, so it is done once.
 pub(crate) fn gzip_bomb() -> Vec<Bytes> {
-    let spaces = vec![b' '; PIECE_BYTES];
-    let mut packer = GzEncoder::new(Vec::new(), Compression::best());
-    // Writing to memory does not fail.
-    let written = (0..HUGE_BYTES / PIECE_BYTES).try_for_each(|_| packer.write_all(&spaces));
-    written.and_then(|()| packer.finish()).map(|packed| vec![Bytes::from(packed)]).unwrap_or_default()
+    static BOMB: LazyLock<Bytes> = LazyLock::new(|| {
+        let spaces = vec![b' '; PIECE_BYTES];
+        let mut packer = GzEncoder::new(Vec::new(), Compression::best());
+        // Writing to memory does not fail.
+        let written = (0..HUGE_BYTES / PIECE_BYTES).try_for_each(|_| packer.write_all(&spaces));
+        written.and_then(|()| packer.finish()).map(Bytes::from).unwrap_or_default()
+    });
+    vec![BOMB.clone()]
 }
 
 /// The same bytes, each a piece of its own.
