@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tallygate_types::Dialect;
 
 use crate::context::ResponseContext;
-use crate::failure::{AnswerFailure, BadRequest, EncodedError, ErrorReply, InvalidAnswer, StreamFailure, UpstreamFailure};
+use crate::failure::{AnswerFailure, BadRequest, EncodedError, ErrorReply, StreamFailure, UpstreamFailure};
 use crate::hop::Follow;
 use crate::ir;
 use crate::loss::{LossReport, in_words_of};
@@ -44,7 +44,7 @@ pub(crate) struct Codec {
     /// Reads what the meter needs from one event that passes through untouched (`stream::tap`).
     pub tap_event: fn(Event<'_>, &mut Tap) -> Result<(), StreamFailure>,
     /// The same for a whole answer (`usage::tap`).
-    pub tap_answer: fn(&[u8], &mut Tap) -> Result<(), InvalidAnswer>,
+    pub tap_answer: fn(&[u8], &mut Tap) -> Result<(), AnswerFailure>,
     pub encode_error: fn(&ErrorReply) -> EncodedError,
     pub decode_error: fn(status: u16, body: &[u8]) -> UpstreamFailure,
 }

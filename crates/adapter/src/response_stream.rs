@@ -241,7 +241,16 @@ impl ResponseStream {
     }
 }
 
+/// JSON that does not end as it began. Passing events are not parsed; this much is seen for nothing, and a client that has to
+/// parse them would break on it.
+fn is_cut_off(data: &[u8]) -> bool {
+    data.first() == Some(&b'{') && data.trim_ascii_end().last() != Some(&b'}')
+}
+
 fn tap_passing(tapper: Option<&dyn ReadAnswer>, upstream: Dialect, event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> {
+    if is_cut_off(event.data) {
+        return Err(StreamFailure::Truncated);
+    }
     match tapper {
         Some(tapper) => tapper.tap_event(event, tap),
         None => (codec(upstream).tap_event)(event, tap),

@@ -5,8 +5,8 @@ mod common;
 use bytes::Bytes;
 use common::text;
 use tallygate_adapter::{
-    Call, ErrorKind, ErrorReply, FailureClass, NoMemory, Outgoing, PastReasoning, Profiles, Progress, ResponseStream,
-    StreamFailure, peek, prepare,
+    AnswerFailure, Call, ErrorKind, ErrorReply, FailureClass, NoMemory, Outgoing, PastReasoning, Profiles, Progress,
+    ResponseStream, StreamFailure, peek, prepare,
 };
 use tallygate_types::{Dialect, Timestamp, Usage, UsageClass};
 
@@ -223,25 +223,25 @@ fn content_events_are_not_parsed() {
         (
             Dialect::OpenaiChat,
             "data: {\"id\":\"c\",\"model\":\"m\",\"choices\":[{\"delta\":{\"role\":\"assistant\"}}]}\n\n",
-            "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"},\"finish_reason\":null}],\"usage\":null,!\n\n",
+            "data: {\"choices\":[{\"delta\":{\"content\":\"hello\"},\"finish_reason\":null}],\"usage\":null,!}\n\n",
             "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":7,\"completion_tokens\":2}}\n\ndata: [DONE]\n\n",
         ),
         (
             Dialect::OpenaiResponses,
             "event: response.created\ndata: {\"type\":\"response.created\",\"response\":{\"id\":\"r\",\"model\":\"m\"}}\n\n",
-            "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"hello\",!\n\n",
+            "event: response.output_text.delta\ndata: {\"type\":\"response.output_text.delta\",\"delta\":\"hello\",!}\n\n",
             "event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"id\":\"r\",\"status\":\"completed\",\"usage\":{\"input_tokens\":7,\"output_tokens\":2}}}\n\n",
         ),
         (
             Dialect::Anthropic,
             "event: message_start\ndata: {\"type\":\"message_start\",\"message\":{\"id\":\"m\",\"model\":\"m\",\"usage\":{\"input_tokens\":7,\"output_tokens\":1}}}\n\n",
-            "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"hello\"},!\n\n",
+            "event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"hello\"},!}\n\n",
             "event: message_delta\ndata: {\"type\":\"message_delta\",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":{\"output_tokens\":2}}\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"}\n\n",
         ),
         (
             Dialect::Gemini,
             "data: {\"responseId\":\"r\",\"modelVersion\":\"m\",\"candidates\":[{\"content\":{\"parts\":[]}}]}\n\n",
-            "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"hello\"}]}}],\"usageMetadata\":{\"promptTokenCount\":7,\"candidatesTokenCount\":2},!\n\n",
+            "data: {\"candidates\":[{\"content\":{\"parts\":[{\"text\":\"hello\"}]}}],\"usageMetadata\":{\"promptTokenCount\":7,\"candidatesTokenCount\":2},!}\n\n",
             "data: {\"candidates\":[{\"content\":{\"parts\":[]},\"finishReason\":\"STOP\"}]}\n\n",
         ),
     ];
@@ -284,4 +284,30 @@ fn a_comment_before_usage_that_is_taken_out_passes() {
         open.finish(&mut out).unwrap();
         assert_eq!(text(&out), expected, "cut at {cut}");
     }
+}
+
+/// An error with status 200 is no answer, though it is good JSON: another upstream may have one.
+#[test]
+fn an_error_where_an_answer_was_due_does_not_pass() {
+    let error = r#"{"error":{"message":"busy","type":"server_error","status":"INTERNAL","code":500}}"#;
+    for dialect in Dialect::ALL {
+        let outgoing = pass(dialect, r#"{"model":"smart"}"#, false, "", &[]);
+        let failure = outgoing.session.answer(Bytes::from_static(error.as_bytes())).unwrap_err();
+        assert!(matches!(&failure, AnswerFailure::Upstream(failure) if failure.message == "busy"), "{dialect}: {failure}");
+    }
+    let failed =
+        r#"{"id":"r","object":"response","status":"failed","error":{"code":"server_error","message":"busy"},"output":[]}"#;
+    let outgoing = pass(Dialect::OpenaiResponses, r#"{"model":"smart"}"#, false, "", &[]);
+    assert_eq!(outgoing.session.answer(Bytes::from_static(failed.as_bytes())).unwrap().body, failed);
+}
+
+#[test]
+fn an_event_that_is_cut_off_does_not_pass() {
+    let mut stream = open(r#"{"model":"smart","stream":true}"#);
+    let mut out = Vec::new();
+    let good = "data: {\"id\":\"c\",\"choices\":[{\"delta\":{\"content\":\"a\"}}]}\n\n";
+    let cut = "data: {\"id\":\"c\",\"choices\":[{\"delta\":{\"content\":\"b\n\ndata: [DONE]\n\n";
+    let failure = stream.push(Bytes::from([good, cut].concat()), &mut out).unwrap_err();
+    assert_eq!(failure, StreamFailure::Truncated);
+    assert_eq!(text(&out), good);
 }

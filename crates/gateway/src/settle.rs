@@ -34,6 +34,10 @@ const MAX_RAW_USAGE_BYTES: usize = 16 * 1024;
 const MAX_CLASS_TOKENS: u64 = 100_000_000;
 /// Likewise for the output: 128 answers of 128 Ki tokens each, the most that any provider can be asked for.
 const MAX_OUTPUT_TOKENS: u64 = 128 * 128 * 1024;
+/// No tokenizer has a longer token, runs of spaces included.
+const MAX_BYTES_PER_TOKEN: u64 = 128;
+/// Whether less output than these tokens is told in full is not judged.
+const MIN_OUTPUT_JUDGED: u64 = 32;
 
 /// How an attempt ended beside which another delivered first.
 const HEDGE_LOST: &str = "hedge_lost";
@@ -394,8 +398,10 @@ impl Settlement {
     /// The provider's own account if it is final, else an estimate.
     fn account(&self, meter: &Meter, is_final: bool) -> (Usage, UsageSource) {
         match meter.usage {
-            Some(usage) if is_final && is_plausible(&usage) => (usage, UsageSource::Provider),
-            Some(usage) if !is_plausible(&usage) => {
+            Some(usage) if is_final && is_plausible(&usage) && !is_unfinished(&usage, meter.output_bytes) => {
+                (usage, UsageSource::Provider)
+            }
+            Some(usage) if is_final || !is_plausible(&usage) => {
                 tracing::warn!(request_id = %self.facts.request_id_text, ?usage, "the upstream's usage is absurd and not used");
                 (self.estimate(meter), UsageSource::Estimated)
             }
@@ -619,6 +625,13 @@ fn announce(plane: &DataPlane, facts: &Facts, record: &UsageRecord, first_token:
 /// Whether a provider can have counted this in one request.
 fn is_plausible(usage: &Usage) -> bool {
     usage.iter().all(|(_, tokens)| tokens <= MAX_CLASS_TOKENS) && usage.output_total() <= MAX_OUTPUT_TOKENS
+}
+
+/// Far less output is told than passed through here: the count of a beginning, never corrected. Anthropic's `message_start`
+/// tells one token, and a stream may end without the event that tells the rest.
+fn is_unfinished(usage: &Usage, output_bytes: u64) -> bool {
+    let passed = estimate::tokens(output_bytes);
+    passed >= MIN_OUTPUT_JUDGED && usage.output_total().saturating_mul(MAX_BYTES_PER_TOKEN) < output_bytes
 }
 
 fn shortened(text: String) -> String {

@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use tallygate_types::{Usage, UsageClass};
 
-use super::wire;
-use crate::failure::InvalidAnswer;
+use super::{error, wire};
+use crate::failure::{AnswerFailure, InvalidAnswer};
 use crate::ir::UsageReport;
 use crate::tap::Tap;
 
@@ -79,15 +79,19 @@ pub(super) fn merge(known: &mut Map<String, Value>, news: &Value) {
 }
 
 /// What the meter needs of a whole answer; content is not read.
-pub(crate) fn tap(body: &[u8], tap: &mut Tap) -> Result<(), InvalidAnswer> {
+pub(crate) fn tap(body: &[u8], tap: &mut Tap) -> Result<(), AnswerFailure> {
     #[derive(Deserialize)]
     struct Slim {
         id: Option<String>,
         model: Option<String>,
         stop_reason: Option<String>,
         usage: Option<Value>,
+        error: Option<Value>,
     }
     let slim: Slim = serde_json::from_slice(body).map_err(|error| InvalidAnswer(error.to_string()))?;
+    if let Some(error) = slim.error {
+        return Err(AnswerFailure::Upstream(error::from_error(200, &error)));
+    }
     tap.id = slim.id;
     tap.model = slim.model;
     tap.finish_reason = slim.stop_reason;

@@ -107,7 +107,7 @@ pub(super) struct Passing {
 
 impl ReadAnswer for Passing {
     fn read(&self, body: Bytes, tap: &mut Tap) -> Result<Bytes, InvalidAnswer> {
-        (codec(Dialect::OpenaiChat).tap_answer)(&body, tap)?;
+        (codec(Dialect::OpenaiChat).tap_answer)(&body, tap).map_err(|failure| InvalidAnswer(failure.to_string()))?;
         if encoding_of_answer(&body).is_none_or(|encoding| encoding == self.encoding) {
             return Ok(body);
         }

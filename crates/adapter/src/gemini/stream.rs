@@ -13,7 +13,7 @@ pub(crate) use encoder::Encoder;
 
 use super::wire::{Candidate, PromptFeedback};
 use super::{error, usage};
-use crate::failure::StreamFailure;
+use crate::failure::{AnswerFailure, StreamFailure};
 use crate::sse::Event;
 use crate::tap::{Tap, contains};
 
@@ -40,6 +40,11 @@ struct MeteredCandidate {
 }
 
 impl Metered {
+    /// An error where an answer was due.
+    pub fn check(&self) -> Result<(), AnswerFailure> {
+        self.error.as_ref().map_or(Ok(()), |error| Err(AnswerFailure::Upstream(error::in_stream(error))))
+    }
+
     pub fn tell(self, tap: &mut Tap) {
         tap.id = self.response_id.or(tap.id.take());
         tap.model = self.model_version.or(tap.model.take());

@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 use tallygate_types::{Usage, UsageClass};
 
-use crate::failure::InvalidAnswer;
+use crate::failure::{AnswerFailure, InvalidAnswer};
 use crate::ir::UsageReport;
 use crate::tap::Tap;
 
@@ -148,9 +148,10 @@ fn is_zero(count: &u64) -> bool {
 }
 
 /// What the meter needs of a whole answer.
-pub(crate) fn tap(body: &[u8], tap: &mut Tap) -> Result<(), InvalidAnswer> {
+pub(crate) fn tap(body: &[u8], tap: &mut Tap) -> Result<(), AnswerFailure> {
     let metered: super::stream::Metered =
         serde_json::from_slice(body).map_err(|error| InvalidAnswer(format!("no GenerateContentResponse: {error}")))?;
+    metered.check()?;
     metered.tell(tap);
     tap.count_strings(body, b"\"text\":");
     tap.content = true;

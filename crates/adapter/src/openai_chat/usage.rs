@@ -4,8 +4,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use tallygate_types::{Usage, UsageClass};
 
-use super::wire_answer as wire;
-use crate::failure::InvalidAnswer;
+use super::{error, wire_answer as wire};
+use crate::failure::{AnswerFailure, InvalidAnswer};
 use crate::ir::UsageReport;
 use crate::tap::Tap;
 
@@ -85,12 +85,13 @@ pub(crate) fn encode(usage: &Usage) -> wire::Usage {
 }
 
 /// What the meter needs of a whole answer, embeddings included; content is not read.
-pub(crate) fn tap(body: &[u8], tap: &mut Tap) -> Result<(), InvalidAnswer> {
+pub(crate) fn tap(body: &[u8], tap: &mut Tap) -> Result<(), AnswerFailure> {
     #[derive(Deserialize)]
     struct Slim {
         id: Option<String>,
         model: Option<String>,
         usage: Option<Value>,
+        error: Option<Value>,
         #[serde(default)]
         choices: Option<Vec<SlimChoice>>,
     }
@@ -99,6 +100,9 @@ pub(crate) fn tap(body: &[u8], tap: &mut Tap) -> Result<(), InvalidAnswer> {
         finish_reason: Option<String>,
     }
     let slim: Slim = serde_json::from_slice(body).map_err(|error| InvalidAnswer(error.to_string()))?;
+    if let Some(error) = slim.error {
+        return Err(AnswerFailure::Upstream(error::from_error(200, &error)));
+    }
     tap.id = slim.id;
     tap.model = slim.model;
     tap.usage = slim.usage.as_ref().and_then(decode);

@@ -11,7 +11,7 @@ pub(crate) use decoder::Decoder;
 pub(crate) use encoder::Encoder;
 
 use super::{error, usage};
-use crate::failure::StreamFailure;
+use crate::failure::{AnswerFailure, StreamFailure};
 use crate::kept::{Handles, sealed_handle};
 use crate::sse::Event;
 use crate::tap::{self, Tap, contains};
@@ -47,6 +47,14 @@ struct MeteredEvent {
 }
 
 impl Metered {
+    /// A response that failed tells so itself and passes; an error without a response is none.
+    pub fn check(&self) -> Result<(), AnswerFailure> {
+        match &self.error {
+            Some(error) if self.status.is_none() => Err(AnswerFailure::Upstream(error::in_stream(error))),
+            _ => Ok(()),
+        }
+    }
+
     pub fn tell(self, tap: &mut Tap) {
         let output = self.output.unwrap_or_default();
         let ids = self.id.iter().cloned().chain(output.iter().filter_map(|item| item.id.clone()));

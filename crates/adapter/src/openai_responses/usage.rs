@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tallygate_types::{Usage, UsageClass};
 
-use crate::failure::InvalidAnswer;
+use crate::failure::{AnswerFailure, InvalidAnswer};
 use crate::ir::UsageReport;
 use crate::tap::Tap;
 
@@ -123,9 +123,10 @@ pub(super) fn encode(usage: &Usage) -> WireUsage {
 }
 
 /// What the meter needs of a whole answer.
-pub(crate) fn tap(body: &[u8], tap: &mut Tap) -> Result<(), InvalidAnswer> {
+pub(crate) fn tap(body: &[u8], tap: &mut Tap) -> Result<(), AnswerFailure> {
     let metered: super::stream::Metered =
         serde_json::from_slice(body).map_err(|error| InvalidAnswer(format!("no response object: {error}")))?;
+    metered.check()?;
     metered.tell(tap);
     tap.count_strings(body, b"\"text\":");
     tap.count_strings(body, b"\"arguments\":");
