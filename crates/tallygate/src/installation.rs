@@ -255,6 +255,7 @@ fn gateway_config(config: &Config) -> GatewayConfig {
     let server = &config.server;
     GatewayConfig {
         max_body_bytes: usize::try_from(server.max_body_bytes).unwrap_or(usize::MAX),
+        write_stall_timeout: Duration::from_millis(server.write_stall_timeout_ms),
         max_in_flight: server.max_in_flight,
         cors_origins: server.cors_origins.clone(),
         drain_timeout: Duration::from_secs(server.drain_timeout_seconds),

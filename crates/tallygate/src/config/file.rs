@@ -53,6 +53,8 @@ pub struct Server {
     pub first_byte_timeout_ms: Option<u64>,
     /// How long an upstream may pause inside a stream [default: 2 min].
     pub idle_timeout_ms: Option<u64>,
+    /// How long a client may take nothing of an answer that has more for it, before it counts as gone.
+    pub write_stall_timeout_ms: u64,
     /// Requests in flight over all tenants; more are answered 503.
     pub max_in_flight: u32,
     /// Web pages that may call the data plane from a browser, by origin (`https://app.example.com`); `*` is every page.
@@ -303,6 +305,7 @@ impl Default for Server {
             connect_timeout_ms: None,
             first_byte_timeout_ms: None,
             idle_timeout_ms: None,
+            write_stall_timeout_ms: 60_000,
             max_in_flight: 2_000,
             cors_origins: Vec::new(),
         }
