@@ -60,7 +60,7 @@ class _Loop:
 _loop: _Loop | None = None
 
 
-def _shared() -> _Loop:
+def shared() -> _Loop:
     global _loop
     _loop = _loop or _Loop()
     return _loop
@@ -73,7 +73,7 @@ class Proxy:
         self.target, self.faults = (host, port), Faults(**faults)
         self.accepted = 0
         self.open: set[asyncio.StreamWriter] = set()
-        self.server = _shared().run(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.server = shared().run(asyncio.start_server(self._serve, "127.0.0.1", 0))
         self.port = self.server.sockets[0].getsockname()[1]
         self.address = f"127.0.0.1:{self.port}"
 
@@ -94,7 +94,7 @@ class Proxy:
             for writer in list(self.open):
                 abort(writer) if reset else writer.close()
 
-        _shared().run(cut())
+        shared().run(cut())
 
     def close(self):
         async def close():
@@ -102,7 +102,7 @@ class Proxy:
             for writer in list(self.open):
                 abort(writer)
 
-        _shared().run(close())
+        shared().run(close())
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
         self.accepted += 1
@@ -179,3 +179,50 @@ class Unconnectable:
     def close(self):
         for each in (*self.waiting, self.listener):
             each.close()
+
+
+class HttpProxy:
+    """An HTTP proxy for outbound traffic: CONNECT and absolute targets; it may ask for a password that nobody has."""
+
+    def __init__(self, asks_for_password=False):
+        self.asks_for_password = asks_for_password
+        self.server = shared().run(asyncio.start_server(self._serve, "127.0.0.1", 0))
+        self.port = self.server.sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def close(self):
+        async def close():
+            self.server.close()
+
+        shared().run(close())
+
+    async def _serve(self, reader, writer):
+        onward = None
+        try:
+            head = await reader.readuntil(b"\r\n\r\n")
+            method, target, _ = head.split(b"\r\n")[0].decode().split(" ")
+            if self.asks_for_password:
+                writer.write(b"HTTP/1.1 407 Proxy Authentication Required\r\nproxy-authenticate: Basic realm=\"x\"\r\n"
+                             b"content-length: 0\r\nconnection: close\r\n\r\n")
+                await writer.drain()
+                return
+            host, _, port = target.removeprefix("http://").split("/")[0].partition(":")
+            up_reader, onward = await asyncio.open_connection(host, int(port or 80))
+            if method == "CONNECT":
+                writer.write(b"HTTP/1.1 200 Connection established\r\n\r\n")
+            else:
+                onward.write(head)
+            await asyncio.gather(self._pass(reader, onward), self._pass(up_reader, writer))
+        except (OSError, EOFError, ValueError):
+            abort(writer)
+        finally:
+            for side in (writer, onward):
+                if side is not None:
+                    side.close()
+
+    async def _pass(self, reader, writer):
+        while piece := await reader.read(PIECE_BYTES):
+            writer.write(piece)
+            await writer.drain()
+        with suppress(OSError):
+            writer.write_eof()

@@ -74,6 +74,7 @@ class Rig:
         self.canaries: list[str] = []
         self.env: dict[str, str] = {}
         self._sim: harness.Sim | None = None
+        self._postgres: harness.Postgres | None = None
 
     def add(self, part):
         """Something with `stop` or `close`, ended with the rig, last first."""
@@ -98,6 +99,15 @@ class Rig:
         if self._sim is None:
             self._sim = self.simulator()
         return self._sim
+
+    @property
+    def postgres(self) -> harness.Postgres:
+        """A private PostgreSQL, for what needs more than one process at the database."""
+        if self._postgres is None:
+            folder = self.folder / "postgres"
+            folder.mkdir(mode=0o755)
+            self._postgres = self.add(harness.Postgres(folder))
+        return self._postgres
 
     def proxy(self, url: str, **faults) -> Proxy:
         return self.add(Proxy.before(url, **faults))

@@ -30,7 +30,7 @@ const COUNTS: [&str; 8] = [
     "totalTokenCount",
 ];
 /// The fields that count what is a part of another count.
-const CACHED: [&str; 3] = ["cached_tokens", "cache_read_input_tokens", "cachedContentTokenCount"];
+const CACHED: [&str; 2] = ["cached_tokens", "cachedContentTokenCount"];
 
 /// The start of an event whose line does not end for [`HUGE_BYTES`].
 pub(crate) fn huge_line() -> Vec<Bytes> {

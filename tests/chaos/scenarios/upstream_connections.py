@@ -1,8 +1,9 @@
-"""U1 to U6, U17, U23: upstreams that cannot be reached, or fall silent."""
+"""U1 to U6, U17, U23, U24: upstreams that cannot be reached, or fall silent."""
 
 import load
+import verify
 import wire
-from proxy import Unconnectable
+from proxy import HttpProxy, Unconnectable
 from rig import (
     CONNECT_MS, FIRST_BYTE_MS, IDLE_MS, REQUESTS, Rig, alive, demand, descriptors, joined, scenario,
 )
@@ -30,10 +31,13 @@ def refused(rig: Rig) -> str:
     gateway = two_and(rig, rig.upstream("refused", f"http://127.0.0.1:{harness.free_port()}"))
     calm, log = beside_calm(rig, gateway)
     demand(log.success == 100, f"success {log.success:.1f} %: {log.errors()}")
-    added = log.p99() - calm.p99()
-    demand(added < 20, f"added p99 {added:.0f} ms")
     verdict = rig.verify(gateway, joined(calm, log))
-    return f"success {log.success:.0f} %, p99 {calm.p99():.0f} -> {log.p99():.0f} ms; {verdict}"
+    # What the fault adds is the time of the attempts that failed; the clients' own p99 moves with the machine by more.
+    spent = [sum(attempt["duration_us"] for attempt in row["attempts"] if attempt["outcome"] != "ok") / 1000
+             for row in verify.usage_rows(gateway.store_url) if row["model"] == "m"]
+    added = sorted(spent)[int(len(spent) * 0.99)]
+    demand(added < 20, f"added p99 {added:.0f} ms")
+    return f"success {log.success:.0f} %, added p99 {added:.1f} ms (clients' p99 {calm.p99():.0f} -> {log.p99():.0f} ms); {verdict}"
 
 
 @scenario("U2", "reset after accept, before a byte", "tried elsewhere", "success 100 %")
@@ -167,3 +171,30 @@ def names(rig: Rig) -> str:
     return f"success 100 %, p99 {log.p99():.0f} ms; metadata address: {refused}; {verdict}"
 
 
+
+
+@scenario("U24", "outbound proxy down, 407, slow", "next egress; the error names the proxy, not the key", "success 100 %, key not blamed")
+def egress(rig: Rig) -> str:
+    good, asking = rig.add(HttpProxy()), rig.add(HttpProxy(asks_for_password=True))
+    slow = rig.proxy(f"http://127.0.0.1:{good.port}", half_open=True)
+    dead = f"http://127.0.0.1:{harness.free_port()}"
+    pools = {"down": dead, "407": asking.url, "slow": f"http://{slow.address}"}
+    upstreams = {name: rig.upstream(f"by-{name}", proxy=[url, good.url]) for name, url in pools.items()}
+    stuck = rig.upstream("stuck", proxy=[dead])
+    models = [rig.model([one], name=name) for name, one in upstreams.items()] + [rig.model([stuck], name="stuck")]
+    gateway = rig.gateway([*upstreams.values(), stuck], models)
+    told, logs = [], []
+    for name in upstreams:
+        log = rig.load(gateway, ask=lambda n, name=name: load.Ask(model=name, stream=True, text=f"hello {n}"))
+        demand(log.success == 100, f"{name}: success {log.success:.1f} %: {log.errors()}")
+        late = sum(record.latency > CONNECT_MS / 1000 for record in log)
+        told.append(f"{name} 100 % ({late} slow)")
+        logs.append(log)
+    direct = len(rig.sim.ledger())
+    alone = rig.load(gateway, 20, 1, lambda n: load.Ask(model="stuck"))
+    demand(alone.ok == 0 and len(rig.sim.ledger()) == direct, "without its proxy the upstream was reached")
+    verdict = rig.verify(gateway, joined(*logs, alone))
+    reasons = {attempt["outcome"] for row in verify.usage_rows(gateway.store_url) if row["model"] == "stuck" for attempt in row["attempts"]}
+    demand(reasons and reasons <= {"proxy", "circuit_open"}, f"the attempts say {reasons}")
+    demand(set(alone.statuses()) <= {502, 503}, f"clients got {dict(alone.statuses())}")
+    return f"{', '.join(told)}; only a dead proxy: {dict(alone.statuses())}, reason {'/'.join(reasons)}, never direct; {verdict}"
