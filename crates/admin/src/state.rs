@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use tallygate_billing::Budgets;
 use tallygate_store::Store;
 use tallygate_types::Timestamp;
@@ -9,6 +10,7 @@ use tallygate_types::Timestamp;
 use crate::auth::{AccessTokens, Passwords};
 use crate::live::LivePlane;
 use crate::probe::UpstreamProbe;
+use crate::problem::Problem;
 
 /// What signs access tokens is made of this text under the installation's pepper. The space keeps it apart from every key
 /// that could be declared.
@@ -30,7 +32,6 @@ pub struct AdminState {
     pub(crate) store: Arc<Store>,
     pub(crate) probe: Arc<dyn UpstreamProbe>,
     /// The data plane of this process, if there is one.
-    #[expect(dead_code, reason = "read by the live views")]
     pub(crate) live: Option<Arc<dyn LivePlane>>,
     /// Of that data plane.
     pub(crate) budgets: Option<Arc<Budgets>>,
@@ -67,6 +68,14 @@ impl AdminState {
         let access_tokens = AccessTokens::new(store.digest_key(SESSION_KEY_LABEL).as_bytes());
         let started_at = store.clock().now();
         Ok(Arc::new(Self { store, probe, live, budgets, config, passwords, access_tokens, started_at }))
+    }
+
+    /// The data plane beside this control plane.
+    pub(crate) fn live(&self) -> Result<&dyn LivePlane, Problem> {
+        self.live.as_deref().ok_or_else(|| {
+            let detail = "No data plane runs in this process; ask one that serves.";
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "no_data_plane", detail)
+        })
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -1,5 +1,7 @@
 //! Credentials: the secrets of upstreams. Written, never read back: only the snapshot of the data plane opens them.
 
+use std::time::Duration;
+
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use tallygate_types::{CredentialId, Pico, Timestamp, UpstreamId};
@@ -16,6 +18,8 @@ const TABLE: &str = "credentials";
 const PROXY: &str = "credentials.proxy";
 /// Credentials of one upstream at most.
 const MAX_PER_UPSTREAM: i64 = 1_000;
+/// A retiring credential is used for so long at most.
+pub const MAX_OVERLAP: Duration = Duration::from_hours(30 * 24);
 /// Bytes of a secret at most: a service account file of Google has 2.3 kB.
 const MAX_SECRET_BYTES: usize = 16_384;
 
@@ -314,6 +318,65 @@ pub async fn replace_secret(
         }
         None => Err(stale(tx, id).await),
     }
+}
+
+/// What a rotation left.
+#[derive(Debug)]
+pub struct Rotated {
+    pub successor: Credential,
+    pub retiring: Credential,
+}
+
+/// Makes the successor of a credential, alike but for its name and secret, and lets the old one retire after `overlap`.
+pub async fn rotate(
+    tx: &mut Tx,
+    id: CredentialId,
+    name: Option<&str>,
+    secret: &SecretString,
+    overlap: Duration,
+) -> Result<Rotated, StoreError> {
+    let old = get(&mut *tx, id).await?;
+    let name = match name {
+        Some(name) => name.to_owned(),
+        None => successor_name(&old.name, &list(&mut *tx, old.upstream_id).await?),
+    };
+    let stored_proxy = read(&mut *tx, id).await?.proxy;
+    let proxy = opened_proxy(tx, id.uuid(), stored_proxy.as_deref())?;
+    let settings = CredentialSettings { name, proxy, retires_at: None, status: Status::Active, ..old.settings() };
+    let new = NewCredential { upstream_id: old.upstream_id, settings, secret: secret.clone() };
+    let successor = insert(tx, &new, ManagedBy::Api).await?;
+    let retires_at = Some(tx.now().saturating_add(overlap.min(MAX_OVERLAP)));
+    let retiring = update(tx, id, old.version, &CredentialSettings { retires_at, ..old.settings() }).await?;
+    Ok(Rotated { successor, retiring })
+}
+
+/// `a1` is followed by `a1-2`, `a1-2` by `a1-3`.
+fn successor_name(old: &str, known: &[Credential]) -> String {
+    let (stem, number) = match old.rsplit_once('-').map(|(stem, number)| (stem, number.parse::<u32>())) {
+        Some((stem, Ok(number))) if !stem.is_empty() => (stem, number),
+        _ => (old, 1),
+    };
+    let is_free = |name: &String| known.iter().all(|credential| credential.name != *name);
+    (number.saturating_add(1)..).map(|number| format!("{stem}-{number}")).find(is_free).unwrap_or_else(|| old.to_owned())
+}
+
+/// Disables the credentials whose time is over; how many.
+pub(crate) async fn disable_retired(tx: &mut Tx) -> Result<u64, StoreError> {
+    let now = tx.db_now();
+    let disabled: u64 = query!(&mut *tx, |conn| {
+        sqlx::query(
+            "UPDATE credentials SET status = 'disabled', version = version + 1, updated_at = $1
+             WHERE retires_at <= $1 AND status = 'active'",
+        )
+        .bind(now)
+        .execute(conn)
+        .await
+        .map(|done| done.rows_affected())
+    })??;
+    if disabled > 0 {
+        tx.touch_config();
+    }
+    Ok(disabled)
 }
 
 pub async fn delete(tx: &mut Tx, id: CredentialId, expected_version: i64) -> Result<(), StoreError> {

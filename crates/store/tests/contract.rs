@@ -6,6 +6,7 @@ mod contract {
     pub mod engine;
     pub mod login;
     pub mod responses;
+    pub mod routes;
     pub mod schema;
     pub mod snapshot;
 }

@@ -35,33 +35,42 @@ pub struct ExplainRequest {
 
 /// Why a request goes where it goes.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Explanation {
     /// The model as it was asked for.
     pub requested: String,
     /// The public model that leads to.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub model: Option<String>,
     /// Every rule that was held against the request, in order, to the first that matched.
     pub rules: Vec<RuleTried>,
     /// The route that decides; none: the model's own targets.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub route: Option<RouteNamed>,
     /// The arm of a split, and by what.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub arm: Option<ArmTaken>,
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub affinity: Option<AffinityTaken>,
     pub strategy: String,
     /// The attempts, in the order they would be made.
     pub steps: Vec<ExplainedStep>,
     pub passed_over: Vec<PassedOver>,
     /// What the client would be told where no step is left.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub refusal: Option<ExplainedRefusal>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RouteNamed {
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub id: RouteId,
     pub name: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct RuleTried {
     pub route: RouteNamed,
     pub position: u32,
@@ -71,6 +80,7 @@ pub struct RuleTried {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ArmTaken {
     pub name: String,
     /// What the unit is: `user`, `key`, `tenant`, `conversation`, `header:x-name`.
@@ -80,6 +90,7 @@ pub struct ArmTaken {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct AffinityTaken {
     /// `pin`, `reasoning`, `prompt_cache_key`, `conversation`, `session`, `prefix`.
     pub kind: String,
@@ -89,54 +100,71 @@ pub struct AffinityTaken {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ExplainedStep {
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub target: TargetId,
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub upstream: UpstreamId,
     pub upstream_name: String,
     pub upstream_model: String,
     /// Runs on the installation's own machines.
     pub local: bool,
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, required = true))]
     pub credential: Option<CredentialId>,
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub credential_name: Option<String>,
     pub weight: u32,
     pub priority: u32,
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub arm: Option<String>,
     /// `ready` or `probe`.
     pub readiness: String,
     pub in_flight: u32,
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub latency_ms: Option<u64>,
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub spent_today: Pico,
     /// What decided this place in the order.
     pub reason: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct PassedOver {
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub target: TargetId,
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub upstream: UpstreamId,
     pub upstream_name: String,
     pub upstream_model: String,
     /// None: the whole target was passed over.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, required = true))]
     pub credential: Option<CredentialId>,
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub credential_name: Option<String>,
     /// `other_arm`, `no_weight`, `capability`, `cooling`, `exhausted`, `auth_failed`, `retired`, `at_cap`, `circuit_open`,
     /// `beyond_attempts`.
     pub why: String,
     /// The same for people, with figures.
     pub reason: String,
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime, required = true))]
     pub until: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct ExplainedRefusal {
     pub status: u16,
     pub code: String,
     pub message: String,
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub retry_after_seconds: Option<u64>,
 }
 
 /// How far a request in flight has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Phase {
     /// Admitted; nothing is asked yet.
@@ -149,33 +177,45 @@ pub enum Phase {
 
 /// A request in flight.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct LiveRequest {
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub request_id: RequestId,
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub tenant: TenantId,
     pub tenant_name: String,
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub key: ApiKeyId,
     pub key_name: String,
     /// The public model.
     pub model: String,
     /// Of the attempt that runs now.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, required = true))]
     pub upstream: Option<UpstreamId>,
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub upstream_name: Option<String>,
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub upstream_model: Option<String>,
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, required = true))]
     pub credential: Option<CredentialId>,
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub credential_name: Option<String>,
     /// 1 is the first.
     pub attempt: u32,
     pub phase: Phase,
     pub streamed: bool,
+    #[cfg_attr(feature = "openapi", schema(value_type = String, format = DateTime))]
     pub accepted_at: Timestamp,
     pub bytes_out: u64,
     /// As far as the upstream has told or they were counted.
     pub output_tokens: u64,
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub client_dialect: Dialect,
 }
 
 /// How a credential stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum CredentialState {
     Active,
@@ -190,27 +230,38 @@ pub enum CredentialState {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct CredentialStanding {
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub credential: CredentialId,
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub upstream: UpstreamId,
     pub name: String,
     pub state: CredentialState,
     /// When the state ends or is tried again by itself.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime, required = true))]
     pub until: Option<Timestamp>,
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub reason: Option<String>,
     pub in_flight: u32,
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub latency_ms: Option<u64>,
     /// As the vendor's headers last told.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub requests_left: Option<u64>,
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub tokens_left: Option<u64>,
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub spent_today: Pico,
     /// In a row.
     pub failures: u32,
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub last_error: Option<String>,
 }
 
 /// A circuit breaker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Circuit {
     Closed,
@@ -220,14 +271,19 @@ pub enum Circuit {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct UpstreamStanding {
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
     pub upstream: UpstreamId,
     pub name: String,
     pub circuit: Circuit,
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime, required = true))]
     pub until: Option<Timestamp>,
     pub in_flight: u32,
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub latency_ms: Option<u64>,
     /// Retries the budget has left now.
     pub retry_budget_left: u64,
+    #[cfg_attr(feature = "openapi", schema(required = true))]
     pub last_error: Option<String>,
 }

@@ -108,6 +108,14 @@ permissions! {
     UpstreamSecretsWrite = "upstream_secrets.write": Owner | Admin;
     ModelsRead = "models.read": Owner | Admin | Finance | Ops | Auditor;
     ModelsWrite = "models.write": Owner | Admin;
+    RoutesRead = "routes.read": Owner | Admin | Ops | Auditor;
+    RoutesWrite = "routes.write": Owner | Admin;
+    /// Sees the requests that are being served.
+    InFlightRead = "in_flight.read": Owner | Admin | Ops | Auditor;
+    /// Ends a request that is being served.
+    InFlightCancel = "in_flight.cancel": Owner | Admin | Ops;
+    /// Has a credential tried again at once.
+    CredentialsReactivate = "credentials.reactivate": Owner | Admin | Ops;
     PricesRead = "prices.read": Owner | Admin | Finance | Ops | Auditor;
     PricesWrite = "prices.write": Owner | Admin | Finance;
     RequestsRead = "requests.read": Owner | Admin | Finance | Ops | Auditor;

@@ -66,6 +66,10 @@ pub struct ApiKey {
     /// Public model names the key may call, within those of its tenant; null is all of those.
     #[schema(required = true)]
     pub allowed_models: Option<Vec<String>>,
+    /// Labels that routes match by.
+    #[schema(required = true)]
+    pub project: Option<String>,
+    pub tags: Vec<String>,
     #[schema(value_type = Option<String>, format = DateTime, required = true)]
     pub last_used_at: Option<Timestamp>,
     pub managed_by: ManagedBy,
@@ -111,6 +115,12 @@ pub struct ApiKeyCreate {
     #[schema(required = false)]
     pub limits: NewLimits,
     pub allowed_models: Option<Vec<String>>,
+    /// A label that routes match by; at most 64 characters, no comma.
+    pub project: Option<String>,
+    /// The same, at most 50 of them.
+    #[serde(default)]
+    #[schema(required = false, max_items = 50)]
+    pub tags: Vec<String>,
 }
 
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -127,6 +137,12 @@ pub struct ApiKeyPatch {
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>)]
     pub allowed_models: Patch<Vec<String>>,
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub project: Patch<String>,
+    /// Replaces all tags.
+    #[serde(default, deserialize_with = "given")]
+    pub tags: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -178,7 +194,8 @@ async fn create_api_key(
         expires_at: body.expires_at,
         limits: Limits::from(body.limits).checked("/limits")?,
         allowed_models: body.allowed_models,
-        ..KeySettings::named("")
+        project: body.project,
+        tags: body.tags,
     };
     let mut tx = state.store.begin().await?;
     if if_there(tenants::get(&mut tx, TenantScope::All, body.tenant_id).await)?.is_none() {
@@ -202,7 +219,7 @@ async fn get_api_key(State(state): State<AppState>, Path(id): Path<ApiKeyId>) ->
     Ok(Found(ApiKey::read(keys::get(&state.store, TenantScope::All, id).await?, state.now())))
 }
 
-/// Changes a key's name, expiry, limits or models.
+/// Changes a key's name, expiry, limits, models or labels.
 #[utoipa::path(patch, path = "/admin/v1/api-keys/{id}", tag = "api-keys",
     params(("id" = String, Path), ("If-Match" = String, Header, description = "The ETag of the version read.")),
     request_body = ApiKeyPatch, responses((status = 200, body = ApiKey)))]
@@ -224,8 +241,8 @@ async fn update_api_key(
         expires_at: body.expires_at.apply(current.expires_at),
         limits: body.limits.apply(current.limits.into()).checked("/limits")?,
         allowed_models: body.allowed_models.apply(current.allowed_models),
-        project: current.project,
-        tags: current.tags,
+        project: body.project.apply(current.project),
+        tags: body.tags.unwrap_or(current.tags),
     };
     let after = ApiKey::read(keys::update(&mut tx, TenantScope::All, id, expected.0, &settings).await?, now);
     change.updated(&mut tx, target(&after), &before, &after).await?;
@@ -279,6 +296,8 @@ impl ApiKey {
             expires_at: row.expires_at,
             limits: row.limits.into(),
             allowed_models: row.allowed_models,
+            project: row.project,
+            tags: row.tags,
             last_used_at: row.last_used_at,
             managed_by: row.managed_by.into(),
             version: row.version,

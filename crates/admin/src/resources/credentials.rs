@@ -5,7 +5,7 @@ use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tallygate_store::credentials::{self, CredentialSettings, NewCredential};
 use tallygate_store::upstreams;
-use tallygate_types::{CredentialId, Timestamp, UpstreamId};
+use tallygate_types::{CredentialId, Pico, Timestamp, UpstreamId};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
@@ -26,6 +26,22 @@ pub fn add(routes: Routes) -> Routes {
         .add(Access::Needs(Permission::UpstreamSecretsWrite), routes!(delete_credential))
 }
 
+/// What a credential may be asked for, beneath what its vendor allows; null does not bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub struct CredentialLimits {
+    #[schema(required = true, minimum = 1)]
+    pub requests_per_minute: Option<u32>,
+    #[schema(required = true, minimum = 1)]
+    pub tokens_per_minute: Option<u64>,
+    /// Requests in flight at once.
+    #[schema(required = true, minimum = 1)]
+    pub concurrency: Option<u32>,
+    /// Money a day (UTC), in the currency the models are priced in.
+    #[schema(value_type = Option<String>, required = true, example = "50.00")]
+    pub daily_spend: Option<Pico>,
+}
+
 /// A secret of an upstream, without the secret.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Credential {
@@ -43,6 +59,12 @@ pub struct Credential {
     #[schema(required = true)]
     pub proxy: Option<Proxies>,
     pub status: Enabled,
+    /// Share among the credentials of its upstream.
+    pub weight: u32,
+    pub limits: CredentialLimits,
+    /// From then on it is not used: its successor is. Null for one that stays.
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
+    pub retires_at: Option<Timestamp>,
     pub managed_by: ManagedBy,
     pub version: i64,
     #[schema(value_type = String, format = DateTime)]
@@ -67,6 +89,12 @@ pub struct CredentialCreate {
     #[schema(value_type = String, write_only)]
     pub secret: secrecy::SecretString,
     pub proxy: Option<Proxies>,
+    /// Share among the credentials of its upstream; 0 takes none, 1 if absent.
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    pub weight: Option<u32>,
+    #[serde(default)]
+    #[schema(required = false)]
+    pub limits: CredentialLimits,
 }
 
 #[derive(Default, Deserialize, ToSchema)]
@@ -81,6 +109,16 @@ pub struct CredentialPatch {
     #[serde(default)]
     #[schema(value_type = Option<Proxies>)]
     pub proxy: Patch<Proxies>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(minimum = 0, maximum = 1_000_000)]
+    pub weight: Option<u32>,
+    /// Replaces all limits.
+    #[serde(default, deserialize_with = "given")]
+    pub limits: Option<CredentialLimits>,
+    /// Null keeps a credential that was to retire.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub retires_at: Patch<Timestamp>,
     #[serde(default, deserialize_with = "given")]
     pub status: Option<Enabled>,
 }
@@ -132,7 +170,7 @@ async fn get_credential(
     Ok(Found(own(credentials::get(&state.store, credential_id).await?, id)?.into()))
 }
 
-/// Renames a credential, replaces its secret, or takes it out of service.
+/// Renames a credential, bounds it, replaces its secret, or takes it out of service.
 #[utoipa::path(patch, path = "/admin/v1/upstreams/{id}/credentials/{credential_id}", tag = "upstreams",
     params(("id" = String, Path), ("credential_id" = String, Path),
         ("If-Match" = String, Header, description = "The ETag of the version read.")),
@@ -153,7 +191,9 @@ async fn update_credential(
         name: body.name.unwrap_or(current.name),
         proxy: Proxies::pool(body.proxy.apply(Proxies::shown(current.proxy))),
         status: body.status.map_or(current.status, Into::into),
-        ..kept.clone()
+        weight: body.weight.unwrap_or(current.weight),
+        limits: body.limits.map_or(current.limits, Into::into),
+        retires_at: body.retires_at.apply(current.retires_at),
     };
     let is_same = settings == CredentialSettings { status: settings.status, ..kept };
     before.managed_by.admit(is_same && body.secret.is_none())?;
@@ -192,14 +232,33 @@ fn own(credential: credentials::Credential, upstream: UpstreamId) -> Result<cred
     if credential.upstream_id == upstream { Ok(credential) } else { Err(Problem::not_found("credential")) }
 }
 
-fn target(credential: &Credential) -> Target<'_> {
+pub fn target(credential: &Credential) -> Target<'_> {
     Target { kind: "credential", id: credential.id.to_string(), name: &credential.name, tenant: None }
 }
 
 impl CredentialCreate {
     pub fn into_new(self, upstream_id: UpstreamId) -> NewCredential {
-        let settings = CredentialSettings { proxy: Proxies::pool(self.proxy), ..CredentialSettings::named(self.name) };
+        let settings = CredentialSettings {
+            proxy: Proxies::pool(self.proxy),
+            weight: self.weight.unwrap_or(1),
+            limits: self.limits.into(),
+            ..CredentialSettings::named(self.name)
+        };
         NewCredential { upstream_id, settings, secret: self.secret }
+    }
+}
+
+impl From<credentials::CredentialLimits> for CredentialLimits {
+    fn from(limits: credentials::CredentialLimits) -> Self {
+        let credentials::CredentialLimits { requests_per_minute, tokens_per_minute, concurrency, daily_spend } = limits;
+        Self { requests_per_minute, tokens_per_minute, concurrency, daily_spend }
+    }
+}
+
+impl From<CredentialLimits> for credentials::CredentialLimits {
+    fn from(limits: CredentialLimits) -> Self {
+        let CredentialLimits { requests_per_minute, tokens_per_minute, concurrency, daily_spend } = limits;
+        Self { requests_per_minute, tokens_per_minute, concurrency, daily_spend }
     }
 }
 
@@ -213,6 +272,9 @@ impl From<credentials::Credential> for Credential {
             last4: row.last4,
             proxy: Proxies::shown(row.proxy),
             status: row.status.into(),
+            weight: row.weight,
+            limits: row.limits.into(),
+            retires_at: row.retires_at,
             managed_by: row.managed_by.into(),
             version: row.version,
             created_at: row.created_at,

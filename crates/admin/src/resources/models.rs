@@ -1,19 +1,18 @@
 //! `/models`: the models tenants ask for and where each is served from.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tallygate_billing::prices;
 use tallygate_store::models::{self, ModelFilter, ModelSettings, TargetSettings};
-use tallygate_store::upstreams;
-use tallygate_types::{ModelId, TargetId, Timestamp, UpstreamId};
+use tallygate_types::{ModelId, Timestamp, UpstreamId};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use super::names::if_there;
 use super::prices::{PriceCreate, PriceVersion};
+use super::routing::{NewTarget, Routing, Target, known_targets, upstream_names};
 use crate::AppState;
 use crate::audit::{self, Change};
 use crate::auth::Permission;
@@ -31,23 +30,6 @@ pub fn add(routes: Routes) -> Routes {
         .add(Access::Needs(Permission::ModelsWrite), routes!(delete_model))
 }
 
-/// One place a model is served from.
-#[derive(Debug, Clone, Serialize, ToSchema)]
-pub struct Target {
-    #[schema(value_type = String)]
-    pub id: TargetId,
-    #[schema(value_type = String)]
-    pub upstream_id: UpstreamId,
-    /// The name of the upstream.
-    pub upstream: String,
-    /// The model's name there.
-    pub upstream_model: String,
-    /// The share of requests among the targets of one priority.
-    pub weight: u32,
-    /// Lower is tried first.
-    pub priority: u32,
-}
-
 /// A model by its public name.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Model {
@@ -60,6 +42,8 @@ pub struct Model {
     pub status: Enabled,
     /// Refuse a request rather than translate it with loss.
     pub strict: bool,
+    /// How its targets are chosen among, where no route decides.
+    pub routing: Routing,
     pub targets: Vec<Target>,
     /// The price in force now; null means the model cannot be sold.
     #[schema(required = true)]
@@ -78,21 +62,6 @@ impl Versioned for Model {
     }
 }
 
-#[derive(Debug, Clone, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewTarget {
-    #[schema(value_type = String)]
-    pub upstream_id: UpstreamId,
-    /// The model's name at the upstream.
-    pub upstream_model: String,
-    /// The share among targets of the same priority; 0 takes none, 1 if absent.
-    #[schema(minimum = 0, maximum = 1_000_000)]
-    pub weight: Option<u32>,
-    /// Lower is tried first; 1 if absent.
-    #[schema(minimum = 1, maximum = 1000)]
-    pub priority: Option<u32>,
-}
-
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ModelCreate {
@@ -107,6 +76,9 @@ pub struct ModelCreate {
     #[serde(default)]
     #[schema(required = false)]
     pub strict: bool,
+    #[serde(default)]
+    #[schema(required = false)]
+    pub routing: Routing,
     pub targets: Vec<NewTarget>,
     /// The model's first price. Needs the permission `prices.write` too.
     pub price: Option<PriceCreate>,
@@ -124,6 +96,9 @@ pub struct ModelPatch {
     pub status: Option<Enabled>,
     #[serde(default, deserialize_with = "given")]
     pub strict: Option<bool>,
+    /// Replaces the whole policy.
+    #[serde(default, deserialize_with = "given")]
+    pub routing: Option<Routing>,
     /// Replaces all targets.
     #[serde(default, deserialize_with = "given")]
     pub targets: Option<Vec<NewTarget>>,
@@ -151,7 +126,7 @@ async fn list_models(State(state): State<AppState>, Params(query): Params<ListMo
     let filter = ModelFilter { status: query.status.map(Into::into), search: query.q };
     let page = models::list(&state.store, &filter, &page_request(query.limit, query.after)?).await?;
     let prices = prices::list(&state.store, None).await?;
-    let names = upstream_names(&state, page.data.iter().flat_map(|model| &model.targets)).await?;
+    let names = upstream_names(&state, settings_of(&page.data)).await?;
     let now = state.now();
     Ok(axum::Json(Page::of(page, |row| {
         let price = in_force(prices.iter().filter(|version| version.model_id == row.id), now);
@@ -167,7 +142,12 @@ async fn create_model(State(state): State<AppState>, change: Change, Body(body):
         return Err(Problem::forbidden(Permission::PricesWrite));
     }
     let targets = known_targets(&state, body.targets).await?;
-    let settings = ModelSettings { aliases: body.aliases, strict: body.strict, ..ModelSettings::named(body.name, targets) };
+    let settings = ModelSettings {
+        aliases: body.aliases,
+        strict: body.strict,
+        routing: body.routing.parse("/routing")?,
+        ..ModelSettings::named(body.name, targets)
+    };
     let names = upstream_names(&state, &settings.targets).await?;
     let mut tx = state.store.begin().await?;
     let row = models::create(&mut tx, &settings).await?;
@@ -213,7 +193,10 @@ async fn update_model(
         aliases: body.aliases.unwrap_or(kept.aliases),
         status: body.status.map_or(kept.status, Into::into),
         strict: body.strict.unwrap_or(kept.strict),
-        routing: kept.routing,
+        routing: match body.routing {
+            Some(routing) => routing.parse("/routing")?,
+            None => kept.routing,
+        },
         targets: match body.targets {
             Some(targets) => known_targets(&state, targets).await?,
             None => kept.targets,
@@ -258,57 +241,14 @@ pub fn in_force<'a>(
 }
 
 async fn complete(state: &AppState, row: models::Model) -> Result<Model> {
-    let names = upstream_names(state, &row.targets).await?;
+    let names = upstream_names(state, settings_of([&row])).await?;
     let versions = prices::list(&state.store, Some(row.id)).await?;
     let price = in_force(versions.iter(), state.now()).cloned();
     Ok(Model::read(row, &names, price))
 }
 
-/// The names of the upstreams the targets stand at.
-async fn upstream_names<'a, T: At + 'a>(
-    state: &AppState,
-    targets: impl IntoIterator<Item = &'a T>,
-) -> Result<HashMap<UpstreamId, String>> {
-    let wanted: HashSet<UpstreamId> = targets.into_iter().map(At::upstream).collect();
-    let mut names = HashMap::with_capacity(wanted.len());
-    for id in wanted {
-        names.insert(id, upstreams::get(&state.store, id).await?.name);
-    }
-    Ok(names)
-}
-
-/// A target before and after it is stored.
-trait At {
-    fn upstream(&self) -> UpstreamId;
-}
-
-impl At for models::Target {
-    fn upstream(&self) -> UpstreamId {
-        self.settings.upstream_id
-    }
-}
-
-impl At for TargetSettings {
-    fn upstream(&self) -> UpstreamId {
-        self.upstream_id
-    }
-}
-
-/// The targets as the store takes them; each names an upstream there is.
-async fn known_targets(state: &AppState, targets: Vec<NewTarget>) -> Result<Vec<TargetSettings>> {
-    let mut known = Vec::with_capacity(targets.len());
-    for (index, target) in targets.into_iter().enumerate() {
-        if if_there(upstreams::get(&state.store, target.upstream_id).await)?.is_none() {
-            let reason = format!("There is no upstream `{}`.", target.upstream_id);
-            return Err(Problem::invalid_field(&format!("/targets/{index}/upstream_id"), "unknown", reason));
-        }
-        known.push(TargetSettings {
-            weight: target.weight.unwrap_or(1),
-            priority: target.priority.unwrap_or(1),
-            ..TargetSettings::at(target.upstream_id, target.upstream_model)
-        });
-    }
-    Ok(known)
+fn settings_of<'a>(models: impl IntoIterator<Item = &'a models::Model>) -> impl Iterator<Item = &'a TargetSettings> {
+    models.into_iter().flat_map(|model| &model.targets).map(|target| &target.settings)
 }
 
 fn target(model: &Model) -> audit::Target<'_> {
@@ -317,21 +257,14 @@ fn target(model: &Model) -> audit::Target<'_> {
 
 impl Model {
     fn read(row: models::Model, names: &HashMap<UpstreamId, String>, price: Option<tallygate_billing::PriceVersion>) -> Self {
-        let targets = row.targets.into_iter().map(|target| Target {
-            id: target.id,
-            upstream_id: target.settings.upstream_id,
-            upstream: names.get(&target.settings.upstream_id).cloned().unwrap_or_default(),
-            upstream_model: target.settings.upstream_model,
-            weight: target.settings.weight,
-            priority: target.settings.priority,
-        });
         Self {
             id: row.id,
             name: row.name,
             aliases: row.aliases,
             status: row.status.into(),
             strict: row.strict,
-            targets: targets.collect(),
+            routing: row.routing.into(),
+            targets: row.targets.into_iter().map(|target| Target::read(target, names)).collect(),
             price: price.map(Into::into),
             managed_by: row.managed_by.into(),
             version: row.version,

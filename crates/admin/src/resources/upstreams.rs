@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use super::credentials::{Credential, CredentialCreate};
+use super::routing::Strategy;
 use crate::AppState;
 use crate::audit::{Change, Target};
 use crate::auth::Permission;
@@ -83,7 +84,13 @@ pub struct Upstream {
     /// The outbound proxy, or a pool of them tried in turn; passwords masked.
     #[schema(required = true, example = "socks5://127.0.0.1:1080")]
     pub proxy: Option<Proxies>,
+    /// Hosts reached without the proxy.
+    pub no_proxy: Vec<String>,
     pub status: Enabled,
+    /// Runs on the installation's own machines: an answer from it is marked where it was not the first choice.
+    pub local: bool,
+    /// How one of its credentials is chosen.
+    pub credential_strategy: Strategy,
     pub timeouts: Timeouts,
     pub credentials: Vec<Credential>,
     pub managed_by: ManagedBy,
@@ -111,6 +118,16 @@ pub struct UpstreamCreate {
     pub base_url: String,
     /// `http`, `https`, `socks5` or `socks5h`.
     pub proxy: Option<Proxies>,
+    /// Hosts reached without the proxy: `host`, `.suffix`, an address or `10.0.0.0/8`.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub no_proxy: Vec<String>,
+    #[serde(default)]
+    #[schema(required = false)]
+    pub local: bool,
+    #[serde(default)]
+    #[schema(required = false)]
+    pub credential_strategy: Strategy,
     #[serde(default)]
     #[schema(required = false)]
     pub timeouts: TimeoutsPatch,
@@ -129,6 +146,12 @@ pub struct UpstreamPatch {
     #[serde(default)]
     #[schema(value_type = Option<Proxies>)]
     pub proxy: Patch<Proxies>,
+    #[serde(default, deserialize_with = "given")]
+    pub no_proxy: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "given")]
+    pub local: Option<bool>,
+    #[serde(default, deserialize_with = "given")]
+    pub credential_strategy: Option<Strategy>,
     #[serde(default, deserialize_with = "given")]
     pub status: Option<Enabled>,
     #[serde(default)]
@@ -185,6 +208,9 @@ async fn create_upstream(
     }
     let settings = UpstreamSettings {
         proxy: Proxies::pool(body.proxy),
+        no_proxy: body.no_proxy,
+        local: body.local,
+        credential_strategy: body.credential_strategy.into(),
         timeouts: body.timeouts.apply(upstreams::Timeouts::default()),
         ..UpstreamSettings::at(body.name, body.dialect.into(), body.base_url)
     };
@@ -236,7 +262,9 @@ async fn update_upstream(
         proxy: Proxies::pool(body.proxy.apply(Proxies::shown(current.proxy))),
         status: body.status.map_or(current.status, Into::into),
         timeouts: body.timeouts.apply(current.timeouts),
-        ..kept.clone()
+        no_proxy: body.no_proxy.unwrap_or(current.no_proxy),
+        local: body.local.unwrap_or(current.local),
+        credential_strategy: body.credential_strategy.map_or(current.credential_strategy, Into::into),
     };
     before.managed_by.admit(settings == UpstreamSettings { status: settings.status, ..kept })?;
     let after = Upstream::read(upstreams::update(&mut tx, id, expected.0, &settings).await?, own);
@@ -245,7 +273,7 @@ async fn update_upstream(
     Ok(Found(after))
 }
 
-/// Deletes an upstream and its credentials. Refused with 409 while a model has a target there.
+/// Deletes an upstream and its credentials. Refused with 409 while a model or a route has a target there.
 #[utoipa::path(delete, path = "/admin/v1/upstreams/{id}", tag = "upstreams",
     params(("id" = String, Path), ("If-Match" = String, Header, description = "The ETag of the version read.")),
     responses((status = 204)))]
@@ -289,6 +317,9 @@ impl Upstream {
             dialect: row.dialect.into(),
             base_url: row.base_url,
             proxy: Proxies::shown(row.proxy),
+            no_proxy: row.no_proxy,
+            local: row.local,
+            credential_strategy: row.credential_strategy.into(),
             status: row.status.into(),
             timeouts: Timeouts {
                 connect_ms: row.timeouts.connect_ms,

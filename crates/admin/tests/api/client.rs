@@ -19,6 +19,7 @@ use tallygate_store::users::Role;
 use tower::ServiceExt as _;
 
 use crate::document;
+use crate::live::FakeLive;
 use crate::probe::FakeProbe;
 
 /// Where the tests' requests come from.
@@ -30,6 +31,7 @@ pub struct Api {
     pub store: TestStore,
     pub router: Router,
     pub probe: Arc<FakeProbe>,
+    pub live: Arc<FakeLive>,
     token: SecretString,
 }
 
@@ -94,11 +96,11 @@ impl Api {
     /// Beside a data plane that keeps these budgets.
     pub async fn with_budgets(budgets: Option<Arc<Budgets>>) -> Self {
         let store = TestStore::sqlite().await;
-        let probe = Arc::new(FakeProbe::default());
+        let (probe, live) = (Arc::new(FakeProbe::default()), Arc::new(FakeLive::default()));
         let config = AdminConfig { public_origin: ORIGIN.into(), api_url: Some("http://127.0.0.1:8080".into()), demo: false };
-        let state = AdminState::new(store.shared(), budgets, None, probe.clone(), config).unwrap();
+        let state = AdminState::new(store.shared(), budgets, Some(live.clone()), probe.clone(), config).unwrap();
         let token = mint(&store, Role::Owner).await;
-        Self { router: tallygate_admin::router(state), store, probe, token }
+        Self { router: tallygate_admin::router(state), store, probe, live, token }
     }
 
     /// The text of a token with that role.

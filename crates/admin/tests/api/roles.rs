@@ -43,6 +43,17 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("GET", "/admin/v1/upstreams/{id}/credentials/{credential_id}", "oapu"),
     ("PATCH", "/admin/v1/upstreams/{id}/credentials/{credential_id}", "oa"),
     ("DELETE", "/admin/v1/upstreams/{id}/credentials/{credential_id}", "oa"),
+    ("GET", "/admin/v1/upstreams/{id}/health", "oapu"),
+    ("POST", "/admin/v1/credentials/{id}/rotate", "oa"),
+    ("POST", "/admin/v1/credentials/{id}/reactivate", "oap"),
+    ("GET", "/admin/v1/routes", "oapu"),
+    ("POST", "/admin/v1/routes", "oa"),
+    ("GET", "/admin/v1/routes/{id}", "oapu"),
+    ("PATCH", "/admin/v1/routes/{id}", "oa"),
+    ("DELETE", "/admin/v1/routes/{id}", "oa"),
+    ("POST", "/admin/v1/routes/explain", "oapu"),
+    ("GET", "/admin/v1/in-flight", "oapu"),
+    ("DELETE", "/admin/v1/in-flight/{request_id}", "oap"),
     ("GET", "/admin/v1/models", "oafpu"),
     ("POST", "/admin/v1/models", "oa"),
     ("GET", "/admin/v1/models/{id}", "oafpu"),
@@ -72,6 +83,7 @@ const TABLE: &[(&str, &str, &str)] = &[
 fn address(path: &str) -> String {
     path.replace("{id}", "unknown")
         .replace("{credential_id}", "unknown")
+        .replace("{request_id}", "unknown")
         .replace("{tenant_id}", "unknown")
         .replace("{period}", "2026-11")
 }
