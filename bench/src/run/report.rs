@@ -40,7 +40,11 @@ pub fn line(name: Name, work: &Work, measured: &Measured) -> String {
 /// In Markdown: the budgets, then everything that was measured.
 pub fn table(figures: &Figures, judged: &[Judgement], pinning: Pinning) -> String {
     let mut text = String::new();
-    let scheduling = if pinning.is_realtime { "at real-time priority" } else { "at ordinary priority (asked for, or `chrt` is not permitted)" };
+    let scheduling = if pinning.is_realtime {
+        "at real-time priority"
+    } else {
+        "at ordinary priority (asked for, or `chrt` is not permitted)"
+    };
     let _ = writeln!(
         text,
         "\nGateway on core 0, load and provider on core 1, {scheduling}. CPU counts until the gateway is idle again.\n"

@@ -74,16 +74,12 @@ pub(crate) fn amount(field: &'static str, amount: Option<Pico>) -> Result<(), St
     }
 }
 
-/// Hosts an outbound proxy is passed by for: `host`, `.suffix`, `host:port`, an address, `10.0.0.0/8`, or `*`.
+/// Hosts that are reached without an outbound proxy.
 pub(crate) fn no_proxy(hosts: &[String]) -> Result<(), StoreError> {
     if hosts.len() > MAX_NO_PROXY {
         return Err(StoreError::invalid("no_proxy", format!("must have at most {MAX_NO_PROXY} entries")));
     }
-    for host in hosts {
-        name("no_proxy", host)?;
-    }
-    NoProxy::parse(hosts).map_err(|error| StoreError::invalid("no_proxy", error.to_string()))?;
-    Ok(())
+    NoProxy::parse(hosts).map(|_| ()).map_err(|error| StoreError::invalid("no_proxy", error.to_string()))
 }
 
 pub(crate) fn text(field: &'static str, text: Option<&str>) -> Result<(), StoreError> {

@@ -94,17 +94,9 @@ pub fn upstreams(lookup: impl Fn(&str) -> Option<String>) -> Vec<Upstream> {
     let mut found = Vec::new();
     for provider in PROVIDERS {
         let Some(variable) = provider.key_variables.iter().find(|name| set(name).is_some()) else { continue };
-        let upstream = Upstream {
-            name: provider.name.to_owned(),
-            dialect: provider.dialect,
-            base_url: set(provider.base_url_variable).unwrap_or_else(|| provider.base_url.to_owned()),
-            credentials: vec![Credential {
-                name: "environment".to_owned(),
-                secret: SecretRef::Env((*variable).to_owned()),
-                proxy: None,
-            }],
-            proxy: None,
-        };
+        let base_url = set(provider.base_url_variable).unwrap_or_else(|| provider.base_url.to_owned());
+        let credential = Credential::named("environment", SecretRef::Env((*variable).to_owned()));
+        let upstream = Upstream::at(provider.name, provider.dialect, base_url, vec![credential]);
         if provider.name == "openai" {
             let responses = Upstream { name: OPENAI_RESPONSES.to_owned(), dialect: Dialect::OpenaiResponses, ..upstream.clone() };
             found.extend([upstream, responses]);
@@ -134,10 +126,8 @@ pub fn personal(lookup: impl Fn(&str) -> Option<String>) -> Option<Config> {
         }
         let responses_only = listed.provider == "openai" && listed.mode == "responses";
         let upstream = if responses_only { OPENAI_RESPONSES } else { &listed.provider };
-        let target = Target { upstream: upstream.to_owned(), model: listed.model.clone(), weight: 1, priority: 1 };
-        models.push(Model { name: listed.model.clone(), aliases: Vec::new(), targets: vec![target], strict: false, price: None });
+        models.push(Model::named(&listed.model, vec![Target::at(upstream, &listed.model)]));
     }
-    let key = Key { name: PERSONAL.to_owned(), secret: None, limits: Limits::default(), models: None };
     let tenant = Tenant {
         name: PERSONAL.to_owned(),
         limits: Limits::default(),
@@ -145,7 +135,7 @@ pub fn personal(lookup: impl Fn(&str) -> Option<String>) -> Option<Config> {
         models: None,
         responses: Responses::default(),
         time_zone: "UTC".to_owned(),
-        keys: vec![key],
+        keys: vec![Key::minted(PERSONAL)],
     };
     Some(Config { upstreams, models, tenants: vec![tenant], ..Config::default() })
 }

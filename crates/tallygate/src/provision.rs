@@ -6,17 +6,17 @@ use serde_json::json;
 use tallygate_billing::audit::{Actor, AuditEvent};
 use tallygate_billing::prices::{self, NewPrice};
 use tallygate_billing::{ClassPrices, audit, catalogue};
-use tallygate_store::credentials::CredentialSettings;
 use tallygate_store::declared::{
-    self, Applied, DeclaredCredential, DeclaredModel, DeclaredTarget, DeclaredTenant, DeclaredUpstream,
+    self, Applied, DeclaredCredential, DeclaredModel, DeclaredRoute, DeclaredTarget, DeclaredTenant, DeclaredUpstream,
 };
 use tallygate_store::responses::{ResponseSettings, ResponsesMode};
-use tallygate_store::routing::{Capabilities, RoutingPolicy};
-use tallygate_store::upstreams::UpstreamSettings;
-use tallygate_store::{Budget, BudgetPeriod, Limits, ProxyPool, Store, TenantScope, Tx, keys};
+use tallygate_store::{Budget, BudgetPeriod, Limits, Store, TenantScope, Tx, keys};
 use tallygate_types::{Currency, ModelId, TenantId, UnitPrice, UsageClass};
 
 use crate::config::{self, Config};
+
+/// Between the positions of two routes of the file.
+const ROUTE_STEP: usize = 10;
 
 /// A key made by this start; its text is shown this once.
 pub struct MintedKey {
@@ -46,6 +46,11 @@ pub async fn declare(store: &Store, config: &Config) -> Result<Provisioned> {
             done.unpriced.push(model.name.clone());
         }
     }
+    for (position, route) in config.routes.iter().enumerate() {
+        declare_route(&mut tx, position, route).await.with_context(|| format!("route `{}`", route.name))?;
+    }
+    remove_other_routes(&mut tx, config).await?;
+    declared::check(&mut tx).await?;
     for tenant in &config.tenants {
         let minted = declare_tenant(&mut tx, tenant).await.with_context(|| format!("tenant `{}`", tenant.name))?;
         done.minted.extend(minted);
@@ -58,21 +63,9 @@ async fn declare_upstream(tx: &mut Tx, upstream: &config::Upstream) -> Result<()
     let mut credentials = Vec::with_capacity(upstream.credentials.len());
     for credential in &upstream.credentials {
         let what = format!("credential `{}` of upstream `{}`", credential.name, upstream.name);
-        credentials.push(DeclaredCredential {
-            settings: CredentialSettings {
-                proxy: credential.proxy.clone().map(ProxyPool::from).unwrap_or_default(),
-                ..CredentialSettings::named(&credential.name)
-            },
-            secret: credential.secret.resolve(&what)?,
-        });
+        credentials.push(DeclaredCredential { settings: credential.settings(&what)?, secret: credential.secret.resolve(&what)? });
     }
-    let declared = DeclaredUpstream {
-        settings: UpstreamSettings {
-            proxy: upstream.proxy.clone().map(ProxyPool::from).unwrap_or_default(),
-            ..UpstreamSettings::at(&upstream.name, upstream.dialect, &upstream.base_url)
-        },
-        credentials,
-    };
+    let declared = DeclaredUpstream { settings: upstream.settings()?, credentials };
     let (stored, applied) = declared::upstream(tx, &declared).await?;
     note(
         tx,
@@ -88,22 +81,12 @@ async fn declare_upstream(tx: &mut Tx, upstream: &config::Upstream) -> Result<()
 
 /// Whether the model has a price in the end.
 async fn declare_model(tx: &mut Tx, model: &config::Model) -> Result<bool> {
-    let targets = model.targets.iter().map(|target| DeclaredTarget {
-        upstream: target.upstream.clone(),
-        model: target.model.clone(),
-        weight: target.weight,
-        priority: target.priority,
-        arm: None,
-        price_model: None,
-        cost: None,
-        capabilities: Capabilities::default(),
-    });
     let declared = DeclaredModel {
         name: model.name.clone(),
         aliases: model.aliases.clone(),
         strict: model.strict,
-        routing: RoutingPolicy::default(),
-        targets: targets.collect(),
+        routing: model.routing()?,
+        targets: declared_targets(&model.targets)?,
     };
     let (stored, applied) = declared::model(tx, &declared).await?;
     note(tx, applied, "model", stored.id, &stored.name, None, json!({ "targets": stored.targets.len() })).await?;
@@ -122,6 +105,35 @@ async fn declare_model(tx: &mut Tx, model: &config::Model) -> Result<bool> {
     }
     set_price(tx, stored.id, &stored.name, currency, prices, source).await?;
     Ok(true)
+}
+
+async fn declare_route(tx: &mut Tx, position: usize, route: &config::Route) -> Result<()> {
+    let declared = DeclaredRoute {
+        name: route.name.clone(),
+        // Room for routes made by hand between those of the file.
+        position: u32::try_from((position + 1).saturating_mul(ROUTE_STEP))?,
+        matches: route.matches.settings(),
+        routing: route.routing()?,
+        targets: declared_targets(&route.targets)?,
+    };
+    let (stored, applied) = declared::route(tx, &declared).await?;
+    let after = json!({ "position": stored.position, "match": stored.matches, "targets": stored.targets.len() });
+    note(tx, applied, "route", stored.id, &stored.name, None, after).await
+}
+
+async fn remove_other_routes(tx: &mut Tx, config: &Config) -> Result<()> {
+    let names: Vec<_> = config.routes.iter().map(|route| route.name.as_str()).collect();
+    for gone in declared::remove_other_routes(tx, &names).await? {
+        let mut event = AuditEvent::new(file_actor(), "route.deleted", "route", gone.id);
+        event.target_name = Some(gone.name.clone());
+        event.before = Some(json!({ "position": gone.position, "match": gone.matches, "targets": gone.targets.len() }));
+        audit::record(tx, event).await?;
+    }
+    Ok(())
+}
+
+fn declared_targets(targets: &[config::Target]) -> Result<Vec<DeclaredTarget>> {
+    Ok(targets.iter().map(config::Target::declared).collect::<std::result::Result<_, _>>()?)
 }
 
 async fn set_price(
@@ -175,6 +187,8 @@ async fn declare_key(
     let mut settings = stored.settings();
     settings.limits = limits(&key.limits);
     settings.allowed_models.clone_from(&key.models);
+    settings.project.clone_from(&key.project);
+    settings.tags.clone_from(&key.tags);
     if settings != stored.settings() && stored.status == keys::KeyStatus::Active {
         stored = keys::update(tx, TenantScope::Only(tenant), stored.id, stored.version, &settings).await?;
         applied = if applied == Applied::Created { applied } else { Applied::Updated };
@@ -199,13 +213,16 @@ async fn note(
         Applied::Created => "created",
         Applied::Updated => "updated",
     };
-    let actor = Actor { kind: "file".to_owned(), id: None, name: Some("configuration file".to_owned()), role: None };
-    let mut event = AuditEvent::new(actor, format!("{kind}.{verb}"), kind, id);
+    let mut event = AuditEvent::new(file_actor(), format!("{kind}.{verb}"), kind, id);
     event.target_name = Some(name.to_owned());
     event.tenant = tenant;
     event.after = Some(after);
     audit::record(tx, event).await?;
     Ok(())
+}
+
+fn file_actor() -> Actor {
+    Actor { kind: "file".to_owned(), id: None, name: Some("configuration file".to_owned()), role: None }
 }
 
 const fn limits(declared: &config::Limits) -> Limits {

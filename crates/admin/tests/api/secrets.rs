@@ -26,6 +26,8 @@ async fn no_answer_shows_a_secret_a_second_time() {
     api.post(&format!("{path}:test"), json!({})).await.expect(200);
     let key = api.post("/admin/v1/api-keys", json!({"tenant_id": shop.tenant, "name": "new"})).await.expect(201);
     let token = api.post("/admin/v1/admin-tokens", json!({"name": "new", "role": "ops"})).await.expect(201);
+    let rule = json!({"name": "r", "targets": [{"upstream_id": shop.upstream, "upstream_model": "m"}]});
+    let rule = api.post("/admin/v1/routes", rule).await.expect(201);
     let user = json!({"email": "bo@example.com", "name": "Bo", "role": "ops", "password": "planted long password"});
     let user = api.post("/admin/v1/users", user).await.expect(201);
     planted.extend([&key, &token].map(|made| made["secret"].as_str().unwrap().to_owned()));
@@ -39,6 +41,7 @@ async fn no_answer_shows_a_secret_a_second_time() {
             "api-keys" => key["id"].as_str().unwrap().to_owned(),
             "upstreams" => shop.upstream.clone(),
             "models" => shop.model.clone(),
+            "routes" => rule["id"].as_str().unwrap().to_owned(),
             "requests" => ids[0].to_string(),
             "users" => user["id"].as_str().unwrap().to_owned(),
             _ => String::new(),
@@ -52,5 +55,5 @@ async fn no_answer_shows_a_secret_a_second_time() {
         }
         asked += 1;
     }
-    assert_eq!(asked, 26, "every GET of the route table was asked");
+    assert_eq!(asked, 30, "every GET of the route table was asked");
 }

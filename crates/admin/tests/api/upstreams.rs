@@ -17,7 +17,10 @@ async fn an_upstream_is_made_with_its_credentials_and_never_tells_them() {
     let body = created.expect(201);
     assert_eq!(created.etag(), "\"v1\"");
     assert_eq!(body["proxy"], "socks5://user:***@10.0.0.1:1080");
-    assert_eq!(body["timeouts"], json!({"connect_ms": 3000, "first_byte_ms": null, "first_token_ms": null, "stream_idle_ms": null, "total_ms": null}));
+    assert_eq!(
+        body["timeouts"],
+        json!({"connect_ms": 3000, "first_byte_ms": null, "first_token_ms": null, "stream_idle_ms": null, "total_ms": null})
+    );
     let credential = &body["credentials"][0];
     assert_eq!((&credential["name"], &credential["last4"]), (&json!("one"), &json!("wxyz")));
     assert!(!created.text().contains("planted-secret") && !created.text().contains("proxy-password"));

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
 use super::outbound::Outbound;
+use super::routing::{Model, Route, Upstream};
 use super::secret::SecretRef;
 
 /// The whole file. Every section may be left out.
@@ -27,6 +28,7 @@ pub struct Config {
     pub log: Log,
     pub upstreams: Vec<Upstream>,
     pub models: Vec<Model>,
+    pub routes: Vec<Route>,
     pub tenants: Vec<Tenant>,
 }
 
@@ -141,63 +143,6 @@ pub enum LogFormat {
     Text,
 }
 
-/// A provider endpoint.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Upstream {
-    pub name: String,
-    /// `openai-chat`, `openai-responses`, `anthropic` or `gemini`.
-    #[schemars(with = "String")]
-    pub dialect: tallygate_types::Dialect,
-    /// With or without the version path.
-    pub base_url: String,
-    #[serde(default)]
-    pub credentials: Vec<Credential>,
-    /// Outbound proxy for every credential: `http://host:port`, `socks5://host:port`.
-    #[serde(default)]
-    pub proxy: Option<String>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Credential {
-    pub name: String,
-    pub secret: SecretRef,
-    /// Outbound proxy for this credential alone.
-    #[serde(default)]
-    pub proxy: Option<String>,
-}
-
-/// A model as tenants ask for it.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Model {
-    pub name: String,
-    /// Other names it answers to, for clients that only know names of one vendor (`claude-...`, `gemini-...`).
-    #[serde(default)]
-    pub aliases: Vec<String>,
-    pub targets: Vec<Target>,
-    /// Refuse what a translation would lose instead of reporting it.
-    #[serde(default)]
-    pub strict: bool,
-    /// What cannot be priced cannot be sold; left out, the seeded catalogue is asked.
-    #[serde(default)]
-    pub price: Option<Price>,
-}
-
-/// One place a model is served from. Lower priorities are tried first; weights share the load inside a priority.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Target {
-    pub upstream: String,
-    /// The model's name there.
-    pub model: String,
-    #[serde(default = "one")]
-    pub weight: u32,
-    #[serde(default = "one")]
-    pub priority: u32,
-}
-
 /// Money per million tokens as decimal text.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -287,11 +232,24 @@ pub struct Key {
     pub limits: Limits,
     #[serde(default)]
     pub models: Option<Vec<String>>,
+    /// A label that routes match by.
+    #[serde(default)]
+    pub project: Option<String>,
+    /// The same.
+    #[serde(default)]
+    pub tags: Vec<String>,
 }
 
 const DEFAULT_DATA_PORT: u16 = 8080;
 const DEFAULT_ADMIN_PORT: u16 = 8081;
 const DEFAULT_METRICS_PORT: u16 = 9090;
+
+impl Key {
+    /// One that is made at the first start and bounded by nothing.
+    pub fn minted(name: impl Into<String>) -> Self {
+        Self { name: name.into(), secret: None, limits: Limits::default(), models: None, project: None, tags: Vec::new() }
+    }
+}
 
 impl Default for Server {
     fn default() -> Self {
@@ -361,10 +319,6 @@ impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::Auto, level: "info".to_owned() }
     }
-}
-
-const fn one() -> u32 {
-    1
 }
 
 fn utc() -> String {

@@ -8,15 +8,15 @@ mod env;
 mod error;
 mod file;
 mod outbound;
+mod routing;
 mod secret;
 mod validate;
 
 use std::path::{Path, PathBuf};
 
 pub use error::ConfigError;
-pub use file::{
-    Budget, Config, Credential, Key, Limits, Log, LogFormat, Model, Price, Responses, ResponsesMode, Target, Tenant, Upstream,
-};
+pub use file::{Budget, Config, Key, Limits, Log, LogFormat, Price, Responses, ResponsesMode, Tenant};
+pub use routing::{Credential, Model, Route, Target, Upstream};
 pub use secret::SecretRef;
 
 /// The file `serve` reads when none is named and it exists in the working directory.
@@ -141,6 +141,57 @@ keys = [{ name = "ci", secret = "env:ACME_KEY" }]
         assert!(error.starts_with("outbound.no_proxy: `10.0.0.0/99` is not a host"), "{error}");
         let config = with_env("[outbound]\nca_file = \"/nowhere/ca.pem\"\n", &[]).unwrap();
         assert!(config.outbound.resolve().unwrap_err().to_string().starts_with("outbound.ca_file `/nowhere/ca.pem`: "));
+    }
+
+    #[test]
+    fn routes_and_what_hangs_on_targets_are_read_and_their_references_checked() {
+        let text = r#"
+[[upstreams]]
+name = "main"
+dialect = "openai-chat"
+base_url = "https://api.openai.com"
+credential_strategy = "least_in_flight"
+proxy = ["socks5://127.0.0.1:1080", "env:PROXY"]
+no_proxy = ["10.0.0.0/8"]
+timeouts = { first_token_ms = 9000 }
+credentials = [{ name = "a1", secret = "env:KEY", weight = 3, limits = { requests_per_minute = 60, daily_spend = "12.50" } }]
+
+[[models]]
+name = "smart"
+strategy = "latency"
+split = { by = "header:x-cohort", arms = [{ name = "old", weight = 9 }, { name = "new", weight = 1 }] }
+hedge = { after_ms = 800, daily_spend = "1.00" }
+targets = [
+  { upstream = "main", model = "gpt-5", arm = "old" },
+  { upstream = "main", model = "gpt-6", arm = "new", cost = { input = "0.80", output = "4" }, capabilities = { images = false } },
+]
+
+[[routes]]
+name = "batch"
+match = { tags = ["batch"], headers = { x-team = "search*" } }
+strategy = "cost"
+targets = [{ upstream = "main", model = "gpt-5-mini", price_model = "smart" }]
+"#;
+        let config = with_env(text, &[]).unwrap();
+        let credential = config.upstreams[0].credentials[0].settings("it").unwrap();
+        assert_eq!((credential.weight, credential.limits.daily_spend.unwrap().to_string()), (3, "12.5".to_owned()));
+        let routing = config.models[0].routing().unwrap();
+        assert_eq!(routing.split.unwrap().by.to_string(), "header:x-cohort");
+        assert_eq!(routing.hedge.unwrap().max_percent, 5);
+        let target = config.models[0].targets[1].declared().unwrap();
+        assert_eq!((target.cost.unwrap().input.get(), target.capabilities.images), (800_000, Some(false)));
+        assert_eq!(config.routes[0].matches.settings().headers["x-team"], "search*");
+
+        let wrong = |from: &str, to: &str| with_env(&text.replace(from, to), &[]).unwrap_err();
+        assert_eq!(
+            wrong("\"12.50\"", "\"much\""),
+            "limits of credential `a1` of upstream `main`: `much` is not a decimal amount; write digits with at most one point, such as `12.50`"
+        );
+        assert!(wrong("price_model = \"smart\"", "price_model = \"smat\"").ends_with("did you mean `smart`?"));
+        assert!(wrong("arm = \"new\", cost", "arm = \"nwe\", cost").contains("did you mean `new`?"));
+        assert!(wrong("strategy = \"cost\"", "strategy = \"cheap\"").contains("unknown variant `cheap`"));
+        assert!(wrong("tags = [\"batch\"]", "tag = [\"batch\"]").contains("did you mean `tags`?"));
+        assert!(wrong("header:x-cohort", "moon").contains("header:x-name"));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use tallygate_types::{Currency, Pico, UnitPrice};
 
 use super::error::{ConfigError, nearest};
 use super::file::{Config, Price, Retention};
+use super::routing::{Split, Target};
 
 /// A declared key shorter than this could be guessed.
 const MIN_DECLARED_KEY_CHARS: usize = 24;
@@ -15,24 +16,27 @@ const MIN_USAGE_DAYS: u32 = 62;
 pub fn references(config: &Config) -> Result<(), ConfigError> {
     unique("upstreams", config.upstreams.iter().map(|u| u.name.as_str()))?;
     unique("models", config.models.iter().map(|m| m.name.as_str()))?;
+    unique("routes", config.routes.iter().map(|r| r.name.as_str()))?;
     unique("tenants", config.tenants.iter().map(|t| t.name.as_str()))?;
     for upstream in &config.upstreams {
         unique(&format!("credentials of upstream `{}`", upstream.name), upstream.credentials.iter().map(|c| c.name.as_str()))?;
+        for credential in &upstream.credentials {
+            money_parses(credential.limits.daily_spend.as_deref()).map_err(|error| {
+                let what = format!("credential `{}` of upstream `{}`", credential.name, upstream.name);
+                ConfigError::Invalid(format!("limits of {what}: {error}"))
+            })?;
+        }
     }
     for model in &config.models {
-        for target in &model.targets {
-            let known = || config.upstreams.iter().map(|u| u.name.as_str());
-            if !known().any(|name| name == target.upstream) {
-                let advice = nearest(&target.upstream, known()).map_or(String::new(), |name| format!("; did you mean `{name}`?"));
-                return Err(ConfigError::Invalid(format!(
-                    "model `{}` has a target on upstream `{}`, which is not declared{advice}",
-                    model.name, target.upstream
-                )));
-            }
-        }
+        targets_lead_somewhere(config, &format!("model `{}`", model.name), &model.targets, model.split.as_ref())?;
+        model.routing()?;
         if let Some(price) = &model.price {
             price_parses(price).map_err(|error| ConfigError::Invalid(format!("price of model `{}`: {error}", model.name)))?;
         }
+    }
+    for route in &config.routes {
+        targets_lead_somewhere(config, &format!("route `{}`", route.name), &route.targets, route.split.as_ref())?;
+        route.routing()?;
     }
     for tenant in &config.tenants {
         unique(&format!("keys of tenant `{}`", tenant.name), tenant.keys.iter().map(|k| k.name.as_str()))?;
@@ -60,6 +64,31 @@ pub fn references(config: &Config) -> Result<(), ConfigError> {
         )));
     }
     Ok(())
+}
+
+/// Upstreams, models and arms that targets name.
+fn targets_lead_somewhere(config: &Config, of: &str, targets: &[Target], split: Option<&Split>) -> Result<(), ConfigError> {
+    let upstreams: Vec<_> = config.upstreams.iter().map(|u| u.name.as_str()).collect();
+    let models: Vec<_> = config.models.iter().map(|m| m.name.as_str()).collect();
+    let arms: Vec<_> = split.iter().flat_map(|split| &split.arms).map(|arm| arm.name.as_str()).collect();
+    for target in targets {
+        let named = [
+            (Some(&target.upstream), &upstreams, "has a target on upstream"),
+            (target.price_model.as_ref(), &models, "has a target charged by model"),
+            (target.arm.as_ref(), &arms, "has a target for the arm"),
+        ];
+        for (name, known, what) in named {
+            let Some(name) = name.filter(|name| !known.contains(&name.as_str())) else { continue };
+            let advice = nearest(name, known.iter().copied()).map_or(String::new(), |near| format!("; did you mean `{near}`?"));
+            return Err(ConfigError::Invalid(format!("{of} {what} `{name}`, which is not declared{advice}")));
+        }
+        target.declared().map_err(|error| ConfigError::Invalid(format!("{of}: {error}")))?;
+    }
+    Ok(())
+}
+
+fn money_parses(text: Option<&str>) -> Result<(), tallygate_types::MoneyError> {
+    text.map_or(Ok(()), |text| text.parse::<Pico>().map(|_| ()))
 }
 
 fn retention_is_long_enough(retention: &Retention) -> Result<(), ConfigError> {

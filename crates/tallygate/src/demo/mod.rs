@@ -113,13 +113,8 @@ fn config(data_dir: &Path, listen: SocketAddr, sim: SocketAddr) -> Result<Config
     config.server.admin_listen = next_port(listen, 1)?;
     config.server.metrics_listen = next_port(listen, 2)?;
     for simulated in &SIMULATED {
-        config.upstreams.push(Upstream {
-            name: simulated.upstream.to_owned(),
-            dialect: simulated.dialect,
-            base_url: format!("http://{sim}"),
-            credentials: vec![Credential { name: "demo".to_owned(), secret: "simulated-credential".parse()?, proxy: None }],
-            proxy: None,
-        });
+        let credential = Credential::named("demo", "simulated-credential".parse()?);
+        config.upstreams.push(Upstream::at(simulated.upstream, simulated.dialect, format!("http://{sim}"), vec![credential]));
         config.models.push(model(simulated.model, simulated.upstream));
     }
     config.models.push(model(EMBEDDING_MODEL, SIMULATED[0].upstream));
@@ -132,8 +127,7 @@ fn config(data_dir: &Path, listen: SocketAddr, sim: SocketAddr) -> Result<Config
 }
 
 fn model(name: &str, upstream: &str) -> Model {
-    let target = Target { upstream: upstream.to_owned(), model: name.to_owned(), weight: 1, priority: 1 };
-    Model { name: name.to_owned(), aliases: Vec::new(), targets: vec![target], strict: false, price: None }
+    Model::named(name, vec![Target::at(upstream, name)])
 }
 
 fn tenant(name: &str, keys: &[&str], budget: Option<&str>) -> Tenant {
@@ -144,10 +138,7 @@ fn tenant(name: &str, keys: &[&str], budget: Option<&str>) -> Tenant {
         models: None,
         responses: Responses::default(),
         time_zone: "UTC".to_owned(),
-        keys: keys
-            .iter()
-            .map(|key| Key { name: (*key).to_owned(), secret: None, limits: Limits::default(), models: None })
-            .collect(),
+        keys: keys.iter().map(|key| Key::minted(*key)).collect(),
     }
 }
 
