@@ -79,6 +79,7 @@ pub mod sse;
 mod stops;
 mod strip;
 mod tap;
+mod taxonomy;
 mod url;
 
 mod anthropic;

@@ -103,12 +103,18 @@ pub(crate) fn is_signature_refusal(message: &str) -> bool {
     TEXTS.iter().any(|text| message.contains(text))
 }
 
-/// The wait in texts like "Please try again in 1m6.5s" or "retry in 20ms".
+/// The wait in texts like "Please try again in 1m6.5s", "retry in 20ms" or "retry after 26 seconds".
 pub(crate) fn wait_in(message: &str) -> Option<Duration> {
-    let at =
-        ["try again in ", "retry in ", "Retry after "].iter().find_map(|lead| message.find(lead).map(|at| at + lead.len()))?;
-    let word = message[at..].split_whitespace().next()?;
-    parse_duration(word.trim_end_matches(['.', ',', ')']))
+    const LEADS: [&str; 4] = ["again in ", "retry in ", "retry after ", "again after "];
+    let message = message.to_ascii_lowercase();
+    let at = LEADS.iter().find_map(|lead| message.find(lead).map(|at| at + lead.len()))?;
+    let mut words = message[at..].split_whitespace();
+    let number = parse_duration(words.next()?.trim_end_matches(['.', ',', ')']))?;
+    Some(match words.next() {
+        Some(unit) if unit.starts_with("minute") => number * 60,
+        Some(unit) if unit.starts_with("hour") => number * 3_600,
+        _ => number,
+    })
 }
 
 /// Go's durations (`1h2m3.5s`, `20ms`) and bare seconds, as vendors write waits and resets. Longest accepted: a day.
@@ -158,6 +164,15 @@ mod tests {
         for text in ["", "x", "1x", "s", "-1s", "99999999h", "1..2s", "6m 0s", "2025-08-21T12:40:59Z"] {
             assert_eq!(parse_duration(text), None, "{text}");
         }
-        assert_eq!(wait_in("Limit reached, please try again in 1.2s. Visit"), Some(Duration::from_millis(1200)));
+        for (text, millis) in [
+            ("Limit reached, please try again in 1.2s. Visit", Some(1_200)),
+            ("Please retry after 26 seconds.", Some(26_000)),
+            ("please try again after 1 seconds", Some(1_000)),
+            ("Please try again in 2 minutes.", Some(120_000)),
+            ("Please try again in 8m38s.", Some(518_000)),
+            ("Please try again later.", None),
+        ] {
+            assert_eq!(wait_in(text), millis.map(Duration::from_millis), "{text}");
+        }
     }
 }

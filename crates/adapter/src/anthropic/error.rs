@@ -2,8 +2,10 @@
 
 use serde_json::{Value, json};
 
-use crate::failure::{EncodedError, ErrorKind, ErrorReply, FailureClass, UpstreamFailure};
+use super::taxonomy::ROWS;
+use crate::failure::{EncodedError, ErrorKind, ErrorReply, FailureClass, FailureScope, Reset, UpstreamFailure};
 use crate::reply;
+use crate::taxonomy::{self, Said};
 
 pub(crate) fn encode(error: &ErrorReply) -> EncodedError {
     reply::json(status(error.kind), error, &object(error))
@@ -71,29 +73,22 @@ pub(super) fn from_error(status: u16, error: &Value) -> UpstreamFailure {
     let message =
         text("message").or(error.as_str()).map_or_else(|| reply::excerpt(error.to_string().as_bytes(), status), str::to_owned);
     let code = error.get("details").and_then(|details| details.get("error_code")).and_then(Value::as_str).map(str::to_owned);
-    let class = class(status, kind, code.as_deref().unwrap_or_default(), &message);
+    let said = Said { status, code: code.as_deref().unwrap_or_default(), kind, message: &message };
+    let row = taxonomy::find(ROWS, &said);
+    let class = row.map_or_else(|| class(status, kind, &message), |row| row.class);
+    let reset = taxonomy::date_in(&message).map(Reset::At).filter(|_| class == FailureClass::QuotaExhausted);
+    let scope = row.map_or(FailureScope::Account, |row| row.scope);
     let status = match (status, kind) {
         (200, "overloaded_error") => 529,
         (200, _) => reply::status_of(class),
         (status, _) => status,
     };
     let code = code.or_else(|| Some(kind.to_owned())).filter(|c| !c.is_empty());
-    UpstreamFailure { code, ..UpstreamFailure::new(class, status, message) }
+    UpstreamFailure { code, reset, scope, ..UpstreamFailure::new(class, status, message) }
 }
 
-fn class(status: u16, kind: &str, code: &str, message: &str) -> FailureClass {
-    const SPENT: &[&str] = &[
-        "enforced_spend_limit_reached",
-        "contract_spend_limit_reached",
-        "linked_organization_spend_limit_reached",
-        "linked_organization_billing_unavailable",
-        "organization_on_hold",
-    ];
-    // A limit the customer set is a 400 that only its text tells.
-    let is_spend_text = message.contains("credit balance is too low") || message.contains("specified API usage limits");
-    if SPENT.contains(&code) || kind == "billing_error" || is_spend_text {
-        return FailureClass::QuotaExhausted;
-    }
+/// The class of an error that no row of the table knows.
+fn class(status: u16, kind: &str, message: &str) -> FailureClass {
     match kind {
         "invalid_request_error" if reply::is_context_overflow(message) => FailureClass::ContextTooLong,
         "invalid_request_error" if reply::is_signature_refusal(message) => FailureClass::Signature,

@@ -14,6 +14,7 @@ pub(crate) mod stream;
 mod stream_encode;
 mod strip;
 mod structured;
+mod taxonomy;
 mod thinking;
 mod tools;
 pub(crate) mod usage;

@@ -5,12 +5,16 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::failure::{EncodedError, ErrorKind, ErrorReply, FailureClass, UpstreamFailure};
+use super::taxonomy::ROWS;
+use crate::failure::{EncodedError, ErrorKind, ErrorReply, FailureClass, FailureScope, Reset, UpstreamFailure};
 use crate::reply;
+use crate::taxonomy::{self, Said};
 
 const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
 const QUOTA_FAILURE: &str = "type.googleapis.com/google.rpc.QuotaFailure";
 const ERROR_INFO: &str = "type.googleapis.com/google.rpc.ErrorInfo";
+/// Where the days of Google's quotas end at midnight.
+const QUOTA_TIME_ZONE: &str = "America/Los_Angeles";
 /// Names the origin in `ErrorInfo.domain`.
 const DOMAIN: &str = "tallygate";
 /// Proxies nest an error's JSON in the message of another; no real chain is deeper.
@@ -109,7 +113,7 @@ pub(super) fn in_stream(error: &Value) -> UpstreamFailure {
     of_value(code.filter(|code| *code >= 400).unwrap_or(500), error)
 }
 
-fn of_value(status: u16, value: &Value) -> UpstreamFailure {
+pub(crate) fn of_value(status: u16, value: &Value) -> UpstreamFailure {
     let mut wire = read(value);
     // Unwrap a message that is itself an error's JSON.
     for _ in 0..MAX_NESTING {
@@ -129,11 +133,14 @@ fn of_value(status: u16, value: &Value) -> UpstreamFailure {
     }
     let message =
         if wire.message.is_empty() { format!("the upstream answered with status {status}") } else { wire.message.clone() };
+    let (class, scope, reset) = classify(status, &wire);
     UpstreamFailure {
         retry_after: retry_delay(&wire),
         param: field_violation(&wire),
         code: wire.status.clone(),
-        ..UpstreamFailure::new(classify(status, &wire), status, message)
+        scope,
+        reset,
+        ..UpstreamFailure::new(class, status, message)
     }
 }
 
@@ -142,42 +149,51 @@ fn read(value: &Value) -> WireError {
     WireError::deserialize(inner).unwrap_or_default()
 }
 
-fn classify(status: u16, wire: &WireError) -> FailureClass {
-    let text = wire.message.to_ascii_lowercase();
-    let reasons: Vec<&str> = details(wire, ERROR_INFO).filter_map(|detail| detail["reason"].as_str()).collect();
+/// The class, and what it holds for.
+fn classify(status: u16, wire: &WireError) -> (FailureClass, FailureScope, Option<Reset>) {
+    let reason = details(wire, ERROR_INFO).find_map(|detail| detail["reason"].as_str()).unwrap_or_default();
     let word = wire.status.as_deref().unwrap_or_default();
-    if reasons.contains(&"API_KEY_INVALID") || text.contains("api key not valid") || text.contains("api key expired") {
-        return FailureClass::Auth;
+    let said = Said { status, code: reason, kind: word, message: &wire.message };
+    if let Some(row) = taxonomy::find(ROWS, &said) {
+        return (row.class, row.scope, None);
     }
-    if status == 400 && (reply::is_context_overflow(&wire.message)) {
-        return FailureClass::ContextTooLong;
+    if status == 400 && reply::is_context_overflow(&wire.message) {
+        return (FailureClass::ContextTooLong, FailureScope::Account, None);
     }
     if status == 400 && reply::is_signature_refusal(&wire.message) {
-        return FailureClass::Signature;
+        return (FailureClass::Signature, FailureScope::Account, None);
     }
-    match (status, word) {
+    let class = match (status, word) {
+        (429, _) | (_, "RESOURCE_EXHAUSTED") => return quota(wire),
         (401, _) | (_, "UNAUTHENTICATED") => FailureClass::Auth,
         // The free tier is closed in the country of the egress, or billing is off: another credential may do.
         (403, _) | (_, "PERMISSION_DENIED" | "FAILED_PRECONDITION") => FailureClass::Permission,
         (404, _) => FailureClass::NotFound,
-        (429, _) | (_, "RESOURCE_EXHAUSTED") if is_exhausted(wire, &reasons, &text) => FailureClass::QuotaExhausted,
-        (429, _) | (_, "RESOURCE_EXHAUSTED") => FailureClass::RateLimited,
         (503, _) | (_, "UNAVAILABLE") => FailureClass::Overloaded,
         (408 | 504, _) => FailureClass::Timeout,
         (400..=499, _) => FailureClass::BadRequest,
         _ => FailureClass::Server,
-    }
+    };
+    (class, FailureScope::Account, None)
 }
 
-/// A quota of the day, or none at all for this model: waiting a minute does not help.
-fn is_exhausted(wire: &WireError, reasons: &[&str], text: &str) -> bool {
-    let quota_ids = details(wire, QUOTA_FAILURE)
+/// A quota of the minute waits; one of the day is filled at midnight in California; none at all for a model is never filled.
+/// Google counts by project, and for most quotas by model.
+fn quota(wire: &WireError) -> (FailureClass, FailureScope, Option<Reset>) {
+    let ids: Vec<&str> = details(wire, QUOTA_FAILURE)
         .filter_map(|detail| detail["violations"].as_array())
         .flatten()
-        .filter_map(|violation| violation["quotaId"].as_str());
-    quota_ids.into_iter().any(|id| id.contains("PerDay") || id.contains("Daily"))
-        || reasons.contains(&"QUOTA_EXHAUSTED")
-        || text.contains("limit: 0")
+        .filter_map(|violation| violation["quotaId"].as_str())
+        .collect();
+    let is_of_model = !ids.is_empty() && ids.iter().all(|id| id.contains("PerModel"));
+    let scope = if is_of_model { FailureScope::Model } else { FailureScope::Account };
+    if wire.message.contains("limit: 0") {
+        return (FailureClass::QuotaExhausted, FailureScope::Model, None);
+    }
+    if ids.iter().any(|id| id.contains("PerDay") || id.contains("Daily")) {
+        return (FailureClass::QuotaExhausted, scope, Some(Reset::Midnight(QUOTA_TIME_ZONE)));
+    }
+    (FailureClass::RateLimited, scope, None)
 }
 
 fn details<'a>(wire: &'a WireError, kind: &'a str) -> impl Iterator<Item = &'a Value> {

@@ -16,6 +16,7 @@ pub(crate) mod schema;
 mod signature;
 pub(crate) mod stream;
 mod strip;
+mod taxonomy;
 pub(crate) mod usage;
 pub(crate) mod wire;
 

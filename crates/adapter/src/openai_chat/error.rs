@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tallygate_types::Timestamp;
 
-use crate::failure::{EncodedError, ErrorKind, ErrorReply, FailureClass, UpstreamFailure};
+use super::taxonomy::ROWS;
+use crate::failure::{EncodedError, ErrorKind, ErrorReply, FailureClass, FailureScope, Reset, UpstreamFailure};
+use crate::gemini::error::of_value as gemini_error;
 use crate::reply;
+use crate::taxonomy::{self, Said};
 
 /// How long an account rests whose traffic rose too fast, where nothing is said of waiting.
 const SLOW_DOWN: Duration = Duration::from_secs(10);
@@ -71,6 +75,10 @@ pub(crate) fn decode(status: u16, body: &[u8]) -> UpstreamFailure {
 
 /// An `error` value, from a body or from inside a stream.
 pub(crate) fn from_error(status: u16, error: &Value) -> UpstreamFailure {
+    if error.get("status").is_some_and(Value::is_string) {
+        // Google's own error, from its compatible endpoint: only its details tell a minute's quota from a day's.
+        return gemini_error(status, error);
+    }
     let text = |field: &str| error.get(field).and_then(Value::as_str).map(str::to_owned);
     let message = error
         .as_str()
@@ -85,48 +93,62 @@ pub(crate) fn from_error(status: u16, error: &Value) -> UpstreamFailure {
         (200, Some(code)) if (400..600).contains(&code) => code,
         (status, _) => status,
     };
-    failure(status, message, code, text("param"), text("type").as_deref().unwrap_or_default())
+    let failure = failure(status, message, code, text("param"), text("type").as_deref().unwrap_or_default());
+    let reset = resets_at(error).filter(|_| matches!(failure.class, FailureClass::QuotaExhausted | FailureClass::RateLimited));
+    UpstreamFailure { reset: reset.or(failure.reset), ..failure }
+}
+
+/// `resets_at` (ChatGPT's plans: seconds), or the limit headers that OpenRouter puts into the body (milliseconds).
+fn resets_at(error: &Value) -> Option<Reset> {
+    let seconds = error.get("resets_at").and_then(Value::as_i64).and_then(|at| at.checked_mul(1_000_000));
+    let millis = || {
+        let reset = error.get("metadata")?.get("headers")?.get("X-RateLimit-Reset")?;
+        let millis = reset.as_i64().or_else(|| reset.as_str()?.parse().ok())?;
+        millis.checked_mul(1_000)
+    };
+    seconds.or_else(millis).map(|micros| Reset::At(Timestamp::from_micros(micros)))
 }
 
 fn failure(status: u16, message: String, code: Option<String>, param: Option<String>, kind: &str) -> UpstreamFailure {
-    let class = class(status, code.as_deref().unwrap_or_default(), kind, &message);
+    let said = Said { status, code: code.as_deref().unwrap_or_default(), kind, message: &message };
+    let row = taxonomy::find(ROWS, &said);
+    let class = row.map_or_else(|| class(&said), |row| row.class);
     let status = if status == 200 { reply::status_of(class) } else { status };
+    let too_large = (class == FailureClass::RateLimited && is_too_large(&message)).then_some(Duration::ZERO);
     let asked_to_slow = (code.as_deref() == Some("slow_down")).then_some(SLOW_DOWN);
-    let retry_after = reply::wait_in(&message).or(asked_to_slow).filter(|_| class == FailureClass::RateLimited);
-    UpstreamFailure { code, param, retry_after, ..UpstreamFailure::new(class, status, message) }
+    let wait = too_large.or_else(|| reply::wait_in(&message)).or(asked_to_slow);
+    let is_account = matches!(class, FailureClass::RateLimited | FailureClass::QuotaExhausted);
+    UpstreamFailure {
+        code,
+        param,
+        retry_after: wait.filter(|_| class == FailureClass::RateLimited),
+        reset: taxonomy::date_in(&message).map(Reset::At).filter(|_| is_account),
+        scope: row.map_or(FailureScope::Account, |row| row.scope),
+        ..UpstreamFailure::new(class, status, message)
+    }
 }
 
-fn class(status: u16, code: &str, kind: &str, message: &str) -> FailureClass {
-    const QUOTA: &[&str] = &[
-        "insufficient_quota",
-        "credit_balance_exhausted",
-        "organization_spend_limit_exceeded",
-        "project_spend_limit_exceeded",
-        "organization_usage_limit_exceeded",
-        "billing_hard_limit_reached",
-    ];
-    if QUOTA.contains(&code) || QUOTA.contains(&kind) {
-        return FailureClass::QuotaExhausted;
-    }
-    match code {
+/// Larger than the account's whole minute: no wait makes it fit, and smaller ones fit at once.
+fn is_too_large(message: &str) -> bool {
+    message.contains("Request too large for")
+}
+
+/// The class of an error that no row of the table knows.
+fn class(said: &Said<'_>) -> FailureClass {
+    match said.code {
         "context_length_exceeded" => return FailureClass::ContextTooLong,
-        "rate_limit_exceeded" => return FailureClass::RateLimited,
-        "server_is_overloaded" => return FailureClass::Overloaded,
-        "slow_down" if status != 503 => return FailureClass::RateLimited,
-        "model_not_found" => return FailureClass::NotFound,
-        "invalid_api_key" => return FailureClass::Auth,
         "invalid_encrypted_content" => return FailureClass::Signature,
         _ => {}
     }
-    if matches!(status, 400 | 413 | 422) && reply::is_context_overflow(message) {
+    if matches!(said.status, 400 | 413 | 422) && reply::is_context_overflow(said.message) {
         return FailureClass::ContextTooLong;
     }
-    match status {
-        200 if kind == "rate_limit_error" || kind == "tokens" || kind == "requests" => FailureClass::RateLimited,
-        200 if kind == "invalid_request_error" => FailureClass::BadRequest,
-        200 if kind == "service_unavailable_error" => FailureClass::Overloaded,
-        200 => FailureClass::Server,
-        _ => reply::class_of(status),
+    match (said.status, said.kind) {
+        (200, "rate_limit_error" | "tokens" | "requests") => FailureClass::RateLimited,
+        (200, "invalid_request_error") => FailureClass::BadRequest,
+        (200, "service_unavailable_error") => FailureClass::Overloaded,
+        (200, _) => FailureClass::Server,
+        (status, _) => reply::class_of(status),
     }
 }
 

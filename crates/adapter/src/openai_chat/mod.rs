@@ -13,6 +13,7 @@ pub(crate) mod error;
 pub(crate) mod stream;
 mod stream_encode;
 mod strip;
+mod taxonomy;
 pub(crate) mod usage;
 pub(crate) mod wire;
 mod wire_answer;

@@ -84,6 +84,8 @@ pub const TRUNCATED: &str = "truncated";
 pub const TIMEOUT: &str = "timeout";
 pub const SERVER_ERROR: &str = "server_error";
 pub const OVERLOADED: &str = "overloaded";
+/// A wait that is believed of a spent quota.
+const MIN_QUOTA_WAIT: Duration = Duration::from_mins(1);
 /// The upstream does not have the model, or its base URL leads elsewhere.
 pub const NOT_FOUND: &str = "not_found";
 
@@ -136,7 +138,9 @@ impl Failure {
 
     /// When the credential may be asked again, by the upstream's word.
     pub fn reset_at(&self, now: Timestamp) -> Option<Timestamp> {
-        let waited = self.wait.map(|wait| now.saturating_add(wait));
+        // Some vendors send seconds beside a spent quota, too: they heal nothing.
+        let wait = self.wait.filter(|wait| self.blame != Blame::Quota || *wait >= MIN_QUOTA_WAIT);
+        let waited = wait.map(|wait| now.saturating_add(wait));
         self.reset.and_then(|reset| reset.after(now)).or(waited)
     }
 

@@ -161,3 +161,103 @@ impl Circuit {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+
+    fn at(seconds: u64) -> Timestamp {
+        START.saturating_add(Duration::from_secs(seconds))
+    }
+
+    fn bounds() -> HealthBounds {
+        HealthBounds { open: Duration::from_secs(10), max_open: Duration::from_secs(40), ..HealthBounds::default() }
+    }
+
+    fn fail(circuit: &Circuit, now: Timestamp) -> Option<Turned> {
+        let pass = circuit.admit(now).expect("it is let through");
+        circuit.failed(pass, true, now, &bounds())
+    }
+
+    #[test]
+    fn five_failures_in_a_row_open_it_and_a_success_between_them_does_not() {
+        let circuit = Circuit::default();
+        (0..4).for_each(|_| assert_eq!(fail(&circuit, START), None));
+        assert_eq!(circuit.succeeded(circuit.admit(START).unwrap(), START), None);
+        (0..4).for_each(|_| assert_eq!(fail(&circuit, START), None));
+        assert_eq!(fail(&circuit, START), Some(Turned::Opened { until: at(10), failures: 5 }));
+        assert_eq!(circuit.admit(at(9)), Err(CircuitState::Open { until: at(10) }));
+    }
+
+    #[test]
+    fn what_never_worked_opens_sooner() {
+        let circuit = Circuit::default();
+        let fail = || circuit.failed(circuit.admit(START).unwrap(), false, START, &bounds());
+        assert_eq!([fail().is_some(), fail().is_some(), fail().is_some()], [false, false, true]);
+    }
+
+    #[test]
+    fn half_of_twenty_calls_failing_within_ten_seconds_opens_it() {
+        let circuit = Circuit::default();
+        let mut opened_after = None;
+        for call in 0..40 {
+            let pass = circuit.admit(at(call / 4)).unwrap();
+            if call % 2 == 0 {
+                circuit.succeeded(pass, at(call / 4));
+            } else if circuit.failed(pass, true, at(call / 4), &bounds()).is_some() {
+                opened_after = Some(call + 1);
+                break;
+            }
+        }
+        assert_eq!(opened_after, Some(20));
+    }
+
+    #[test]
+    fn one_probe_decides_and_the_wait_grows_to_its_cap() {
+        let circuit = Circuit::default();
+        (0..5).for_each(|_| {
+            fail(&circuit, START);
+        });
+        let mut now = START;
+        for wait in [10, 20, 40, 40] {
+            now = now.saturating_add(Duration::from_secs(wait));
+            assert_eq!(circuit.state(now), CircuitState::HalfOpen { is_taken: false });
+            let pass = circuit.admit(now).unwrap();
+            assert_eq!(circuit.admit(now), Err(CircuitState::HalfOpen { is_taken: true }));
+            assert!(matches!(circuit.failed(pass, true, now, &bounds()), Some(Turned::Opened { .. })));
+        }
+        now = now.saturating_add(Duration::from_secs(40));
+        let lost = circuit.admit(now).unwrap();
+        circuit.abandoned(lost);
+        let pass = circuit.admit(now).unwrap();
+        circuit.abandoned(lost);
+        assert!(circuit.admit(now).is_err(), "the lost one frees nothing twice");
+        assert_eq!(circuit.succeeded(pass, now), Some(Turned::Closed));
+        assert_eq!(circuit.state(now), CircuitState::Closed);
+        (0..4).for_each(|_| assert_eq!(fail(&circuit, now), None));
+        assert_eq!(
+            fail(&circuit, now),
+            Some(Turned::Opened { until: now.saturating_add(Duration::from_secs(10)), failures: 5 }),
+            "a recovery ends the growth"
+        );
+    }
+
+    #[test]
+    fn answers_to_calls_from_before_it_opened_neither_close_nor_prolong_it() {
+        let circuit = Circuit::default();
+        let early = circuit.admit(START).unwrap();
+        (0..5).for_each(|_| {
+            fail(&circuit, START);
+        });
+        assert_eq!(circuit.succeeded(early, at(1)), None);
+        assert_eq!(circuit.failed(early, true, at(2), &bounds()), None);
+        assert_eq!(circuit.state(at(3)), CircuitState::Open { until: at(10) });
+        assert!(circuit.reset());
+        assert_eq!(circuit.state(at(3)), CircuitState::Closed);
+        assert!(!circuit.reset());
+    }
+}

@@ -10,6 +10,9 @@
 //! Pure: no clock, no lock, no I/O. A verdict carries the [`Ticket`] of its call, so that an answer to a call that was made
 //! before a refusal says nothing against it.
 
+#[cfg(test)]
+mod tests;
+
 use std::time::Duration;
 
 use tallygate_types::Timestamp;

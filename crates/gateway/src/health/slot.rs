@@ -139,3 +139,55 @@ fn pack(course: &Course) -> u64 {
         | (course.state as u64) << STATE_SHIFT
         | until
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use super::*;
+
+    const START: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
+
+    #[test]
+    fn the_word_says_what_the_course_says() {
+        let (slot, bounds) = (Slot::default(), HealthBounds::default());
+        let agree = |now| {
+            let (seen, course) = (slot.see(now), slot.course());
+            assert_eq!((seen.state, seen.door, seen.is_proven), (course.state, course.door(now), course.is_proven));
+        };
+        agree(START);
+        slot.accepted(Ticket::open(START), START);
+        agree(START);
+        for state in [State::Failing, State::Cooling, State::Exhausted, State::AuthFailed] {
+            let change = slot.refused(state, None, Ticket::open(START), START, &bounds).unwrap();
+            assert_eq!(change.to.state, state);
+            agree(START);
+            let due = change.to.until;
+            agree(due);
+            let ticket = slot.admit(false, due).unwrap();
+            agree(due);
+            slot.abandoned(ticket);
+            agree(due);
+            slot.reactivated(START);
+            agree(START);
+        }
+        slot.failed(Ticket::open(START), START, START, &bounds);
+        agree(START);
+        slot.accepted(Ticket::open(START), START);
+        assert_eq!(slot.word.load(Ordering::Relaxed), WELL);
+    }
+
+    #[test]
+    fn of_many_threads_one_gets_the_probe() {
+        let slot = Arc::new(Slot::default());
+        slot.refused(State::Cooling, None, Ticket::open(START), START, &HealthBounds::default());
+        let due = START.saturating_add(Duration::from_hours(1));
+        let takers = (0..8).map(|_| {
+            let slot = Arc::clone(&slot);
+            std::thread::spawn(move || (0..1_000).filter(|_| slot.admit(false, due).is_ok()).count())
+        });
+        let takers: Vec<_> = takers.collect();
+        assert_eq!(takers.into_iter().map(|taker| taker.join().unwrap()).sum::<usize>(), 1);
+    }
+}
