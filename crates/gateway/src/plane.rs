@@ -8,8 +8,8 @@ use arc_swap::ArcSwap;
 use tallygate_adapter::Profiles;
 use tallygate_billing::{Budgets, Journal, PriceBook};
 use tallygate_store::{KeyDigester, Snapshot};
-use tallygate_types::live::LiveRequest;
-use tallygate_types::{Clock, RequestId, Timestamp};
+use tallygate_types::live::{CredentialStanding, LiveRequest, UpstreamStanding};
+use tallygate_types::{Clock, CredentialId, RequestId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::config::GatewayConfig;
@@ -92,7 +92,7 @@ impl DataPlane {
     /// With another limiter than the one in memory.
     pub fn with_limiter(parts: Parts, limiter: Arc<dyn RateLimiter>) -> Arc<Self> {
         Arc::new(Self {
-            health: Health::new(parts.config.health, Arc::clone(&parts.clock)),
+            health: Health::new(parts.config.health, Arc::clone(&parts.clock), parts.metrics.registry()),
             pool: Pool::new(&parts.config, parts.metrics.proxies.clone()),
             keepsakes: Keepsakes::new(parts.config.memory, parts.metrics.memory.clone()),
             kept: Kept::new(parts.shelf, parts.config.kept, parts.metrics.kept.clone()),
@@ -143,6 +143,26 @@ impl DataPlane {
     /// Ends a request: its client is told so, its upstream is left, what was produced is settled. False: it does not run here.
     pub fn cancel(&self, id: RequestId) -> bool {
         self.live.interrupt(id, Interruption::Cancelled)
+    }
+
+    /// How every credential of the configuration stands.
+    pub fn credential_standings(&self) -> Vec<CredentialStanding> {
+        self.health.credentials(&self.snapshot.load(), self.clock.now())
+    }
+
+    /// How every upstream of the configuration stands.
+    pub fn upstream_standings(&self) -> Vec<UpstreamStanding> {
+        self.health.upstreams(&self.snapshot.load(), self.clock.now())
+    }
+
+    /// Forgets what is held against a credential. False if it is not configured.
+    pub fn reactivate(&self, credential: CredentialId) -> bool {
+        self.health.reactivate(&self.snapshot.load(), credential, self.clock.now())
+    }
+
+    /// The snapshot was changed: what is known of what is gone is forgotten.
+    pub fn reconfigured(&self) {
+        self.health.configured(&self.snapshot.load());
     }
 
     /// Room for a request body that is about to be read; it grows with [`Room::grow`].

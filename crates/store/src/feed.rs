@@ -7,6 +7,7 @@ use sqlx::PgPool;
 use sqlx::postgres::PgListener;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
+use crate::standing;
 use crate::store::Core;
 use crate::tx::CONFIG_CHANNEL;
 
@@ -39,13 +40,22 @@ async fn listen(
     pool: &PgPool,
     core: &Core,
 ) -> Result<(), sqlx::Error> {
-    listener.listen(CONFIG_CHANNEL).await?;
+    listener.listen_all([CONFIG_CHANNEL, standing::CHANNEL]).await?;
     // What was committed before LISTEN took effect was not heard.
+    core.standing_changed();
     announce(pool, core).await;
     loop {
         tokio::select! {
-            // `None`: the connection was lost and made anew, and with it whatever was sent meanwhile.
-            heard = listener.try_recv() => drop(heard?),
+            heard = listener.try_recv() => match heard? {
+                // Word of a credential; the configuration is as it was.
+                Some(heard) if heard.channel() == standing::CHANNEL => {
+                    core.standing_changed();
+                    continue;
+                }
+                Some(_) => {}
+                // The connection was lost and made anew, and with it whatever was sent meanwhile.
+                None => core.standing_changed(),
+            },
             _ = reread.tick() => {}
         }
         announce(pool, core).await;

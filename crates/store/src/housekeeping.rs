@@ -7,7 +7,7 @@ use tallygate_types::Timestamp;
 use tokio::time::sleep;
 
 use crate::store::{Core, begin};
-use crate::{Db, StoreError, credentials, pins, responses, retention, sessions, setup, throttle};
+use crate::{Db, StoreError, credentials, pins, responses, retention, sessions, setup, standing, throttle};
 
 const INTERVAL: Duration = Duration::from_hours(1);
 /// Ended sessions can be looked at this long.
@@ -36,6 +36,7 @@ pub(crate) async fn tidy(db: &Db, core: &Arc<Core>) -> Result<(), StoreError> {
     let throttled = throttle::purge(&mut tx).await?;
     let tokens = setup::purge(&mut tx, kept_since).await?;
     let retired = credentials::disable_retired(&mut tx).await?;
+    let standings = standing::purge(&mut tx).await?;
     tx.commit().await?;
     let mut expired = 0;
     // A transaction a chunk, so that the writer is free between them.
@@ -48,7 +49,7 @@ pub(crate) async fn tidy(db: &Db, core: &Arc<Core>) -> Result<(), StoreError> {
             break;
         }
     }
-    tracing::debug!(sessions, throttled, tokens, retired, expired, "housekeeping done");
+    tracing::debug!(sessions, throttled, tokens, retired, standings, expired, "housekeeping done");
     Ok(())
 }
 

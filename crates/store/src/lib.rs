@@ -56,6 +56,7 @@ mod secrets;
 pub mod sessions;
 pub mod setup;
 pub mod snapshot;
+pub mod standing;
 mod store;
 pub mod targets;
 pub mod tenants;

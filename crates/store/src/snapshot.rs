@@ -132,6 +132,8 @@ pub struct CredentialEntry {
     pub id: CredentialId,
     pub name: String,
     pub secret: SecretString,
+    /// Tells two secrets apart.
+    pub fingerprint: String,
     /// In place of the upstream's.
     pub proxy: ProxyPool,
     pub weight: u32,
@@ -164,6 +166,7 @@ impl CredentialEntry {
             id: CredentialId::generate(),
             name: name.into(),
             secret: secret.into(),
+            fingerprint: String::new(),
             proxy: ProxyPool::default(),
             weight: 1,
             limits: CredentialLimits::default(),
@@ -269,6 +272,7 @@ struct CredentialRow {
     upstream_id: Uuid,
     name: String,
     sealed_secret: Vec<u8>,
+    fingerprint: String,
     proxy: Option<String>,
     weight: i64,
     #[sqlx(flatten)]
@@ -329,8 +333,8 @@ pub(crate) async fn read(store: &Store) -> Result<Snapshot, StoreError> {
     })??;
     let credentials: Vec<CredentialRow> = query!(&mut tx, |conn| {
         sqlx::query_as(
-            "SELECT id, upstream_id, name, sealed_secret, proxy, weight, requests_per_minute, tokens_per_minute, concurrency,
-                    daily_spend, retires_at FROM credentials WHERE status = 'active' ORDER BY name",
+            "SELECT id, upstream_id, name, sealed_secret, fingerprint, proxy, weight, requests_per_minute, tokens_per_minute,
+                    concurrency, daily_spend, retires_at FROM credentials WHERE status = 'active' ORDER BY name",
         )
         .fetch_all(conn)
         .await
@@ -419,6 +423,7 @@ fn upstream_entries(
                     proxy: credentials::opened_proxy(tx, row.id, row.proxy.as_deref())?,
                     name: row.name,
                     secret,
+                    fingerprint: row.fingerprint,
                     weight: credentials::read_weight(row.weight)?,
                     limits: CredentialLimits::read(row.limits, row.daily_spend.as_deref())?,
                     retires_at: row.retires_at.map(Timestamp::from),

@@ -48,6 +48,8 @@ pub(crate) struct Core {
     pub(crate) secrets: Sealer,
     pub(crate) clock: Arc<dyn Clock>,
     version: watch::Sender<i64>,
+    /// Counts how often other replicas may have told something new of credentials.
+    standing: watch::Sender<u64>,
 }
 
 impl Store {
@@ -55,7 +57,12 @@ impl Store {
     ///
     /// The schema is not touched; call [`Store::migrate`] next. Must be called inside a tokio runtime.
     pub async fn open(url: &str, secrets: Secrets, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StoreError> {
-        let core = Arc::new(Core { secrets: Sealer::new(&secrets)?, clock, version: watch::Sender::new(0) });
+        let core = Arc::new(Core {
+            secrets: Sealer::new(&secrets)?,
+            clock,
+            version: watch::Sender::new(0),
+            standing: watch::Sender::new(0),
+        });
         drop(secrets);
         let store = match Location::parse(url)? {
             Location::Sqlite(path) => {
@@ -119,6 +126,11 @@ impl Store {
     /// The version of the configuration, each time it moves. A receiver that sees a new value reads [`Store::snapshot`].
     pub fn changes(&self) -> watch::Receiver<i64> {
         self.core.version.subscribe()
+    }
+
+    /// Moves when [`crate::standing`] may have something new from another replica.
+    pub fn standing_signal(&self) -> watch::Receiver<u64> {
+        self.core.standing.subscribe()
     }
 
     /// Everything the data plane needs, as of one moment, with upstream secrets unsealed.
@@ -205,6 +217,10 @@ impl Core {
     /// The newest version this process has seen.
     pub(crate) fn known_version(&self) -> i64 {
         *self.version.borrow()
+    }
+
+    pub(crate) fn standing_changed(&self) {
+        self.standing.send_modify(|count| *count += 1);
     }
 
     /// Tells every receiver, unless they know a version as new.

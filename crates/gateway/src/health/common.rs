@@ -11,6 +11,8 @@ use super::bounds::HealthBounds;
 use super::circuit::Turned;
 use super::course::State;
 use super::credential::CredentialHealth;
+use super::meters::Meters;
+use super::share::Outbox;
 use super::slot::Change;
 use super::upstream::UpstreamHealth;
 
@@ -21,11 +23,15 @@ pub struct Common {
     /// Something opened: a request that waits may look again.
     opening: Notify,
     waiting: AtomicUsize,
+    /// For the other replicas.
+    pub outbox: Outbox,
+    meters: Meters,
 }
 
 impl Common {
-    pub fn new(bounds: HealthBounds, clock: Arc<dyn Clock>) -> Self {
-        Self { bounds, clock, opening: Notify::new(), waiting: AtomicUsize::new(0) }
+    pub fn new(bounds: HealthBounds, clock: Arc<dyn Clock>, meters: Meters) -> Self {
+        let (opening, waiting) = (Notify::new(), AtomicUsize::new(0));
+        Self { bounds, clock, opening, waiting, outbox: Outbox::default(), meters }
     }
 
     pub fn now(&self) -> Timestamp {
@@ -46,30 +52,53 @@ impl Common {
         }
     }
 
+    /// Something that was learnt here: logged, counted, told to the other replicas.
     pub fn credential_changed(&self, credential: &CredentialHealth, model: &str, change: Change) {
-        let names = credential.names.load();
-        let (from, to) = (change.from.as_str(), change.to.state.as_str());
-        if change.to.state == State::Active {
-            if change.from != State::Active {
-                tracing::info!(upstream = %names.upstream, credential = %names.credential, model, from, "a credential is back");
-            }
-            self.opened();
-        } else {
-            let reason = credential.last().reason.unwrap_or_default();
-            tracing::warn!(upstream = %names.upstream, credential = %names.credential, model, from, to, reason,
-                until = %change.to.until, refusals = change.to.run, "a credential is left alone");
-        }
+        self.say(credential, model, change, "here");
+        self.outbox.put(credential, model, change.to);
+    }
+
+    /// Something that another replica learnt.
+    pub fn adopted(&self, credential: &CredentialHealth, model: &str, change: Change) {
+        self.say(credential, model, change, "another replica");
     }
 
     pub fn circuit_opened(&self, upstream: &UpstreamHealth, turned: Turned) {
         if let Turned::Opened { until, failures } = turned {
-            tracing::warn!(upstream = %upstream.name.load(), %until, failures, "an upstream fails; its circuit is open");
+            let name = upstream.name.load();
+            self.meters.circuit_turned(&name, "open");
+            tracing::warn!(upstream = %name, %until, failures, "an upstream fails; its circuit is open");
         }
     }
 
     pub fn circuit_closed(&self, upstream: &UpstreamHealth) {
-        tracing::info!(upstream = %upstream.name.load(), "an upstream is back; its circuit is closed");
+        let name = upstream.name.load();
+        self.meters.circuit_turned(&name, "closed");
+        tracing::info!(upstream = %name, "an upstream is back; its circuit is closed");
         self.opened();
+    }
+
+    pub fn upstream_forgotten(&self, upstream: &UpstreamHealth) {
+        self.meters.forget(&upstream.name.load());
+    }
+
+    fn say(&self, credential: &CredentialHealth, model: &str, change: Change, learnt: &'static str) {
+        let names = credential.names.load();
+        let (from, to) = (change.from.as_str(), change.to.state.as_str());
+        if change.from != change.to.state {
+            self.meters.credential_turned(&names.upstream, to);
+        }
+        if change.to.state == State::Active {
+            if change.from != State::Active {
+                tracing::info!(upstream = %names.upstream, credential = %names.credential, model, from, learnt,
+                    "a credential is back");
+            }
+            self.opened();
+        } else {
+            let reason = credential.last().reason.unwrap_or_default();
+            tracing::warn!(upstream = %names.upstream, credential = %names.credential, model, from, to, reason, learnt,
+                until = %change.to.until, refusals = change.to.run, "a credential is left alone");
+        }
     }
 }
 

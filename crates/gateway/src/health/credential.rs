@@ -25,7 +25,7 @@ const SILENT_TIMES: u32 = 4;
 /// No silence is suspicious before this.
 const SILENT_FLOOR: Duration = Duration::from_millis(500);
 /// Of a vendor's words on its last refusal, this much is kept for the operator.
-const MAX_ERROR_CHARS: usize = 300;
+pub const MAX_ERROR_CHARS: usize = 300;
 
 /// See the module.
 #[derive(Debug)]

@@ -147,6 +147,7 @@ impl Lease {
         let state = match failure.blame {
             Blame::Setup | Blame::Proxy => return false,
             Blame::Upstream | Blame::Answer => {
+                self.upstream.note(&failure.detail);
                 self.judge_fault(now);
                 return true;
             }

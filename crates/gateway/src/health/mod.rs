@@ -13,7 +13,10 @@ mod course;
 mod credential;
 mod latency;
 mod lease;
+mod live;
+mod meters;
 mod retry_budget;
+mod share;
 mod slot;
 mod table;
 mod time_text;
@@ -25,6 +28,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use prometheus::Registry;
 use tallygate_store::{CredentialEntry, Snapshot, UpstreamEntry};
 use tallygate_types::{Clock, Pico, Timestamp, UpstreamId};
 
@@ -33,6 +37,7 @@ use self::common::Common;
 use self::course::{Door, Ticket};
 use self::credential::{CredentialHealth, shut};
 use self::lease::Held;
+use self::meters::{Meters, States};
 use self::table::Table;
 use self::upstream::of_circuit;
 use crate::routing::Step;
@@ -82,12 +87,16 @@ pub enum Resort {
 /// See the module.
 pub struct Health {
     common: Arc<Common>,
-    table: Table,
+    table: Arc<Table>,
 }
 
 impl Health {
-    pub fn new(bounds: HealthBounds, clock: Arc<dyn Clock>) -> Self {
-        Self { common: Arc::new(Common::new(bounds, clock)), table: Table::default() }
+    pub fn new(bounds: HealthBounds, clock: Arc<dyn Clock>, registry: &Registry) -> Self {
+        let table = Arc::new(Table::default());
+        let states = States::new(Arc::clone(&table), Arc::clone(&clock));
+        // A second plane over one registry, as in tests, is not shown.
+        let _ = registry.register(Box::new(states));
+        Self { common: Arc::new(Common::new(bounds, clock, Meters::new(registry))), table }
     }
 
     /// The credential alone; how its upstream stands is for [`Self::upstream`] to say.
@@ -159,7 +168,8 @@ impl Health {
 
     /// Forgets what is no longer configured. What is new is taken in when it is first asked for.
     pub fn configured(&self, snapshot: &Snapshot) {
-        self.table.retain(snapshot);
+        let gone = self.table.retain(snapshot);
+        gone.iter().for_each(|upstream| self.common.upstream_forgotten(upstream));
     }
 
     fn hold(
@@ -209,12 +219,19 @@ impl Health {
 }
 
 /// What the operator allows it.
-fn caps_of(_: &CredentialEntry) -> Caps {
-    Caps::default()
+fn caps_of(credential: &CredentialEntry) -> Caps {
+    let limits = &credential.limits;
+    Caps {
+        requests_per_minute: limits.requests_per_minute.map(u64::from),
+        tokens_per_minute: limits.tokens_per_minute,
+        concurrency: limits.concurrency,
+        daily_spend: limits.daily_spend,
+    }
 }
 
-fn retired(_: &CredentialEntry, _: Timestamp) -> Option<Readiness> {
-    None
+fn retired(credential: &CredentialEntry, now: Timestamp) -> Option<Readiness> {
+    let until = credential.retires_at.filter(|at| *at <= now);
+    until.map(|_| Readiness::Not { why: "retired", until: None })
 }
 
 /// Gives back what an attempt took that was not made.

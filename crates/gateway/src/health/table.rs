@@ -1,12 +1,9 @@
 //! Where the health of each upstream and credential is found: a table that is read without a lock and copied when it changes.
 
 use std::collections::HashMap;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash as _, Hasher as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
-use secrecy::ExposeSecret as _;
 use tallygate_store::{CredentialEntry, Snapshot, UpstreamEntry};
 use tallygate_types::{CredentialId, UpstreamId};
 
@@ -37,7 +34,7 @@ impl Table {
         bounds: &HealthBounds,
         read: impl FnOnce(&Arc<CredentialHealth>) -> T,
     ) -> T {
-        let key = (credential.id, mark(credential));
+        let key = (credential.id, mark(&credential.fingerprint));
         if let Some(known) = self.entries.load().credentials.get(&key) {
             return read(known);
         }
@@ -66,21 +63,26 @@ impl Table {
         self.entries.load().upstreams.get(&id).map(Arc::clone)
     }
 
-    /// All credentials that are known.
+    /// Every upstream that is known.
+    pub fn upstreams(&self) -> Vec<Arc<UpstreamHealth>> {
+        self.entries.load().upstreams.values().map(Arc::clone).collect()
+    }
+
+    /// Every credential that is known, with what its secret's predecessors left behind.
     pub fn credentials(&self) -> Vec<Arc<CredentialHealth>> {
         self.entries.load().credentials.values().map(Arc::clone).collect()
     }
 
-    /// Drops what `snapshot` does not have, and takes over its names. Returns what was dropped.
-    pub fn retain(&self, snapshot: &Snapshot) -> (Vec<Arc<CredentialHealth>>, Vec<Arc<UpstreamHealth>>) {
+    /// Drops what `snapshot` does not have, and takes over its names. Returns the upstreams that were dropped.
+    pub fn retain(&self, snapshot: &Snapshot) -> Vec<Arc<UpstreamHealth>> {
         let mut live = HashMap::new();
         for upstream in snapshot.upstreams.values() {
             for credential in &upstream.credentials {
-                live.insert((credential.id, mark(credential)), names(upstream, credential));
+                live.insert((credential.id, mark(&credential.fingerprint)), names(upstream, credential));
             }
         }
         self.change(|entries| {
-            let (mut credentials, mut upstreams) = (Vec::new(), Vec::new());
+            let mut gone = Vec::new();
             entries.credentials.retain(|key, health| match live.remove(key) {
                 Some(names) => {
                     if **health.names.load() != names {
@@ -88,10 +90,7 @@ impl Table {
                     }
                     true
                 }
-                None => {
-                    credentials.push(Arc::clone(health));
-                    false
-                }
+                None => false,
             });
             entries.upstreams.retain(|id, health| match snapshot.upstreams.get(id) {
                 Some(entry) => {
@@ -101,11 +100,11 @@ impl Table {
                     true
                 }
                 None => {
-                    upstreams.push(Arc::clone(health));
+                    gone.push(Arc::clone(health));
                     false
                 }
             });
-            (credentials, upstreams)
+            gone
         })
     }
 
@@ -125,11 +124,9 @@ impl Entries {
     }
 }
 
-/// Tells one secret of a credential from the next.
-fn mark(credential: &CredentialEntry) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    credential.secret.expose_secret().hash(&mut hasher);
-    hasher.finish()
+/// Tells one secret of a credential from the next: its fingerprint has eight bytes.
+fn mark(fingerprint: &str) -> u64 {
+    fingerprint.bytes().fold(0, |mark, byte| mark << 8 | u64::from(byte))
 }
 
 fn names(upstream: &UpstreamEntry, credential: &CredentialEntry) -> Names {
@@ -137,6 +134,6 @@ fn names(upstream: &UpstreamEntry, credential: &CredentialEntry) -> Names {
         upstream_id: upstream.id,
         upstream: upstream.name.clone(),
         credential: credential.name.clone(),
-        fingerprint: String::new(),
+        fingerprint: credential.fingerprint.clone(),
     }
 }

@@ -1,6 +1,7 @@
 //! All that is known of one upstream.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use tallygate_types::{Timestamp, UpstreamId};
@@ -8,6 +9,7 @@ use tallygate_types::{Timestamp, UpstreamId};
 use super::Readiness;
 use super::bounds::HealthBounds;
 use super::circuit::{Circuit, CircuitState};
+use super::credential::MAX_ERROR_CHARS;
 use super::latency::Latency;
 use super::retry_budget::RetryBudget;
 
@@ -23,6 +25,7 @@ pub struct UpstreamHealth {
     is_proven: AtomicBool,
     /// When it last gave an answer, in microseconds since the epoch.
     answered_at: AtomicI64,
+    last_error: Mutex<Option<String>>,
 }
 
 impl UpstreamHealth {
@@ -36,6 +39,7 @@ impl UpstreamHealth {
             in_flight: AtomicU32::new(0),
             is_proven: AtomicBool::new(false),
             answered_at: AtomicI64::new(0),
+            last_error: Mutex::default(),
         }
     }
 
@@ -46,6 +50,15 @@ impl UpstreamHealth {
     pub fn answered(&self, now: Timestamp) {
         self.is_proven.store(true, Ordering::Relaxed);
         self.answered_at.store(now.micros(), Ordering::Relaxed);
+    }
+
+    pub fn note(&self, error: &str) {
+        let error = error.chars().take(MAX_ERROR_CHARS).collect();
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
+    }
+
+    pub fn last_error(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     pub fn is_proven(&self) -> bool {
