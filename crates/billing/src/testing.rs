@@ -103,7 +103,7 @@ pub fn record(n: u32) -> UsageRecord {
         reason: None,
         started_at: begin.accepted_at,
         duration_us: 900_000,
-            cost: None,
+        cost: None,
     }];
     record
 }
