@@ -357,7 +357,9 @@ fn successor_name(old: &str, known: &[Credential]) -> String {
         _ => (old, 1),
     };
     let is_free = |name: &String| known.iter().all(|credential| credential.name != *name);
-    (number.saturating_add(1)..).map(|number| format!("{stem}-{number}")).find(is_free).unwrap_or_else(|| old.to_owned())
+    // Among one name more than there are credentials, one is free.
+    let mut names = (1..=known.len() as u64 + 1).map(|next| format!("{stem}-{}", u64::from(number) + next));
+    names.find(is_free).unwrap_or_else(|| old.to_owned())
 }
 
 /// Disables the credentials whose time is over; how many.

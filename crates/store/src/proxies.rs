@@ -122,12 +122,11 @@ pub(crate) fn column(
             continue;
         }
         urls.push(text.clone());
-        masks.push(match url.password() {
-            None => text.clone(),
-            Some(_) => {
-                url.set_password(Some(MASK)).map_err(|()| StoreError::invalid("proxy", "cannot hold a password"))?;
-                url.as_str().trim_end_matches('/').to_owned()
-            }
+        masks.push(if url.password().is_none() {
+            text.clone()
+        } else {
+            url.set_password(Some(MASK)).map_err(|()| StoreError::invalid("proxy", "cannot hold a password"))?;
+            url.as_str().trim_end_matches('/').to_owned()
         });
     }
     if urls == masks {

@@ -28,8 +28,10 @@ pub const DEFAULT_HEDGE_PERCENT: u32 = 5;
 
 text_enum! {
     /// How one is chosen among equals: targets of a priority, credentials of an upstream.
+    #[derive(Default)]
     pub enum Strategy("strategy") {
         /// By weight, exact over a cycle.
+        #[default]
         Weighted = "weighted",
         /// In turn, whatever the weights; zero takes none.
         RoundRobin = "round_robin",
@@ -44,7 +46,9 @@ text_enum! {
 
 text_enum! {
     /// Whether a conversation stays where its prompt is cached.
+    #[derive(Default)]
     pub enum Affinity("affinity") {
+        #[default]
         Auto = "auto",
         Off = "off",
     }
@@ -136,18 +140,6 @@ pub struct Capabilities {
 
 const fn default_hedge_percent() -> u32 {
     DEFAULT_HEDGE_PERCENT
-}
-
-impl Default for Strategy {
-    fn default() -> Self {
-        Self::Weighted
-    }
-}
-
-impl Default for Affinity {
-    fn default() -> Self {
-        Self::Auto
-    }
 }
 
 impl RoutingPolicy {
@@ -284,13 +276,13 @@ impl FromStr for SplitBy {
             "key" => Self::Key,
             "tenant" => Self::Tenant,
             "conversation" => Self::Conversation,
-            _ => match text.strip_prefix("header:") {
-                Some(name) => Self::Header(name.trim().to_ascii_lowercase()),
-                None => {
+            _ => {
+                let name = text.strip_prefix("header:").ok_or_else(|| {
                     let reason = format!("`{text}` is unknown; known are user, key, tenant, conversation and header:x-name");
-                    return Err(StoreError::invalid("split.by", reason));
-                }
-            },
+                    StoreError::invalid("split.by", reason)
+                })?;
+                Self::Header(name.trim().to_ascii_lowercase())
+            }
         })
     }
 }
