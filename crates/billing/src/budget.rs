@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -38,6 +39,8 @@ pub enum BudgetReason {
     Exceeded,
     #[error("the model is priced in {0}, which the tenant's budget does not cover")]
     OtherCurrency(Currency),
+    #[error("what was spent of the budget is not known while the database is away")]
+    Unknown,
 }
 
 /// What of a month's money is gone.
@@ -64,6 +67,8 @@ pub struct Budgets {
     accounts: ArcSwap<HashMap<(TenantId, Currency), Arc<MemoryAccount>>>,
     /// Serialises the making of accounts.
     growing: Mutex<()>,
+    /// Started without the database: what was spent before is not known yet.
+    is_unknown: AtomicBool,
 }
 
 /// A lock and not two atomics: the amounts are 128 bits wide and turn over together with the period. It is held for a few
@@ -181,6 +186,9 @@ impl Budgets {
                 currency: budget.currency,
                 resets_at: state.period.end,
             };
+            if self.is_unknown.load(Ordering::Acquire) {
+                return Err(refuse(BudgetReason::Unknown, 0));
+            }
             if budget.currency != currency {
                 return Err(refuse(BudgetReason::OtherCurrency(currency), 0));
             }
@@ -192,6 +200,12 @@ impl Budgets {
         let period = state.period.start;
         drop(state);
         Ok(Reservation::new(account, period, amount))
+    }
+
+    /// What was spent so far is not known until it is loaded: till then nothing is admitted against a budget. For a start
+    /// without the database.
+    pub fn forget(&self) {
+        self.is_unknown.store(true, Ordering::Release);
     }
 
     /// See [`Reservation::settle`].
@@ -234,6 +248,7 @@ impl Budgets {
             state.spent = spending.amount.get();
         }
         self.accounts.store(Arc::new(accounts));
+        self.is_unknown.store(false, Ordering::Release);
     }
 }
 
@@ -283,6 +298,17 @@ mod tests {
         drop(second);
         assert_eq!(state(&budgets, NOON), (5, 0));
         drop(reserve(&budgets, 100, 95, NOON).unwrap());
+    }
+
+    #[test]
+    fn nothing_is_admitted_against_a_budget_whose_spending_is_not_known() {
+        let budgets = Budgets::default();
+        budgets.forget();
+        assert_eq!(reserve(&budgets, 100, 1, NOON).unwrap_err().reason, BudgetReason::Unknown);
+        drop(budgets.reserve_for(tenant(), "UTC", None, Pico::new(1), Currency::USD, NOON).unwrap());
+        budgets.load([Spending { tenant: tenant(), zone: "UTC".into(), currency: Currency::USD, amount: Pico::new(99) }], NOON);
+        assert_eq!(reserve(&budgets, 100, 2, NOON).unwrap_err().reason, BudgetReason::Exceeded);
+        drop(reserve(&budgets, 100, 1, NOON).unwrap());
     }
 
     #[test]

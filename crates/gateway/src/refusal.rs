@@ -224,6 +224,15 @@ impl Refusal {
                 "The budget of {limit} {currency} does not cover this request: {used} {currency} are spent or reserved. \
                  It starts anew at {resets_at}."
             ),
+            BudgetReason::Unknown => {
+                let message = "What this tenant has spent of its budget is not known while the gateway's database is away. Try \
+                               again shortly.";
+                return Self::unavailable(message, None).with_details(ErrorDetails {
+                    reason: "budget_unknown".to_owned(),
+                    scope: Some("tenant".to_owned()),
+                    ..ErrorDetails::default()
+                });
+            }
             BudgetReason::OtherCurrency(other) => {
                 format!("The model is priced in {other}, the budget of this tenant is in {currency}. Ask your administrator.")
             }

@@ -341,7 +341,7 @@ pub async fn rotate(
         None => successor_name(&old.name, &list(&mut *tx, old.upstream_id).await?),
     };
     let stored_proxy = read(&mut *tx, id).await?.proxy;
-    let proxy = opened_proxy(tx, id.uuid(), stored_proxy.as_deref())?;
+    let proxy = opened_proxy(tx.sealer(), id.uuid(), stored_proxy.as_deref())?;
     let settings = CredentialSettings { name, proxy, retires_at: None, status: Status::Active, ..old.settings() };
     let new = NewCredential { upstream_id: old.upstream_id, settings, secret: secret.clone() };
     let successor = insert(tx, &new, ManagedBy::Api).await?;
@@ -410,17 +410,17 @@ pub async fn open_secret(store: &Store, id: CredentialId) -> Result<SecretString
 pub async fn open_proxy(store: &Store, id: CredentialId) -> Result<ProxyPool, StoreError> {
     let mut tx = store.begin_reading().await?;
     let stored = read(&mut tx, id).await?.proxy;
-    opened_proxy(&tx, id.uuid(), stored.as_deref())
+    opened_proxy(tx.sealer(), id.uuid(), stored.as_deref())
 }
 
 /// The proxies of the snapshot's entry, with their passwords.
-pub(crate) fn opened_proxy(tx: &Tx, row: Uuid, column: Option<&str>) -> Result<ProxyPool, StoreError> {
-    proxies::open(tx, PROXY, row, column)
+pub(crate) fn opened_proxy(sealer: &crate::secrets::Sealer, row: Uuid, column: Option<&str>) -> Result<ProxyPool, StoreError> {
+    proxies::open(sealer, PROXY, row, column)
 }
 
 pub(crate) async fn has_proxy(tx: &mut Tx, id: CredentialId, wanted: &ProxyPool) -> Result<bool, StoreError> {
     let stored = read(&mut *tx, id).await?.proxy;
-    Ok(opened_proxy(tx, id.uuid(), stored.as_deref())? == *wanted)
+    Ok(opened_proxy(tx.sealer(), id.uuid(), stored.as_deref())? == *wanted)
 }
 
 pub(crate) async fn mark_managed_by_file(tx: &mut Tx, id: CredentialId) -> Result<(), StoreError> {

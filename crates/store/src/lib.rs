@@ -52,6 +52,7 @@ pub mod responses;
 pub mod retention;
 pub mod routes;
 pub mod routing;
+mod rows;
 mod secrets;
 pub mod sessions;
 pub mod setup;
@@ -75,6 +76,7 @@ pub use key_format::{KEY_PREFIX, KeyShape, MAX_KEY_CHARS, MIN_DECLARED_KEY_CHARS
 pub use limits::{Budget, BudgetPeriod, Limits, ManagedBy, TenantScope};
 pub use page::{Cursor, DEFAULT_PAGE_ROWS, MAX_PAGE_ROWS, Page, PageRequest};
 pub use proxies::{MAX_PROXIES, ProxyPool};
+pub use rows::Rows;
 pub use secrets::{KeyDigest, KeyDigester, SecretBytes32, Secrets};
 pub use snapshot::{CredentialEntry, KeyEntry, ModelEntry, RouteEntry, Snapshot, TargetEntry, TenantEntry, UpstreamEntry};
 pub use store::Store;

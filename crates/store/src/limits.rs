@@ -97,7 +97,7 @@ impl Limits {
 }
 
 /// The three columns of [`Limits`].
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug, Serialize, Deserialize, sqlx::FromRow)]
 pub(crate) struct LimitColumns {
     pub requests_per_minute: Option<i64>,
     pub tokens_per_minute: Option<i64>,
@@ -105,7 +105,7 @@ pub(crate) struct LimitColumns {
 }
 
 /// The three columns of [`Budget`].
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug, Serialize, Deserialize, sqlx::FromRow)]
 pub(crate) struct BudgetColumns {
     #[sqlx(rename = "budget_amount")]
     pub amount: Option<String>,

@@ -9,6 +9,7 @@ use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::secrets::Sealer;
 use crate::{StoreError, Tx, check};
 
 const SEALED: &str = " sealed:";
@@ -117,7 +118,7 @@ pub(crate) fn column(
             let place = known.0.iter().position(|mask| mask == text);
             let place =
                 place.ok_or_else(|| StoreError::invalid("proxy", "holds a masked password; write the password itself"))?;
-            urls.extend(open(tx, table, row, stored)?.0.get(place).cloned());
+            urls.extend(open(tx.sealer(), table, row, stored)?.0.get(place).cloned());
             masks.push(text.clone());
             continue;
         }
@@ -137,12 +138,12 @@ pub(crate) fn column(
 }
 
 /// The URLs to connect by.
-pub(crate) fn open(tx: &Tx, table: &'static str, row: Uuid, column: Option<&str>) -> Result<ProxyPool, StoreError> {
+pub(crate) fn open(sealer: &Sealer, table: &'static str, row: Uuid, column: Option<&str>) -> Result<ProxyPool, StoreError> {
     match column.and_then(|text| text.split_once(SEALED)) {
         None => shown(table, column),
         Some((_, sealed)) => {
             let sealed = hex::decode(sealed).map_err(|e| StoreError::corrupt(table, e))?;
-            listed(table, tx.open(table, row, &sealed)?.expose_secret())
+            listed(table, sealer.open(table, row, &sealed)?.expose_secret())
         }
     }
 }

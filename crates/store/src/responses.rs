@@ -70,7 +70,7 @@ impl ResponseSettings {
 }
 
 /// The four columns of [`ResponseSettings`].
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug, Serialize, Deserialize, sqlx::FromRow)]
 pub(crate) struct ResponseColumns {
     #[sqlx(rename = "responses_mode")]
     mode: String,

@@ -10,13 +10,14 @@ use uuid::Uuid;
 
 use crate::credentials::{self, CredentialLimits};
 use crate::keys::KeyStatus;
-use crate::limits::{BudgetColumns, LimitColumns};
-use crate::responses::{ResponseColumns, ResponseSettings};
+use crate::responses::ResponseSettings;
 use crate::routing::{Capabilities, RouteMatch, RoutingPolicy, Strategy, TargetCost};
-use crate::targets::{Target, TargetRow, target_columns};
+use crate::rows::{CredentialRow, KeyRow, ModelRow, RouteRow, Rows, TenantRow, UpstreamRow};
+use crate::secrets::Sealer;
+use crate::targets::{Target, TargetRow};
 use crate::tenants::TenantStatus;
-use crate::upstreams::{TimeoutColumns, Timeouts};
-use crate::{Budget, DbTime, KeyDigest, Limits, ProxyPool, Store, StoreError, proxies, query};
+use crate::upstreams::Timeouts;
+use crate::{Budget, KeyDigest, Limits, ProxyPool, StoreError, proxies};
 
 /// The configuration at one version.
 #[derive(Debug, Default)]
@@ -221,143 +222,15 @@ impl RouteEntry {
     }
 }
 
-#[derive(sqlx::FromRow)]
-struct TenantRow {
-    id: Uuid,
-    name: String,
-    status: String,
-    suspended_message: Option<String>,
-    time_zone: String,
-    #[sqlx(flatten)]
-    limits: LimitColumns,
-    #[sqlx(flatten)]
-    budget: BudgetColumns,
-    allowed_models: Option<Json<Vec<String>>>,
-    #[sqlx(flatten)]
-    responses: ResponseColumns,
-}
-
-#[derive(sqlx::FromRow)]
-struct KeyRow {
-    id: Uuid,
-    tenant_id: Uuid,
-    name: String,
-    digest: Vec<u8>,
-    status: String,
-    expires_at: Option<DbTime>,
-    #[sqlx(flatten)]
-    limits: LimitColumns,
-    allowed_models: Option<Json<Vec<String>>>,
-    project: Option<String>,
-    tags: Json<Vec<String>>,
-}
-
-#[derive(sqlx::FromRow)]
-struct UpstreamRow {
-    id: Uuid,
-    name: String,
-    dialect: String,
-    base_url: String,
-    proxy: Option<String>,
-    no_proxy: Json<Vec<String>>,
-    local: bool,
-    credential_strategy: String,
-    #[sqlx(flatten)]
-    timeouts: TimeoutColumns,
-}
-
-#[derive(sqlx::FromRow)]
-struct CredentialRow {
-    id: Uuid,
-    upstream_id: Uuid,
-    name: String,
-    sealed_secret: Vec<u8>,
-    fingerprint: String,
-    proxy: Option<String>,
-    weight: i64,
-    #[sqlx(flatten)]
-    limits: LimitColumns,
-    daily_spend: Option<String>,
-    retires_at: Option<DbTime>,
-}
-
-#[derive(sqlx::FromRow)]
-struct ModelRow {
-    id: Uuid,
-    name: String,
-    strict: bool,
-    routing: Json<RoutingPolicy>,
-    created_at: DbTime,
-}
-
-#[derive(sqlx::FromRow)]
-struct RouteRow {
-    id: Uuid,
-    name: String,
-    position: i64,
-    matches: Json<RouteMatch>,
-    routing: Json<RoutingPolicy>,
-}
-
-/// Nine queries in one transaction, whatever the number of tenants and keys.
-pub(crate) async fn read(store: &Store) -> Result<Snapshot, StoreError> {
-    let mut tx = store.begin_reading().await?;
-    let version: String = query!(&mut tx, |conn| {
-        sqlx::query_scalar("SELECT value FROM installation WHERE key = 'config_version'").fetch_one(conn).await
-    })??;
-    let tenants: Vec<TenantRow> = query!(&mut tx, |conn| {
-        sqlx::query_as(
-            "SELECT id, name, status, suspended_message, time_zone, requests_per_minute, tokens_per_minute, concurrency,
-                    budget_amount, budget_currency, budget_period, allowed_models, responses_mode, responses_lifetime_hours,
-                    responses_max_bytes, responses_max_count FROM tenants",
-        )
-        .fetch_all(conn)
-        .await
-    })??;
-    let keys: Vec<KeyRow> = query!(&mut tx, |conn| {
-        sqlx::query_as(
-            "SELECT id, tenant_id, name, digest, status, expires_at, requests_per_minute, tokens_per_minute, concurrency,
-                    allowed_models, project, tags FROM api_keys",
-        )
-        .fetch_all(conn)
-        .await
-    })??;
-    let upstreams: Vec<UpstreamRow> = query!(&mut tx, |conn| {
-        sqlx::query_as(
-            "SELECT id, name, dialect, base_url, proxy, no_proxy, local, credential_strategy, connect_timeout_ms,
-                    first_byte_timeout_ms, first_token_timeout_ms, stream_idle_timeout_ms, total_timeout_ms
-             FROM upstreams WHERE status = 'active'",
-        )
-        .fetch_all(conn)
-        .await
-    })??;
-    let credentials: Vec<CredentialRow> = query!(&mut tx, |conn| {
-        sqlx::query_as(
-            "SELECT id, upstream_id, name, sealed_secret, fingerprint, proxy, weight, requests_per_minute, tokens_per_minute,
-                    concurrency, daily_spend, retires_at FROM credentials WHERE status = 'active' ORDER BY name",
-        )
-        .fetch_all(conn)
-        .await
-    })??;
-    let models: Vec<ModelRow> = query!(&mut tx, |conn| {
-        sqlx::query_as("SELECT id, name, strict, routing, created_at FROM models WHERE status = 'active'").fetch_all(conn).await
-    })??;
-    let aliases: Vec<(Uuid, String)> = query!(&mut tx, |conn| {
-        sqlx::query_as("SELECT model_id, alias FROM model_aliases ORDER BY model_id, position").fetch_all(conn).await
-    })??;
-    let targets: Vec<TargetRow> = query!(&mut tx, |conn| {
-        sqlx::query_as(concat!("SELECT ", target_columns!(), " FROM targets ORDER BY priority, position")).fetch_all(conn).await
-    })??;
-    let routes: Vec<RouteRow> = query!(&mut tx, |conn| {
-        sqlx::query_as("SELECT id, name, position, matches, routing FROM routes WHERE status = 'active' ORDER BY position, id")
-            .fetch_all(conn)
-            .await
-    })??;
-    let version = version.parse().map_err(|_| StoreError::corrupt("installation", "config_version is not a number"))?;
-
+/// The snapshot of `rows`. Fails if they were made with other secrets, or hold what no version of this crate writes.
+pub(crate) fn assemble(rows: Rows, sealer: &Sealer) -> Result<Snapshot, StoreError> {
+    let Rows { version, secrets, tenants, keys, upstreams, credentials, models, aliases, targets, routes } = rows;
+    if secrets != sealer.checks().map(|(_, check)| check) {
+        return Err(StoreError::Secrets("the configuration was written with another pepper or sealing key".to_owned()));
+    }
     let tenants = tenant_entries(tenants)?;
     let keys = key_entries(keys, &tenants)?;
-    let upstreams = upstream_entries(upstreams, credentials, &tx)?;
+    let upstreams = upstream_entries(upstreams, credentials, sealer)?;
     let mut targets = target_entries(targets, &upstreams)?;
     let routes = route_entries(routes, &mut targets, &tenants)?;
     let models = model_entries(models, aliases, targets)?;
@@ -411,16 +284,16 @@ fn key_entries(
 fn upstream_entries(
     rows: Vec<UpstreamRow>,
     secrets: Vec<CredentialRow>,
-    tx: &crate::Tx,
+    sealer: &Sealer,
 ) -> Result<HashMap<UpstreamId, Arc<UpstreamEntry>>, StoreError> {
     let mut of_upstream: HashMap<Uuid, Vec<Arc<CredentialEntry>>> = HashMap::new();
     for row in secrets {
         // One secret that does not open must not take the gateway down: it is said, and the others serve.
-        match tx.open("credentials", row.id, &row.sealed_secret) {
+        match sealer.open("credentials", row.id, &row.sealed_secret) {
             Ok(secret) => {
                 let entry = CredentialEntry {
                     id: CredentialId::from_uuid(row.id),
-                    proxy: credentials::opened_proxy(tx, row.id, row.proxy.as_deref())?,
+                    proxy: credentials::opened_proxy(sealer, row.id, row.proxy.as_deref())?,
                     name: row.name,
                     secret,
                     fingerprint: row.fingerprint,
@@ -440,7 +313,7 @@ fn upstream_entries(
             name: row.name,
             dialect: row.dialect.parse().map_err(|e| StoreError::corrupt("upstreams", e))?,
             base_url: row.base_url,
-            proxy: proxies::open(tx, "upstreams", row.id, row.proxy.as_deref())?,
+            proxy: proxies::open(sealer, "upstreams", row.id, row.proxy.as_deref())?,
             no_proxy: row.no_proxy.0,
             local: row.local,
             credential_strategy: Strategy::read(&row.credential_strategy)?,

@@ -13,7 +13,8 @@ use tokio::task::JoinHandle;
 
 use crate::secrets::Sealer;
 use crate::{
-    Db, KeyDigest, KeyDigester, Secrets, Snapshot, StoreError, Tx, feed, housekeeping, migrate, query, retention, snapshot,
+    Db, KeyDigest, KeyDigester, Rows, Secrets, Snapshot, StoreError, Tx, feed, housekeeping, migrate, query, retention, rows,
+    snapshot,
 };
 
 /// How long a caller waits for a connection before the database counts as away.
@@ -71,7 +72,7 @@ impl Store {
                 Self { db, core, postgres: None, tasks: Mutex::default(), _lock: Some(lock) }
             }
             Location::Postgres(options) => {
-                let db = open_postgres(&options).await?;
+                let db = open_postgres(&options);
                 Self { db, core, postgres: Some(*options), tasks: Mutex::default(), _lock: None }
             }
         };
@@ -135,7 +136,17 @@ impl Store {
 
     /// Everything the data plane needs, as of one moment, with upstream secrets unsealed.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        snapshot::read(self).await
+        self.assemble(self.rows().await?)
+    }
+
+    /// What [`Store::snapshot`] is made of, as it stands in the database: fit to be kept on a disk.
+    pub async fn rows(&self) -> Result<Rows, StoreError> {
+        rows::read(self).await
+    }
+
+    /// The snapshot of rows that were read now or are kept from earlier. Asks the database nothing.
+    pub fn assemble(&self, rows: Rows) -> Result<Snapshot, StoreError> {
+        snapshot::assemble(rows, &self.core.secrets)
     }
 
     /// The version row as it is now; also a cheap probe of the database.
@@ -310,14 +321,14 @@ async fn open_sqlite(path: &Path) -> Result<Db, StoreError> {
     Ok(Db::Lite { write, read })
 }
 
-async fn open_postgres(options: &PgConnectOptions) -> Result<Db, StoreError> {
+/// No connection is made before one is needed: a gateway must come up while its database is away.
+fn open_postgres(options: &PgConnectOptions) -> Db {
     let options = options.clone().application_name("tallygate").options([
         ("statement_timeout", POSTGRES_STATEMENT_TIMEOUT_MS),
         ("idle_in_transaction_session_timeout", POSTGRES_IDLE_TRANSACTION_TIMEOUT_MS),
     ]);
-    let pool =
-        PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT).connect_with(options).await?;
-    Ok(Db::Pg(pool))
+    let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
+    Db::Pg(pool.connect_lazy_with(options))
 }
 
 #[cfg(test)]

@@ -59,7 +59,7 @@ macro_rules! target_columns {
 }
 pub(crate) use target_columns;
 
-#[derive(sqlx::FromRow)]
+#[derive(Serialize, Deserialize, sqlx::FromRow)]
 pub(crate) struct TargetRow {
     id: Uuid,
     pub model_id: Option<Uuid>,

@@ -6,6 +6,7 @@ use sqlx::{Postgres, Sqlite, Transaction};
 use tallygate_types::Timestamp;
 use uuid::Uuid;
 
+use crate::secrets::Sealer;
 use crate::store::Core;
 use crate::{Conn, DbTime, Engine, Held, KeyDigest, StoreError, query};
 
@@ -100,6 +101,10 @@ impl Tx {
             Inner::Pg(transaction) => Conn::Pg(Held::Borrowed(&mut **transaction)),
             Inner::Lite(transaction) => Conn::Lite(Held::Borrowed(&mut **transaction)),
         }
+    }
+
+    pub(crate) fn sealer(&self) -> &Sealer {
+        &self.core.secrets
     }
 
     pub(crate) fn digest_key(&self, key: &str) -> KeyDigest {

@@ -118,7 +118,7 @@ struct Row {
 }
 
 /// The columns of [`Timeouts`].
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Debug, Serialize, Deserialize, sqlx::FromRow)]
 pub(crate) struct TimeoutColumns {
     #[sqlx(rename = "connect_timeout_ms")]
     connect: Option<i64>,
@@ -362,14 +362,14 @@ pub(crate) async fn replace(
 /// Whether the proxy as declared is the one stored, so that a start with the same file changes nothing.
 pub(crate) async fn has_proxy(tx: &mut Tx, id: UpstreamId, wanted: &ProxyPool) -> Result<bool, StoreError> {
     let stored = read(&mut *tx, id).await?.proxy;
-    Ok(proxies::open(tx, TABLE, id.uuid(), stored.as_deref())? == *wanted)
+    Ok(proxies::open(tx.sealer(), TABLE, id.uuid(), stored.as_deref())? == *wanted)
 }
 
 /// The proxies to connect by, with their passwords; for probes of the admin API.
 pub async fn open_proxy(store: &crate::Store, id: UpstreamId) -> Result<ProxyPool, StoreError> {
     let mut tx = store.begin_reading().await?;
     let stored = read(&mut tx, id).await?.proxy;
-    proxies::open(&tx, TABLE, id.uuid(), stored.as_deref())
+    proxies::open(tx.sealer(), TABLE, id.uuid(), stored.as_deref())
 }
 
 /// Deletes an upstream nothing is served from, with its credentials.

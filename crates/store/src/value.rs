@@ -1,5 +1,6 @@
 //! How our types stand in columns of both engines.
 
+use serde::{Deserialize, Serialize};
 use sqlx::encode::IsNull;
 use sqlx::error::BoxDynError;
 use sqlx::postgres::{PgArgumentBuffer, PgHasArrayType, PgTypeInfo, PgValueFormat, PgValueRef};
@@ -13,7 +14,7 @@ const POSTGRES_EPOCH_US: i64 = 946_684_800_000_000;
 const PICO_PER_UNIT: i128 = 1_000_000_000_000;
 
 /// A [`Timestamp`] in a column: `timestamptz` on PostgreSQL, microseconds in an `INTEGER` on SQLite.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DbTime(pub Timestamp);
 
 /// An amount as two integers that add up exactly on both engines: `units * 10^12 + pico`, `0 <= pico < 10^12`.

@@ -19,7 +19,9 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::arrival::Arrival;
 use crate::config::Config;
+use crate::last_good::LastGood;
 use crate::ops::{self, Health};
 use crate::probe::Probe;
 use crate::profiles::ProfileFile;
@@ -50,15 +52,21 @@ pub struct Opened {
     pub is_demo: bool,
 }
 
-/// Everything running.
-pub struct Running {
+/// What is to be said of a running installation.
+#[derive(Clone)]
+pub struct Face {
     store: Arc<Store>,
-    shipper: Arc<Shipper>,
-    health: Arc<Health>,
-    plane: Arc<DataPlane>,
     pub listen: SocketAddr,
     pub admin_listen: SocketAddr,
     pub metrics_listen: SocketAddr,
+}
+
+/// Everything running.
+pub struct Running {
+    pub face: Face,
+    shipper: Arc<Shipper>,
+    health: Arc<Health>,
+    plane: Arc<DataPlane>,
     serving: JoinHandle<Drained>,
     drain: CancellationToken,
     /// Stops what must outlive the drain: admin, probes, refresher.
@@ -69,15 +77,20 @@ pub struct Running {
 
 /// Opens the database and brings its schema up to date.
 pub async fn open_store(config: &Config) -> Result<Arc<Store>> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let secrets = secrets::load_or_make(config)?;
-    let url = config.store.resolved_url()?;
-    let store = Store::open(url.expose_secret(), secrets, clock).await?;
+    let store = connect(config).await?;
     store.migrate().await?;
     Ok(store)
 }
 
-/// Binds the listeners and opens the store and the journal; what an earlier process left unfinished is settled here.
+/// The database as it is; PostgreSQL is not asked anything yet.
+async fn connect(config: &Config) -> Result<Arc<Store>> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let secrets = secrets::load_or_make(config)?;
+    let url = config.store.resolved_url()?;
+    Ok(Store::open(url.expose_secret(), secrets, clock).await?)
+}
+
+/// Binds the listeners and opens the store, whose schema is not touched, and the journal; what an earlier process left unfinished is settled here.
 ///
 /// The listeners come first: a port that is taken must be known before a key is minted that could then not be shown.
 pub async fn open(config: &Config) -> Result<Opened> {
@@ -86,7 +99,7 @@ pub async fn open(config: &Config) -> Result<Opened> {
         admin: bind(config.server.admin_listen, "server.admin_listen").await?,
         probes: bind(config.server.metrics_listen, "server.metrics_listen").await?,
     };
-    let store = open_store(config).await?;
+    let store = connect(config).await?;
     let clock: Arc<dyn Clock> = Arc::clone(store.clock());
     let journal_config = JournalConfig { clock: Arc::clone(&clock), ..JournalConfig::default() };
     let (journal, recovery) = Journal::open(config.journal_dir(), journal_config)?;
@@ -106,23 +119,45 @@ pub async fn open(config: &Config) -> Result<Opened> {
 }
 
 impl Opened {
-    /// Starts everything.
+    /// Starts everything, with the configuration of the store.
     pub async fn start(self, config: &Config) -> Result<Running> {
-        // Usage the last process left must count against budgets before the first request is admitted.
-        if let Err(error) = self.shipper.flush(FLUSH_DEADLINE).await {
-            tracing::warn!(%error, "usage of an earlier run is still in the journal");
-        }
+        let (running, arrival) = self.start_from(config, async |arrival| arrival.load().await.map(|()| true)).await?;
+        drop(arrival);
+        Ok(running)
+    }
+
+    /// Starts while the store is away; what is missing comes with the [`Arrival`].
+    pub async fn start_without_store(self, config: &Config) -> Result<(Running, Arrival)> {
+        let may_recall = config.store.start_without;
+        self.start_from(config, async |arrival| Ok(arrival.make_do(may_recall))).await
+    }
+
+    /// `first` brings what the data plane begins with, and tells whether it can serve from that.
+    async fn start_from(self, config: &Config, first: impl AsyncFnOnce(&Arrival) -> Result<bool>) -> Result<(Running, Arrival)> {
         let outbound = config.outbound.resolve()?;
         let profiles = ProfileFile::load(config.translation.profiles.as_deref())?;
-        let refresher = Refresher::load(Arc::clone(&self.store)).await?;
+        let metrics = Arc::new(Metrics::new()?);
+        usage_metrics::register(metrics.registry(), Arc::clone(&self.shipper), Arc::clone(&self.journal))?;
+        // An SQLite database is on the local disk itself.
+        let last_good = config.store.sqlite_path().is_none().then(|| LastGood::beside(&config.journal_dir()));
+        let refresher = Arc::new(Refresher::new(Arc::clone(&self.store), last_good, metrics.registry())?);
         let budgets = Arc::new(Budgets::default());
-        budgets.reload(&self.store, &refresher.snapshot.load(), &self.journal, self.clock.now()).await?;
+        let health = Arc::new(Health::default());
+        let arrival = Arrival {
+            store: Arc::clone(&self.store),
+            shipper: Arc::clone(&self.shipper),
+            journal: Arc::clone(&self.journal),
+            budgets: Arc::clone(&budgets),
+            refresher: Arc::clone(&refresher),
+            clock: Arc::clone(&self.clock),
+            health: Arc::clone(&health),
+            loaded: CancellationToken::new(),
+        };
+        let can_serve = first(&arrival).await?;
 
         let Listeners { data, admin, probes } = self.listeners;
         let (listen, admin_listen, metrics_listen) = (data.local_addr()?, admin.local_addr()?, probes.local_addr()?);
 
-        let metrics = Arc::new(Metrics::new()?);
-        usage_metrics::register(metrics.registry(), Arc::clone(&self.shipper), Arc::clone(&self.journal))?;
         let plane = DataPlane::new(Parts {
             config: GatewayConfig { outbound: outbound.clone(), ..gateway_config(config) },
             snapshot: Arc::clone(&refresher.snapshot),
@@ -138,7 +173,6 @@ impl Opened {
         });
 
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
-        let health = Arc::new(Health::default());
         let mut background = Vec::new();
         let registry = metrics.registry().clone();
         let (probe_health, fresh, probe_stop) = (Arc::clone(&health), Arc::clone(&refresher.store_is_fresh), stop.clone());
@@ -152,32 +186,31 @@ impl Opened {
         let admin_state =
             AdminState::new(Arc::clone(&self.store), Some(budgets), None, Arc::new(Probe::new(outbound)), admin_config)?;
         background.push(tokio::spawn(serve_admin(admin, tallygate_admin::router(admin_state), stop.clone())));
-        background.push(tokio::spawn(refresher.run(Arc::clone(&metrics), stop.clone())));
+        let (loaded, stopping, following) = (arrival.loaded.clone(), stop.clone(), Arc::clone(&metrics));
+        background.push(tokio::spawn(async move {
+            if stopping.run_until_cancelled(loaded.cancelled()).await.is_some() {
+                refresher.run(following, stopping).await;
+            }
+        }));
         if let Some(days) = config.retention.usage_days {
             background.push(tokio::spawn(retention::keep(Arc::clone(&self.store), days, stop.clone())));
         }
         background.push(tokio::spawn(profiles.follow(stop.clone())));
-        let shipping = tokio::spawn(Arc::clone(&self.shipper).run());
+        // What is shipped before budgets are loaded would count twice.
+        let (loaded, shipper) = (arrival.loaded.clone(), Arc::clone(&self.shipper));
+        let shipping = tokio::spawn(async move {
+            loaded.cancelled().await;
+            shipper.run().await;
+        });
         let serving = tokio::spawn(tallygate_gateway::serve(data, Arc::clone(&plane), drain.clone()));
-        health.started.store(true, Ordering::Release);
-        Ok(Running {
-            store: self.store,
-            shipper: self.shipper,
-            health,
-            plane,
-            listen,
-            admin_listen,
-            metrics_listen,
-            serving,
-            drain,
-            stop,
-            shipping,
-            background,
-        })
+        health.started.fetch_or(can_serve, Ordering::AcqRel);
+        let face = Face { store: self.store, listen, admin_listen, metrics_listen };
+        let running = Running { face, shipper: self.shipper, health, plane, serving, drain, stop, shipping, background };
+        Ok((running, arrival))
     }
 }
 
-impl Running {
+impl Face {
     pub const fn store(&self) -> &Arc<Store> {
         &self.store
     }
@@ -192,7 +225,9 @@ impl Running {
         tx.commit().await?;
         Ok(Some(format!("{admin_url}/setup#{}", token.expose_secret())))
     }
+}
 
+impl Running {
     /// Serves until SIGTERM or SIGINT, then drains: open requests finish, usage reaches the database. A second signal cuts
     /// the drain short.
     pub async fn until_shutdown(self) -> Result<()> {
@@ -220,7 +255,7 @@ impl Running {
         if let Err(error) = self.shipper.flush(FLUSH_DEADLINE).await {
             tracing::warn!(%error, "usage is left in the journal");
         }
-        if timeout(STOP_DEADLINE, self.store.close()).await.is_err() {
+        if timeout(STOP_DEADLINE, self.face.store.close()).await.is_err() {
             tracing::warn!("the store did not close in time");
         }
         impatient.abort();

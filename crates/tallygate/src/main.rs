@@ -1,11 +1,13 @@
 //! The `tallygate` binary: command line, configuration, wiring, telemetry, shutdown.
 
+mod arrival;
 mod banner;
 mod cli;
 mod commands;
 mod config;
 mod demo;
 mod installation;
+mod last_good;
 mod ops;
 mod probe;
 mod profiles;

@@ -5,17 +5,25 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
-use tallygate_billing::PriceBook;
+use prometheus::{IntCounter, IntGauge, Registry};
+use tallygate_billing::{PriceBook, prices};
 use tallygate_gateway::Metrics;
 use tallygate_store::{Snapshot, Store, StoreError};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+
+use crate::last_good::LastGood;
 
 /// How often the store is asked whether it is there and at which version. A change is normally signalled at once; this
 /// finds what a lost signal missed, and a store that went away.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// A store that does not answer in this time is away.
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
+/// The file of the last good configuration is written no more often: changes may come ten times a second.
+const KEEP_INTERVAL: Duration = Duration::from_secs(5);
 
 /// What the data plane reads, and who keeps it current.
 pub struct Refresher {
@@ -24,33 +32,79 @@ pub struct Refresher {
     pub prices: Arc<PriceBook>,
     /// False while the store is away: the last good snapshot serves, but an unknown key may be a new one.
     pub store_is_fresh: Arc<AtomicBool>,
+    last_good: Option<LastGood>,
+    kept: Mutex<Keeping>,
+    figures: Figures,
+}
+
+/// What of the configuration is on the disk.
+#[derive(Default)]
+struct Keeping {
+    version: i64,
+    at: Option<Instant>,
+}
+
+struct Figures {
+    version: IntGauge,
+    is_fresh: IntGauge,
+    failures: IntCounter,
 }
 
 impl Refresher {
-    /// Loads everything once; fails if the store does.
-    pub async fn load(store: Arc<Store>) -> Result<Self, StoreError> {
-        let refresher = Self {
+    /// Knows nothing yet. `last_good`: where the configuration is kept on the local disk, if it is.
+    pub fn new(store: Arc<Store>, last_good: Option<LastGood>, registry: &Registry) -> Result<Self> {
+        let figures = Figures {
+            version: IntGauge::new("config_version", "Version of the configuration in force")?,
+            is_fresh: IntGauge::new("store_up", "1 if the database answers, 0 while the last good configuration serves")?,
+            failures: IntCounter::new("config_reload_failures_total", "Times a changed configuration could not be loaded")?,
+        };
+        registry.register(Box::new(figures.version.clone()))?;
+        registry.register(Box::new(figures.is_fresh.clone()))?;
+        registry.register(Box::new(figures.failures.clone()))?;
+        Ok(Self {
             store,
             snapshot: Arc::default(),
             prices: Arc::new(PriceBook::default()),
             store_is_fresh: Arc::new(AtomicBool::new(false)),
-        };
-        refresher.reload().await?;
-        Ok(refresher)
+            last_good,
+            kept: Mutex::default(),
+            figures,
+        })
     }
 
-    async fn reload(&self) -> Result<(), StoreError> {
-        let snapshot = self.store.snapshot().await?;
+    /// Takes the configuration from the store.
+    pub async fn reload(&self) -> Result<(), StoreError> {
+        let rows = self.store.rows().await?;
+        let prices = prices::list(&*self.store, None).await?;
+        let version = rows.version();
+        let text = if self.is_worth_keeping(version).await { LastGood::text(&rows, &prices).ok() } else { None };
+        let snapshot = self.store.assemble(rows)?;
         // Prices first: a model must never be for sale before its price is known.
-        self.prices.reload(&self.store).await?;
+        self.prices.replace(prices);
         self.snapshot.store(Arc::new(snapshot));
-        self.store_is_fresh.store(true, Ordering::Release);
+        self.figures.version.set(version);
+        self.found();
+        if let Some(text) = text {
+            self.keep(version, text).await;
+        }
         Ok(())
     }
 
+    /// Takes the configuration from the local disk; its version.
+    pub fn recall(&self) -> Result<i64> {
+        let kept = self.last_good.as_ref().context("nothing is kept with this database")?.read()?;
+        let version = kept.rows.version();
+        let snapshot = self.store.assemble(kept.rows)?;
+        self.prices.replace(kept.prices);
+        self.snapshot.store(Arc::new(snapshot));
+        self.figures.version.set(version);
+        Ok(version)
+    }
+
     /// Reloads when the store signals a change, until `stop`. While the store is away the last good state stays.
-    pub async fn run(self, metrics: Arc<Metrics>, stop: CancellationToken) {
+    pub async fn run(&self, metrics: Arc<Metrics>, stop: CancellationToken) {
         let mut changes = self.store.changes();
+        let mut said = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
@@ -60,27 +114,36 @@ impl Refresher {
             let before = self.snapshot.load_full();
             match tokio::time::timeout(STORE_TIMEOUT, self.reload()).await {
                 Ok(Ok(())) => {
+                    said = None;
                     let now = self.snapshot.load();
                     for gone in before.models.keys().filter(|name| !now.models.contains_key(*name)) {
                         metrics.forget_model(gone);
                     }
                     tracing::debug!(version = now.version, "configuration loaded");
                 }
-                Ok(Err(error)) => self.lost(&error),
+                Ok(Err(StoreError::Unavailable(reason))) => self.lost(&reason),
+                Ok(Err(error)) => {
+                    self.figures.failures.inc();
+                    let reason = error.to_string();
+                    if said.as_ref() != Some(&reason) {
+                        tracing::error!(%reason, in_force = before.version, "the changed configuration cannot be used; the one before stays");
+                        said = Some(reason);
+                    }
+                }
                 Err(_) => self.lost(&"no answer in time"),
             }
         }
     }
 
-    /// Whether the store is there and still at the version that is loaded.
+    /// Whether there is nothing to do: the store is away, or still at the version that is loaded and kept.
     async fn is_current(&self) -> bool {
         match tokio::time::timeout(STORE_TIMEOUT, self.store.config_version()).await {
             Ok(Ok(version)) => {
                 let is_current = version == self.snapshot.load().version;
-                if is_current && !self.store_is_fresh.swap(true, Ordering::AcqRel) {
-                    tracing::info!("the store is back");
+                if is_current {
+                    self.found();
                 }
-                is_current
+                is_current && !self.is_worth_keeping(version).await
             }
             Ok(Err(error)) => {
                 self.lost(&error);
@@ -93,7 +156,31 @@ impl Refresher {
         }
     }
 
+    async fn is_worth_keeping(&self, version: i64) -> bool {
+        let kept = self.kept.lock().await;
+        self.last_good.is_some() && kept.version != version && kept.at.is_none_or(|at| at.elapsed() >= KEEP_INTERVAL)
+    }
+
+    async fn keep(&self, version: i64, text: Vec<u8>) {
+        let Some(last_good) = self.last_good.clone() else { return };
+        *self.kept.lock().await = Keeping { version, at: Some(Instant::now()) };
+        // Nobody waits for the disk.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = last_good.write(&text) {
+                tracing::warn!(%error, "the last good configuration could not be kept on disk");
+            }
+        });
+    }
+
+    fn found(&self) {
+        self.figures.is_fresh.set(1);
+        if !self.store_is_fresh.swap(true, Ordering::AcqRel) {
+            tracing::info!("the configuration is that of the store");
+        }
+    }
+
     fn lost(&self, reason: &dyn std::fmt::Display) {
+        self.figures.is_fresh.set(0);
         if self.store_is_fresh.swap(false, Ordering::AcqRel) {
             tracing::warn!(%reason, "the store is away; serving from the last good configuration");
         }

@@ -12,9 +12,9 @@ use crate::cli::ConfigArg;
 use crate::commands::config::literal_secrets;
 use crate::commands::print_json;
 use crate::config::{self, Config, Origin};
-use crate::installation::{self, Running};
+use crate::installation::{self, Face};
 use crate::provision::{self, Provisioned};
-use crate::{providers, telemetry};
+use crate::{arrival, providers, telemetry};
 
 pub async fn run(arg: &ConfigArg, as_json: bool) -> Result<ExitCode> {
     let started = Instant::now();
@@ -28,28 +28,59 @@ pub async fn run(arg: &ConfigArg, as_json: bool) -> Result<ExitCode> {
         config.tenants = personal.tenants;
     }
     let opened = installation::open(&config).await?;
-    let provisioned = provision::declare(&opened.store, &config).await?;
-    let running = opened.start(&config).await?;
-    let banner = banner(&config, &running, provisioned, started).await?;
-    if as_json {
-        print_json(&json!({
-            "url": banner.url,
-            "admin_url": banner.admin_url,
-            "metrics_url": banner.metrics_url,
-            "setup_url": banner.setup_link,
-            "keys": banner.minted_keys.iter().map(|(tenant, name, key)| json!({ "tenant": tenant, "name": name, "key": key })).collect::<Vec<_>>(),
-            "warnings": banner.warnings,
-        }))?;
-    } else {
-        print!("{}", banner.text());
+    let declared = async {
+        opened.store.migrate().await?;
+        provision::declare(&opened.store, &config).await
+    };
+    match declared.await {
+        Ok(provisioned) => {
+            let running = opened.start(&config).await?;
+            banner(&config, &running.face, provisioned, started).await?.print(as_json)?;
+            running.until_shutdown().await?;
+        }
+        Err(error) if config.store.sqlite_path().is_none() && arrival::is_away(&error) => {
+            tracing::warn!(reason = %format!("{error:#}"), "the store is away");
+            let (running, arrival) = opened.start_without_store(&config).await?;
+            let face = running.face.clone();
+            // Minted keys are shown once, so the banner comes when they are made.
+            let greeting = async {
+                let provisioned = arrival.wait(async |store| provision::declare(store, &config).await).await;
+                let shown = banner(&config, &face, provisioned, started).await.and_then(|banner| banner.print(as_json));
+                if let Err(error) = shown {
+                    tracing::error!(error = %format!("{error:#}"), "the banner could not be shown");
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                stopped = running.until_shutdown() => stopped?,
+                () = greeting => {}
+            }
+        }
+        Err(error) => return Err(error),
     }
-    running.until_shutdown().await?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn banner(config: &Config, running: &Running, provisioned: Provisioned, started: Instant) -> Result<Banner> {
-    let admin_url = installation::public_url(config, running.admin_listen);
-    let snapshot = running.store().snapshot().await?;
+impl Banner {
+    fn print(&self, as_json: bool) -> Result<()> {
+        if !as_json {
+            print!("{}", self.text());
+            return Ok(());
+        }
+        print_json(&json!({
+            "url": self.url,
+            "admin_url": self.admin_url,
+            "metrics_url": self.metrics_url,
+            "setup_url": self.setup_link,
+            "keys": self.minted_keys.iter().map(|(tenant, name, key)| json!({ "tenant": tenant, "name": name, "key": key })).collect::<Vec<_>>(),
+            "warnings": self.warnings,
+        }))
+    }
+}
+
+async fn banner(config: &Config, face: &Face, provisioned: Provisioned, started: Instant) -> Result<Banner> {
+    let admin_url = installation::public_url(config, face.admin_listen);
+    let snapshot = face.store().snapshot().await?;
     let mut models: Vec<String> = snapshot.models.keys().cloned().collect();
     models.sort();
     let mut warnings = literal_secrets(config);
@@ -66,10 +97,10 @@ async fn banner(config: &Config, running: &Running, provisioned: Provisioned, st
         );
     }
     Ok(Banner {
-        url: installation::reachable(running.listen),
-        setup_link: running.setup_link(&admin_url).await?,
+        url: installation::reachable(face.listen),
+        setup_link: face.setup_link(&admin_url).await?,
         admin_url,
-        metrics_url: installation::reachable(running.metrics_listen),
+        metrics_url: installation::reachable(face.metrics_listen),
         minted_keys: provisioned
             .minted
             .into_iter()

@@ -84,4 +84,24 @@ contract! {
         assert_eq!((snapshot.tenants.len(), snapshot.keys.len()), (tenants, tenants * 10));
         assert_eq!(snapshot.keys[&store.digest_key(&secret)].tenant.name, format!("tenant-{}", tenants - 1));
     }
+
+    async fn rows_kept_as_text_give_the_same_snapshot_with_the_same_secrets_only(store: &TestStore) {
+        let mut tx = store.begin().await.unwrap();
+        let upstream = UpstreamSettings { proxy: "http://u:hunter2@p:1".into(), ..UpstreamSettings::at("up", Dialect::Gemini, "https://g.example") };
+        let upstream = upstreams::create(&mut tx, &upstream).await.unwrap();
+        let new = NewCredential { upstream_id: upstream.id, settings: CredentialSettings::named("c"), secret: "s3cret".into() };
+        credentials::create(&mut tx, &new).await.unwrap();
+        models::create(&mut tx, &ModelSettings::named("smart", vec![TargetSettings::at(upstream.id, "m")])).await.unwrap();
+        let version = tx.commit().await.unwrap();
+
+        let text = serde_json::to_string(&store.rows().await.unwrap()).unwrap();
+        assert!(!text.contains("s3cret") && !text.contains("hunter2"));
+        let snapshot = store.assemble(serde_json::from_str(&text).unwrap()).unwrap();
+        let entry = &snapshot.models["smart"].targets[0].upstream;
+        assert_eq!((snapshot.version, entry.proxy.urls()), (version, &["http://u:hunter2@p:1".to_owned()][..]));
+        assert_eq!(secrecy::ExposeSecret::expose_secret(&entry.credentials[0].secret), "s3cret");
+        let mark = text.split_once("\"secrets\":[\"").unwrap().1.split('"').next().unwrap();
+        let other = serde_json::from_str(&text.replace(mark, "other")).unwrap();
+        assert!(matches!(store.assemble(other), Err(tallygate_store::StoreError::Secrets(_))));
+    }
 }

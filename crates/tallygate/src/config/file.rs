@@ -69,6 +69,10 @@ pub struct Server {
 #[serde(deny_unknown_fields, default)]
 pub struct Store {
     pub url: String,
+    /// With PostgreSQL: if it is away at start, serve from the last configuration this process kept beside its journal,
+    /// instead of waiting for the database. What was changed meanwhile is not seen, keys revoked meanwhile still work, and
+    /// tenants with a budget are refused until the database says what they have spent.
+    pub start_without: bool,
 }
 
 /// Secrets of the installation. With SQLite they are made at first start and kept in a file of mode 0600 beside the
@@ -272,7 +276,7 @@ impl Default for Server {
 
 impl Default for Store {
     fn default() -> Self {
-        Self { url: "sqlite:data/tallygate.db".to_owned() }
+        Self { url: "sqlite:data/tallygate.db".to_owned(), start_without: false }
     }
 }
 

@@ -70,6 +70,7 @@ pub async fn run(arg: Demo, as_json: bool) -> Result<ExitCode> {
     let config = config(data_dir, arg.listen, sim.addr)?;
     let mut opened = installation::open(&config).await?;
     opened.is_demo = true;
+    opened.store.migrate().await?;
     provision::declare(&opened.store, &config).await?;
     let priced = set_prices(&opened.store).await?;
     let (api_key, admin_token) = credentials(&opened.store).await?;
@@ -238,12 +239,12 @@ fn models() -> Vec<&'static str> {
 }
 
 async fn banner(config: &Config, running: &Running, api_key: &SecretString, started: Instant) -> Result<Banner> {
-    let admin_url = installation::reachable(running.admin_listen);
+    let admin_url = installation::reachable(running.face.admin_listen);
     Ok(Banner {
-        url: installation::reachable(running.listen),
-        setup_link: running.setup_link(&admin_url).await?,
+        url: installation::reachable(running.face.listen),
+        setup_link: running.face.setup_link(&admin_url).await?,
         admin_url,
-        metrics_url: installation::reachable(running.metrics_listen),
+        metrics_url: installation::reachable(running.face.metrics_listen),
         minted_keys: vec![(TENANT.to_owned(), "demo".to_owned(), api_key.expose_secret().to_owned())],
         store: "sqlite (demo)".to_owned(),
         upstreams: config.upstreams.len(),

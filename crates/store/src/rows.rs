@@ -1,0 +1,173 @@
+//! The configuration as it stands in the database at one version: rows, with secrets sealed and keys as digests.
+
+use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::limits::{BudgetColumns, LimitColumns};
+use crate::responses::ResponseColumns;
+use crate::routing::{RouteMatch, RoutingPolicy};
+use crate::targets::{TargetRow, target_columns};
+use crate::upstreams::TimeoutColumns;
+use crate::{DbTime, Store, StoreError, query};
+
+/// What a snapshot is made of. It may lie on a disk: nothing in it can be used without the installation's secrets.
+#[derive(Serialize, Deserialize)]
+pub struct Rows {
+    pub(crate) version: i64,
+    /// Marks of the pepper and the sealing key that it was made with.
+    pub(crate) secrets: [String; 2],
+    pub(crate) tenants: Vec<TenantRow>,
+    pub(crate) keys: Vec<KeyRow>,
+    pub(crate) upstreams: Vec<UpstreamRow>,
+    pub(crate) credentials: Vec<CredentialRow>,
+    pub(crate) models: Vec<ModelRow>,
+    pub(crate) aliases: Vec<(Uuid, String)>,
+    pub(crate) targets: Vec<TargetRow>,
+    pub(crate) routes: Vec<RouteRow>,
+}
+
+impl Rows {
+    /// The version of the configuration.
+    pub const fn version(&self) -> i64 {
+        self.version
+    }
+}
+
+#[derive(Serialize, Deserialize, sqlx::FromRow)]
+pub(crate) struct TenantRow {
+    pub id: Uuid,
+    pub name: String,
+    pub status: String,
+    pub suspended_message: Option<String>,
+    pub time_zone: String,
+    #[sqlx(flatten)]
+    pub limits: LimitColumns,
+    #[sqlx(flatten)]
+    pub budget: BudgetColumns,
+    pub allowed_models: Option<Json<Vec<String>>>,
+    #[sqlx(flatten)]
+    pub responses: ResponseColumns,
+}
+
+#[derive(Serialize, Deserialize, sqlx::FromRow)]
+pub(crate) struct KeyRow {
+    pub id: Uuid,
+    pub tenant_id: Uuid,
+    pub name: String,
+    pub digest: Vec<u8>,
+    pub status: String,
+    pub expires_at: Option<DbTime>,
+    #[sqlx(flatten)]
+    pub limits: LimitColumns,
+    pub allowed_models: Option<Json<Vec<String>>>,
+    pub project: Option<String>,
+    pub tags: Json<Vec<String>>,
+}
+
+#[derive(Serialize, Deserialize, sqlx::FromRow)]
+pub(crate) struct UpstreamRow {
+    pub id: Uuid,
+    pub name: String,
+    pub dialect: String,
+    pub base_url: String,
+    pub proxy: Option<String>,
+    pub no_proxy: Json<Vec<String>>,
+    pub local: bool,
+    pub credential_strategy: String,
+    #[sqlx(flatten)]
+    pub timeouts: TimeoutColumns,
+}
+
+#[derive(Serialize, Deserialize, sqlx::FromRow)]
+pub(crate) struct CredentialRow {
+    pub id: Uuid,
+    pub upstream_id: Uuid,
+    pub name: String,
+    pub sealed_secret: Vec<u8>,
+    pub fingerprint: String,
+    pub proxy: Option<String>,
+    pub weight: i64,
+    #[sqlx(flatten)]
+    pub limits: LimitColumns,
+    pub daily_spend: Option<String>,
+    pub retires_at: Option<DbTime>,
+}
+
+#[derive(Serialize, Deserialize, sqlx::FromRow)]
+pub(crate) struct ModelRow {
+    pub id: Uuid,
+    pub name: String,
+    pub strict: bool,
+    pub routing: Json<RoutingPolicy>,
+    pub created_at: DbTime,
+}
+
+#[derive(Serialize, Deserialize, sqlx::FromRow)]
+pub(crate) struct RouteRow {
+    pub id: Uuid,
+    pub name: String,
+    pub position: i64,
+    pub matches: Json<RouteMatch>,
+    pub routing: Json<RoutingPolicy>,
+}
+
+/// Nine queries in one transaction, whatever the number of tenants and keys.
+pub(crate) async fn read(store: &Store) -> Result<Rows, StoreError> {
+    let mut tx = store.begin_reading().await?;
+    let version: String = query!(&mut tx, |conn| {
+        sqlx::query_scalar("SELECT value FROM installation WHERE key = 'config_version'").fetch_one(conn).await
+    })??;
+    let tenants: Vec<TenantRow> = query!(&mut tx, |conn| {
+        sqlx::query_as(
+            "SELECT id, name, status, suspended_message, time_zone, requests_per_minute, tokens_per_minute, concurrency,
+                    budget_amount, budget_currency, budget_period, allowed_models, responses_mode, responses_lifetime_hours,
+                    responses_max_bytes, responses_max_count FROM tenants",
+        )
+        .fetch_all(conn)
+        .await
+    })??;
+    let keys: Vec<KeyRow> = query!(&mut tx, |conn| {
+        sqlx::query_as(
+            "SELECT id, tenant_id, name, digest, status, expires_at, requests_per_minute, tokens_per_minute, concurrency,
+                    allowed_models, project, tags FROM api_keys",
+        )
+        .fetch_all(conn)
+        .await
+    })??;
+    let upstreams: Vec<UpstreamRow> = query!(&mut tx, |conn| {
+        sqlx::query_as(
+            "SELECT id, name, dialect, base_url, proxy, no_proxy, local, credential_strategy, connect_timeout_ms,
+                    first_byte_timeout_ms, first_token_timeout_ms, stream_idle_timeout_ms, total_timeout_ms
+             FROM upstreams WHERE status = 'active'",
+        )
+        .fetch_all(conn)
+        .await
+    })??;
+    let credentials: Vec<CredentialRow> = query!(&mut tx, |conn| {
+        sqlx::query_as(
+            "SELECT id, upstream_id, name, sealed_secret, fingerprint, proxy, weight, requests_per_minute, tokens_per_minute,
+                    concurrency, daily_spend, retires_at FROM credentials WHERE status = 'active' ORDER BY name",
+        )
+        .fetch_all(conn)
+        .await
+    })??;
+    let models: Vec<ModelRow> = query!(&mut tx, |conn| {
+        sqlx::query_as("SELECT id, name, strict, routing, created_at FROM models WHERE status = 'active'").fetch_all(conn).await
+    })??;
+    let aliases: Vec<(Uuid, String)> = query!(&mut tx, |conn| {
+        sqlx::query_as("SELECT model_id, alias FROM model_aliases ORDER BY model_id, position").fetch_all(conn).await
+    })??;
+    let targets: Vec<TargetRow> = query!(&mut tx, |conn| {
+        sqlx::query_as(concat!("SELECT ", target_columns!(), " FROM targets ORDER BY priority, position")).fetch_all(conn).await
+    })??;
+    let routes: Vec<RouteRow> = query!(&mut tx, |conn| {
+        sqlx::query_as("SELECT id, name, position, matches, routing FROM routes WHERE status = 'active' ORDER BY position, id")
+            .fetch_all(conn)
+            .await
+    })??;
+    let version = version.parse().map_err(|_| StoreError::corrupt("installation", "config_version is not a number"))?;
+
+    let secrets = store.sealer().checks().map(|(_, check)| check);
+    Ok(Rows { version, secrets, tenants, keys, upstreams, credentials, models, aliases, targets, routes })
+}
