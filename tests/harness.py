@@ -187,7 +187,7 @@ class Gateway:
             "server": {**server, **sections.get("server", {})},
             "store": {"url": self.store_url, **sections.get("store", {})},
             "secrets": {"key_pepper": "env:TEST_PEPPER", "sealing_key": "env:TEST_SEALING"},
-            "journal": {"dir": f"{folder}/journal"},
+            "journal": {"dir": f"{folder}/journal", **sections.get("journal", {})},
             **{name: sections[name] for name in ("outbound",) if name in sections},
             "upstreams": sections["upstreams"], "models": sections["models"],
             "tenants": sections.get("tenants", tenants),
@@ -206,8 +206,12 @@ class Gateway:
         self.start()
 
     def start(self):
-        self.process = Process([BIN, "serve", "--config", self.config], self.folder, "serve", self.env)
+        self.launch()
         wait_for("readiness of the gateway", self._ready)
+
+    def launch(self):
+        """Starts it and does not wait."""
+        self.process = Process([BIN, "serve", "--config", self.config], self.folder, "serve", self.env)
 
     def _ready(self):
         if not self.process.alive():
@@ -279,7 +283,7 @@ class Gateway:
 class Postgres:
     """A private server in a folder of its own; initdb refuses root, so root drops to the system's postgres user."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, connections=100):
         found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
         if not found:
             raise FileNotFoundError("no PostgreSQL under /usr/lib/postgresql")
@@ -291,10 +295,25 @@ class Postgres:
             os.chown(folder, user.pw_uid, user.pw_gid)
         data = folder / "data"
         self._run("initdb", "-D", data, "-U", "tallygate", "-A", "trust", "-E", "UTF8", "--no-sync")
-        options = (f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off "
-                   "-c max_connections=100")
-        self._run("pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, "start")
+        self.options = (f"-p {self.port} -c listen_addresses=127.0.0.1 -c unix_socket_directories={folder} -c fsync=off "
+                        f"-c max_connections={connections}")
+        self.go()
         self.databases = 0
+
+    def go(self):
+        self._run("pg_ctl", "-D", self.folder / "data", "-w", "-l", self.folder / "log", "-o", self.options, "start")
+
+    def halt(self):
+        """As if the machine went: no connection is told."""
+        self._run("pg_ctl", "-D", self.folder / "data", "-m", "immediate", "-w", "stop")
+
+    def signal(self, how):
+        """To the server and all its processes."""
+        parent = int((self.folder / "data/postmaster.pid").read_text().splitlines()[0])
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        for pid in [*map(int, children), parent]:
+            with suppress(ProcessLookupError):
+                os.kill(pid, how)
 
     def _run(self, program, *arguments):
         done = subprocess.run(
@@ -314,6 +333,7 @@ class Postgres:
         return f"postgres://tallygate@127.0.0.1:{self.port}/{name}"
 
     def stop(self):
-        with suppress(RuntimeError):
-            self._run("pg_ctl", "-D", self.folder / "data", "-m", "immediate", "-w", "stop")
+        with suppress(RuntimeError, OSError):
+            self.signal(signal.SIGCONT)
+            self.halt()
         shutil.rmtree(self.folder, ignore_errors=True)
