@@ -61,7 +61,7 @@ contract! {
         assert_eq!(places, [(Some("new"), 1), (Some("old"), 1), (Some("new"), 1), (None, 2)]);
         tx.commit().await.unwrap();
         assert_eq!(routes::get(&**store, route.id).await.unwrap(), route);
-        assert_eq!(routes::list(&**store).await.unwrap(), [route.clone()]);
+        assert_eq!(routes::list(&**store).await.unwrap(), std::slice::from_ref(&route));
 
         let snapshot = store.snapshot().await.unwrap();
         let entry = &snapshot.routes[0];
