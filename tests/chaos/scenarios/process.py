@@ -15,6 +15,8 @@ from rig import Open, Rig, alive, cpu_seconds, demand, descriptors, joined, metr
 from stores import drained, paced, postgres, tail
 
 KILLS = 10
+# At work when the process is killed.
+CLIENTS = 24
 STREAMS = 100
 FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
 
@@ -31,7 +33,7 @@ def journal(gateway: harness.Gateway) -> list[Path]:
 def killed(rig: Rig) -> str:
     gateway = rig.gateway([rig.upstream("up")])
     rng, died = random.Random(4), 0
-    with load.Background(gateway.url, 100_000, 24, mixed, rate=120) as running:
+    with load.Background(gateway.url, 100_000, CLIENTS, mixed, rate=120) as running:
         for _ in range(KILLS):
             rigs.pause(rng.uniform(0.2, 1.5))
             gateway.kill()
@@ -47,9 +49,14 @@ def killed(rig: Rig) -> str:
     gateway.start()
     drained(gateway, 30)
     demand(len(rigs.verify.usage_rows(gateway.store_url)) == len(before), "shipping again changed the records")
-    crashed = sum(row["outcome"] == "crash" for row in before)
+    crashed = [row for row in before if row["outcome"] == "crash"]
+    called = {rigs.verify.plain(entry["gateway_request_id"]) for entry in rig.sim.ledger() if entry["gateway_request_id"]}
+    uncalled = sum(row["request_id"] not in called for row in crashed)
+    demand(all(row["usage_source"] == "crash" for row in crashed), "a crash is not flagged as such")
+    # No more than were under way at each kill.
+    demand(len(crashed) <= died * CLIENTS, f"{len(crashed)} crashes of {died} kills")
     alive(gateway)
-    return f"{died} kills, {len(log)} requests of which {log.ok} whole, {crashed} settled as crash; {verdict}"
+    return f"{died} kills, {len(log)} requests of which {log.ok} whole, {len(crashed)} settled as crash ({uncalled} before their call); {verdict}"
 
 
 @scenario("P2", "power loss: the journal ends at the last sync", "at most 50 ms of ENDs lost", "their BEGINs settle as crash")

@@ -12,21 +12,25 @@ import psycopg
 import rig as rigs
 import stores
 from rig import Open, Rig, alive, demand, joined, metric, scenario
-from stores import drained, paced, postgres, ready, tail, unharmed
+from stores import Beside, drained, paced, postgres, ready, tail, unharmed
 
 
 def before_postgres(rig: Rig, connections=100, **gateway):
     database = postgres(rig, connections)
     started = rig.gateway([rig.upstream("up")], store_url=database.database(), **gateway)
-    calm = rig.warm(started)
-    with paced(started, 5) as load_:
-        calm_log = load_.wait()
-    return database, started, joined(calm, calm_log), calm_log
+    return database, started, rig.warm(started)
+
+
+def beside_another(rig: Rig):
+    """A gateway with a database and a provider of its own, for comparison."""
+    control = rig.gateway([rig.upstream("beside", rig.simulator().url)])
+    rig.warm(control)
+    return control
 
 
 @scenario("S1", "PostgreSQL down at start", "up, not ready, then serves", "ready < 5 s after recovery")
 def down_at_start(rig: Rig) -> str:
-    database, gateway, first, _ = before_postgres(rig)
+    database, gateway, first = before_postgres(rig)
     gateway.stop()
     database.halt()
     gateway.launch()
@@ -53,7 +57,7 @@ def down_at_start_with_last_good(rig: Rig) -> str:
         {"name": "acme", "keys": [{"name": "k", "secret": "env:TEST_ACME_KEY"}]},
         {"name": "poor", "keys": [{"name": "k", "secret": "env:TEST_POOR_KEY"}],
          "budget": {"amount": "5.00", "currency": "USD", "period": "month"}}]
-    database, gateway, first, _ = before_postgres(
+    database, gateway, first = before_postgres(
         rig, store={"start_without": True}, tenants=tenants, env={"TEST_POOR_KEY": poor})
     kept = gateway.folder / "journal/last-good.json"
     demand(kept.stat().st_mode & 0o777 == 0o600, "the file is not private")
@@ -80,35 +84,37 @@ def down_at_start_with_last_good(rig: Rig) -> str:
 @scenario("S2", "PostgreSQL stopped for 60 s under load", "no 401, nothing waits, all accounted for",
           "success >= 99.9 %, added < 250 ms, drained < 30 s")
 def stopped_for_a_minute(rig: Rig) -> str:
-    database, gateway, first, calm = before_postgres(rig)
-    with paced(gateway, 66) as running:
+    database, gateway, first = before_postgres(rig)
+    control = beside_another(rig)
+    with Beside(gateway, control, 66) as running:
         rigs.pause(3)
         database.halt()
         rigs.pause(60)
         pending = metric(gateway, "tallygate_usage_queue_depth")
         database.go()
         took = drained(gateway, 30)
-        log = running.wait()
+        log, calm = running.wait()
     unharmed(log, calm)
     drained(gateway, 30)
     verdict = rig.verify(gateway, joined(first, log))
     alive(gateway)
-    return f"{len(log)} requests, success {log.success:.2f} %, {tail(log)} (calm {tail(calm)}), {pending:.0f} records waited, drained in {took:.1f} s; {verdict}"
+    return f"{len(log)} requests, success {log.success:.2f} %, {tail(log)} (beside it, with a database, {tail(calm)}), {pending:.0f} records waited, drained in {took:.1f} s; {verdict}"
 
 
 @scenario("S3", "PostgreSQL hangs (SIGSTOP, 15 s)", "the hot path does not notice", "added < 250 ms")
 def hangs(rig: Rig) -> str:
-    database, gateway, first, calm = before_postgres(rig)
-    with paced(gateway, 18) as running:
+    database, gateway, first = before_postgres(rig)
+    control = beside_another(rig)
+    with Beside(gateway, control, 18) as running:
         rigs.pause(2)
         database.signal(signal.SIGSTOP)
         rigs.pause(15)
         database.signal(signal.SIGCONT)
-        log = running.wait()
+        log, calm = running.wait()
     unharmed(log, calm, "the hang")
     took = drained(gateway, 45)
     verdict = rig.verify(gateway, joined(first, log))
-    return f"{tail(log)} (calm {tail(calm)}), drained {took:.1f} s after; {verdict}"
+    return f"{tail(log)} (beside it, with a database, {tail(calm)}), drained {took:.1f} s after; {verdict}"
 
 
 def sql(gateway_url: str, *statements: str):
@@ -119,17 +125,18 @@ def sql(gateway_url: str, *statements: str):
 
 @scenario("S4", "the database turns read-only", "as when it is away", "added < 250 ms, 0 lost")
 def read_only(rig: Rig) -> str:
-    database, gateway, first, calm = before_postgres(rig)
+    database, gateway, first = before_postgres(rig)
+    control = beside_another(rig)
     name = gateway.store_url.rsplit("/", 1)[1]
     admin = gateway.store_url.replace(f"/{name}", "/postgres")
     cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
-    with paced(gateway, 12) as running:
+    with Beside(gateway, control, 12) as running:
         rigs.pause(1)
         sql(admin, f"ALTER DATABASE {name} SET default_transaction_read_only = on", cut)
         rigs.pause(8)
         waiting = metric(gateway, "tallygate_usage_queue_depth")
         sql(admin, f"ALTER DATABASE {name} SET default_transaction_read_only = off", cut)
-        log = running.wait()
+        log, calm = running.wait()
     unharmed(log, calm)
     demand(waiting > 0, "usage was written to a read-only database")
     took = drained(gateway, 45)
@@ -162,10 +169,8 @@ def database_disk_full(rig: Rig) -> str:
         sql(url.rsplit("/", 1)[0] + "/postgres", f"CREATE TABLESPACE small LOCATION '{owned}'")
         sql(url, f"ALTER DATABASE {url.rsplit('/', 1)[1]} SET default_tablespace = small")
         gateway = rig.gateway([rig.upstream("up")], store_url=url)
-        first = rig.warm(gateway)
-        with paced(gateway, 4) as running:
-            calm = running.wait()
-        with paced(gateway, 12) as running:
+        first, control = rig.warm(gateway), beside_another(rig)
+        with Beside(gateway, control, 12) as running:
             filler = space / "filler"
             with filler.open("wb") as file, harness.suppress(OSError):
                 while True:
@@ -174,10 +179,10 @@ def database_disk_full(rig: Rig) -> str:
             rigs.pause(6)
             waiting = metric(gateway, "tallygate_usage_queue_depth")
             filler.unlink()
-            log = running.wait()
+            log, calm = running.wait()
         unharmed(log, calm)
         took = drained(gateway, 45)
-        verdict = rig.verify(gateway, joined(first, calm, log))
+        verdict = rig.verify(gateway, joined(first, log))
         database.halt()
     return f"{tail(log)}, {waiting:.0f} records waited, drained {took:.1f} s after; {verdict}"
 
@@ -189,10 +194,11 @@ def failover(rig: Rig) -> str:
 
 @scenario("S7", "connections exhausted", "the data plane is not touched", "admin says 503 within 5 s")
 def connections_exhausted(rig: Rig) -> str:
-    database, gateway, first, calm = before_postgres(rig, connections=30)
+    database, gateway, first = before_postgres(rig, connections=30)
+    control = beside_another(rig)
     name, held = gateway.store_url.rsplit("/", 1)[1], []
     cut = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}' AND application_name = 'tallygate'"
-    with paced(gateway, 12) as running:
+    with Beside(gateway, control, 12) as running:
         rigs.pause(1)
         with psycopg.connect(gateway.store_url, autocommit=True) as db:
             for _ in range(2):
@@ -208,7 +214,7 @@ def connections_exhausted(rig: Rig) -> str:
         rigs.pause(3)
         for connection in held:
             connection.close()
-        log = running.wait()
+        log, calm = running.wait()
     unharmed(log, calm)
     demand(said in (401, 503) and took < 5, f"the admin API answered {said} after {took:.1f} s")
     after = drained(gateway, 45)
@@ -274,7 +280,7 @@ def journal_disk_full(rig: Rig) -> str:
 
 @scenario("S13", "torn last record, flipped bit in the journal", "start says what it cannot read", "the rest is billed")
 def damaged_journal(rig: Rig) -> str:
-    database, gateway, first, _ = before_postgres(rig)
+    database, gateway, first = before_postgres(rig)
     drained(gateway, 30)
     database.halt()
     log = rig.load(gateway, 200, 10)
