@@ -3,7 +3,7 @@
 
 use tallygate_store::TargetEntry;
 use tallygate_store::routing::Strategy;
-use tallygate_types::Pico;
+use tallygate_types::UsageClass;
 
 use super::asked::Asked;
 use super::rendezvous::lot;
@@ -109,12 +109,17 @@ impl<V: View> Choice<'_, V> {
         }
     }
 
-    /// What the request would cost there; what is not known comes last.
+    /// What the request would cost there, by what the target says or else by what it is charged; what is not known comes last.
     fn cost(&self, target: &TargetEntry) -> (bool, i128) {
-        let Some(cost) = &target.cost else { return (true, 0) };
-        let of = |price: Pico, tokens: u64| price.get().saturating_mul(i128::from(tokens));
-        let (input, output) = (self.asked.input_tokens, self.asked.expected_output_tokens);
-        (false, of(cost.input, input).saturating_add(of(cost.output, output)))
+        let charged = || {
+            let prices = &self.asked.tariffs.price(target)?.prices;
+            let price = |class| prices.effective(class).map(|(_, price)| i128::from(price.get()));
+            Some((price(UsageClass::InputUncached)?, price(UsageClass::OutputText)?))
+        };
+        let said = target.cost.map(|cost| (cost.input.get(), cost.output.get()));
+        let Some((input, output)) = said.or_else(charged) else { return (true, 0) };
+        let of = |price: i128, tokens: u64| price.saturating_mul(i128::from(tokens));
+        (false, of(input, self.asked.input_tokens).saturating_add(of(output, self.asked.expected_output_tokens)))
     }
 }
 

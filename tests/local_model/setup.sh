@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# A real model server: llama.cpp in a wheel, and a model small enough for a test. Into a venv below `target/`, once; nothing
+# of it is part of the repository. Prints the venv's Python.
+set -eu -o pipefail
+cd "$(dirname "$0")/../.."
+target=${CARGO_TARGET_DIR:-target}
+home="$target/local-model"
+if [ ! -f "$home/ready" ]; then
+  mkdir -p "$home"
+  python3 -m venv "$home/venv" >&2
+  "$home/venv/bin/pip" install --quiet --disable-pip-version-check -r tests/local_model/requirements.txt >&2
+  touch "$home/ready"
+fi
+echo "$home/venv/bin/python"
