@@ -6,9 +6,8 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
-use arc_swap::ArcSwap;
 use tallygate_store::{Budget, TenantEntry};
 use tallygate_types::{Currency, Pico, TenantId, Timestamp};
 
@@ -61,15 +60,18 @@ pub struct Reservation {
     is_open: bool,
 }
 
+/// Accounts are spread over this many locks by their tenant.
+const SHARDS: usize = 64;
+
 /// The accounts of all tenants, one for each currency a tenant spends.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Budgets {
-    accounts: ArcSwap<HashMap<(TenantId, Currency), Arc<MemoryAccount>>>,
-    /// Serialises the making of accounts.
-    growing: Mutex<()>,
+    shards: [RwLock<Shard>; SHARDS],
     /// Started without the database: what was spent before is not known yet.
     is_unknown: AtomicBool,
 }
+
+type Shard = HashMap<(TenantId, Currency), Arc<MemoryAccount>>;
 
 /// A lock and not two atomics: the amounts are 128 bits wide and turn over together with the period. It is held for a few
 /// additions.
@@ -152,6 +154,12 @@ fn month(now: Timestamp, zone: &str) -> Period {
         .unwrap_or(Period { start: Timestamp::UNIX_EPOCH, end: Timestamp::from_micros(i64::MAX) })
 }
 
+impl Default for Budgets {
+    fn default() -> Self {
+        Self { shards: std::array::from_fn(|_| RwLock::default()), is_unknown: AtomicBool::new(false) }
+    }
+}
+
 impl Budgets {
     /// Sets `amount` aside in the tenant's account, if its budget covers it; without a budget, always.
     pub fn reserve(
@@ -215,8 +223,8 @@ impl Budgets {
 
     /// What a tenant has spent of the month; `None` if nothing yet, nor reserved.
     pub fn state(&self, tenant: TenantId, currency: Currency, now: Timestamp) -> Option<BudgetState> {
-        let accounts = self.accounts.load();
-        let state = accounts.get(&(tenant, currency))?.state();
+        let account = self.known(tenant, currency)?;
+        let state = account.state();
         state.period.contains(now).then(|| BudgetState {
             spent: Pico::new(state.spent),
             reserved: Pico::new(state.reserved),
@@ -224,30 +232,32 @@ impl Budgets {
         })
     }
 
-    fn account(&self, tenant: TenantId, currency: Currency, zone: &str, now: Timestamp) -> Arc<MemoryAccount> {
-        if let Some(account) = self.accounts.load().get(&(tenant, currency)) {
-            return Arc::clone(account);
-        }
-        let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut accounts = HashMap::clone(&self.accounts.load());
-        let fresh = || Arc::new(MemoryAccount(Mutex::new(State::new(now, zone))));
-        let account = Arc::clone(accounts.entry((tenant, currency)).or_insert_with(fresh));
-        self.accounts.store(Arc::new(accounts));
-        account
+    fn shard(&self, tenant: TenantId) -> &RwLock<Shard> {
+        // The last byte of a UUIDv7 is random.
+        &self.shards[usize::from(tenant.uuid().as_bytes()[15]) % SHARDS]
     }
 
-    /// Takes the spending of the current month as given, for all accounts at once. For the start, before any request.
+    fn known(&self, tenant: TenantId, currency: Currency) -> Option<Arc<MemoryAccount>> {
+        self.shard(tenant).read().unwrap_or_else(PoisonError::into_inner).get(&(tenant, currency)).cloned()
+    }
+
+    fn account(&self, tenant: TenantId, currency: Currency, zone: &str, now: Timestamp) -> Arc<MemoryAccount> {
+        if let Some(account) = self.known(tenant, currency) {
+            return account;
+        }
+        let mut shard = self.shard(tenant).write().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || Arc::new(MemoryAccount(Mutex::new(State::new(now, zone))));
+        Arc::clone(shard.entry((tenant, currency)).or_insert_with(fresh))
+    }
+
+    /// Takes the spending of the current month as given. For the start, before any request.
     pub(crate) fn load(&self, spent: impl IntoIterator<Item = Spending>, now: Timestamp) {
-        let _growing = self.growing.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut accounts = HashMap::clone(&self.accounts.load());
         for spending in spent {
-            let fresh = || Arc::new(MemoryAccount(Mutex::new(State::new(now, &spending.zone))));
-            let account = accounts.entry((spending.tenant, spending.currency)).or_insert_with(fresh);
+            let account = self.account(spending.tenant, spending.currency, &spending.zone, now);
             let mut state = account.state();
             state.turn(now, &spending.zone);
             state.spent = spending.amount.get();
         }
-        self.accounts.store(Arc::new(accounts));
         self.is_unknown.store(false, Ordering::Release);
     }
 }
