@@ -8,6 +8,7 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 
 use crate::exchange::{PendingBody, StreamBody};
+use crate::once::Ticket;
 
 /// See the module.
 pub enum ReplyBody {
@@ -16,6 +17,8 @@ pub enum ReplyBody {
     Stream(Box<StreamBody>),
     /// Begun before its answer.
     Pending(Box<PendingBody>),
+    /// A stream whose request named itself.
+    Once(Box<(Self, Ticket)>),
 }
 
 impl Body for ReplyBody {
@@ -28,6 +31,7 @@ impl Body for ReplyBody {
             Self::Whole(bytes) => Poll::Ready(Some(Ok(Frame::data(std::mem::take(bytes))))),
             Self::Stream(stream) => stream.poll_next(cx).map(|next| next.map(|bytes| Ok(Frame::data(bytes)))),
             Self::Pending(stream) => stream.poll_next(cx).map(|next| next.map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Once(once) => Pin::new(&mut once.0).poll_frame(cx),
         }
     }
 
@@ -36,13 +40,14 @@ impl Body for ReplyBody {
             Self::Whole(bytes) => bytes.is_empty(),
             Self::Stream(stream) => stream.is_finished(),
             Self::Pending(stream) => stream.is_finished(),
+            Self::Once(once) => once.0.is_end_stream(),
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Self::Stream(_) | Self::Pending(_) => SizeHint::default(),
+            Self::Stream(_) | Self::Pending(_) | Self::Once(_) => SizeHint::default(),
         }
     }
 }

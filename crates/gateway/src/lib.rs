@@ -34,6 +34,7 @@ pub mod limits;
 mod media;
 mod memory;
 pub mod metrics;
+mod once;
 mod overload;
 mod path;
 mod plane;

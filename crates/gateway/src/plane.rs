@@ -21,6 +21,7 @@ use crate::limits::{Bucket, MemoryLimiter, RateLimiter};
 use crate::media::Media;
 use crate::memory::Keepsakes;
 use crate::metrics::Metrics;
+use crate::once::Answers;
 use crate::overload::Overload;
 use crate::routing::{KnownAbilities, Repeats, Turns};
 use crate::upstream::{Pool, ProxyStanding};
@@ -64,6 +65,8 @@ pub struct DataPlane {
     pub(crate) keepsakes: Keepsakes,
     pub(crate) kept: Kept,
     pub(crate) media: Media,
+    /// By the names that clients give their requests.
+    pub(crate) once: Arc<Answers>,
     pub(crate) overload: Overload,
     pub(crate) hedging: Hedging,
     /// What is being served.
@@ -97,6 +100,7 @@ impl DataPlane {
             keepsakes: Keepsakes::new(parts.config.memory, parts.metrics.memory.clone()),
             kept: Kept::new(parts.shelf, parts.config.kept, parts.metrics.kept.clone()),
             media: Media::new(parts.config.media.clone()),
+            once: Arc::default(),
             overload: Overload::new(&parts.config),
             hedging: Hedging::default(),
             config: Arc::new(parts.config),

@@ -9,8 +9,8 @@ use tower::{Service, ServiceBuilder};
 use crate::body::ReplyBody;
 use crate::exchange::Exchange;
 use crate::layers::{
-    AdmitLayer, AuthenticateLayer, CatalogueLayer, CorsLayer, EndpointLayer, GuardLayer, ReadLayer, RecallLayer, ShedLayer,
-    StoredLayer,
+    AdmitLayer, AuthenticateLayer, CatalogueLayer, CorsLayer, EndpointLayer, GuardLayer, OnceLayer, ReadLayer, RecallLayer,
+    ShedLayer, StoredLayer,
 };
 use crate::plane::DataPlane;
 
@@ -36,6 +36,8 @@ pub fn assemble(
         .layer(ShedLayer::new(Arc::clone(&plane)))
         // The body within its bounds; of it only what the layers below ask for is parsed.
         .layer(ReadLayer::new(Arc::clone(&plane)))
+        // What was served already under the same name is not served again.
+        .layer(OnceLayer::new(Arc::clone(&plane)))
         // What the request refers to stands in it before it is counted.
         .layer(RecallLayer::new(Arc::clone(&plane)))
         // Policy, rate limits, concurrency, budget: the cheapest refusal first, and a later one gives back what earlier ones took.

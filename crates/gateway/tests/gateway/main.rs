@@ -14,6 +14,7 @@ mod limits;
 mod live;
 mod media;
 mod models;
+mod once;
 mod pinned;
 mod plain;
 mod proxies;
