@@ -184,7 +184,11 @@ impl Lease {
     /// Neither key nor quota: the upstream failed, or this credential's corner of it.
     fn judge_fault(&self, now: Timestamp) {
         let bounds = &self.common.bounds;
-        if let Some(turned) = self.upstream.circuit.failed(self.pass, self.upstream.is_proven(), now, bounds) {
+        // Content had come, so the upstream is there: a stream that breaks off is held against the credential alone. Streams
+        // that break off end before those that do not, so that one bad credential looks like failures in a row.
+        if !self.has_verdict
+            && let Some(turned) = self.upstream.circuit.failed(self.pass, self.upstream.is_proven(), now, bounds)
+        {
             self.common.circuit_opened(&self.upstream, turned);
         }
         let Some(held) = &self.credential else { return };

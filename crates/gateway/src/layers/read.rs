@@ -250,6 +250,13 @@ impl Reading {
                 Gathered::Many(many)
             }
             Gathered::Many(mut many) => {
+                let needed = many.len() + data.len();
+                if needed > many.capacity() {
+                    // Left to itself it may grow to twice the limit, with the old bytes beside the new.
+                    let mut larger = BytesMut::with_capacity((2 * many.capacity()).min(self.limit).max(needed));
+                    larger.extend_from_slice(&many);
+                    many = larger;
+                }
                 many.extend_from_slice(&data);
                 Gathered::Many(many)
             }

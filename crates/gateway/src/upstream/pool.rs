@@ -21,6 +21,8 @@ use super::proxy::{Proxy, ProxyError, ProxyStanding};
 use crate::config::{GatewayConfig, Outbound};
 use crate::metrics::ProxyMetrics;
 
+/// What an upstream sends faster than the client takes it waits here; every piece on its way holds on to the buffer it came in.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Ways out that are kept. Beyond it the oldest goes, with its idle connections; a configuration has a handful.
@@ -132,6 +134,7 @@ impl Pool {
             .pool_timer(TokioTimer::new())
             .pool_idle_timeout(self.idle_timeout)
             .pool_max_idle_per_host(self.idle_per_host)
+            .http1_max_buf_size(MAX_BUFFER_BYTES)
             // A connection that died unnoticed would take all its streams along.
             .http2_keep_alive_interval(HTTP2_PING_INTERVAL)
             .http2_keep_alive_timeout(HTTP2_PING_TIMEOUT)
