@@ -138,8 +138,12 @@ class Rig:
         folder = self.folder / f"gateway-{len(self.parts)}"
         folder.mkdir()
         timeouts = {"first_byte_timeout_ms": FIRST_BYTE_MS, "idle_timeout_ms": IDLE_MS, "connect_timeout_ms": CONNECT_MS}
+        # One key carries all the load; what a key may have at once by itself is less.
+        limits = {"concurrency": 10_000}
+        tenants = [{"name": name, "limits": limits, "keys": [{"name": "k", "secret": f"env:TEST_{name.upper()}_KEY", "limits": limits}]}
+                   for name in ("acme", "beta")]
         document = {
-            "server": {**timeouts, **(server or {})}, "upstreams": upstreams,
+            "server": {**timeouts, **(server or {})}, "upstreams": upstreams, "tenants": tenants,
             "models": models if models is not None else [self.model(upstreams)], **sections}
         started = harness.Gateway(folder, document, env={**self.env, **(env or {})}, store_url=store_url)
         return self.add(started)

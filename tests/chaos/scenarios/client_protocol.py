@@ -17,7 +17,7 @@ from rig import (
 SLOW_CONNECTIONS = 5_000
 # The gateway waits so long for the head of a first request.
 HEADER_SECONDS = 10
-BODY_CAP = 8 << 20
+BODY_CAP = 32 << 20
 GIB = 1 << 30
 
 H2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
