@@ -27,6 +27,8 @@ use crate::refusal::Refusal;
 use crate::routing::Way;
 use crate::upstream::{AskedWith, codex};
 
+/// A larger body gets room for all that it may come to.
+const SMALL_BODY_BYTES: usize = 1024 * 1024;
 /// No configured model has a longer name.
 const MAX_MODEL_BYTES: usize = 512;
 
@@ -252,8 +254,9 @@ impl Reading {
             Gathered::Many(mut many) => {
                 let needed = many.len() + data.len();
                 if needed > many.capacity() {
-                    // Left to itself it may grow to twice the limit, with the old bytes beside the new.
-                    let mut larger = BytesMut::with_capacity((2 * many.capacity()).min(self.limit).max(needed));
+                    // Room that is not written to costs nothing; room that was left behind is not given back at once.
+                    let room = if needed > SMALL_BODY_BYTES { self.limit } else { 2 * many.capacity() };
+                    let mut larger = BytesMut::with_capacity(room.max(needed));
                     larger.extend_from_slice(&many);
                     many = larger;
                 }
