@@ -129,8 +129,9 @@ def charged_once(verdict: Verdict, row: dict, entries: list[dict]):
     charge, reserved = int(row["charge"]), int(row["reserved"])
     what = f"{row['request_id']} ({row['outcome']}, {row['usage_source']}): charge {charge}, reserved {reserved}"
     verdict.demand(charge >= 0, f"I4: {what}")
-    # Killed between the journal's BEGIN and the call, nobody can know that the call was not made: it is estimated and says so.
-    if not entries and row["outcome"] != "crash":
+    # A client may leave when its request is sent and not yet read: what was sent is billed, and flagged.
+    was_sent = row["outcome"] == "client_gone" and row["usage_source"] == "estimated" and row["attempts"]
+    if not entries and not was_sent:
         verdict.demand(charge == 0, f"I5: no upstream call, but {what}")
     if row["outcome"] != "ok":
         verdict.interrupted += 1
