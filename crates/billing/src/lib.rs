@@ -24,6 +24,7 @@ pub mod audit;
 pub mod bills;
 mod budget;
 pub mod catalogue;
+pub mod credential_spend;
 mod csv_text;
 pub mod estimate;
 pub mod journal;

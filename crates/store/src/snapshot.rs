@@ -128,7 +128,7 @@ pub struct UpstreamEntry {
     pub credentials: Vec<Arc<CredentialEntry>>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct CredentialEntry {
     pub id: CredentialId,
     pub name: String,

@@ -172,6 +172,10 @@ impl Opened {
             shelf: Arc::<Store>::clone(&self.store),
         });
 
+        let is_there = refresher.store_is_fresh.load(Ordering::Acquire);
+        if is_there && let Err(error) = plane.load_standings(&self.store).await {
+            tracing::warn!(%error, "what is known of credentials from an earlier run cannot be read");
+        }
         let (drain, stop) = (CancellationToken::new(), CancellationToken::new());
         let mut background = Vec::new();
         let registry = metrics.registry().clone();
@@ -186,16 +190,23 @@ impl Opened {
         let admin_state =
             AdminState::new(Arc::clone(&self.store), Some(budgets), None, Arc::new(Probe::new(outbound)), admin_config)?;
         background.push(tokio::spawn(serve_admin(admin, tallygate_admin::router(admin_state), stop.clone())));
-        let (loaded, stopping, following) = (arrival.loaded.clone(), stop.clone(), Arc::clone(&metrics));
+        let (loaded, stopping, following) = (arrival.loaded.clone(), stop.clone(), (Arc::clone(&plane), Arc::clone(&metrics)));
         background.push(tokio::spawn(async move {
             if stopping.run_until_cancelled(loaded.cancelled()).await.is_some() {
-                refresher.run(following, stopping).await;
+                refresher.run(following.0, following.1, stopping).await;
             }
         }));
         if let Some(days) = config.retention.usage_days {
             background.push(tokio::spawn(retention::keep(Arc::clone(&self.store), days, stop.clone())));
         }
         background.push(tokio::spawn(profiles.follow(stop.clone())));
+        let (loaded, sharing) = (arrival.loaded.clone(), Arc::clone(&plane).share_standings(Arc::clone(&self.store), stop.clone()));
+        let stopping = stop.clone();
+        background.push(tokio::spawn(async move {
+            if stopping.run_until_cancelled(loaded.cancelled()).await.is_some() {
+                sharing.await;
+            }
+        }));
         // What is shipped before budgets are loaded would count twice.
         let (loaded, shipper) = (arrival.loaded.clone(), Arc::clone(&self.shipper));
         let shipping = tokio::spawn(async move {

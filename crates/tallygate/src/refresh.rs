@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
 use prometheus::{IntCounter, IntGauge, Registry};
 use tallygate_billing::{PriceBook, prices};
-use tallygate_gateway::Metrics;
+use tallygate_gateway::{DataPlane, Metrics};
 use tallygate_store::{Snapshot, Store, StoreError};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -102,7 +102,7 @@ impl Refresher {
     }
 
     /// Reloads when the store signals a change, until `stop`. While the store is away the last good state stays.
-    pub async fn run(&self, metrics: Arc<Metrics>, stop: CancellationToken) {
+    pub async fn run(&self, plane: Arc<DataPlane>, metrics: Arc<Metrics>, stop: CancellationToken) {
         let mut changes = self.store.changes();
         let mut said = None;
         loop {
@@ -115,6 +115,7 @@ impl Refresher {
             match tokio::time::timeout(STORE_TIMEOUT, self.reload()).await {
                 Ok(Ok(())) => {
                     said = None;
+                    plane.reconfigured();
                     let now = self.snapshot.load();
                     for gone in before.models.keys().filter(|name| !now.models.contains_key(*name)) {
                         metrics.forget_model(gone);

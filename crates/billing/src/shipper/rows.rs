@@ -9,6 +9,7 @@ use tallygate_store::{DbTime, Engine, SplitAmount, StoreError, Tx, query};
 use tallygate_types::{CredentialId, ModelId, Pico, TenantId, Timestamp, UpstreamId, Usage, UsageClass};
 use uuid::Uuid;
 
+use crate::credential_spend;
 use crate::price::PriceVersion;
 use crate::record::{Outcome, UsageRecord};
 use crate::span::hour_of;
@@ -110,11 +111,13 @@ pub(super) async fn write(tx: &mut Tx, batch: Uuid, records: &[UsageRecord]) -> 
     }
     let mut written = Written::default();
     let mut rollups = BTreeMap::new();
+    let mut of_credentials = credential_spend::Sums::default();
     for record in records {
         // Removed when counted: the same record twice in one batch was inserted once.
         if inserted.remove(&(record.request_id.uuid(), i64::from(record.attempt))) {
             written.inserted += 1;
             written.unexplained += u64::from(!add(&mut rollups, record)?);
+            of_credentials.add(record)?;
         } else if is_equal(tx, record).await? {
             written.duplicates += 1;
         } else {
@@ -127,6 +130,7 @@ pub(super) async fn write(tx: &mut Tx, batch: Uuid, records: &[UsageRecord]) -> 
     for rows in in_statements(&rollups) {
         upsert(tx, rows).await?;
     }
+    of_credentials.write(tx).await?;
     Ok(written)
 }
 

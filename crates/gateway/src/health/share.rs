@@ -7,10 +7,12 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tallygate_billing::credential_spend;
 use tallygate_store::standing::{self, StoredStanding};
 use tallygate_store::{Snapshot, Store, StoreError};
-use tallygate_types::{CredentialId, Timestamp};
+use tallygate_types::{CredentialId, Pico, Timestamp};
 use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::Health;
@@ -25,10 +27,17 @@ const GATHER: Duration = Duration::from_millis(20);
 /// The store is asked again after a failure, and the longest pause between two tries.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const MAX_PAUSE: Duration = Duration::from_secs(15);
-/// What a lost signal missed is found after so long.
+/// What a lost signal missed is found after so long, and what other replicas spent is known.
 const REREAD: Duration = Duration::from_secs(30);
 /// Clocks of replicas differ by no more than this, and transactions take no longer.
 const OVERLAP: Duration = Duration::from_mins(2);
+
+/// What is to be done next.
+enum Due {
+    Write,
+    Read,
+    All,
+}
 
 /// The changes that wait.
 #[derive(Default)]
@@ -77,27 +86,34 @@ impl DataPlane {
     pub async fn load_standings(&self, store: &Store) -> Result<(), StoreError> {
         let standings = standing::changed_since(store, Timestamp::UNIX_EPOCH).await?;
         self.health.adopt(&self.snapshot.load(), &standings);
-        Ok(())
+        self.load_spend(store).await
     }
 
     /// Tells other replicas what this one learns of credentials, and takes over what they tell, until `stop`.
     pub async fn share_standings(self: Arc<Self>, store: Arc<Store>, stop: CancellationToken) {
         let mut signal = store.standing_signal();
         let outbox = self.health.outbox();
-        let mut read_from = self.clock.now();
+        let mut read_from = Timestamp::UNIX_EPOCH;
         let mut pause = FIRST_PAUSE;
+        let mut reread = tokio::time::interval(REREAD);
+        reread.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let is_write = tokio::select! {
+            let due = tokio::select! {
                 () = stop.cancelled() => return,
-                () = outbox.arrived.notified() => true,
-                changed = signal.changed() => if changed.is_err() { return } else { false },
-                () = tokio::time::sleep(REREAD) => false,
+                () = outbox.arrived.notified() => Due::Write,
+                changed = signal.changed() => if changed.is_err() { return } else { Due::Read },
+                _ = reread.tick() => Due::All,
             };
-            let done = if is_write {
-                tokio::time::sleep(GATHER).await;
-                write(&store, outbox).await
-            } else {
-                self.read(&store, &mut read_from).await
+            let done = match due {
+                Due::Write => {
+                    tokio::time::sleep(GATHER).await;
+                    write(&store, outbox).await
+                }
+                Due::Read => self.read(&store, &mut read_from).await,
+                Due::All => match self.read(&store, &mut read_from).await {
+                    Ok(()) => self.load_spend(&store).await,
+                    failed => failed,
+                },
             };
             match done {
                 Ok(()) => pause = FIRST_PAUSE,
@@ -116,8 +132,16 @@ impl DataPlane {
         }
     }
 
+    /// Takes over what the credentials have cost today, over all replicas.
+    async fn load_spend(&self, store: &Store) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let spent = credential_spend::of_today(store, now).await?;
+        self.health.seed_spend(&self.snapshot.load(), &spent, now);
+        Ok(())
+    }
+
     async fn read(&self, store: &Store, read_from: &mut Timestamp) -> Result<(), StoreError> {
-        let from = Timestamp::from_micros(read_from.micros().saturating_sub(OVERLAP.as_micros() as i64));
+        let from = Timestamp::from_micros(read_from.micros().saturating_sub(OVERLAP.as_micros() as i64).max(0));
         let now = self.clock.now();
         let standings = standing::changed_since(store, from).await?;
         *read_from = now;
@@ -141,6 +165,17 @@ async fn write(store: &Store, outbox: &Outbox) -> Result<(), StoreError> {
 impl Health {
     fn outbox(&self) -> &Outbox {
         &self.common.outbox
+    }
+
+    fn seed_spend(&self, snapshot: &Snapshot, spent: &[(CredentialId, Pico)], now: Timestamp) {
+        let spent: HashMap<_, _> = spent.iter().copied().collect();
+        for upstream in snapshot.upstreams.values() {
+            for entry in &upstream.credentials {
+                if let Some(amount) = spent.get(&entry.id) {
+                    self.with_credential(upstream, entry, |health| health.taken.seed(*amount, now));
+                }
+            }
+        }
     }
 
     /// Takes over what is newer than what is known here, of the secrets that are configured.

@@ -22,6 +22,7 @@ mod refusals;
 mod retries;
 mod rig;
 mod signatures;
+mod standings;
 mod stored;
 mod timeouts;
 mod upstream;
