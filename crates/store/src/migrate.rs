@@ -31,6 +31,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = migrations! {
     7 "0007_stored_responses";
     8 "0008_model_aliases";
     9 "0009_routing";
+    10 "0010_standing";
     11 "0011_usage_routing";
 };
 

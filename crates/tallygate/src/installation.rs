@@ -200,7 +200,8 @@ impl Opened {
             background.push(tokio::spawn(retention::keep(Arc::clone(&self.store), days, stop.clone())));
         }
         background.push(tokio::spawn(profiles.follow(stop.clone())));
-        let (loaded, sharing) = (arrival.loaded.clone(), Arc::clone(&plane).share_standings(Arc::clone(&self.store), stop.clone()));
+        let (loaded, sharing) =
+            (arrival.loaded.clone(), Arc::clone(&plane).share_standings(Arc::clone(&self.store), stop.clone()));
         let stopping = stop.clone();
         background.push(tokio::spawn(async move {
             if stopping.run_until_cancelled(loaded.cancelled()).await.is_some() {
