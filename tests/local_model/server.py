@@ -10,8 +10,9 @@ CONTEXT_TOKENS = 4096
 
 folder = Path(sys.argv[1])
 folder.mkdir(parents=True, exist_ok=True)
+model = folder / "model.gguf"
 params = xllamacpp.CommonParams()
-params.model.path = str(assemble(folder))
+params.model.path = str(model if model.exists() else assemble(model))
 params.n_ctx = CONTEXT_TOKENS
 params.n_parallel = 2
 params.cpuparams.n_threads = 2

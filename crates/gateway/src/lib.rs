@@ -53,5 +53,7 @@ pub use health::HealthBounds;
 pub use kept::{NoShelf, Shelf};
 pub use metrics::Metrics;
 pub use plane::{DataPlane, Parts};
+#[doc(hidden)]
+pub use routing::bench;
 pub use serve::{Drained, serve};
 pub use upstream::{Proxy, ProxyError, ProxyStanding};

@@ -143,7 +143,10 @@ pub fn refusal(why: NoWay, model: &ModelEntry, now: Timestamp) -> Refusal {
         }
         NoWay::Out { why, until } => {
             let wait = until.map(|until| until.since(now));
-            if matches!(why, "cooling" | "concurrency" | "requests_per_minute" | "tokens_per_minute" | "vendor_requests" | "vendor_tokens") {
+            if matches!(
+                why,
+                "cooling" | "concurrency" | "requests_per_minute" | "tokens_per_minute" | "vendor_requests" | "vendor_tokens"
+            ) {
                 let wait = wait.unwrap_or(DEFAULT_RETRY);
                 let seconds = wait.as_millis().div_ceil(1000).max(1);
                 let message = format!("The upstreams of this model are at their rate limit. Please retry in {seconds}s.");

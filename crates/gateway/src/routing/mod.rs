@@ -8,6 +8,7 @@
 mod abilities;
 mod affinity;
 mod asked;
+pub mod bench;
 mod capability;
 mod credentials;
 mod explain;

@@ -212,7 +212,7 @@ fn fit(
 }
 
 fn targets_hold(targets: &[TargetEntry], set: Set, target: &TargetEntry) -> bool {
-    set.iter().any(|at| std::ptr::eq(&targets[at], target))
+    set.iter().any(|at| targets[at].id == target.id)
 }
 
 fn is_open(view: &impl View, step: &Step<'_>) -> bool {

@@ -24,7 +24,7 @@ pub fn lot(session: u64, id: Uuid, weight: u32) -> Lot {
 /// `-log2((draw + 1) / 2^64)` in units of `2^-PLACES`: integers alone, so that no platform's logarithm can differ.
 fn minus_log2(draw: u64) -> u64 {
     let value = u128::from(draw) + 1;
-    let whole = 127 - value.leading_zeros();
+    let whole = value.ilog2();
     // The mantissa, in [1, 2), with 63 places.
     let mut mantissa = if whole >= 63 { value >> (whole - 63) } else { value << (63 - whole) };
     let mut log = u64::from(whole) << PLACES;

@@ -340,7 +340,7 @@ fn a_conversation_without_a_name_is_known_by_how_it_begins() {
         let home = first(&format!(r#"{{"model":"smart","messages":[{turns}]}}"#));
         assert_eq!(home.1, Some(Kind::Prefix));
         for turn in 0..19 {
-            turns += &format!(r#",{{"role":"assistant","content":"{turn}"}},{{"role":"user","content":"and then?"}}"#);
+            turns = format!(r#"{turns},{{"role":"assistant","content":"{turn}"}},{{"role":"user","content":"and then?"}}"#);
             assert_eq!(first(&format!(r#"{{"model":"smart","messages":[{turns}]}}"#)), home);
         }
     }
