@@ -13,7 +13,7 @@ use tallygate_billing::{Budgets, Journal, JournalConfig, Shipper};
 use tallygate_gateway::{DataPlane, Drained, GatewayConfig, MediaBounds, Metrics, Parts};
 use tallygate_store::upstreams::Timeouts;
 use tallygate_store::{Store, setup, users};
-use tallygate_types::{Clock, SystemClock};
+use tallygate_types::{Clock, SteadyClock};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -69,6 +69,7 @@ pub struct Running {
     plane: Arc<DataPlane>,
     serving: JoinHandle<Drained>,
     drain: CancellationToken,
+    drain_delay: Duration,
     /// Stops what must outlive the drain: admin, probes, refresher.
     stop: CancellationToken,
     shipping: JoinHandle<()>,
@@ -84,7 +85,7 @@ pub async fn open_store(config: &Config) -> Result<Arc<Store>> {
 
 /// The database as it is; PostgreSQL is not asked anything yet.
 async fn connect(config: &Config) -> Result<Arc<Store>> {
-    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clock: Arc<dyn Clock> = Arc::new(SteadyClock::default());
     let secrets = secrets::load_or_make(config)?;
     let url = config.store.resolved_url()?;
     Ok(Store::open(url.expose_secret(), secrets, clock).await?)
@@ -216,8 +217,10 @@ impl Opened {
         });
         let serving = tokio::spawn(tallygate_gateway::serve(data, Arc::clone(&plane), drain.clone()));
         health.started.fetch_or(can_serve, Ordering::AcqRel);
+        let drain_delay = Duration::from_millis(config.server.drain_delay_ms);
         let face = Face { store: self.store, listen, admin_listen, metrics_listen };
-        let running = Running { face, shipper: self.shipper, health, plane, serving, drain, stop, shipping, background };
+        let running =
+            Running { face, shipper: self.shipper, health, plane, serving, drain, drain_delay, stop, shipping, background };
         Ok((running, arrival))
     }
 }
@@ -245,6 +248,8 @@ impl Running {
     pub async fn until_shutdown(self) -> Result<()> {
         shutdown::requested().await;
         self.health.draining.store(true, Ordering::Release);
+        // A second signal has no patience with this either.
+        let _ = timeout(self.drain_delay, shutdown::requested()).await;
         tracing::info!(in_flight = self.plane.in_flight(), "draining; a second signal stops at once");
         self.drain.cancel();
         let plane = Arc::clone(&self.plane);

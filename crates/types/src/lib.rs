@@ -19,6 +19,7 @@ mod id;
 pub mod live;
 mod money;
 mod no_proxy;
+mod steady;
 mod time;
 mod usage;
 
@@ -29,5 +30,6 @@ pub use id::{
 };
 pub use money::{Currency, MoneyError, Pico, UnitPrice};
 pub use no_proxy::{NoProxy, NoProxyError};
+pub use steady::SteadyClock;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};
 pub use usage::{Usage, UsageClass};

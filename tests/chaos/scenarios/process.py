@@ -97,7 +97,7 @@ def power_loss(rig: Rig) -> str:
 
 @scenario("P3", f"SIGTERM with {STREAMS} streams", "streams run to their end", "all whole, exit 0")
 def terminated(rig: Rig) -> str:
-    slow = rig.simulator("--chunk-delay-ms", "100")
+    slow = rig.simulator("--chunk-delay-ms", "1000")
     gateway = rig.gateway([rig.upstream("up", slow.url)])
     with load.Background(gateway.url, STREAMS, STREAMS, lambda n: load.Ask(stream=True, text=f"tell me more {n}")) as running:
         harness.wait_for("the streams", lambda: metric(gateway, "tallygate_streams_open") >= STREAMS * 0.9, 15)
@@ -255,7 +255,7 @@ def soak(rig: Rig) -> str:
 def rolling_restart(rig: Rig) -> str:
     database = postgres(rig)
     url, up = database.database(), rig.upstream("up")
-    replicas = [rig.gateway([up], store_url=url) for _ in range(2)]
+    replicas = [rig.gateway([up], store_url=url, server={"drain_delay_ms": 500}) for _ in range(2)]
     balancer = rig.add(Balancer([(one.url, one.metrics_url + "/readyz") for one in replicas]))
     ask = lambda n: load.Ask(text=f"hello {n}", headers={"connection": "close"})  # noqa: E731
     with load.Background(balancer.url, 100_000, 10, ask, rate=40) as running:

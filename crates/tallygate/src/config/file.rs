@@ -48,6 +48,9 @@ pub struct Server {
     pub max_body_bytes: u64,
     /// After SIGTERM: how long open requests may take to finish.
     pub drain_timeout_seconds: u64,
+    /// After SIGTERM: how long connections are still accepted while `/readyz` says 503, so that a balancer looks elsewhere
+    /// before they are not. A second or two behind one; nothing needs it without.
+    pub drain_delay_ms: u64,
     /// How long an upstream may take to connect [default: 5 s].
     pub connect_timeout_ms: Option<u64>,
     /// How long an upstream may take to send its first byte [default: 60 s for streams; without streaming the first byte
@@ -264,6 +267,7 @@ impl Default for Server {
             public_url: None,
             max_body_bytes: 32 * 1024 * 1024,
             drain_timeout_seconds: 120,
+            drain_delay_ms: 0,
             connect_timeout_ms: None,
             first_byte_timeout_ms: None,
             idle_timeout_ms: None,
