@@ -90,7 +90,7 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Changes a key's name, expiry, limits or models.
+         * Changes a key's name, expiry, limits, models or labels.
          * @description Needs the permission `api_keys.write`.
          */
         patch: operations["update_api_key"];
@@ -211,6 +211,87 @@ export interface paths {
         put?: never;
         post?: never;
         delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/credentials/{id}/reactivate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Forgets what is held against a credential, so that it is tried again at once, on all replicas.
+         * @description Needs the permission `credentials.reactivate`.
+         */
+        post: operations["reactivate_credential"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/credentials/{id}/rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Makes the successor of a credential, with its weight, limits and proxy. The old one is used beside it until `retires_at`,
+         *     and disabled after. A leaked key must not wait for an ETag, so none is asked for.
+         * @description Needs the permission `upstream_secrets.write`.
+         */
+        post: operations["rotate_credential"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/in-flight": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists the requests in flight on this replica, oldest first, all on one page.
+         * @description Needs the permission `in_flight.read`.
+         */
+        get: operations["list_in_flight"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/in-flight/{request_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Ends a request: its upstream is left, its client is told, and what was delivered is charged.
+         * @description Needs the permission `in_flight.cancel`.
+         */
+        delete: operations["cancel_in_flight"];
         options?: never;
         head?: never;
         patch?: never;
@@ -350,6 +431,78 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/routes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists all routes in the order they are tried, on one page.
+         * @description Needs the permission `routes.read`.
+         */
+        get: operations["list_routes"];
+        put?: never;
+        /**
+         * Creates a route with its targets.
+         * @description Needs the permission `routes.write`.
+         */
+        post: operations["create_route"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/routes/explain": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Says where a request would go, and why, with the health of this moment. No upstream is asked.
+         * @description Needs the permission `routes.read`.
+         */
+        post: operations["explain_route"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/routes/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Reads a route.
+         * @description Needs the permission `routes.read`.
+         */
+        get: operations["get_route"];
+        put?: never;
+        post?: never;
+        /**
+         * Deletes a route. Its requests go on to the next that matches, or to their models' own targets.
+         * @description Needs the permission `routes.write`.
+         */
+        delete: operations["delete_route"];
+        options?: never;
+        head?: never;
+        /**
+         * Changes a route; `match`, `routing` and `targets`, if given, are replaced as a whole.
+         * @description Needs the permission `routes.write`.
+         */
+        patch: operations["update_route"];
         trace?: never;
     };
     "/admin/v1/session": {
@@ -497,7 +650,7 @@ export interface paths {
         put?: never;
         post?: never;
         /**
-         * Deletes an upstream and its credentials. Refused with 409 while a model has a target there.
+         * Deletes an upstream and its credentials. Refused with 409 while a model or a route has a target there.
          * @description Needs the permission `upstreams.write`.
          */
         delete: operations["delete_upstream"];
@@ -556,10 +709,30 @@ export interface paths {
         options?: never;
         head?: never;
         /**
-         * Renames a credential, replaces its secret, or takes it out of service.
+         * Renames a credential, bounds it, replaces its secret, or takes it out of service.
          * @description Needs the permission `upstream_secrets.write`.
          */
         patch: operations["update_credential"];
+        trace?: never;
+    };
+    "/admin/v1/upstreams/{id}/health": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Reads how an upstream and its credentials stand.
+         * @description Needs the permission `upstreams.read`.
+         */
+        get: operations["get_upstream_health"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/admin/v1/upstreams/{id}:test": {
@@ -713,6 +886,18 @@ export interface components {
             /** @description The whole token. It is not stored and cannot be shown again. */
             secret: string;
         };
+        /**
+         * @description Whether a conversation stays where its prompt is cached.
+         * @enum {string}
+         */
+        Affinity: "auto" | "off";
+        AffinityTaken: {
+            /** @description Whether the first step is where the session belongs. */
+            held: boolean;
+            /** @description `pin`, `reasoning`, `prompt_cache_key`, `conversation`, `session`, `prefix`. */
+            kind: string;
+            reason: string;
+        };
         /** @description A key of a tenant. Its secret is shown once, when it is made. */
         ApiKey: {
             /** @description Public model names the key may call, within those of its tenant; null is all of those. */
@@ -736,7 +921,10 @@ export interface components {
              * @example sk-tg1_a8Kq02Zx
              */
             prefix: string;
+            /** @description Labels that routes match by. */
+            project: string | null;
             status: components["schemas"]["ApiKeyStatus"];
+            tags: string[];
             tenant_id: string;
             /** Format: date-time */
             updated_at: string;
@@ -753,6 +941,10 @@ export interface components {
              * @example ci
              */
             name: string;
+            /** @description A label that routes match by; at most 64 characters, no comma. */
+            project?: string | null;
+            /** @description The same, at most 50 of them. */
+            tags?: string[];
             tenant_id: string;
         };
         ApiKeyPatch: {
@@ -761,6 +953,9 @@ export interface components {
             expires_at?: string | null;
             limits?: components["schemas"]["LimitsPatch"];
             name?: string | null;
+            project?: string | null;
+            /** @description Replaces all tags. */
+            tags?: string[] | null;
         };
         /** @enum {string} */
         ApiKeyStatus: "active" | "expired" | "revoked";
@@ -768,6 +963,21 @@ export interface components {
         ApiKeyWithSecret: components["schemas"]["ApiKey"] & {
             /** @description The whole key. It is not stored and cannot be shown again. */
             secret: string;
+        };
+        Arm: {
+            name: string;
+            /**
+             * Format: int32
+             * @description Share among the arms; 0 takes none.
+             */
+            weight: number;
+        };
+        ArmTaken: {
+            /** @description What the unit is: `user`, `key`, `tenant`, `conversation`, `header:x-name`. */
+            by: string;
+            name: string;
+            /** @description Where the unit was found, or why the key stands in for it. */
+            reason: string;
         };
         /** @description One attempt at one upstream. */
         Attempt: {
@@ -924,6 +1134,20 @@ export interface components {
          * @enum {string}
          */
         BudgetPeriod: "month";
+        /** @description What a target can take; null is not known, and taken to be able. */
+        Capabilities: {
+            /**
+             * Format: int64
+             * @default null
+             */
+            context_tokens: number | null;
+            /** @default null */
+            documents: boolean | null;
+            /** @default null */
+            images: boolean | null;
+            /** @default null */
+            tools: boolean | null;
+        };
         /** @description What a provider lists for a model. A suggestion, never applied by itself. */
         CatalogueEntry: {
             /** @example USD */
@@ -963,6 +1187,11 @@ export interface components {
             /** Format: int64 */
             tokens: number;
         };
+        /**
+         * @description A circuit breaker.
+         * @enum {string}
+         */
+        Circuit: "closed" | "open" | "half_open";
         /**
          * @description Prices in money per million tokens, one for each class of tokens: exact decimals, never negative. A class
          *     without a price of its own is charged as the class it belongs to where the pricing rules name one, else it
@@ -1018,30 +1247,127 @@ export interface components {
             id: string;
             /** @description How the secret ends. */
             last4: string;
+            limits: components["schemas"]["CredentialLimits"];
             managed_by: components["schemas"]["ManagedBy"];
             name: string;
             proxy: components["schemas"]["Proxies"] | null;
+            /**
+             * Format: date-time
+             * @description From then on it is not used: its successor is. Null for one that stays.
+             */
+            retires_at: string | null;
             status: components["schemas"]["Enabled"];
             /** Format: date-time */
             updated_at: string;
             upstream_id: string;
             /** Format: int64 */
             version: number;
+            /**
+             * Format: int32
+             * @description Share among the credentials of its upstream.
+             */
+            weight: number;
         };
         CredentialCreate: {
+            limits?: components["schemas"]["CredentialLimits"];
             /** @description Printable, on one line; at most 200 characters. */
             name: string;
             proxy?: components["schemas"]["Proxies"] | null;
             /** @description The provider's key. Write-only. */
             secret: string;
+            /**
+             * Format: int32
+             * @description Share among the credentials of its upstream; 0 takes none, 1 if absent.
+             */
+            weight?: number | null;
+        };
+        /** @description What a credential may be asked for, beneath what its vendor allows; null does not bound. */
+        CredentialLimits: {
+            /**
+             * Format: int32
+             * @description Requests in flight at once.
+             * @default null
+             */
+            concurrency: number | null;
+            /**
+             * @description Money a day (UTC), in the currency the models are priced in.
+             * @default null
+             * @example 50.00
+             */
+            daily_spend: string | null;
+            /**
+             * Format: int32
+             * @default null
+             */
+            requests_per_minute: number | null;
+            /**
+             * Format: int64
+             * @default null
+             */
+            tokens_per_minute: number | null;
         };
         CredentialPatch: {
+            limits?: components["schemas"]["CredentialLimits"] | null;
             name?: string | null;
             proxy?: components["schemas"]["Proxies"] | null;
+            /**
+             * Format: date-time
+             * @description Null keeps a credential that was to retire.
+             */
+            retires_at?: string | null;
             /** @description Replaces the secret. */
             secret?: string | null;
             status?: components["schemas"]["Enabled"] | null;
+            /** Format: int32 */
+            weight?: number | null;
         };
+        CredentialRotation: {
+            /** @description What the successor is called; absent, the old name and a number. */
+            name?: string | null;
+            /**
+             * Format: int64
+             * @description How long the old secret is used beside the new one.
+             * @default 3600
+             */
+            overlap_seconds: number | null;
+            /** @description The provider's new key. Write-only. */
+            secret: string;
+        };
+        CredentialStanding: {
+            credential: string;
+            /**
+             * Format: int32
+             * @description In a row.
+             */
+            failures: number;
+            /** Format: int32 */
+            in_flight: number;
+            last_error: string | null;
+            /** Format: int64 */
+            latency_ms: number | null;
+            name: string;
+            reason: string | null;
+            /**
+             * Format: int64
+             * @description As the vendor's headers last told.
+             */
+            requests_left: number | null;
+            spent_today: string;
+            state: components["schemas"]["CredentialState"];
+            /** Format: int64 */
+            tokens_left: number | null;
+            /**
+             * Format: date-time
+             * @description When the state ends or is tried again by itself.
+             */
+            until: string | null;
+            upstream: string;
+        };
+        /**
+         * @description How a credential stands.
+         * @enum {string}
+         */
+        CredentialState: "active" | "cooling" | "exhausted" | "auth_failed" | "retired";
         /**
          * @description The dialects, as the API names them.
          * @enum {string}
@@ -1052,6 +1378,55 @@ export interface components {
          * @enum {string}
          */
         Enabled: "active" | "disabled";
+        ExplainedRefusal: {
+            code: string;
+            message: string;
+            /** Format: int64 */
+            retry_after_seconds: number | null;
+            /** Format: int32 */
+            status: number;
+        };
+        ExplainedStep: {
+            arm: string | null;
+            credential: string | null;
+            credential_name: string | null;
+            /** Format: int32 */
+            in_flight: number;
+            /** Format: int64 */
+            latency_ms: number | null;
+            /** @description Runs on the installation's own machines. */
+            local: boolean;
+            /** Format: int32 */
+            priority: number;
+            /** @description `ready` or `probe`. */
+            readiness: string;
+            /** @description What decided this place in the order. */
+            reason: string;
+            spent_today: string;
+            target: string;
+            upstream: string;
+            upstream_model: string;
+            upstream_name: string;
+            /** Format: int32 */
+            weight: number;
+        };
+        /** @description Why a request goes where it goes. */
+        Explanation: {
+            affinity: components["schemas"]["AffinityTaken"] | null;
+            arm: components["schemas"]["ArmTaken"] | null;
+            /** @description The public model that leads to. */
+            model: string | null;
+            passed_over: components["schemas"]["PassedOver"][];
+            refusal: components["schemas"]["ExplainedRefusal"] | null;
+            /** @description The model as it was asked for. */
+            requested: string;
+            route: components["schemas"]["RouteNamed"] | null;
+            /** @description Every rule that was held against the request, in order, to the first that matched. */
+            rules: components["schemas"]["RuleTried"][];
+            /** @description The attempts, in the order they would be made. */
+            steps: components["schemas"]["ExplainedStep"][];
+            strategy: string;
+        };
         /** @description One field of the request that cannot be accepted. */
         FieldError: {
             /**
@@ -1079,6 +1454,22 @@ export interface components {
         };
         /** @enum {string} */
         GroupBy: "none" | "tenant" | "key" | "model" | "upstream" | "outcome";
+        /** @description Ask a second target where the first has not begun to answer. */
+        Hedge: {
+            /** Format: int64 */
+            after_ms: number;
+            /**
+             * @description What all second tries of a day may cost; null does not bound.
+             * @example 5.00
+             */
+            daily_spend?: string | null;
+            /**
+             * Format: int32
+             * @description Of a hundred requests at most.
+             * @default 5
+             */
+            max_percent: number;
+        };
         /** @description Percentiles over the latest requests of the window that succeeded. */
         LatencySummary: {
             /** Format: int64 */
@@ -1124,6 +1515,39 @@ export interface components {
             /** Format: int64 */
             tokens_per_minute?: number | null;
         };
+        /** @description A request in flight. */
+        LiveRequest: {
+            /** Format: date-time */
+            accepted_at: string;
+            /**
+             * Format: int32
+             * @description 1 is the first.
+             */
+            attempt: number;
+            /** Format: int64 */
+            bytes_out: number;
+            client_dialect: string;
+            credential: string | null;
+            credential_name: string | null;
+            key: string;
+            key_name: string;
+            /** @description The public model. */
+            model: string;
+            /**
+             * Format: int64
+             * @description As far as the upstream has told or they were counted.
+             */
+            output_tokens: number;
+            phase: components["schemas"]["Phase"];
+            request_id: string;
+            streamed: boolean;
+            tenant: string;
+            tenant_name: string;
+            /** @description Of the attempt that runs now. */
+            upstream: string | null;
+            upstream_model: string | null;
+            upstream_name: string | null;
+        };
         /**
          * @description Who may change a resource. What the configuration file declares is read-only here.
          * @enum {string}
@@ -1141,6 +1565,8 @@ export interface components {
             /** @example smart */
             name: string;
             price: components["schemas"]["PriceVersion"] | null;
+            /** @description How its targets are chosen among, where no route decides. */
+            routing: components["schemas"]["Routing"];
             status: components["schemas"]["Enabled"];
             /** @description Refuse a request rather than translate it with loss. */
             strict: boolean;
@@ -1159,6 +1585,7 @@ export interface components {
             /** @description What tenants ask for: printable, on one line; at most 200 characters. */
             name: string;
             price?: components["schemas"]["PriceCreate"] | null;
+            routing?: components["schemas"]["Routing"];
             strict?: boolean;
             targets: components["schemas"]["NewTarget"][];
         };
@@ -1166,6 +1593,7 @@ export interface components {
             /** @description Replaces all aliases. */
             aliases?: string[] | null;
             name?: string | null;
+            routing?: components["schemas"]["Routing"] | null;
             status?: components["schemas"]["Enabled"] | null;
             strict?: boolean | null;
             /** @description Replaces all targets. */
@@ -1207,6 +1635,12 @@ export interface components {
             mode?: components["schemas"]["ResponsesMode"] | null;
         };
         NewTarget: {
+            /** @description The arm of the split it serves; absent serves all of them. */
+            arm?: string | null;
+            capabilities?: components["schemas"]["Capabilities"] | null;
+            cost?: components["schemas"]["TargetCost"] | null;
+            /** @description Charge by the price of this public model. */
+            price_model?: string | null;
             /**
              * Format: int32
              * @description Lower is tried first; 1 if absent.
@@ -1289,7 +1723,10 @@ export interface components {
                  * @example sk-tg1_a8Kq02Zx
                  */
                 prefix: string;
+                /** @description Labels that routes match by. */
+                project: string | null;
                 status: components["schemas"]["ApiKeyStatus"];
+                tags: string[];
                 tenant_id: string;
                 /** Format: date-time */
                 updated_at: string;
@@ -1400,15 +1837,65 @@ export interface components {
                 id: string;
                 /** @description How the secret ends. */
                 last4: string;
+                limits: components["schemas"]["CredentialLimits"];
                 managed_by: components["schemas"]["ManagedBy"];
                 name: string;
                 proxy: components["schemas"]["Proxies"] | null;
+                /**
+                 * Format: date-time
+                 * @description From then on it is not used: its successor is. Null for one that stays.
+                 */
+                retires_at: string | null;
                 status: components["schemas"]["Enabled"];
                 /** Format: date-time */
                 updated_at: string;
                 upstream_id: string;
                 /** Format: int64 */
                 version: number;
+                /**
+                 * Format: int32
+                 * @description Share among the credentials of its upstream.
+                 */
+                weight: number;
+            }[];
+            /** @description Whether there is more after this page. */
+            has_more: boolean;
+            /** @description Give it as `after` to read the next page. Opaque. */
+            next_cursor: string | null;
+        };
+        /** @description One page of a list. */
+        Page_LiveRequest: {
+            data: {
+                /** Format: date-time */
+                accepted_at: string;
+                /**
+                 * Format: int32
+                 * @description 1 is the first.
+                 */
+                attempt: number;
+                /** Format: int64 */
+                bytes_out: number;
+                client_dialect: string;
+                credential: string | null;
+                credential_name: string | null;
+                key: string;
+                key_name: string;
+                /** @description The public model. */
+                model: string;
+                /**
+                 * Format: int64
+                 * @description As far as the upstream has told or they were counted.
+                 */
+                output_tokens: number;
+                phase: components["schemas"]["Phase"];
+                request_id: string;
+                streamed: boolean;
+                tenant: string;
+                tenant_name: string;
+                /** @description Of the attempt that runs now. */
+                upstream: string | null;
+                upstream_model: string | null;
+                upstream_name: string | null;
             }[];
             /** @description Whether there is more after this page. */
             has_more: boolean;
@@ -1428,6 +1915,8 @@ export interface components {
                 /** @example smart */
                 name: string;
                 price: components["schemas"]["PriceVersion"] | null;
+                /** @description How its targets are chosen among, where no route decides. */
+                routing: components["schemas"]["Routing"];
                 status: components["schemas"]["Enabled"];
                 /** @description Refuse a request rather than translate it with loss. */
                 strict: boolean;
@@ -1535,6 +2024,35 @@ export interface components {
             next_cursor: string | null;
         };
         /** @description One page of a list. */
+        Page_Route: {
+            data: {
+                /** Format: date-time */
+                created_at: string;
+                /** @example rte_0193500000007000800000000000000f */
+                id: string;
+                managed_by: components["schemas"]["ManagedBy"];
+                match: components["schemas"]["RouteMatch"];
+                /** @example batch-to-cheap */
+                name: string;
+                /**
+                 * Format: int32
+                 * @description Lower is tried first; the older of two at the same.
+                 */
+                position: number;
+                routing: components["schemas"]["Routing"];
+                status: components["schemas"]["Enabled"];
+                targets: components["schemas"]["Target"][];
+                /** Format: date-time */
+                updated_at: string;
+                /** Format: int64 */
+                version: number;
+            }[];
+            /** @description Whether there is more after this page. */
+            has_more: boolean;
+            /** @description Give it as `after` to read the next page. Opaque. */
+            next_cursor: string | null;
+        };
+        /** @description One page of a list. */
         Page_Tenant: {
             data: {
                 /** @description Public model names the tenant may call; null is all. */
@@ -1574,13 +2092,19 @@ export interface components {
                 base_url: string;
                 /** Format: date-time */
                 created_at: string;
+                /** @description How one of its credentials is chosen. */
+                credential_strategy: components["schemas"]["Strategy"];
                 credentials: components["schemas"]["Credential"][];
                 dialect: components["schemas"]["Dialect"];
                 /** @example ups_0193500000007000800000000000000c */
                 id: string;
+                /** @description Runs on the installation's own machines: an answer from it is marked where it was not the first choice. */
+                local: boolean;
                 managed_by: components["schemas"]["ManagedBy"];
                 /** @example anthropic-main */
                 name: string;
+                /** @description Hosts reached without the proxy. */
+                no_proxy: string[];
                 proxy: components["schemas"]["Proxies"] | null;
                 status: components["schemas"]["Enabled"];
                 timeouts: components["schemas"]["Timeouts"];
@@ -1617,11 +2141,34 @@ export interface components {
             /** @description Give it as `after` to read the next page. Opaque. */
             next_cursor: string | null;
         };
+        PassedOver: {
+            /** @description None: the whole target was passed over. */
+            credential: string | null;
+            credential_name: string | null;
+            /** @description The same for people, with figures. */
+            reason: string;
+            target: string;
+            /** Format: date-time */
+            until: string | null;
+            upstream: string;
+            upstream_model: string;
+            upstream_name: string;
+            /**
+             * @description `other_arm`, `no_weight`, `capability`, `cooling`, `exhausted`, `auth_failed`, `retired`, `at_cap`, `circuit_open`,
+             *     `beyond_attempts`.
+             */
+            why: string;
+        };
         /**
          * @description One right. The name is `<resource>.<deed>`.
          * @enum {string}
          */
-        Permission: "overview.read" | "tenants.read" | "tenants.write" | "api_keys.read" | "api_keys.write" | "upstreams.read" | "upstreams.write" | "upstreams.test" | "upstream_secrets.write" | "models.read" | "models.write" | "prices.read" | "prices.write" | "requests.read" | "usage.read" | "money.read" | "bills.read" | "audit.read" | "users.read" | "users.write" | "admin_tokens.read" | "admin_tokens.write";
+        Permission: "overview.read" | "tenants.read" | "tenants.write" | "api_keys.read" | "api_keys.write" | "upstreams.read" | "upstreams.write" | "upstreams.test" | "upstream_secrets.write" | "models.read" | "models.write" | "routes.read" | "routes.write" | "in_flight.read" | "in_flight.cancel" | "credentials.reactivate" | "prices.read" | "prices.write" | "requests.read" | "usage.read" | "money.read" | "bills.read" | "audit.read" | "users.read" | "users.write" | "admin_tokens.read" | "admin_tokens.write";
+        /**
+         * @description How far a request in flight has come.
+         * @enum {string}
+         */
+        Phase: "waiting" | "connecting" | "first_token" | "streaming";
         PriceCreate: {
             /** @example USD */
             currency: string;
@@ -1813,6 +2360,142 @@ export interface components {
          * @enum {string}
          */
         Role: "owner" | "admin" | "finance" | "ops" | "auditor";
+        /** @description A rule. The first that matches a request, by position, decides where it goes. */
+        Route: {
+            /** Format: date-time */
+            created_at: string;
+            /** @example rte_0193500000007000800000000000000f */
+            id: string;
+            managed_by: components["schemas"]["ManagedBy"];
+            match: components["schemas"]["RouteMatch"];
+            /** @example batch-to-cheap */
+            name: string;
+            /**
+             * Format: int32
+             * @description Lower is tried first; the older of two at the same.
+             */
+            position: number;
+            routing: components["schemas"]["Routing"];
+            status: components["schemas"]["Enabled"];
+            targets: components["schemas"]["Target"][];
+            /** Format: date-time */
+            updated_at: string;
+            /** Format: int64 */
+            version: number;
+        };
+        RouteCreate: {
+            /** @description Absent matches everything. */
+            match?: components["schemas"]["RouteMatch"];
+            /** @description Printable, on one line; at most 200 characters. */
+            name: string;
+            /**
+             * Format: int32
+             * @description Absent puts it after all others.
+             */
+            position?: number | null;
+            routing?: components["schemas"]["Routing"];
+            /** @description At least one. */
+            targets: components["schemas"]["NewTarget"][];
+        };
+        /** @description What a route applies to. Every condition that is set must hold; an empty list is no condition. */
+        RouteMatch: {
+            /**
+             * @description All of these, by name in lower case; the value exact or `prefix*`.
+             * @default {}
+             */
+            headers: {
+                [key: string]: string;
+            };
+            /**
+             * Format: int64
+             * @default null
+             */
+            max_input_tokens: number | null;
+            /**
+             * Format: int64
+             * @default null
+             */
+            min_input_tokens: number | null;
+            /**
+             * @description Public names, exact or `prefix*`.
+             * @default []
+             */
+            models: string[];
+            /**
+             * @description Projects of keys.
+             * @default []
+             */
+            projects: string[];
+            /**
+             * @description Any of these, of the key or of `x-tallygate-tags`.
+             * @default []
+             */
+            tags: string[];
+            /**
+             * @description Names or ids of tenants.
+             * @default []
+             */
+            tenants: string[];
+        };
+        RouteNamed: {
+            id: string;
+            name: string;
+        };
+        RoutePatch: {
+            match?: components["schemas"]["RouteMatch"] | null;
+            name?: string | null;
+            /** Format: int32 */
+            position?: number | null;
+            routing?: components["schemas"]["Routing"] | null;
+            status?: components["schemas"]["Enabled"] | null;
+            /** @description Replaces all targets. */
+            targets?: components["schemas"]["NewTarget"][] | null;
+        };
+        /** @description A request that is not made. */
+        RouteQuestion: {
+            /** @description What the conversation is known by. */
+            conversation?: string | null;
+            has_documents?: boolean;
+            has_images?: boolean;
+            has_tools?: boolean;
+            headers?: {
+                [key: string]: string;
+            };
+            /** Format: int64 */
+            input_tokens?: number | null;
+            /** @description The id of a key; its tenant, project and tags count as the request's own. */
+            key?: string | null;
+            /** @description As a client would write it: a public name or an alias. */
+            model: string;
+            /** @description In place of the key's. */
+            project?: string | null;
+            prompt_cache_key?: string | null;
+            /** @description Beside the key's. */
+            tags?: string[];
+            /** @description Name or id. */
+            tenant?: string | null;
+            /** @description The end user the body names. */
+            user?: string | null;
+        };
+        /** @description How targets are chosen among; what is absent is the default. */
+        Routing: {
+            /** @default auto */
+            affinity: components["schemas"]["Affinity"];
+            /** @default null */
+            hedge: components["schemas"]["Hedge"] | null;
+            /** @default null */
+            split: components["schemas"]["Split"] | null;
+            /** @default weighted */
+            strategy: components["schemas"]["Strategy"];
+        };
+        RuleTried: {
+            matched: boolean;
+            /** Format: int32 */
+            position: number;
+            /** @description The condition that failed, or that all of them hold. */
+            reason: string;
+            route: components["schemas"]["RouteNamed"];
+        };
         /** @description Who is signed in and what they may do. */
         Session: {
             /**
@@ -1850,9 +2533,29 @@ export interface components {
             email: string;
             password: string;
         };
-        /** @description One place a model is served from. */
+        /** @description An A/B test: which arm a unit belongs to is a hash of it, the same on all replicas and after restarts. */
+        Split: {
+            arms: components["schemas"]["Arm"][];
+            /**
+             * @description What sticks to an arm: `user`, `key`, `tenant`, `conversation` or `header:x-name`.
+             * @example user
+             */
+            by: string;
+        };
+        /**
+         * @description How one is chosen among equals.
+         * @enum {string}
+         */
+        Strategy: "weighted" | "round_robin" | "least_in_flight" | "latency" | "cost";
+        /** @description One place a model or a route is served from. */
         Target: {
+            /** @description The arm of the split it serves; null serves all of them. */
+            arm: string | null;
+            capabilities: components["schemas"]["Capabilities"];
+            cost: components["schemas"]["TargetCost"] | null;
             id: string;
+            /** @description Charged by the price of this public model, in place of the one that was asked for. */
+            price_model: string | null;
             /**
              * Format: int32
              * @description Lower is tried first.
@@ -1868,6 +2571,13 @@ export interface components {
              * @description The share of requests among the targets of one priority.
              */
             weight: number;
+        };
+        /** @description Money per million tokens, to compare targets by. */
+        TargetCost: {
+            /** @example 3.00 */
+            input: string;
+            /** @example 15.00 */
+            output: string;
         };
         /** @description A customer: owns keys, limits, a budget and bills. */
         Tenant: {
@@ -1990,13 +2700,19 @@ export interface components {
             base_url: string;
             /** Format: date-time */
             created_at: string;
+            /** @description How one of its credentials is chosen. */
+            credential_strategy: components["schemas"]["Strategy"];
             credentials: components["schemas"]["Credential"][];
             dialect: components["schemas"]["Dialect"];
             /** @example ups_0193500000007000800000000000000c */
             id: string;
+            /** @description Runs on the installation's own machines: an answer from it is marked where it was not the first choice. */
+            local: boolean;
             managed_by: components["schemas"]["ManagedBy"];
             /** @example anthropic-main */
             name: string;
+            /** @description Hosts reached without the proxy. */
+            no_proxy: string[];
             proxy: components["schemas"]["Proxies"] | null;
             status: components["schemas"]["Enabled"];
             timeouts: components["schemas"]["Timeouts"];
@@ -2008,19 +2724,49 @@ export interface components {
         UpstreamCreate: {
             /** @description `http` or `https`, with or without the version segment. May be private; never a cloud's metadata address. */
             base_url: string;
+            credential_strategy?: components["schemas"]["Strategy"];
             credentials?: components["schemas"]["CredentialCreate"][];
             dialect: components["schemas"]["Dialect"];
+            local?: boolean;
             /** @description Printable, on one line; at most 200 characters. */
             name: string;
+            /** @description Hosts reached without the proxy: `host`, `.suffix`, an address or `10.0.0.0/8`. */
+            no_proxy?: string[];
             proxy?: components["schemas"]["Proxies"] | null;
             timeouts?: components["schemas"]["TimeoutsPatch"];
         };
+        /** @description How an upstream does, as this replica sees it. */
+        UpstreamHealth: {
+            /** @description Of the credentials that take part, by name. */
+            credentials: components["schemas"]["CredentialStanding"][];
+            upstream: components["schemas"]["UpstreamStanding"] | null;
+        };
         UpstreamPatch: {
             base_url?: string | null;
+            credential_strategy?: components["schemas"]["Strategy"] | null;
+            local?: boolean | null;
             name?: string | null;
+            no_proxy?: string[] | null;
             proxy?: components["schemas"]["Proxies"] | null;
             status?: components["schemas"]["Enabled"] | null;
             timeouts?: components["schemas"]["TimeoutsPatch"];
+        };
+        UpstreamStanding: {
+            circuit: components["schemas"]["Circuit"];
+            /** Format: int32 */
+            in_flight: number;
+            last_error: string | null;
+            /** Format: int64 */
+            latency_ms: number | null;
+            name: string;
+            /**
+             * Format: int64
+             * @description Retries the budget has left now.
+             */
+            retry_budget_left: number;
+            /** Format: date-time */
+            until: string | null;
+            upstream: string;
         };
         /** @description What to test an upstream with. */
         UpstreamTest: {
@@ -2646,6 +3392,124 @@ export interface operations {
             };
         };
     };
+    reactivate_credential: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rotate_credential: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["CredentialRotation"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Credential"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_in_flight: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_LiveRequest"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    cancel_in_flight: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                request_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_models: {
         parameters: {
             query?: {
@@ -2978,6 +3842,196 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["RequestDetail"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_routes: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Route"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_route: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RouteCreate"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Route"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    explain_route: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RouteQuestion"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Explanation"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_route: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Route"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_route: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The ETag of the version read. */
+                "If-Match": string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    update_route: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The ETag of the version read. */
+                "If-Match": string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["RoutePatch"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Route"];
                 };
             };
             /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
@@ -3650,6 +4704,36 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Credential"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_upstream_health: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["UpstreamHealth"];
                 };
             };
             /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
