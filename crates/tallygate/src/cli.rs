@@ -34,6 +34,9 @@ pub enum Command {
     /// Look at upstreams.
     #[command(subcommand)]
     Upstream(UpstreamCommand),
+    /// Look at how requests are routed.
+    #[command(subcommand)]
+    Route(RouteCommand),
     /// Export usage records.
     #[command(subcommand)]
     Usage(UsageCommand),
@@ -117,6 +120,61 @@ pub enum UpstreamCommand {
         #[arg(long)]
         model: Option<String>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum RouteCommand {
+    /// Say where a request would go, and why; nothing is sent. Without --server the store decides, and every upstream and
+    /// credential counts as well.
+    Explain(Explain),
+}
+
+#[derive(Debug, Args)]
+pub struct Explain {
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// Ask the admin API of a running server (`http://127.0.0.1:8081`), which knows how upstreams and credentials stand.
+    #[arg(long)]
+    pub server: Option<String>,
+    /// A token of its admin API: `env:NAME` or `file:/path`.
+    #[arg(long, requires = "server")]
+    pub token: Option<String>,
+    /// As a client would write it: a public name or an alias.
+    #[arg(long)]
+    pub model: String,
+    /// The tenant's name or id.
+    #[arg(long)]
+    pub tenant: Option<String>,
+    /// The id of a key (`key_…`); its tenant, project and tags count.
+    #[arg(long)]
+    pub key: Option<String>,
+    #[arg(long)]
+    pub project: Option<String>,
+    /// May be given more than once.
+    #[arg(long = "tag")]
+    pub tags: Vec<String>,
+    /// `name: value`; may be given more than once.
+    #[arg(long = "header")]
+    pub headers: Vec<String>,
+    #[arg(long)]
+    pub input_tokens: Option<u64>,
+    /// The request holds images.
+    #[arg(long)]
+    pub images: bool,
+    /// The request holds documents.
+    #[arg(long)]
+    pub documents: bool,
+    /// The request declares tools.
+    #[arg(long)]
+    pub tools: bool,
+    /// What the conversation is known by.
+    #[arg(long)]
+    pub conversation: Option<String>,
+    #[arg(long)]
+    pub prompt_cache_key: Option<String>,
+    /// The end user the body names.
+    #[arg(long)]
+    pub user: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

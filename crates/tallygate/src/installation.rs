@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::arrival::Arrival;
 use crate::config::Config;
 use crate::last_good::LastGood;
+use crate::live::Live;
 use crate::ops::{self, Health};
 use crate::probe::Probe;
 use crate::profiles::ProfileFile;
@@ -188,8 +189,13 @@ impl Opened {
         }));
         let admin_config =
             AdminConfig { public_origin: public_url(config, admin_listen), api_url: Some(reachable(listen)), demo: self.is_demo };
-        let admin_state =
-            AdminState::new(Arc::clone(&self.store), Some(budgets), None, Arc::new(Probe::new(outbound)), admin_config)?;
+        let admin_state = AdminState::new(
+            Arc::clone(&self.store),
+            Some(budgets),
+            Some(Arc::new(Live(Arc::clone(&plane)))),
+            Arc::new(Probe::new(outbound)),
+            admin_config,
+        )?;
         background.push(tokio::spawn(serve_admin(admin, tallygate_admin::router(admin_state), stop.clone())));
         let (loaded, stopping, following) = (arrival.loaded.clone(), stop.clone(), (Arc::clone(&plane), Arc::clone(&metrics)));
         background.push(tokio::spawn(async move {
@@ -303,7 +309,7 @@ pub fn reachable(address: SocketAddr) -> String {
     if address.ip().is_unspecified() { format!("http://127.0.0.1:{}", address.port()) } else { format!("http://{address}") }
 }
 
-fn gateway_config(config: &Config) -> GatewayConfig {
+pub fn gateway_config(config: &Config) -> GatewayConfig {
     let server = &config.server;
     GatewayConfig {
         max_body_bytes: usize::try_from(server.max_body_bytes).unwrap_or(usize::MAX),

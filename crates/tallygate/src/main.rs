@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod installation;
 mod last_good;
+mod live;
 mod ops;
 mod probe;
 mod profiles;
@@ -63,6 +64,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Healthcheck(arg) => commands::doctor::healthcheck(&arg, json).await,
         Command::Key(command) => commands::key::run(command, json).await,
         Command::Upstream(command) => commands::upstream::run(command, json).await,
+        Command::Route(command) => commands::route::run(command, json).await,
         Command::Usage(command) => commands::export::usage(command, json).await,
         Command::Bill(command) => commands::export::bill(command, json).await,
     }

@@ -4,6 +4,7 @@ pub mod config;
 pub mod doctor;
 pub mod export;
 pub mod key;
+pub mod route;
 pub mod sim;
 pub mod upstream;
 
