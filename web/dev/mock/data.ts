@@ -90,12 +90,21 @@ const credential = (
   last4: pick(["x9Qa", "77Lm", "pK2d", "0aZt"]),
   proxy: null,
   status,
+  weight: 1,
+  limits: {
+    requests_per_minute: null,
+    tokens_per_minute: null,
+    concurrency: null,
+    daily_spend: null,
+  },
+  retires_at: null,
   ...stamps(300),
 });
 
 const TIMEOUTS = {
   connect_ms: 5_000,
   first_byte_ms: 120_000,
+  first_token_ms: null,
   stream_idle_ms: 60_000,
   total_ms: null,
 };
@@ -113,6 +122,9 @@ const upstream = (
   dialect,
   base_url,
   proxy: null,
+  no_proxy: [],
+  local: key === "local",
+  credential_strategy: "weighted",
   status: "active",
   timeouts: TIMEOUTS,
   credentials,
@@ -203,6 +215,10 @@ const target = (
   upstream_model,
   weight,
   priority,
+  arm: null,
+  price_model: null,
+  cost: null,
+  capabilities: { context_tokens: null, images: null, documents: null, tools: null },
 });
 
 const model = (
@@ -215,6 +231,7 @@ const model = (
   aliases: [],
   status: "active",
   strict: false,
+  routing: { strategy: "weighted", affinity: "auto", split: null, hedge: null },
   targets,
   price: prices[modelId[key]]?.[0] ?? null,
   ...stamps(600, 4),
@@ -247,9 +264,69 @@ export const keys: Schemas["ApiKey"][] = tenants.flatMap((owner, index) =>
     expires_at: index === 3 ? iso(now - 20 * HOUR) : null,
     limits: NO_LIMITS,
     allowed_models: index === 1 ? ["fast"] : null,
+    project: null,
+    tags: name === "ci" ? ["batch"] : [],
     last_used_at: name === "notebook" ? null : iso(now - next() * 30 * HOUR),
     ...stamps(500 - index * 30),
   })),
 );
+
+const ANYTHING: Schemas["RouteMatch"] = {
+  models: [],
+  tenants: [],
+  projects: [],
+  tags: [],
+  headers: {},
+  min_input_tokens: null,
+  max_input_tokens: null,
+};
+
+export const routes: Schemas["Route"][] = [
+  {
+    id: id("rte"),
+    name: "batch-to-cheap",
+    position: 10,
+    status: "active",
+    match: { ...ANYTHING, tags: ["batch", "nightly"], models: ["smart", "fast"] },
+    routing: { strategy: "cost", affinity: "off", split: null, hedge: null },
+    targets: [target("gemini", "gemini-3-flash", 1, 1), target("local", "qwen3-235b", 1, 2)],
+    ...stamps(90, 2),
+  },
+  {
+    id: id("rte"),
+    name: "try-the-new-model",
+    position: 20,
+    status: "active",
+    match: { ...ANYTHING, models: ["smart"], headers: { "x-team": "search*" } },
+    routing: {
+      strategy: "latency",
+      affinity: "auto",
+      split: {
+        by: "user",
+        arms: [
+          { name: "current", weight: 9 },
+          { name: "candidate", weight: 1 },
+        ],
+      },
+      hedge: { after_ms: 2_000, max_percent: 5, daily_spend: "5" },
+    },
+    targets: [
+      { ...target("anthropic", "claude-sonnet-5-5", 1, 1), arm: "current" },
+      { ...target("openai", "gpt-5.2", 1, 1), arm: "candidate" },
+      target("local", "qwen3-235b", 1, 2),
+    ],
+    ...stamps(40, 5),
+  },
+  {
+    id: id("rte"),
+    name: "long-prompts",
+    position: 30,
+    status: "disabled",
+    match: { ...ANYTHING, min_input_tokens: 200_000 },
+    routing: { strategy: "weighted", affinity: "auto", split: null, hedge: null },
+    targets: [target("gemini", "gemini-3-pro", 1, 1)],
+    ...stamps(12),
+  },
+];
 
 export { HOUR, iso, next, now, pick, SMART };

@@ -1,6 +1,7 @@
 import type { components } from "../../src/api/schema.gen.ts";
 import { audit, bill, billSummaries, overview, testReport } from "./books.ts";
-import { id, iso, keys, models, now, prices, stamps, tenants, upstreams } from "./data.ts";
+import { id, iso, keys, models, now, prices, routes, stamps, tenants, upstreams } from "./data.ts";
+import { explanation, health, inFlight } from "./live.ts";
 import { requests, series } from "./requests.ts";
 
 type Schemas = components["schemas"];
@@ -37,6 +38,11 @@ const session: Schemas["Session"] = {
     "money.read",
     "bills.read",
     "audit.read",
+    "routes.read",
+    "routes.write",
+    "in_flight.read",
+    "in_flight.cancel",
+    "credentials.reactivate",
   ],
   expires_at: iso(now + 600_000),
 };
@@ -130,6 +136,8 @@ function createKey(body: Schemas["ApiKeyCreate"]): Answer {
     expires_at: body.expires_at ?? null,
     limits: { requests_per_minute: null, tokens_per_minute: null, concurrency: null },
     allowed_models: body.allowed_models ?? null,
+    project: body.project ?? null,
+    tags: body.tags ?? [],
     last_used_at: null,
     ...stamps(0),
     secret: "sk-tg1_Qe81mZpAb2cD4eF6gH8iJ0kL2mN4oP6qR8sT0uV2wX4yZ6aB8cD7dKx",
@@ -202,6 +210,7 @@ export function answer(method: string, url: URL, body: unknown, scenario: Scenar
     case "upstreams":
       if (second.endsWith(":test"))
         return ok(testReport(second.startsWith(upstreams[2]?.id ?? "-")));
+      if (third === "health") return ok(health(second));
       if (third === "credentials") return ok(upstreams[0]?.credentials[0], 201);
       if (method === "POST") return ok(upstreams[0], 201);
       return second ? one(upstreams, second, write) : page(named(upstreams, url), url);
@@ -210,6 +219,16 @@ export function answer(method: string, url: URL, body: unknown, scenario: Scenar
       if (third === "prices") return ok(prices[second]?.[0], 201);
       if (method === "POST") return ok(models[0], 201);
       return second ? one(models, second, write) : page(named(models, url), url);
+    case "routes":
+      if (second === "explain") return ok(explanation((body as { model: string }).model));
+      if (method === "POST") return ok(routes[0], 201);
+      return second ? one(routes, second, write) : page(routes, url);
+    case "in-flight":
+      return method === "DELETE" ? { status: 204, type: "", value: null } : page(inFlight, url);
+    case "credentials":
+      return third === "rotate"
+        ? ok(upstreams[0]?.credentials[0], 201)
+        : { status: 204, type: "", value: null };
     case "catalogue":
       return page(
         [

@@ -14,7 +14,15 @@ export function isStale(error: unknown): boolean {
   return error instanceof ApiError && error.status === 412;
 }
 
-type Collection = "tenants" | "api-keys" | "upstreams" | "models" | "requests" | "bills";
+type Collection =
+  | "tenants"
+  | "api-keys"
+  | "upstreams"
+  | "models"
+  | "routes"
+  | "requests"
+  | "in-flight"
+  | "bills";
 
 /** After a write: what shows this collection asks again, and the person is told it worked. */
 export function useChanged(collection: Collection) {

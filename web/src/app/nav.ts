@@ -1,4 +1,5 @@
 import {
+  IconActivity,
   IconBuilding,
   IconCpu,
   IconHistory,
@@ -6,6 +7,7 @@ import {
   IconLayoutDashboard,
   IconListDetails,
   IconReceipt2,
+  IconRoute,
   IconServer2,
 } from "@tabler/icons-react";
 
@@ -16,6 +18,7 @@ export const NAV = [
     links: [
       { to: "/", key: "overview", icon: IconLayoutDashboard, needs: "overview.read", go: "o" },
       { to: "/requests", key: "requests", icon: IconListDetails, needs: "requests.read", go: "r" },
+      { to: "/live", key: "live", icon: IconActivity, needs: "in_flight.read", go: "l" },
     ],
   },
   {
@@ -23,6 +26,7 @@ export const NAV = [
     links: [
       { to: "/upstreams", key: "upstreams", icon: IconServer2, needs: "upstreams.read", go: "u" },
       { to: "/models", key: "models", icon: IconCpu, needs: "models.read", go: "m" },
+      { to: "/routes", key: "routes", icon: IconRoute, needs: "routes.read", go: "w" },
     ],
   },
   {

@@ -189,6 +189,31 @@ const modelEdit = createRoute({
   component: lazyRouteComponent(() => import("@/pages/models/ModelEditPage"), "ModelEditPage"),
 });
 
+const routes = createRoute({
+  getParentRoute: () => app,
+  path: "/routes",
+  validateSearch: (search: Raw): { open?: string } => ({ open: text(search.open) }),
+  component: lazyRouteComponent(() => import("@/pages/routes/RoutesPage"), "RoutesPage"),
+});
+
+const routeNew = createRoute({
+  getParentRoute: () => app,
+  path: "/routes/new",
+  component: lazyRouteComponent(() => import("@/pages/routes/RouteNewPage"), "RouteNewPage"),
+});
+
+const routeEdit = createRoute({
+  getParentRoute: () => app,
+  path: "/routes/$id",
+  component: lazyRouteComponent(() => import("@/pages/routes/RouteEditPage"), "RouteEditPage"),
+});
+
+const live = createRoute({
+  getParentRoute: () => app,
+  path: "/live",
+  component: lazyRouteComponent(() => import("@/pages/live/LivePage"), "LivePage"),
+});
+
 const bills = createRoute({
   getParentRoute: () => app,
   path: "/bills",
@@ -235,6 +260,10 @@ export const router = createRouter({
       models,
       modelNew,
       modelEdit,
+      routes,
+      routeNew,
+      routeEdit,
+      live,
       bills,
       bill,
       audit,

@@ -14,7 +14,7 @@ interface Props {
   title: string;
   purpose: string;
   /** Where the form came from and goes back to. */
-  back: { to: "/tenants" | "/upstreams" | "/models" | "/keys"; name: string };
+  back: { to: "/tenants" | "/upstreams" | "/models" | "/routes" | "/keys"; name: string };
   submit: string;
   error: unknown;
   saving: boolean;

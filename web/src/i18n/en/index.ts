@@ -4,9 +4,11 @@ import bills from "./bills.json";
 import common from "./common.json";
 import errors from "./errors.json";
 import keys from "./keys.json";
+import live from "./live.json";
 import models from "./models.json";
 import overview from "./overview.json";
 import requests from "./requests.json";
+import routes from "./routes.json";
 import tenants from "./tenants.json";
 import upstreams from "./upstreams.json";
 
@@ -17,9 +19,11 @@ export default {
   common,
   errors,
   keys,
+  live,
   models,
   overview,
   requests,
+  routes,
   tenants,
   upstreams,
 };

@@ -13,41 +13,75 @@ export interface TargetValues {
   upstream_model: string;
   weight: number | "";
   priority: number | "";
+  arm: string | null;
+  /** Not edited here, and kept as they are. */
+  kept: Pick<Target, "price_model" | "cost" | "capabilities">;
 }
 
 let rows = 0;
 export function newTarget(): TargetValues {
   rows += 1;
-  return { key: `new-${rows}`, upstream_id: "", upstream_model: "", weight: 1, priority: 1 };
+  return {
+    key: `new-${rows}`,
+    upstream_id: "",
+    upstream_model: "",
+    weight: 1,
+    priority: 1,
+    arm: null,
+    kept: {
+      price_model: null,
+      cost: null,
+      capabilities: { context_tokens: null, images: null, documents: null, tools: null },
+    },
+  };
 }
 
 export function targetValues(targets: Target[]): TargetValues[] {
-  return targets.map(({ id, upstream_id, upstream_model, weight, priority }) => ({
-    key: id,
-    upstream_id,
-    upstream_model,
-    weight,
-    priority,
-  }));
+  return targets.map(
+    ({
+      id,
+      upstream_id,
+      upstream_model,
+      weight,
+      priority,
+      arm,
+      price_model,
+      cost,
+      capabilities,
+    }) => ({
+      key: id,
+      upstream_id,
+      upstream_model,
+      weight,
+      priority,
+      arm,
+      kept: { price_model, cost, capabilities },
+    }),
+  );
 }
 
 export function targetBody(targets: TargetValues[]) {
-  return targets.map(({ upstream_id, upstream_model, weight, priority }) => ({
+  return targets.map(({ upstream_id, upstream_model, weight, priority, arm, kept }) => ({
     upstream_id,
     upstream_model: upstream_model.trim(),
     weight: weight === "" ? null : weight,
     priority: priority === "" ? null : priority,
+    arm: arm || null,
+    ...kept,
   }));
 }
 
 /** Where a model is served from: lower priority first, and within one priority by weight. */
 export function TargetFields({
   targets,
+  arms,
   input,
   onAdd,
   onRemove,
 }: {
   targets: TargetValues[];
+  /** The arms of the split, where there is one. */
+  arms?: string[];
   input: (field: `targets.${number}.${keyof TargetValues}`) => object;
   onAdd: () => void;
   onRemove: (index: number) => void;
@@ -74,19 +108,29 @@ export function TargetFields({
             spellCheck={false}
             {...input(`targets.${index}.upstream_model`)}
           />
+          {arms ? (
+            <Select
+              className={classes.arm}
+              label={t("arm")}
+              placeholder={t("common:all")}
+              data={[...new Set(arms)]}
+              clearable
+              {...input(`targets.${index}.arm`)}
+            />
+          ) : null}
           <NumberInput
             className={classes.number}
             label={t("priority")}
             min={1}
-            max={100}
+            max={1000}
             hideControls
             {...input(`targets.${index}.priority`)}
           />
           <NumberInput
             className={classes.number}
             label={t("weight")}
-            min={1}
-            max={1000}
+            min={0}
+            max={1_000_000}
             hideControls
             {...input(`targets.${index}.weight`)}
           />

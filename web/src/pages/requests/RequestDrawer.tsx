@@ -6,7 +6,7 @@ import { CodeBlock } from "@/components/CodeBlock";
 import { DetailDrawer, DrawerSection, Facts } from "@/components/DetailDrawer";
 import { DrawerSkeleton } from "@/components/DrawerSkeleton";
 import { ErrorState } from "@/components/ErrorState";
-import { TimeText } from "@/components/Figures";
+import { MoneyText, TimeText } from "@/components/Figures";
 import { Id } from "@/components/Id";
 import { AnchorLink } from "@/components/links";
 import { duration } from "@/lib/numbers";
@@ -97,6 +97,21 @@ function Detail({ request }: { request: RequestDetail }) {
             ],
             [t("duration"), duration(request.duration_ms)],
             [t("overhead"), duration(request.overhead_us / MICROS)],
+          ]}
+        />
+      </DrawerSection>
+      <DrawerSection title={t("routing.title")}>
+        <Facts
+          rows={[
+            [t("routing.route"), request.route ?? t("routing.own")],
+            [t("routing.arm"), request.arm ?? "–"],
+            [t("routing.affinity"), request.affinity ?? "–"],
+            ...(may("money.read")
+              ? ([[t("routing.saved"), <MoneyText key="s" money={request.cache_saved} />]] as [
+                  string,
+                  React.ReactNode,
+                ][])
+              : []),
           ]}
         />
       </DrawerSection>

@@ -6,6 +6,7 @@ import { api } from "@/api/client";
 import { fieldErrors } from "@/api/problem";
 import type { Upstream } from "@/api/types";
 import { FormFailure } from "@/components/form/FormFailure";
+import { proxyBody } from "./proxies";
 import { isProxy } from "./upstreamForm";
 
 const EMPTY = { name: "", secret: "", proxy: "" };
@@ -53,7 +54,7 @@ export function AddCredential({
             body: {
               name: values.name.trim(),
               secret: values.secret.trim(),
-              proxy: values.proxy.trim() || null,
+              proxy: proxyBody(values.proxy),
             },
           }),
         )}

@@ -6,16 +6,26 @@ import { useTranslation } from "react-i18next";
 import { ifMatch, useChanged } from "@/api/changes";
 import { api } from "@/api/client";
 import { useMay } from "@/api/session";
-import type { Credential, Upstream } from "@/api/types";
+import type { Credential, CredentialStanding, Upstream } from "@/api/types";
 import { ConfirmByName } from "@/components/ConfirmByName";
+import { TimeText } from "@/components/Figures";
 import { FormFailure } from "@/components/form/FormFailure";
 import { IconAction } from "@/components/IconAction";
 import { State } from "@/components/State";
 import { AddCredential } from "./AddCredential";
 import classes from "./Credentials.module.css";
+import { proxyText } from "./proxies";
+import { RotateCredential } from "./RotateCredential";
+import { CredentialFigures, CredentialState, isHeld } from "./Standing";
 
 /** The secrets this upstream is called with: they go in, and only their last characters come out. */
-export function Credentials({ upstream }: { upstream: Upstream }) {
+export function Credentials({
+  upstream,
+  standings,
+}: {
+  upstream: Upstream;
+  standings: CredentialStanding[];
+}) {
   const { t } = useTranslation("upstreams");
   const may = useMay();
   const [adding, { open, close }] = useDisclosure(false);
@@ -29,7 +39,12 @@ export function Credentials({ upstream }: { upstream: Upstream }) {
       ) : (
         <ul className={classes.list}>
           {upstream.credentials.map((credential) => (
-            <CredentialRow key={credential.id} credential={credential} writes={writes} />
+            <CredentialRow
+              key={credential.id}
+              credential={credential}
+              standing={standings.find((standing) => standing.credential === credential.id)}
+              writes={writes}
+            />
           ))}
         </ul>
       )}
@@ -49,10 +64,23 @@ export function Credentials({ upstream }: { upstream: Upstream }) {
   );
 }
 
-function CredentialRow({ credential, writes }: { credential: Credential; writes: boolean }) {
+function CredentialRow({
+  credential,
+  standing,
+  writes,
+}: {
+  credential: Credential;
+  standing: CredentialStanding | undefined;
+  writes: boolean;
+}) {
   const { t } = useTranslation(["upstreams", "common"]);
   const changed = useChanged("upstreams");
+  const may = useMay();
   const [removing, setRemoving] = useState(false);
+  const [rotating, setRotating] = useState(false);
+  const reactivate = api.useMutation("post", "/admin/v1/credentials/{id}/reactivate", {
+    onSuccess: () => changed(t("standing.reactivated", { name: credential.name })),
+  });
   const params = {
     path: { id: credential.upstream_id, credential_id: credential.id },
     header: ifMatch(credential.version),
@@ -72,13 +100,34 @@ function CredentialRow({ credential, writes }: { credential: Credential; writes:
       <div className={classes.words}>
         <Group gap="xs">
           <strong>{credential.name}</strong>
-          <State value={credential.status} />
+          {standing && credential.status === "active" ? (
+            <CredentialState standing={standing} />
+          ) : (
+            <State value={credential.status} />
+          )}
         </Group>
         <Text fz="xs" c="dimmed" className="tg-mono">
           …{credential.last4} · {credential.fingerprint}
-          {credential.proxy ? ` · ${credential.proxy}` : ""}
+          {credential.proxy ? ` · ${proxyText(credential.proxy)}` : ""}
         </Text>
-        <FormFailure error={update.error} />
+        {standing ? <CredentialFigures standing={standing} /> : null}
+        {credential.retires_at ? (
+          <Text fz="xs" c="dimmed">
+            {t("rotate.retires")} <TimeText at={credential.retires_at} exactly />
+          </Text>
+        ) : null}
+        {standing && isHeld(standing) && may("credentials.reactivate") ? (
+          <Button
+            variant="default"
+            size="compact-xs"
+            mt={4}
+            loading={reactivate.isPending}
+            onClick={() => reactivate.mutate({ params: { path: { id: credential.id } } })}
+          >
+            {t("standing.reactivate")}
+          </Button>
+        ) : null}
+        <FormFailure error={update.error ?? reactivate.error} />
       </div>
       {writes ? (
         <Menu position="bottom-end">
@@ -88,6 +137,7 @@ function CredentialRow({ credential, writes }: { credential: Credential; writes:
             </IconAction>
           </Menu.Target>
           <Menu.Dropdown>
+            <Menu.Item onClick={() => setRotating(true)}>{t("rotate.act")}</Menu.Item>
             <Menu.Item onClick={() => update.mutate({ params, body: { status: next } })}>
               {t(next === "active" ? "enable" : "disable")}
             </Menu.Item>
@@ -97,6 +147,11 @@ function CredentialRow({ credential, writes }: { credential: Credential; writes:
           </Menu.Dropdown>
         </Menu>
       ) : null}
+      <RotateCredential
+        credential={credential}
+        opened={rotating}
+        onClose={() => setRotating(false)}
+      />
       <ConfirmByName
         opened={removing}
         title={t("credentialRemoveAsk", { name: credential.name })}

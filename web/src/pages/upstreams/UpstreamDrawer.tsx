@@ -13,7 +13,12 @@ import { ManagedNote } from "@/components/ManagedNote";
 import { State } from "@/components/State";
 import { setting } from "@/lib/numbers";
 import { Credentials } from "./Credentials";
+import { proxyText } from "./proxies";
+import { UpstreamFigures } from "./Standing";
 import { UpstreamTest } from "./UpstreamTest";
+
+/** How often the drawer asks how the upstream does; milliseconds. */
+const HEALTH_MS = 5_000;
 
 export function UpstreamDrawer({ id, onClose }: { id: string | undefined; onClose: () => void }) {
   const { t } = useTranslation("common");
@@ -57,6 +62,12 @@ function Detail({ upstream }: { upstream: Upstream }) {
   const { t } = useTranslation(["upstreams", "common"]);
   const may = useMay();
   const { timeouts } = upstream;
+  const health = api.useQuery(
+    "get",
+    "/admin/v1/upstreams/{id}/health",
+    { params: { path: { id: upstream.id } } },
+    { refetchInterval: HEALTH_MS },
+  );
   const timeout = (ms: number | null) => (ms === null ? t("timeouts.default") : setting(ms));
   return (
     <>
@@ -77,19 +88,30 @@ function Detail({ upstream }: { upstream: Upstream }) {
                 {upstream.base_url}
               </span>,
             ],
-            [t("proxy"), upstream.proxy ?? t("direct")],
+            [t("proxy"), proxyText(upstream.proxy) || t("direct")],
+            ...(upstream.no_proxy.length > 0
+              ? ([[t("noProxy"), upstream.no_proxy.join(", ")]] as [string, React.ReactNode][])
+              : []),
+            [t("credentialStrategy"), t(`strategies.${upstream.credential_strategy}`)],
+            ...(upstream.local ? ([[t("local"), t("localHelp")]] as [string, string][]) : []),
             [t("common:updated"), <TimeText key="t" at={upstream.updated_at} exactly />],
           ]}
         />
       </DrawerSection>
+      {health.data ? (
+        <DrawerSection title={t("standing.title")}>
+          <UpstreamFigures health={health.data} />
+        </DrawerSection>
+      ) : null}
       <DrawerSection title={t("credentials")}>
-        <Credentials upstream={upstream} />
+        <Credentials upstream={upstream} standings={health.data?.credentials ?? []} />
       </DrawerSection>
       <DrawerSection title={t("timeouts.title")}>
         <Facts
           rows={[
             [t("timeouts.connect"), timeout(timeouts.connect_ms)],
             [t("timeouts.firstByte"), timeout(timeouts.first_byte_ms)],
+            [t("timeouts.firstToken"), timeout(timeouts.first_token_ms)],
             [t("timeouts.idle"), timeout(timeouts.stream_idle_ms)],
             [t("timeouts.total"), timeout(timeouts.total_ms)],
           ]}

@@ -8,6 +8,7 @@ import { fieldErrors } from "@/api/problem";
 import type { Upstream } from "@/api/types";
 import { ErrorState } from "@/components/ErrorState";
 import { FormPage, FormSection } from "@/components/form/FormPage";
+import { proxyBody, proxyText } from "./proxies";
 import { UpstreamRetire } from "./UpstreamRetire";
 import { isHttpUrl, isProxy, NAME } from "./upstreamForm";
 
@@ -37,6 +38,7 @@ export function UpstreamEditPage() {
 const TIMEOUTS = [
   ["connect_ms", "connect"],
   ["first_byte_ms", "firstByte"],
+  ["first_token_ms", "firstToken"],
   ["stream_idle_ms", "idle"],
   ["total_ms", "total"],
 ] as const;
@@ -47,6 +49,7 @@ function timeoutsInput(timeouts: Upstream["timeouts"]): TimeoutsInput {
   return {
     connect_ms: timeouts.connect_ms ?? "",
     first_byte_ms: timeouts.first_byte_ms ?? "",
+    first_token_ms: timeouts.first_token_ms ?? "",
     stream_idle_ms: timeouts.stream_idle_ms ?? "",
     total_ms: timeouts.total_ms ?? "",
   };
@@ -60,7 +63,7 @@ function UpstreamEdit({ upstream, onReload }: { upstream: Upstream; onReload: ()
     initialValues: {
       name: upstream.name,
       base_url: upstream.base_url,
-      proxy: upstream.proxy ?? "",
+      proxy: proxyText(upstream.proxy),
       timeouts: timeoutsInput(upstream.timeouts),
     },
     validateInputOnBlur: true,
@@ -68,7 +71,8 @@ function UpstreamEdit({ upstream, onReload }: { upstream: Upstream; onReload: ()
       name: (value) => (NAME.test(value.trim()) ? null : t("nameRule")),
       base_url: (value) => (isHttpUrl(value) ? null : t("urlRule")),
       // A masked password comes back as it was shown; only a changed address is checked and sent.
-      proxy: (value) => (value === upstream.proxy || isProxy(value) ? null : t("proxyRule")),
+      proxy: (value) =>
+        value === proxyText(upstream.proxy) || isProxy(value) ? null : t("proxyRule"),
     },
   });
   const save = api.useMutation("patch", "/admin/v1/upstreams/{id}", {
@@ -85,10 +89,11 @@ function UpstreamEdit({ upstream, onReload }: { upstream: Upstream; onReload: ()
     return {
       name: values.name.trim(),
       base_url: values.base_url.trim(),
-      ...(proxy === (upstream.proxy ?? "") ? {} : { proxy: proxy || null }),
+      ...(proxy === proxyText(upstream.proxy) ? {} : { proxy: proxyBody(proxy) }),
       timeouts: {
         connect_ms: timeout(values.timeouts.connect_ms),
         first_byte_ms: timeout(values.timeouts.first_byte_ms),
+        first_token_ms: timeout(values.timeouts.first_token_ms),
         stream_idle_ms: timeout(values.timeouts.stream_idle_ms),
         total_ms: timeout(values.timeouts.total_ms),
       },

@@ -7,6 +7,7 @@ import { api } from "@/api/client";
 import { fieldErrors } from "@/api/problem";
 import type { Dialect } from "@/api/types";
 import { FormPage, FormSection } from "@/components/form/FormPage";
+import { proxyBody } from "./proxies";
 import { DIALECTS, isHttpUrl, isProxy, NAME, USUAL_URL } from "./upstreamForm";
 
 const HELP_BELOW: ("label" | "input" | "description" | "error")[] = [
@@ -67,7 +68,7 @@ export function UpstreamNewPage() {
             name: values.name.trim(),
             dialect: values.dialect,
             base_url: values.base_url.trim(),
-            proxy: values.proxy.trim() || null,
+            proxy: proxyBody(values.proxy),
             credentials: values.credentials
               .filter(({ secret }) => secret.trim())
               .map(({ name, secret }) => ({ name: name.trim(), secret: secret.trim() })),

@@ -6,6 +6,7 @@ import { TimeText } from "@/components/Figures";
 import { State } from "@/components/State";
 import type { Column, TableFeatures } from "@/components/table/features";
 import { CredentialCount } from "./CredentialCount";
+import { proxyText } from "./proxies";
 
 const column = createColumnHelper<TableFeatures, Upstream>();
 
@@ -41,7 +42,11 @@ export function useUpstreamColumns(): Column<Upstream>[] {
         header: t("proxy"),
         meta: { from: "md" },
         cell: ({ row: { original } }) =>
-          original.proxy ? <span className="tg-mono">{original.proxy}</span> : t("direct"),
+          original.proxy ? (
+            <span className="tg-mono">{proxyText(original.proxy)}</span>
+          ) : (
+            t("direct")
+          ),
       }),
       column.display({
         id: "credentials",

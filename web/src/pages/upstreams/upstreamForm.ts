@@ -22,8 +22,8 @@ export function isHttpUrl(text: string): boolean {
   return URL.canParse(text.trim()) && /^https?:$/.test(new URL(text.trim()).protocol);
 }
 
-/** Nothing, or an address of a kind the gateway can go through. */
+/** Nothing, or addresses of a kind the gateway can go through. */
 export function isProxy(text: string): boolean {
-  if (!text.trim()) return true;
-  return URL.canParse(text.trim()) && PROXY_SCHEMES.includes(new URL(text.trim()).protocol);
+  const urls = text.split(/[\s,]+/).filter(Boolean);
+  return urls.every((url) => URL.canParse(url) && PROXY_SCHEMES.includes(new URL(url).protocol));
 }
