@@ -22,7 +22,7 @@ pub struct GatewayConfig {
     pub max_in_flight_per_tenant: u32,
     /// Requests of one key being served at once, where neither its own limits nor its tenant's say anything.
     pub max_in_flight_per_key: u32,
-    /// Load is shed before the process has used this much. `None`: what its control group may use.
+    /// Load is shed before the process has used this much; 0: never. `None`: what its control group may use.
     pub memory_limit_bytes: Option<u64>,
     /// From accepting a connection to the end of its first request's header.
     pub header_read_timeout: Duration,

@@ -22,7 +22,7 @@ use crate::media::Media;
 use crate::memory::Keepsakes;
 use crate::metrics::Metrics;
 use crate::once::Answers;
-use crate::overload::Overload;
+use crate::overload::{self, Overload};
 use crate::routing::{KnownAbilities, Repeats, Turns};
 use crate::upstream::{Pool, ProxyStanding};
 
@@ -142,6 +142,11 @@ impl DataPlane {
     /// The requests that are being served, the longest running first.
     pub fn live_requests(&self) -> Vec<LiveRequest> {
         self.live.list()
+    }
+
+    /// Tells how much memory is used. The accept loop does so by itself where a limit is known.
+    pub fn note_memory(&self, used_bytes: u64, limit_bytes: u64) {
+        overload::note(self, used_bytes, limit_bytes);
     }
 
     /// Ends a request: its client is told so, its upstream is left, what was produced is settled. False: it does not run here.

@@ -24,8 +24,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// One line of the log for all such errors within this time.
 const ACCEPT_REPORT_INTERVAL: Duration = Duration::from_secs(10);
 const LIMITS: &str = "/proc/self/limits";
-/// The read buffer of a connection grows up to this; a header must fit in it.
-const MAX_READ_BUFFER_BYTES: usize = 256 * 1024;
+/// What is read or written of a connection waits in buffers of up to this; a header must fit in one.
+const MAX_BUFFER_BYTES: usize = 64 * 1024;
 /// How often a drain says what it still waits for.
 const DRAIN_REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -55,7 +55,7 @@ pub async fn serve(listener: TcpListener, plane: Arc<DataPlane>, shutdown: Cance
         // hyper runs this timer while a connection idles, too.
         .header_read_timeout(config.keep_alive_timeout)
         .max_headers(config.max_headers)
-        .max_buf_size(MAX_READ_BUFFER_BYTES)
+        .max_buf_size(MAX_BUFFER_BYTES)
         .pipeline_flush(false);
     builder
         .http2()
@@ -101,8 +101,7 @@ pub async fn serve(listener: TcpListener, plane: Arc<DataPlane>, shutdown: Cance
         let connection = connections.watch(
             builder.serve_connection(TokioIo::new(Unstalled::new(socket, config.write_stall_timeout)), service).into_owned(),
         );
-        let (metrics, cut, patience) = (Arc::clone(&plane.metrics), cut.clone(), config.header_read_timeout);
-        metrics.connections_open.inc();
+        let (open, cut, patience) = (plane.metrics.connected(), cut.clone(), config.header_read_timeout);
         tokio::spawn(async move {
             let silent = async {
                 if tokio::time::timeout(patience, begun.cancelled()).await.is_ok() {
@@ -116,8 +115,7 @@ pub async fn serve(listener: TcpListener, plane: Arc<DataPlane>, shutdown: Cance
                 () = silent => tracing::debug!(%peer, "no request in time"),
                 () = cut.cancelled() => {}
             }
-            metrics.connections_open.dec();
-            drop(seat);
+            drop((open, seat));
         });
     }
 

@@ -426,6 +426,11 @@ impl StreamBody {
 impl Drop for StreamBody {
     fn drop(&mut self) {
         if let Some(settlement) = self.settlement.take() {
+            if std::thread::panicking() {
+                // No guard stands around a stream; dropped so, the settlement says by itself that it was a bug.
+                settlement.plane().metrics.panics.inc();
+                return;
+            }
             let meter = self.stream.meter();
             // Many clients hang up at the terminal event and do not wait for the connection's end: they have it all.
             settlement.end(if self.is_done {

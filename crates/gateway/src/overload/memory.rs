@@ -25,7 +25,8 @@ enum Usage {
 
 impl Watched {
     pub fn find(configured: Option<u64>) -> Option<Self> {
-        match configured.filter(|bytes| *bytes > 0) {
+        match configured {
+            Some(0) => None,
             Some(limit_bytes) => Some(Self { limit_bytes, usage: Usage::Own }),
             None => Self::of_group(Path::new(CGROUPS), &fs::read_to_string(PROC_CGROUP).ok()?),
         }

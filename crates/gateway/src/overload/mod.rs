@@ -130,11 +130,16 @@ pub async fn watch(plane: Arc<DataPlane>) {
     loop {
         tick.tick().await;
         let Some(used) = watched.used_bytes() else { continue };
-        plane.overload.look(used, watched.limit_bytes());
-        plane.metrics.exchange.memory(used, watched.limit_bytes());
-        if plane.overload.strain() == Strain::Cut {
-            relieve(&plane);
-        }
+        note(&plane, used, watched.limit_bytes());
+    }
+}
+
+/// So much memory is used: what follows from it at once.
+pub fn note(plane: &DataPlane, used_bytes: u64, limit_bytes: u64) {
+    plane.overload.look(used_bytes, limit_bytes);
+    plane.metrics.exchange.memory(used_bytes, limit_bytes);
+    if plane.overload.strain() == Strain::Cut {
+        relieve(plane);
     }
 }
 

@@ -21,6 +21,7 @@ mod proxies;
 mod refusals;
 mod retries;
 mod rig;
+mod shedding;
 mod signatures;
 mod standings;
 mod stored;

@@ -51,17 +51,34 @@ pub struct Server {
     /// After SIGTERM: how long connections are still accepted while `/readyz` says 503, so that a balancer looks elsewhere
     /// before they are not. A second or two behind one; nothing needs it without.
     pub drain_delay_ms: u64,
-    /// How long an upstream may take to connect [default: 5 s].
+    /// How long an upstream may take to connect [default: 3 s].
     pub connect_timeout_ms: Option<u64>,
     /// How long an upstream may take to send its first byte [default: 60 s for streams; without streaming the first byte
     /// comes with the whole answer, for which it has 10 min].
     pub first_byte_timeout_ms: Option<u64>,
-    /// How long an upstream may pause inside a stream [default: 2 min].
+    /// How long an upstream may take from the head of a stream to its first content; its comments and pings are none
+    /// [default: 5 min].
+    pub first_token_timeout_ms: Option<u64>,
+    /// How long an upstream may pause inside an answer [default: 2 min].
     pub idle_timeout_ms: Option<u64>,
+    /// How long an upstream may take over a whole answer [default: 10 min, for streams 30 min].
+    pub total_timeout_ms: Option<u64>,
+    /// A whole answer that has begun comes at least at this pace, or is given up; 0: at any. Streams know no such bound.
+    pub min_answer_bytes_per_second: u32,
+    /// Attempts at upstreams for one request, the first included.
+    pub max_attempts: u32,
+    /// A stream in which nothing has come for so long is sent a comment, so that nobody takes its line for dead.
+    pub stream_keep_alive_seconds: u64,
     /// How long a client may take nothing of an answer that has more for it, before it counts as gone.
     pub write_stall_timeout_ms: u64,
-    /// Requests in flight over all tenants; more are answered 503.
+    /// Requests in flight over all tenants; more are answered 503. Near it, a tenant that has its share is refused first.
     pub max_in_flight: u32,
+    /// Requests in flight of one tenant that sets no `concurrency` of its own; more are answered 429.
+    pub max_in_flight_per_tenant: u32,
+    /// Requests in flight of one key, where neither it nor its tenant sets a `concurrency`; more are answered 429.
+    pub max_in_flight_per_key: u32,
+    /// Load is shed before the process uses this much memory; 0: never [default: what its control group may use, if it is limited].
+    pub memory_limit_bytes: Option<u64>,
     /// Web pages that may call the data plane from a browser, by origin (`https://app.example.com`); `*` is every page.
     pub cors_origins: Vec<String>,
 }
@@ -270,9 +287,17 @@ impl Default for Server {
             drain_delay_ms: 0,
             connect_timeout_ms: None,
             first_byte_timeout_ms: None,
+            first_token_timeout_ms: None,
             idle_timeout_ms: None,
+            total_timeout_ms: None,
+            min_answer_bytes_per_second: 16,
+            max_attempts: 4,
+            stream_keep_alive_seconds: 15,
             write_stall_timeout_ms: 60_000,
             max_in_flight: 2_000,
+            max_in_flight_per_tenant: 200,
+            max_in_flight_per_key: 50,
+            memory_limit_bytes: None,
             cors_origins: Vec::new(),
         }
     }
