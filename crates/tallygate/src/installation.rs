@@ -27,7 +27,7 @@ use crate::ops::{self, Health};
 use crate::probe::Probe;
 use crate::profiles::ProfileFile;
 use crate::refresh::Refresher;
-use crate::{retention, secrets, shutdown, usage_metrics};
+use crate::{give_back, retention, secrets, shutdown, usage_metrics};
 
 /// How long the last flush to the database may take; what is left then stays in the journal and goes at the next start.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(10);
@@ -206,6 +206,7 @@ impl Opened {
         if let Some(days) = config.retention.usage_days {
             background.push(tokio::spawn(retention::keep(Arc::clone(&self.store), days, stop.clone())));
         }
+        background.push(tokio::spawn(give_back::run(stop.clone())));
         background.push(tokio::spawn(profiles.follow(stop.clone())));
         let (loaded, sharing) =
             (arrival.loaded.clone(), Arc::clone(&plane).share_standings(Arc::clone(&self.store), stop.clone()));

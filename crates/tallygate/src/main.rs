@@ -6,6 +6,7 @@ mod cli;
 mod commands;
 mod config;
 mod demo;
+mod give_back;
 mod installation;
 mod last_good;
 mod live;
