@@ -1,9 +1,18 @@
 import { describe, expect, it } from "vitest";
-import { exactMoney, formatMoney, isDecimal, isZero, share, tidyDecimal } from "./money";
+import { exactMoney, formatMoney, isDecimal, isZero, share, sumMoney, tidyDecimal } from "./money";
 
 const usd = (amount: string) => ({ amount, currency: "USD" });
 
 describe("money", () => {
+  it("adds up exactly, by currency, also below zero", () => {
+    const eur = { amount: "-0.5", currency: "EUR" };
+    expect(sumMoney([usd("0.1"), eur, usd("0.200000000001"), usd("-1")])).toEqual([
+      usd("-0.699999999999"),
+      eur,
+    ]);
+    expect(sumMoney([])).toEqual([]);
+  });
+
   it("rounds for reading and keeps every digit on demand", () => {
     expect(formatMoney(usd("12.3456"), "en")).toBe("$12.35");
     expect(exactMoney(usd("12.345600000001"), "en")).toBe("$12.345600000001");

@@ -77,3 +77,25 @@ export function share(part: string, whole: string): number {
 export function isZero(text: string): boolean {
   return scaled(text, PICO_DECIMALS) === 0n;
 }
+
+/** Exact sums by currency, in the order the currencies first appear. */
+export function sumMoney(amounts: readonly Money[]): Money[] {
+  const sums = new Map<string, bigint>();
+  for (const { amount, currency } of amounts) {
+    sums.set(currency, (sums.get(currency) ?? 0n) + pico(amount));
+  }
+  return [...sums].map(([currency, sum]) => {
+    const digits = (sum < 0n ? -sum : sum).toString().padStart(PICO_DECIMALS + 1, "0");
+    const whole = digits.slice(0, -PICO_DECIMALS);
+    const fraction = digits.slice(-PICO_DECIMALS).replace(/0+$/, "");
+    const amount = `${sum < 0n ? "-" : ""}${whole}${fraction ? `.${fraction}` : ""}`;
+    return { amount, currency };
+  });
+}
+
+function pico(amount: string): bigint {
+  if (!DECIMAL.test(amount)) return 0n;
+  const [whole = "0", fraction = ""] = amount.replace("-", "").split(".");
+  const sum = BigInt(whole + fraction.slice(0, PICO_DECIMALS).padEnd(PICO_DECIMALS, "0"));
+  return amount.startsWith("-") ? -sum : sum;
+}

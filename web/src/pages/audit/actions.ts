@@ -7,6 +7,8 @@ export const KINDS = [
   "upstream",
   "credential",
   "model",
+  "route",
+  "request",
   "price",
   "user",
   "session",
@@ -24,6 +26,9 @@ const DEEDS = {
   revoke: "revoked",
   revoked: "revoked",
   tested: "tested",
+  rotated: "rotated",
+  reactivated: "reactivated",
+  cancelled: "cancelled",
 } as const;
 
 const SESSION = ["session_created", "session_ended", "session_reuse_detected"] as const;

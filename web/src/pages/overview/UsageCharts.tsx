@@ -5,6 +5,8 @@ import { lazy, Suspense, useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import { api } from "@/api/client";
 import { ErrorState } from "@/components/ErrorState";
+import { useLocale } from "@/i18n/useLocale";
+import { formatMoney, isZero, sumMoney } from "@/lib/money";
 import { bounds, RANGES, type RangeName } from "@/lib/ranges";
 import classes from "./Overview.module.css";
 import { BUCKET_MS, requestRows, tokenRows } from "./rows";
@@ -17,6 +19,7 @@ const REFRESH_MS = 60_000;
 
 export function UsageCharts({ range }: { range: RangeName }) {
   const { t } = useTranslation("overview");
+  const locale = useLocale();
   const navigate = useNavigate();
   const { bucket } = RANGES[range];
   const window = useMemo(() => bounds(range), [range]);
@@ -30,6 +33,10 @@ export function UsageCharts({ range }: { range: RangeName }) {
   if (usage.error && !usage.data) {
     return <ErrorState error={usage.error} onRetry={() => void usage.refetch()} />;
   }
+  const saved = sumMoney(usage.data?.data.flatMap((point) => point.cache_saved) ?? [])
+    .filter(({ amount }) => !isZero(amount))
+    .map((sum) => formatMoney(sum, locale))
+    .join(" + ");
   const wait = <Skeleton height={220} />;
   const open = (start: string) => {
     const from = Date.parse(start);
@@ -58,7 +65,11 @@ export function UsageCharts({ range }: { range: RangeName }) {
       <section className={classes.panel}>
         <h2 className={classes.panelTitle}>
           {t("tokens")}
-          <span className={classes.panelHelp}>{t(`perByModel.${bucket}`)}</span>
+          <span className={classes.panelHelp}>
+            {[t(`perByModel.${bucket}`), saved ? t("cacheSaved", { amount: saved }) : ""]
+              .filter(Boolean)
+              .join(" · ")}
+          </span>
         </h2>
         <Suspense fallback={wait}>
           {usage.data ? (

@@ -9,6 +9,7 @@ import { ButtonLink } from "@/components/links";
 import { ManagedNote } from "@/components/ManagedNote";
 import { MiniTable } from "@/components/MiniTable";
 import { State } from "@/components/State";
+import { useLocale } from "@/i18n/useLocale";
 import { matchWords } from "./columns";
 
 export function RouteDrawer({ route, onClose }: { route: Route | undefined; onClose: () => void }) {
@@ -42,7 +43,7 @@ export function RouteDrawer({ route, onClose }: { route: Route | undefined; onCl
 function Detail({ route }: { route: Route }) {
   const { t } = useTranslation(["routes", "common"]);
   const { split, hedge, strategy, affinity } = route.routing;
-  const conditions = matchWords(t, route.match);
+  const conditions = matchWords(t, route.match, useLocale());
   return (
     <>
       <ManagedNote by={route.managed_by} />

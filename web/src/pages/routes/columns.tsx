@@ -5,11 +5,17 @@ import { useTranslation } from "react-i18next";
 import type { Route } from "@/api/types";
 import { State } from "@/components/State";
 import type { Column, TableFeatures } from "@/components/table/features";
+import { useLocale } from "@/i18n/useLocale";
+import { exact } from "@/lib/numbers";
 
 const column = createColumnHelper<TableFeatures, Route>();
 
 /** The conditions in words, in the order they are checked. */
-export function matchWords(t: TFunction<["routes", "common"]>, match: Route["match"]): string[] {
+export function matchWords(
+  t: TFunction<["routes", "common"]>,
+  match: Route["match"],
+  locale: string,
+): string[] {
   const list = (label: string, values: string[]) =>
     values.length > 0 ? [`${label} ${values.join(", ")}`] : [];
   const from = match.min_input_tokens;
@@ -20,13 +26,14 @@ export function matchWords(t: TFunction<["routes", "common"]>, match: Route["mat
     ...list(t("match.projects"), match.projects),
     ...list(t("match.tags"), match.tags),
     ...Object.entries(match.headers).map(([name, value]) => `${name}: ${value}`),
-    ...(from === null ? [] : [t("match.from", { count: from })]),
-    ...(to === null ? [] : [t("match.upTo", { count: to })]),
+    ...(from === null ? [] : [t("match.from", { tokens: exact(from, locale) })]),
+    ...(to === null ? [] : [t("match.upTo", { tokens: exact(to, locale) })]),
   ];
 }
 
 export function useRouteColumns(): Column<Route>[] {
   const { t } = useTranslation(["routes", "common"]);
+  const locale = useLocale();
   return useMemo(
     () => [
       column.display({
@@ -49,7 +56,7 @@ export function useRouteColumns(): Column<Route>[] {
         id: "match",
         header: t("match.title"),
         cell: ({ row: { original } }) =>
-          matchWords(t, original.match).join(" · ") || t("match.everything"),
+          matchWords(t, original.match, locale).join(" · ") || t("match.everything"),
       }),
       column.display({
         id: "targets",
@@ -72,6 +79,6 @@ export function useRouteColumns(): Column<Route>[] {
             .join(" · "),
       }),
     ],
-    [t],
+    [t, locale],
   );
 }
