@@ -6,8 +6,11 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error as _};
 use uuid::Uuid;
+use uuid::fmt::Simple;
+
+use crate::text::deserialize_parsed;
 
 /// The text is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -39,11 +42,20 @@ macro_rules! ids {
             pub const fn uuid(self) -> Uuid {
                 self.0
             }
+
+            /// The bytes of its text. Ids are written some twenty times a request, and the machinery of `format!` costs more
+            /// than the digits.
+            fn text(self) -> [u8; $prefix.len() + 1 + Simple::LENGTH] {
+                let mut text = [b'_'; $prefix.len() + 1 + Simple::LENGTH];
+                text[..$prefix.len()].copy_from_slice($prefix.as_bytes());
+                self.0.as_simple().encode_lower(&mut text[$prefix.len() + 1..]);
+                text
+            }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                write!(f, concat!($prefix, "_{}"), self.0.as_simple())
+                f.write_str(std::str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
             }
         }
 
@@ -65,13 +77,13 @@ macro_rules! ids {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.collect_str(self)
+                serializer.serialize_str(std::str::from_utf8(&self.text()).map_err(S::Error::custom)?)
             }
         }
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+                deserialize_parsed(deserializer, "an id")
             }
         }
     )*};

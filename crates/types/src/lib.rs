@@ -20,6 +20,7 @@ pub mod live;
 mod money;
 mod no_proxy;
 mod steady;
+mod text;
 mod time;
 mod usage;
 

@@ -6,7 +6,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::text::deserialize_parsed;
 
 /// Pico-units in one major unit of a currency.
 const PICO_PER_UNIT: i128 = 1_000_000_000_000;
@@ -105,12 +107,18 @@ impl FromStr for Pico {
 impl fmt::Display for Pico {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (sign, magnitude) = (if self.0 < 0 { "-" } else { "" }, self.0.unsigned_abs());
-        let (whole, fraction) = (magnitude / PICO_PER_UNIT.unsigned_abs(), magnitude % PICO_PER_UNIT.unsigned_abs());
+        let (whole, mut fraction) = (magnitude / PICO_PER_UNIT.unsigned_abs(), (magnitude % PICO_PER_UNIT.unsigned_abs()) as u64);
+        write!(f, "{sign}{whole}")?;
         if fraction == 0 {
-            return write!(f, "{sign}{whole}");
+            return Ok(());
         }
-        let digits = format!("{fraction:012}");
-        write!(f, "{sign}{whole}.{}", digits.trim_end_matches('0'))
+        // Without a string on the heap: amounts are written ten times a request.
+        let mut text = [b'.'; 1 + PICO_DIGITS];
+        for digit in text[1..].iter_mut().rev() {
+            *digit = b'0' + (fraction % 10) as u8;
+            fraction /= 10;
+        }
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?.trim_end_matches('0'))
     }
 }
 
@@ -190,7 +198,7 @@ impl fmt::Debug for Currency {
 }
 
 macro_rules! serde_as_text {
-    ($($name:ident),*) => {$(
+    ($($name:ident: $expected:literal),*) => {$(
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.collect_str(self)
@@ -199,13 +207,13 @@ macro_rules! serde_as_text {
 
         impl<'de> Deserialize<'de> for $name {
             fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                String::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+                deserialize_parsed(deserializer, $expected)
             }
         }
     )*};
 }
 
-serde_as_text!(Pico, Currency);
+serde_as_text!(Pico: "a decimal amount as text", Currency: "a currency code");
 
 /// Reads `-?digits[.digits]` into an integer scaled by 10^`digits`.
 fn parse_decimal(text: &str, digits: usize) -> Result<i128, MoneyError> {
