@@ -8,11 +8,13 @@ use crate::failure::{EncodedError, ErrorReply, FailureClass};
 
 /// Longest excerpt of a body that is not an error object, in bytes.
 const EXCERPT_BYTES: usize = 300;
+/// A wait of nothing is taken for none, and for a client's own guess of a longer one.
+const SHORTEST_WAIT: Duration = Duration::from_millis(1);
 
 /// A JSON answer with the retry headers both SDK families obey.
 pub(crate) fn json(status: u16, error: &ErrorReply, body: &Value) -> EncodedError {
     let mut headers = vec![("content-type", "application/json".to_owned())];
-    if let Some(wait) = error.retry_after {
+    if let Some(wait) = error.retry_after.map(|wait| wait.max(SHORTEST_WAIT)) {
         headers.push(("retry-after", wait.as_secs().saturating_add(u64::from(wait.subsec_nanos() > 0)).to_string()));
         headers.push(("retry-after-ms", wait.as_millis().to_string()));
     }
