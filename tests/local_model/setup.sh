@@ -3,12 +3,12 @@
 # of it is part of the repository. Prints the venv's Python.
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
-target=${CARGO_TARGET_DIR:-target}
-home="$target/local-model"
-if [ ! -f "$home/ready" ]; then
+home="${CARGO_TARGET_DIR:-$PWD/target}/local-model"
+if ! cmp -s tests/local_model/requirements.txt "$home/requirements.txt"; then
+  echo "local model: installing the server and the model" >&2
   mkdir -p "$home"
   python3 -m venv "$home/venv" >&2
   "$home/venv/bin/pip" install --quiet --disable-pip-version-check -r tests/local_model/requirements.txt >&2
-  touch "$home/ready"
+  cp tests/local_model/requirements.txt "$home/requirements.txt"
 fi
 echo "$home/venv/bin/python"
