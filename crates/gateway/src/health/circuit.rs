@@ -119,7 +119,8 @@ impl Circuit {
         let mut open = self.lock();
         let is_closed = self.gate.load(Ordering::Acquire) == CLOSED;
         let is_probe = pass.probe.is_some() && open.probe == pass.probe;
-        if !is_probe && !(is_closed && self.is_enough(failures, is_proven, now, bounds)) {
+        let opens = is_probe || (is_closed && self.is_enough(failures, is_proven, now, bounds));
+        if !opens {
             return None;
         }
         let until = now.saturating_add(grown(bounds.open, open.times, bounds.max_open));

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use prometheus::Registry;
 use tallygate_store::{CredentialEntry, Snapshot, UpstreamEntry};
-use tallygate_types::{Clock, Pico, Timestamp, UpstreamId};
+use tallygate_types::{Clock, Pico, Timestamp};
 
 use self::caps::Caps;
 use self::common::Common;
@@ -155,11 +155,6 @@ impl Health {
         self.table.upstream(upstream, &self.common.bounds, |health| health.retries.withdraw(now))
     }
 
-    /// Calls beyond the first that the upstream may still be asked for.
-    pub fn retry_budget_left(&self, upstream: UpstreamId, now: Timestamp) -> Option<u32> {
-        self.table.known_upstream(upstream).map(|health| health.retries.left(now))
-    }
-
     /// Waits until some way may have opened, or for `wait`, or as long as a request waits at most.
     pub async fn opening(&self, wait: Option<Duration>) {
         let most = self.common.bounds.opening_wait;
@@ -168,8 +163,9 @@ impl Health {
 
     /// Forgets what is no longer configured. What is new is taken in when it is first asked for.
     pub fn configured(&self, snapshot: &Snapshot) {
-        let gone = self.table.retain(snapshot);
-        gone.iter().for_each(|upstream| self.common.upstream_forgotten(upstream));
+        for gone in self.table.retain(snapshot) {
+            self.common.upstream_forgotten(&gone);
+        }
     }
 
     fn hold(

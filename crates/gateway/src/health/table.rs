@@ -59,10 +59,6 @@ impl Table {
         read(&self.change(|entries| entries.upstream(upstream, bounds)))
     }
 
-    pub fn known_upstream(&self, id: UpstreamId) -> Option<Arc<UpstreamHealth>> {
-        self.entries.load().upstreams.get(&id).map(Arc::clone)
-    }
-
     /// Every upstream that is known.
     pub fn upstreams(&self) -> Vec<Arc<UpstreamHealth>> {
         self.entries.load().upstreams.values().map(Arc::clone).collect()
@@ -92,17 +88,14 @@ impl Table {
                 }
                 None => false,
             });
-            entries.upstreams.retain(|id, health| match snapshot.upstreams.get(id) {
-                Some(entry) => {
-                    if **health.name.load() != entry.name {
-                        health.name.store(Arc::new(entry.name.clone()));
-                    }
-                    true
+            entries.upstreams.retain(|id, health| {
+                let entry = snapshot.upstreams.get(id);
+                match entry {
+                    Some(entry) if **health.name.load() != entry.name => health.name.store(Arc::new(entry.name.clone())),
+                    Some(_) => {}
+                    None => gone.push(Arc::clone(health)),
                 }
-                None => {
-                    gone.push(Arc::clone(health));
-                    false
-                }
+                entry.is_some()
             });
             gone
         })
