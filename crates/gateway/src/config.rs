@@ -80,12 +80,6 @@ pub struct GatewayConfig {
     /// Output tokens counted against the rate limit at admission, at most; the true number replaces it at the end.
     pub admitted_output_tokens: u64,
     pub health: HealthBounds,
-    /// A credential that was refused for its rate is left alone this long if the upstream does not say how long.
-    pub rate_cooldown: Duration,
-    /// A credential that was refused as such (bad key, no money, no permission) is left alone this long.
-    pub auth_cooldown: Duration,
-    /// No upstream's `Retry-After` is believed beyond this.
-    pub max_cooldown: Duration,
     /// Records of requests that were refused before dispatch, per minute; beyond it they are only counted.
     pub max_rejection_records_per_minute: u32,
     /// After the first shutdown signal open requests may go on this long.
@@ -256,9 +250,6 @@ impl Default for GatewayConfig {
             assumed_output_tokens: 4_096,
             admitted_output_tokens: 1_024,
             health: HealthBounds::default(),
-            rate_cooldown: Duration::from_secs(1),
-            auth_cooldown: Duration::from_mins(1),
-            max_cooldown: Duration::from_mins(10),
             max_rejection_records_per_minute: 6_000,
             drain_timeout: Duration::from_mins(10),
             stop_timeout: Duration::from_secs(5),
