@@ -131,7 +131,9 @@ def charged_once(verdict: Verdict, row: dict, entries: list[dict]):
     verdict.demand(charge >= 0, f"I4: {what}")
     # A client may leave when its request is sent and not yet read: what was sent is billed, and flagged.
     was_sent = row["outcome"] == "client_gone" and row["usage_source"] == "estimated" and row["attempts"]
-    if not entries and not was_sent:
+    # Killed between the journal's BEGIN and the call, nobody can know that it was not made: it is estimated and flagged.
+    is_unknown = row["outcome"] == "crash" and row["usage_source"] == "crash"
+    if not entries and not was_sent and not is_unknown:
         verdict.demand(charge == 0, f"I5: no upstream call, but {what}")
     if row["outcome"] != "ok":
         verdict.interrupted += 1
