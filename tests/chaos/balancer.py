@@ -25,10 +25,17 @@ class Balancer:
 
     def _run(self, started):
         asyncio.set_event_loop(self.loop)
-        self.loop.run_until_complete(asyncio.start_server(self._join, "127.0.0.1", self.port))
-        self.loop.create_task(self._check())
+        self.loop.run_until_complete(self._balance(started))
+
+    async def _balance(self, started):
+        self.stopped = asyncio.Event()
+        await asyncio.start_server(self._join, "127.0.0.1", self.port)
+        checking = asyncio.create_task(self._check())
         started.set()
-        self.loop.run_forever()
+        await self.stopped.wait()
+        checking.cancel()
+        with suppress(asyncio.CancelledError):
+            await checking
 
     async def _check(self):
         async with harness.httpx.AsyncClient(trust_env=False, timeout=1) as http:
@@ -67,4 +74,5 @@ class Balancer:
             writer.close()
 
     def stop(self):
-        self.loop.call_soon_threadsafe(self.loop.stop)
+        self.loop.call_soon_threadsafe(self.stopped.set)
+        self.thread.join(5)

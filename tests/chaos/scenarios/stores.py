@@ -172,10 +172,9 @@ def database_disk_full(rig: Rig) -> str:
         first, control = rig.warm(gateway), beside_another(rig)
         with Beside(gateway, control, 12) as running:
             filler = space / "filler"
-            with filler.open("wb") as file, harness.suppress(OSError):
+            with filler.open("wb", buffering=0) as file, harness.suppress(OSError):
                 while True:
                     file.write(b"x" * 4096)
-                    file.flush()
             rigs.pause(6)
             waiting = metric(gateway, "tallygate_usage_queue_depth")
             filler.unlink()
@@ -256,10 +255,9 @@ def journal_disk_full(rig: Rig) -> str:
         first = rig.load(gateway, 50, 10)
         demand(first.success == 100, first.errors())
         filler = disk / "filler"
-        with filler.open("wb") as file, harness.suppress(OSError):
+        with filler.open("wb", buffering=0) as file, harness.suppress(OSError):
             while True:
                 file.write(b"x" * 512)
-                file.flush()
         before = len(rig.sim.ledger())
         full = rig.load(gateway, 300, 10)
         refused = full.statuses()[503]

@@ -29,7 +29,7 @@ pub const MAX_BATCH_RECORDS: usize = 500;
 pub const LINGER: Duration = Duration::from_millis(100);
 /// The first pause after a failure; it doubles up to [`MAX_BACKOFF`].
 pub const MIN_BACKOFF: Duration = Duration::from_millis(100);
-pub const MAX_BACKOFF: Duration = Duration::from_secs(30);
+pub const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// A transaction the database has not answered by now is given up and done again: a network that swallows packets says nothing.
 pub const ANSWER_DEADLINE: Duration = Duration::from_secs(30);
 /// Nobody may have woken the task for a record written while it was busy: it looks again after this.
