@@ -8,6 +8,8 @@ target=${CARGO_TARGET_DIR:-target}
 need=()
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need+=(postgresql)
 python3 -c 'import venv, ensurepip' 2>/dev/null || need+=(python3-venv)
+# The clock is stepped with it.
+compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || need+=(libfaketime)
 if [ ${#need[@]} -gt 0 ]; then
   echo "chaos: installing ${need[*]}"
   if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
