@@ -54,6 +54,10 @@ def test_from_the_setup_link_to_the_bill(sim, folder, start_gateway):
     assert all("smart" in row and "acme" in row for row in seen["rows"])
     assert "Counted by the provider." in seen["drawer"]
 
+    assert "every condition holds" in seen["explained"], seen["explained"]
+    assert "dashboard-model-plain" in seen["explained"], seen["explained"]
+    assert "0 in flight" in seen["health"] and "spent today" in seen["health"], seen["health"]
+
     lines = list(csv.DictReader(Path(seen["csv"]).read_text().splitlines()))
     assert lines, "the bill's CSV has no line"
     amounts = [line for line in lines if line.get("class") or line.get("usage_class")]

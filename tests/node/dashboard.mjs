@@ -93,6 +93,38 @@ try {
   await page.getByText("The provider's own count").first().waitFor();
   seen.drawer = await page.getByRole("dialog").innerText();
 
+  step = "route";
+  await open("/routes/new");
+  await field("Name").fill("nightly");
+  await field("Tags").fill("night");
+  await field("Tags").press("Enter");
+  await choose("Upstream", "simulated");
+  await field("Model there").fill("dashboard-model-plain");
+  await submit("Add route");
+  await page.getByRole("cell", { name: "Tags night" }).waitFor();
+
+  step = "explain";
+  await open("/routes");
+  await choose("Model", "smart");
+  await field("Tags").fill("night");
+  await field("Tags").press("Enter");
+  const explained = page.getByRole("heading", { name: "Attempts, in order" });
+  // The data plane hears of a new route a moment later.
+  await page.waitForFunction(() => document.querySelectorAll("table tbody tr").length === 1);
+  await submit("Explain");
+  await explained.waitFor();
+  seen.explained = await page.locator("main").innerText();
+
+  step = "live";
+  await open("/live");
+  await page.getByText("Nothing in flight").waitFor();
+
+  step = "health";
+  await open("/upstreams");
+  await page.locator("table tbody tr").first().click();
+  await page.getByRole("dialog").getByText("Closed: requests pass").waitFor();
+  seen.health = await page.getByRole("dialog").innerText();
+
   step = "bill";
   await open("/bills");
   await page.getByRole("cell", { name: "acme" }).first().click();

@@ -142,10 +142,11 @@ fn as_text(told: &Explanation) -> String {
         let mark = if rule.matched { "match" } else { "pass " };
         lines.push(format!("rule      {mark} {:>4}  {}: {}", rule.position, rule.route.name, rule.reason));
     }
-    lines.push(match &told.route {
-        Some(route) => format!("route     {}", route.name),
-        None => "route     none; the model's own targets".to_owned(),
-    });
+    match &told.route {
+        Some(route) => lines.push(format!("route     {}", route.name)),
+        None if told.model.is_some() => lines.push("route     none; the model's own targets".to_owned()),
+        None => {}
+    }
     if let Some(arm) = &told.arm {
         lines.push(format!("arm       {} by {}: {}", arm.name, arm.by, arm.reason));
     }
@@ -157,7 +158,9 @@ fn as_text(told: &Explanation) -> String {
             affinity.reason
         ));
     }
-    lines.push(format!("strategy  {}", told.strategy));
+    if !told.strategy.is_empty() {
+        lines.push(format!("strategy  {}", told.strategy));
+    }
     for (number, step) in told.steps.iter().enumerate() {
         let credential = step.credential_name.as_deref().unwrap_or("no key");
         lines.push(format!(
