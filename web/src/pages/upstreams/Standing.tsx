@@ -5,7 +5,7 @@ import { Facts } from "@/components/DetailDrawer";
 import { CountText, TimeText } from "@/components/Figures";
 import { Meaning, type Tone } from "@/components/Meaning";
 import { useLocale } from "@/i18n/useLocale";
-import { duration } from "@/lib/numbers";
+import { compact, duration } from "@/lib/numbers";
 import { exactTime } from "@/lib/time";
 
 const STATES = {
@@ -44,13 +44,16 @@ export function CredentialState({ standing }: { standing: CredentialStanding }) 
 /** In flight, latency, what the vendor says is left, spent today. */
 export function CredentialFigures({ standing }: { standing: CredentialStanding }) {
   const { t } = useTranslation("upstreams");
+  const locale = useLocale();
   const figures = [
     t("standing.inFlight", { count: standing.in_flight }),
     standing.latency_ms === null ? "" : duration(standing.latency_ms),
     standing.requests_left === null
       ? ""
-      : t("standing.requestsLeft", { count: standing.requests_left }),
-    standing.tokens_left === null ? "" : t("standing.tokensLeft", { count: standing.tokens_left }),
+      : t("standing.requestsLeft", { number: compact(standing.requests_left, locale) }),
+    standing.tokens_left === null
+      ? ""
+      : t("standing.tokensLeft", { number: compact(standing.tokens_left, locale) }),
     t("standing.spent", { amount: standing.spent_today }),
   ];
   const trouble = [standing.reason, standing.last_error].filter(Boolean).join(" · ");
