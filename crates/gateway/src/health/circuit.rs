@@ -1,7 +1,7 @@
 //! The circuit breaker of an upstream: after failures in a row, or a share of failures, it is left alone for a growing while,
 //! then tried by one call.
 
-use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tallygate_types::Timestamp;
@@ -11,6 +11,7 @@ use super::window::Window;
 
 /// What the gate says while the circuit is closed.
 const CLOSED: i64 = 0;
+const NOBODY: u64 = 0;
 
 /// See the module. Reading it and a success while it is closed take no lock.
 #[derive(Debug)]
@@ -19,6 +20,8 @@ pub struct Circuit {
     gate: AtomicI64,
     /// Failures in a row.
     failures: AtomicU32,
+    /// Whose failure was the last in that row; 0 is nobody's.
+    culprit: AtomicU64,
     window: Window,
     open: Mutex<Opened>,
 }
@@ -59,7 +62,13 @@ pub enum Turned {
 
 impl Default for Circuit {
     fn default() -> Self {
-        Self { gate: AtomicI64::new(CLOSED), failures: AtomicU32::new(0), window: Window::default(), open: Mutex::default() }
+        Self {
+            gate: AtomicI64::new(CLOSED),
+            failures: AtomicU32::new(0),
+            culprit: AtomicU64::new(0),
+            window: Window::default(),
+            open: Mutex::default(),
+        }
     }
 }
 
@@ -98,6 +107,7 @@ impl Circuit {
         self.window.record(false, now);
         if self.failures.load(Ordering::Relaxed) != 0 {
             self.failures.store(0, Ordering::Relaxed);
+            self.culprit.store(NOBODY, Ordering::Relaxed);
         }
         if self.gate.load(Ordering::Acquire) == CLOSED {
             return None;
@@ -111,6 +121,22 @@ impl Circuit {
         self.window.clear();
         self.gate.store(CLOSED, Ordering::Release);
         Some(Turned::Closed)
+    }
+
+    /// As [`Self::failed`], for one of several credentials: what fails again and again with the same one alone is that one's.
+    pub fn failed_with(
+        &self,
+        culprit: u64,
+        pass: Pass,
+        is_proven: bool,
+        now: Timestamp,
+        bounds: &HealthBounds,
+    ) -> Option<Turned> {
+        let is_again = self.culprit.swap(culprit, Ordering::Relaxed) == culprit;
+        if is_again && pass.probe.is_none() {
+            return None;
+        }
+        self.failed(pass, is_proven, now, bounds)
     }
 
     pub fn failed(&self, pass: Pass, is_proven: bool, now: Timestamp, bounds: &HealthBounds) -> Option<Turned> {
@@ -192,6 +218,15 @@ mod tests {
         (0..4).for_each(|_| assert_eq!(fail(&circuit, START), None));
         assert_eq!(fail(&circuit, START), Some(Turned::Opened { until: at(10), failures: 5 }));
         assert_eq!(circuit.admit(at(9)), Err(CircuitState::Open { until: at(10) }));
+    }
+
+    #[test]
+    fn one_credential_of_several_never_opens_it_alone() {
+        let circuit = Circuit::default();
+        let fail = |who| circuit.failed_with(who, circuit.admit(START).unwrap(), true, START, &bounds());
+        assert!((0..50).all(|_| fail(7).is_none()));
+        let opened: Vec<_> = (0..4).map(|call| fail(8 + call % 2).is_some()).collect();
+        assert_eq!(opened, [false, false, false, true], "but several do");
     }
 
     #[test]

@@ -23,7 +23,7 @@ const SILENT_CALLS: u32 = 3;
 /// So many times the usual wait for a head is silence.
 const SILENT_TIMES: u32 = 4;
 /// No silence is suspicious before this.
-const SILENT_FLOOR: Duration = Duration::from_millis(500);
+const SILENT_FLOOR: Duration = Duration::from_millis(50);
 /// Of a vendor's words on its last refusal, this much is kept for the operator.
 pub const MAX_ERROR_CHARS: usize = 300;
 
@@ -174,6 +174,11 @@ impl CredentialHealth {
     pub fn held_models(&self) -> Vec<(Box<str>, Arc<Slot>)> {
         let models = self.models.read().unwrap_or_else(PoisonError::into_inner);
         models.iter().filter(|(_, slot)| slot.course().state != State::Active).cloned().collect()
+    }
+
+    /// Tells it from the other credentials of its upstream; never 0.
+    pub fn mark(&self) -> u64 {
+        (self.id.uuid().as_u128() as u64) | 1 << 63
     }
 
     pub fn note(&self, reason: &'static str, error: &str) {

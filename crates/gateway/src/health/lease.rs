@@ -37,6 +37,8 @@ pub(super) struct Held {
     pub model_slot: Option<(Arc<Slot>, Ticket)>,
     pub model: Box<str>,
     pub caps: Caps,
+    /// Its upstream has no other.
+    pub is_sole: bool,
 }
 
 impl Lease {

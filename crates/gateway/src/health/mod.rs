@@ -136,7 +136,8 @@ impl Health {
                     return Err(retired);
                 }
                 let health = self.with_credential(&step.target.upstream, entry, Arc::clone);
-                Some(self.hold(health, caps_of(entry), &step.target.upstream_model, tokens, resort, now)?)
+                let held = self.hold(health, caps_of(entry), &step.target.upstream_model, tokens, resort, now)?;
+                Some(Held { is_sole: step.target.upstream.credentials.len() == 1, ..held })
             }
         };
         match upstream.circuit.admit(now) {
@@ -188,7 +189,7 @@ impl Health {
         let as_last = resort == Resort::Last;
         let admit = |slot: &slot::Slot| slot.admit(as_last, now).map_err(|door| shut(slot.see(now).state, door));
         health.taken.take(&caps, tokens, now).map_err(|at_cap| Readiness::Not { why: at_cap.why, until: at_cap.until })?;
-        let mut held = Held { ticket: Ticket::open(now), model_slot: None, model: model.into(), caps, health };
+        let mut held = Held { ticket: Ticket::open(now), model_slot: None, model: model.into(), caps, is_sole: false, health };
         let admitted = admit(&held.health.slot).and_then(|ticket| {
             held.ticket = ticket;
             let Some(slot) = held.health.model(model) else { return Ok(()) };
