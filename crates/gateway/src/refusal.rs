@@ -114,7 +114,7 @@ impl Refusal {
 
     /// More exactly than the code tells, which clients are written against.
     pub fn with_reason(mut self, reason: &str) -> Self {
-        self.details.get_or_insert_default().reason = reason.to_owned();
+        reason.clone_into(&mut self.details.get_or_insert_default().reason);
         self
     }
 

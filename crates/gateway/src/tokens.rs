@@ -32,15 +32,7 @@ fn is_base64(run: &[u8]) -> bool {
     const PREFIX: usize = 256;
     /// Looked at without leaving off in between, so that many bytes are compared by one instruction.
     const PIECE: usize = 256;
-    let is_one = |byte: &u8| {
-        byte.is_ascii_alphanumeric()
-            | (*byte == b'+')
-            | (*byte == b'/')
-            | (*byte == b'-')
-            | (*byte == b'_')
-            | (*byte == b'=')
-            | (*byte == b'\\')
-    };
+    let is_one = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=' | b'\\');
     run[PREFIX..].chunks(PIECE).all(|piece| piece.iter().fold(true, |all, byte| all & is_one(byte)))
 }
 

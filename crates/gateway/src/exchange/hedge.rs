@@ -56,16 +56,12 @@ impl Hedging {
         if spent.0 != today {
             *spent = (today, Pico::ZERO);
         }
-        match spent.1.checked_add(cost).filter(|sum| *sum <= most) {
-            Some(sum) => {
-                spent.1 = sum;
-                Ok(())
-            }
-            None => {
-                ledger.saved.fetch_add(ONE, Ordering::Relaxed);
-                Err(Unhedged::Spend)
-            }
-        }
+        let Some(sum) = spent.1.checked_add(cost).filter(|sum| *sum <= most) else {
+            ledger.saved.fetch_add(ONE, Ordering::Relaxed);
+            return Err(Unhedged::Spend);
+        };
+        spent.1 = sum;
+        Ok(())
     }
 
     fn ledger(&self, owner: Uuid) -> Arc<Ledger> {

@@ -182,11 +182,7 @@ impl Line {
         let mut rest: Option<BytesMut> = None;
         let mut total = 0;
         let mut pace = Pace::new(self.min_answer_bytes_per_second);
-        loop {
-            let frame = match self.frame(&mut body, &mut pace, deadline).await? {
-                None => break,
-                Some(frame) => frame,
-            };
+        while let Some(frame) = self.frame(&mut body, &mut pace, deadline).await? {
             let Ok(data) = frame.into_data() else { continue };
             total += data.len();
             pace.came(&data);

@@ -80,12 +80,13 @@ async fn exchange(plane: Arc<DataPlane>, admitted: Admitted) -> Reply {
     let Admitted { question, model, held } = admitted;
     let levels = held.permit.levels();
     let settlement = Settlement::open(Arc::clone(&plane), &question, &model, held);
-    if !(question.stream && streams_events(question.endpoint.dialect, &question.query)) {
-        let found = find(Arc::clone(&plane), question, model, settlement).await;
+    let (dialect, accepted_at) = (question.endpoint.dialect, question.facts.accepted_at);
+    let may_begin_early = question.stream && streams_events(dialect, &question.query);
+    let mut search: Searching = Box::pin(find(Arc::clone(&plane), question, model, settlement));
+    if !may_begin_early {
+        let found = search.await;
         return answer(&plane, found, &levels).await;
     }
-    let (dialect, accepted_at) = (question.endpoint.dialect, question.facts.accepted_at);
-    let mut search: Searching = Box::pin(find(Arc::clone(&plane), question, model, settlement));
     if let Ok(found) = tokio::time::timeout(plane.config.stream_commit_delay, &mut search).await {
         return answer(&plane, found, &levels).await;
     }

@@ -41,7 +41,8 @@ impl<'a> Search<'a> {
             None => None,
             Some((owner, hedge)) => match timeout(Duration::from_millis(hedge.after_ms), &mut first).await {
                 Ok(attempted) => return Ok((*step, self.take(number, attempted))),
-                Err(_) => self.second(owner, &hedge, rest).await,
+                // What few requests come to is kept out of the future of all: in boxes.
+                Err(_) => Box::pin(self.second(owner, &hedge, rest)).await,
             },
         };
         let Some(Second { step: other_step, outgoing, lease, cost }) = second else {
@@ -53,7 +54,7 @@ impl<'a> Search<'a> {
             let attempted = first.await;
             return Ok((*step, self.take(number, attempted)));
         };
-        let mut other = pin!(attempt::run(plane, question, &other_step, outgoing, lease));
+        let mut other = Box::pin(attempt::run(plane, question, &other_step, outgoing, lease));
         let (is_first, attempted) = tokio::select! {
             biased;
             attempted = &mut first => (true, attempted),

@@ -182,7 +182,8 @@ impl<'a> Search<'a> {
         let (step, tried) = self.attempt(step, rest, outgoing, lease).await?;
         let verdict = match tried {
             Tried::Final(verdict) => verdict,
-            Tried::Again(again) => self.ask_again(&step, again).await?,
+            // Few come here: its future is not part of everyone's.
+            Tried::Again(again) => Box::pin(self.ask_again(&step, again)).await?,
         };
         match verdict {
             Verdict::Delivered(delivery) => Ok(Next::Delivered(delivery)),

@@ -62,7 +62,7 @@ pub struct Plan {
 
 impl Plan {
     /// `room` holds `input`.
-    pub fn new(input: String, previous_id: Option<String>, room: Room) -> Self {
+    pub(crate) fn new(input: String, previous_id: Option<String>, room: Room) -> Self {
         Self { input: input.into(), previous_id, _room: Arc::new(room) }
     }
 }

@@ -66,7 +66,7 @@ async fn a_spent_credential_is_asked_at_its_probe_interval_and_no_sooner() {
     let bounds = HealthBounds::default();
     assert_eq!(gateway.chat(ASK).await.status, 503);
     for (wait, calls) in [(bounds.exhausted_probe, 2), (bounds.exhausted_probe * 2, 3)] {
-        clock.advance(wait - Duration::from_secs(1));
+        clock.advance(wait.saturating_sub(Duration::from_secs(1)));
         assert_eq!(gateway.chat(ASK).await.status, 503);
         assert_eq!(upstream.seen().len(), calls - 1);
         clock.advance(Duration::from_secs(1));
