@@ -126,7 +126,7 @@ pub enum UpstreamCommand {
 pub enum RouteCommand {
     /// Say where a request would go, and why; nothing is sent. Without --server the store decides, and every upstream and
     /// credential counts as well.
-    Explain(Explain),
+    Explain(Box<Explain>),
 }
 
 #[derive(Debug, Args)]

@@ -56,7 +56,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Config(ConfigCommand::Check(arg)) => commands::config::check(&arg, json),
         Command::Config(ConfigCommand::Show(arg)) => commands::config::show(&arg, json),
         Command::Config(ConfigCommand::Schema) => commands::config::schema(),
-        Command::Serve(arg) => serve::run(&arg, json).await,
+        Command::Serve(arg) => Box::pin(serve::run(&arg, json)).await,
         Command::Demo(arg) => demo::run(arg, json).await,
         Command::Sim(arg) => commands::sim::run(arg, json).await,
         Command::Version => commands::version(json),
@@ -65,7 +65,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Healthcheck(arg) => commands::doctor::healthcheck(&arg, json).await,
         Command::Key(command) => commands::key::run(command, json).await,
         Command::Upstream(command) => commands::upstream::run(command, json).await,
-        Command::Route(command) => commands::route::run(command, json).await,
+        Command::Route(command) => Box::pin(commands::route::run(command, json)).await,
         Command::Usage(command) => commands::export::usage(command, json).await,
         Command::Bill(command) => commands::export::bill(command, json).await,
     }
