@@ -12,7 +12,7 @@
 
 use serde::Serialize;
 
-use super::JournalError;
+use super::{JournalError, json};
 
 const MAGIC: [u8; 2] = [0xF5, 0x7A];
 const VERSION: u8 = 1;
@@ -53,7 +53,7 @@ pub(super) fn encode(kind: Kind, record: &impl Serialize) -> Result<Vec<u8>, Jou
     const EXPECTED_BYTES: usize = 1_536;
     let mut frame = Vec::with_capacity(EXPECTED_BYTES);
     frame.extend_from_slice(&[0; HEADER_BYTES]);
-    serde_json::to_writer(&mut frame, record).map_err(JournalError::Encode)?;
+    json::write(&mut frame, record).map_err(JournalError::Encode)?;
     let length = frame.len() - HEADER_BYTES;
     if length > MAX_PAYLOAD_BYTES {
         return Err(JournalError::TooLarge { bytes: length, limit: MAX_PAYLOAD_BYTES });
