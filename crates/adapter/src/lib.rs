@@ -66,6 +66,7 @@ mod media;
 pub mod media_urls;
 pub mod models;
 mod names;
+mod needle;
 mod passing;
 mod peek;
 mod plain;

@@ -2,10 +2,9 @@
 
 use std::ops::Range;
 
-use memchr::memmem;
-
 use crate::ir::UsageReport;
 use crate::kept::Handles;
+use crate::needle::Needle;
 
 /// Filled by the `tap` functions of a dialect's folder. Each event overwrites what it says; nothing is summed.
 #[derive(Debug, Clone, Default)]
@@ -54,8 +53,8 @@ impl Tap {
 
     /// Counts the JSON strings that follow `key` (given with quotes and colon, `"text":`) as output, and opens the commit
     /// gate at the first that is not empty. An estimate: escapes count as they stand.
-    pub fn count_strings(&mut self, data: &[u8], key: &[u8]) {
-        for start in memmem::find_iter(data, key) {
+    pub fn count_strings(&mut self, data: &[u8], key: &'static Needle) {
+        for start in key.find_all(data) {
             if let Some(text) = string_at(data, start + key.len()) {
                 self.output_bytes += text.len() as u64;
                 self.content |= !text.is_empty();
@@ -81,8 +80,8 @@ pub(crate) fn string_at(data: &[u8], from: usize) -> Option<Range<usize>> {
 }
 
 /// The number that follows `key` (given with quotes and colon) where it stands first.
-pub(crate) fn number_after(data: &[u8], key: &[u8]) -> Option<u64> {
-    let from = memmem::find(data, key)? + key.len();
+pub(crate) fn number_after(data: &[u8], key: &Needle) -> Option<u64> {
+    let from = key.find(data)? + key.len();
     let digits = data[from..].iter().skip_while(|byte| byte.is_ascii_whitespace()).take_while(|byte| byte.is_ascii_digit());
     let mut number = None;
     for digit in digits {
@@ -91,23 +90,20 @@ pub(crate) fn number_after(data: &[u8], key: &[u8]) -> Option<u64> {
     number
 }
 
-pub(crate) fn contains(data: &[u8], needle: &[u8]) -> bool {
-    memmem::find(data, needle).is_some()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::needle::needle;
 
     #[test]
     fn strings_after_a_key_are_counted_and_open_the_gate() {
         let mut tap = Tap::default();
-        tap.count_strings(br#"{"content":"","x":{"content": null}}"#, b"\"content\":");
+        tap.count_strings(br#"{"content":"","x":{"content": null}}"#, needle!("\"content\":"));
         assert_eq!((tap.output_bytes, tap.content), (0, false));
-        tap.count_strings(br#"{"content": "a\"b"}"#, b"\"content\":");
+        tap.count_strings(br#"{"content": "a\"b"}"#, needle!("\"content\":"));
         assert_eq!((tap.output_bytes, tap.content), (4, true));
-        tap.count_strings(br#"{"content":"cut"#, b"\"content\":");
-        tap.count_strings(br#"{"content":"cut\"#, b"\"content\":");
+        tap.count_strings(br#"{"content":"cut"#, needle!("\"content\":"));
+        tap.count_strings(br#"{"content":"cut\"#, needle!("\"content\":"));
         assert_eq!(tap.output_bytes, 4);
     }
 }

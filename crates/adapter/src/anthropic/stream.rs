@@ -9,14 +9,16 @@ use super::{blocks, error, usage, wire};
 use crate::dispatch::Decode;
 use crate::failure::StreamFailure;
 use crate::ir::{Delta, PartKind, PartStart, StreamEvent, ToolKind};
+use crate::needle::{Needle, needle};
 use crate::replay;
 use crate::sse::Event;
-use crate::tap::{self, Tap};
+use crate::tap::Tap;
 
 pub(crate) use super::stream_encode::Encoder;
 
 /// Keys whose strings are output.
-pub(super) const CONTENT_KEYS: &[&[u8]] = &[b"\"text\":", b"\"partial_json\":", b"\"thinking\":"];
+pub(super) static CONTENT_KEYS: [Needle; 3] =
+    [Needle::new("\"text\":"), Needle::new("\"partial_json\":"), Needle::new("\"thinking\":")];
 
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
@@ -222,7 +224,7 @@ pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> 
         "error" => return Err(StreamFailure::Upstream(error::from_error(200, &parse()?.error.unwrap_or_default()))),
         "content_block_start" => {
             // A call is content before its first argument.
-            tap.content |= !tap::contains(data, b"\"text\"") && !tap::contains(data, b"\"thinking\"");
+            tap.content |= !needle!("\"text\"").is_in(data) && !needle!("\"thinking\"").is_in(data);
             count(data, tap);
         }
         "content_block_delta" => count(data, tap),
@@ -247,7 +249,7 @@ fn whole(data: &[u8], tap: &mut Tap) -> Result<(), StreamFailure> {
 }
 
 fn count(data: &[u8], tap: &mut Tap) {
-    for key in CONTENT_KEYS {
+    for key in &CONTENT_KEYS {
         tap.count_strings(data, key);
     }
 }

@@ -96,7 +96,7 @@ pub(crate) fn tap(body: &[u8], tap: &mut Tap) -> Result<(), AnswerFailure> {
     tap.model = slim.model;
     tap.finish_reason = slim.stop_reason;
     tap.usage = slim.usage.as_ref().and_then(decode);
-    for key in super::stream::CONTENT_KEYS {
+    for key in &super::stream::CONTENT_KEYS {
         tap.count_strings(body, key);
     }
     tap.done = true;

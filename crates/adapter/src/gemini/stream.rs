@@ -14,12 +14,13 @@ pub(crate) use encoder::Encoder;
 use super::wire::{Candidate, PromptFeedback};
 use super::{error, usage};
 use crate::failure::{AnswerFailure, StreamFailure};
+use crate::needle::{Needle, needle};
 use crate::sse::Event;
-use crate::tap::{Tap, contains};
+use crate::tap::Tap;
 
 const USAGE_KEY: &[u8] = b"\"usageMetadata\":";
 /// Keys of records that must be read at once.
-const TELLING: [&[u8]; 3] = [b"\"finishReason\"", b"\"error\"", b"\"blockReason\""];
+static TELLING: [Needle; 3] = [Needle::new("\"finishReason\""), Needle::new("\"error\""), Needle::new("\"blockReason\"")];
 
 /// What the meter reads of an answer or of a record.
 #[derive(Debug, Default, Deserialize)]
@@ -62,9 +63,9 @@ impl Metered {
 
 /// Reads what the meter needs from a record that passes untouched.
 pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> {
-    tap.count_strings(event.data, b"\"text\":");
-    tap.content |= contains(event.data, b"\"functionCall\"") || contains(event.data, b"\"inlineData\"");
-    let tells_more = tap.id.is_none() || TELLING.iter().any(|key| contains(event.data, key));
+    tap.count_strings(event.data, needle!("\"text\":"));
+    tap.content |= needle!("\"functionCall\"").is_in(event.data) || needle!("\"inlineData\"").is_in(event.data);
+    let tells_more = tap.id.is_none() || TELLING.iter().any(|key| key.is_in(event.data));
     if !tells_more {
         // Every record restates the usage, and only the last one counts.
         if let Some(at) = memmem::rfind(event.data, USAGE_KEY) {

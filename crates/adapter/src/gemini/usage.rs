@@ -10,6 +10,7 @@ use tallygate_types::{Usage, UsageClass};
 
 use crate::failure::{AnswerFailure, InvalidAnswer};
 use crate::ir::UsageReport;
+use crate::needle::needle;
 use crate::tap::Tap;
 
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -153,7 +154,7 @@ pub(crate) fn tap(body: &[u8], tap: &mut Tap) -> Result<(), AnswerFailure> {
         serde_json::from_slice(body).map_err(|error| InvalidAnswer(format!("no GenerateContentResponse: {error}")))?;
     metered.check()?;
     metered.tell(tap);
-    tap.count_strings(body, b"\"text\":");
+    tap.count_strings(body, needle!("\"text\":"));
     tap.content = true;
     tap.done = true;
     Ok(())

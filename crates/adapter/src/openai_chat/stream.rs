@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use memchr::memmem;
 use serde_json::Value;
 
 use super::carriers;
@@ -15,6 +14,7 @@ use super::{error, usage};
 use crate::dispatch::Decode;
 use crate::failure::StreamFailure;
 use crate::ir::{Delta, Part, PartKind, PartStart, Reasoning, Signature, StreamEvent, ToolKind, Vendor};
+use crate::needle::{Needle, needle};
 use crate::sse::Event;
 use crate::tap::{self, Tap};
 
@@ -27,8 +27,14 @@ const MAX_CHOICES: usize = 128;
 const MAX_CALLS: usize = 512;
 
 /// Keys whose strings are output.
-pub(super) const CONTENT_KEYS: &[&[u8]] =
-    &[b"\"content\":", b"\"arguments\":", b"\"reasoning_content\":", b"\"reasoning\":", b"\"input\":", b"\"embedding\":"];
+pub(super) static CONTENT_KEYS: [Needle; 6] = [
+    Needle::new("\"content\":"),
+    Needle::new("\"arguments\":"),
+    Needle::new("\"reasoning_content\":"),
+    Needle::new("\"reasoning\":"),
+    Needle::new("\"input\":"),
+    Needle::new("\"embedding\":"),
+];
 
 #[derive(Debug, Default)]
 pub(crate) struct Decoder {
@@ -406,8 +412,8 @@ pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> 
         return Ok(());
     }
     let is_first = tap.id.is_none();
-    let may_fail = event.name == "error" || tap::contains(data, b"\"error\"");
-    let has_usage = memmem::find(data, b"\"usage\":").is_some_and(|at| {
+    let may_fail = event.name == "error" || needle!("\"error\"").is_in(data);
+    let has_usage = needle!("\"usage\":").find(data).is_some_and(|at| {
         let value = data[at + b"\"usage\":".len()..].iter().find(|byte| !byte.is_ascii_whitespace());
         value.is_some_and(|byte| *byte == b'{')
     });
@@ -423,11 +429,11 @@ pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> 
             tap.only_usage = chunk.choices.is_none_or(|choices| choices.is_empty());
         }
     }
-    for key in CONTENT_KEYS {
+    for key in &CONTENT_KEYS {
         tap.count_strings(data, key);
     }
-    tap.content |= tap::contains(data, b"\"tool_calls\":[{");
-    if let Some(at) = memmem::find(data, b"\"finish_reason\":")
+    tap.content |= needle!("\"tool_calls\":[{").is_in(data);
+    if let Some(at) = needle!("\"finish_reason\":").find(data)
         && let Some(word) = tap::string_at(data, at + b"\"finish_reason\":".len())
     {
         tap.finish_reason = Some(String::from_utf8_lossy(&data[word]).into_owned());

@@ -1,9 +1,9 @@
 //! Takes other vendors' reasoning out of a body that passes. OpenAI's own servers refuse fields they do not know; others
 //! may be Google's or a router's, and want theirs back.
 
-use memchr::memmem;
 use serde_json::{Map, Value};
 
+use crate::needle::Needle;
 use crate::strip::{Strip, Target, list};
 
 /// Of an assistant's message.
@@ -11,10 +11,19 @@ const FIELDS: [&str; 4] = ["thinking_blocks", "reasoning_details", "reasoning_co
 /// Of a tool call, and of the function in it.
 const CALL_FIELDS: [&str; 3] = ["extra_content", "provider_specific_fields", "thought_signature"];
 
+/// All of them as they stand in a body: one that names none passes unread.
+static NAMED: [Needle; 6] = [
+    Needle::new("\"thinking_blocks\""),
+    Needle::new("\"reasoning_details\""),
+    Needle::new("\"reasoning_content\""),
+    Needle::new("\"extra_content\""),
+    Needle::new("\"provider_specific_fields\""),
+    Needle::new("\"thought_signature\""),
+];
+
 pub(crate) fn strip(body: &[u8], what: Strip, target: Target<'_>) -> Option<Vec<u8>> {
     let is_kept = what == Strip::Foreign && !target.profiles.openai(target.model).first_party;
-    let is_named = |field: &str| memmem::find(body, format!("\"{field}\"").as_bytes()).is_some();
-    if is_kept || !FIELDS.iter().chain(&CALL_FIELDS).any(|field| is_named(field)) {
+    if is_kept || !NAMED.iter().any(|field| field.is_in(body)) {
         return None;
     }
     let mut request: Value = serde_json::from_slice(body).ok()?;

@@ -107,7 +107,7 @@ pub(crate) fn tap(body: &[u8], tap: &mut Tap) -> Result<(), AnswerFailure> {
     tap.model = slim.model;
     tap.usage = slim.usage.as_ref().and_then(decode);
     tap.finish_reason = slim.choices.unwrap_or_default().into_iter().next().and_then(|choice| choice.finish_reason);
-    for key in super::stream::CONTENT_KEYS {
+    for key in &super::stream::CONTENT_KEYS {
         tap.count_strings(body, key);
     }
     tap.done = true;

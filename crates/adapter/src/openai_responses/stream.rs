@@ -13,8 +13,9 @@ pub(crate) use encoder::Encoder;
 use super::{error, usage};
 use crate::failure::{AnswerFailure, StreamFailure};
 use crate::kept::{Handles, sealed_handle};
+use crate::needle::needle;
 use crate::sse::Event;
-use crate::tap::{self, Tap, contains};
+use crate::tap::{self, Tap};
 
 /// What the meter reads of a response object.
 #[derive(Debug, Default, Deserialize)]
@@ -78,21 +79,24 @@ pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> 
     metered(event, tap)?;
     // An event that tells of a failure does not pass: its number is free. Inside a text the key's quotes are escaped, so
     // that it is found as a key only.
-    tap.sequence = tap::number_after(data, b"\"sequence_number\":").or(tap.sequence);
+    tap.sequence = tap::number_after(data, needle!("\"sequence_number\":")).or(tap.sequence);
     Ok(())
 }
 
 fn metered(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> {
-    let is_delta =
-        if event.name.is_empty() { contains(event.data, b".delta\"") } else { event.name.rsplit('.').next() == Some("delta") };
+    let is_delta = if event.name.is_empty() {
+        needle!(".delta\"").is_in(event.data)
+    } else {
+        event.name.rsplit('.').next() == Some("delta")
+    };
     if is_delta {
-        tap.count_strings(event.data, b"\"delta\":");
+        tap.count_strings(event.data, needle!("\"delta\":"));
         return Ok(());
     }
-    let carries_response = contains(event.data, b"\"response\":") || contains(event.data, b"\"error\"");
+    let carries_response = needle!("\"response\":").is_in(event.data) || needle!("\"error\"").is_in(event.data);
     if !carries_response {
         // A whole call may come without deltas.
-        tap.content |= contains(event.data, b"response.output_item.done");
+        tap.content |= needle!("response.output_item.done").is_in(event.data);
         return Ok(());
     }
     let Ok(said) = serde_json::from_slice::<MeteredEvent>(event.data) else {

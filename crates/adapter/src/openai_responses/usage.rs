@@ -10,6 +10,7 @@ use tallygate_types::{Usage, UsageClass};
 
 use crate::failure::{AnswerFailure, InvalidAnswer};
 use crate::ir::UsageReport;
+use crate::needle::needle;
 use crate::tap::Tap;
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
@@ -128,8 +129,8 @@ pub(crate) fn tap(body: &[u8], tap: &mut Tap) -> Result<(), AnswerFailure> {
         serde_json::from_slice(body).map_err(|error| InvalidAnswer(format!("no response object: {error}")))?;
     metered.check()?;
     metered.tell(tap);
-    tap.count_strings(body, b"\"text\":");
-    tap.count_strings(body, b"\"arguments\":");
+    tap.count_strings(body, needle!("\"text\":"));
+    tap.count_strings(body, needle!("\"arguments\":"));
     tap.content = true;
     tap.done = true;
     Ok(())

@@ -3,7 +3,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use memchr::memmem;
 use serde::Deserialize;
 use serde_json::Value;
 use tallygate_types::{Dialect, Usage, UsageClass};
@@ -13,9 +12,10 @@ use crate::answer::ReadAnswer;
 use crate::dispatch::codec;
 use crate::failure::{InvalidAnswer, StreamFailure};
 use crate::ir::UsageReport;
+use crate::needle::needle;
 use crate::openai_chat;
 use crate::sse::{Event, Scanner};
-use crate::tap::{Tap, contains};
+use crate::tap::Tap;
 
 const DONE: &[u8] = b"[DONE]";
 /// How the types of the last events of images, transcripts and speech end.
@@ -59,7 +59,7 @@ impl ReadAnswer for PlainReader {
         };
         self.note(&answer, tap);
         if matches!(self.plain, Plain::Completions | Plain::Transcriptions | Plain::Translations) {
-            tap.count_strings(&body, b"\"text\":");
+            tap.count_strings(&body, needle!("\"text\":"));
         }
         Ok(body)
     }
@@ -70,12 +70,12 @@ impl ReadAnswer for PlainReader {
             tap.done = true;
             return Ok(());
         }
-        if event.name == "error" || contains(data, b"\"error\"") {
+        if event.name == "error" || needle!("\"error\"").is_in(data) {
             // One reader of errors in streams for all of OpenAI's endpoints.
             (codec(Dialect::OpenaiChat).tap_event)(event, &mut Tap::default())?;
         }
-        let is_last = LAST.iter().any(|end| event.name.ends_with(end)) || memmem::find(data, b"\"usage\"").is_some();
-        let may_tell = is_last || contains(data, b".done\"") || contains(data, b".completed\"");
+        let is_last = LAST.iter().any(|end| event.name.ends_with(end)) || needle!("\"usage\"").is_in(data);
+        let may_tell = is_last || needle!(".done\"").is_in(data) || needle!(".completed\"").is_in(data);
         if may_tell {
             let answer: Answer = serde_json::from_slice(data).map_err(|error| StreamFailure::Invalid(error.to_string()))?;
             self.note(&answer, tap);
@@ -83,14 +83,14 @@ impl ReadAnswer for PlainReader {
             tap.only_usage =
                 answer.usage.is_some_and(|usage| usage.is_object()) && answer.choices.is_some_and(|choices| choices.is_empty());
         } else if self.plain == Plain::Completions
-            && let Some(at) = memmem::find(data, b"\"finish_reason\":\"")
+            && let Some(at) = needle!("\"finish_reason\":\"").find(data)
             && let Some(word) = crate::tap::string_at(data, at + b"\"finish_reason\":".len())
         {
             tap.finish_reason = Some(String::from_utf8_lossy(&data[word]).into_owned());
         }
         match self.plain {
-            Plain::Completions => tap.count_strings(data, b"\"text\":"),
-            Plain::Transcriptions | Plain::Translations => tap.count_strings(data, b"\"delta\":"),
+            Plain::Completions => tap.count_strings(data, needle!("\"text\":")),
+            Plain::Transcriptions | Plain::Translations => tap.count_strings(data, needle!("\"delta\":")),
             _ => {}
         }
         tap.content |= self.plain != Plain::Completions;
