@@ -1,5 +1,6 @@
 //! The `tallygate` binary: command line, configuration, wiring, telemetry, shutdown.
 
+mod access_line;
 mod arrival;
 mod banner;
 mod cli;
@@ -10,6 +11,7 @@ mod give_back;
 mod installation;
 mod last_good;
 mod live;
+mod log_lines;
 mod ops;
 mod probe;
 mod profiles;
@@ -34,7 +36,9 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    match run(cli) {
+    let ended = run(cli);
+    telemetry::flush();
+    match ended {
         Ok(code) => code,
         Err(error) => {
             eprintln!("tallygate: {error:#}");
