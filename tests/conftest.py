@@ -57,7 +57,7 @@ def gate(session_folder, sim):
     folder = session_folder / "gate"
     folder.mkdir()
     timeouts = {"first_byte_timeout_ms": 1500, "idle_timeout_ms": 1500, "max_body_bytes": 2_000_000}
-    running = harness.Gateway(folder, {"server": timeouts, "upstreams": harness.upstreams(sim.url), "models": models})
+    running = harness.Gateway(folder, {"server": timeouts, "health": harness.FORGETFUL, "upstreams": harness.upstreams(sim.url), "models": models})
     yield running
     running.stop()
 

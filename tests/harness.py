@@ -41,6 +41,15 @@ PRICED_BY = {
 USAGE_CLASSES = list(PRICED_BY)
 
 
+# A gateway that forgets at once what it learnt of a failure: for suites that send faults of all kinds through one of them.
+FORGETFUL = {
+    "rate_wait_ms": 1, "max_rate_wait_ms": 1, "max_told_wait_ms": 1, "exhausted_probe_ms": 1, "max_exhausted_probe_ms": 1,
+    "max_told_reset_ms": 1, "auth_recheck_ms": 1, "auth_probe_ms": 1, "max_auth_probe_ms": 1, "open_ms": 1, "max_open_ms": 1,
+    "failures_to_open": 1_000_000, "unproven_failures_to_open": 1_000_000, "window_min_calls": 1_000_000,
+    "unproven_in_flight": 1_000_000, "retry_percent": 100, "retry_reserve": 1_000_000,
+}
+
+
 def charge_pico(usage: dict[str, int], price: dict[str, str] = PRICE) -> int:
     """The charge for a usage, in 10^-12 of the currency: prices are per million tokens, so one token costs price * 10^6."""
     total = sum(usage.get(name, 0) * Decimal(price[key]) * 1_000_000 for name, key in PRICED_BY.items())

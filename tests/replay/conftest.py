@@ -20,6 +20,7 @@ def replay_gate(session_folder, replay):
     folder.mkdir()
     every = cases.every_case({**cases.PROVIDERS, **cases.COUNTERS, **cases.EMBEDDERS})
     models = [harness.model(case.model, case.dialect, case.name) for case in every]
-    running = harness.Gateway(folder, {"upstreams": harness.upstreams(replay.url), "models": models})
+    sections = {"health": harness.FORGETFUL, "upstreams": harness.upstreams(replay.url), "models": models}
+    running = harness.Gateway(folder, sections)
     yield running
     running.stop()

@@ -331,6 +331,7 @@ pub fn gateway_config(config: &Config) -> GatewayConfig {
             stream_idle_ms: server.idle_timeout_ms,
             total_ms: server.total_timeout_ms,
         },
+        health: config.health.bounds(),
         media: MediaBounds { private_hosts: config.media.private_hosts.clone(), ..MediaBounds::default() },
         ..GatewayConfig::default()
     }

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 
 use super::error::ConfigError;
+use super::health::Health;
 use super::outbound::Outbound;
 use super::routing::{Model, Route, Upstream};
 use super::secret::SecretRef;
@@ -24,6 +25,7 @@ pub struct Config {
     pub limits: SharedLimits,
     pub media: Media,
     pub outbound: Outbound,
+    pub health: Health,
     pub translation: Translation,
     pub log: Log,
     pub upstreams: Vec<Upstream>,

@@ -7,6 +7,7 @@
 mod env;
 mod error;
 mod file;
+mod health;
 mod outbound;
 mod routing;
 mod secret;
@@ -123,6 +124,17 @@ keys = [{ name = "ci", secret = "env:ACME_KEY" }]
         let error = with_env("[retention]\nusage_days = 61\n", &[]).unwrap_err();
         assert_eq!(error, "retention.usage_days is 61; this month and the last need 62 at least");
         assert!(with_env("[[tenants]]\nname = \"a\"\nresponses = { mode = \"kept\" }\n", &[]).unwrap_err().contains("stored"));
+    }
+
+    #[test]
+    fn what_is_held_against_failures_reads_with_its_defaults_and_bounds() {
+        let config = with_env("[health]\nopen_ms = 250\n", &[]).unwrap();
+        assert_eq!(config.health.bounds().open, std::time::Duration::from_millis(250));
+        let (read, default) = (with_env("", &[]).unwrap().health.bounds(), tallygate_gateway::HealthBounds::default());
+        assert_eq!(format!("{read:?}"), format!("{default:?}"));
+        let refused = |line: &str| with_env(&format!("[health]\n{line}\n"), &[]).unwrap_err();
+        assert_eq!(refused("failures_to_open = 0"), "health.failures_to_open must be at least 1");
+        assert_eq!(refused("retry_percent = 101"), "health.retry_percent is a percentage: at most 100");
     }
 
     #[test]

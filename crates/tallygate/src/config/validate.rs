@@ -56,6 +56,7 @@ pub fn references(config: &Config) -> Result<(), ConfigError> {
         }
     }
     config.outbound.check()?;
+    config.health.check()?;
     retention_is_long_enough(&config.retention)?;
     if config.limits.shared != "memory" {
         return Err(ConfigError::Invalid(format!(
