@@ -4,7 +4,7 @@
 //! slow to empty the pipe would hold up whoever has something to say. So lines are gathered in memory and a thread of their
 //! own writes them a moment later. What does not fit is dropped and counted: a request is worth more than the line about it.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -141,6 +141,7 @@ impl io::Write for Line<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::sync::mpsc;
 
     use tracing_subscriber::layer::SubscriberExt as _;
