@@ -1,11 +1,11 @@
 //! What is known of a request so far. Each layer writes down what it learned; whoever ends the request reads it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use http::HeaderMap;
-use tallygate_store::KeyEntry;
+use tallygate_store::{KeyEntry, Snapshot};
 use tallygate_types::{Clock, Dialect, RequestId, Timestamp};
 
 use crate::in_flight::Live;
@@ -24,6 +24,8 @@ pub struct Facts {
     /// The dialect of errors, also where no endpoint was found.
     dialect: OnceLock<Dialect>,
     key: OnceLock<Arc<KeyEntry>>,
+    /// The configuration the key was found in, until the request is admitted by it.
+    configuration: Mutex<Option<Arc<Snapshot>>>,
     /// The model as the client named it, and whether it asked for a stream.
     asked: OnceLock<(String, bool)>,
     bytes_in: AtomicU64,
@@ -48,6 +50,7 @@ impl Facts {
             endpoint: OnceLock::new(),
             dialect: OnceLock::new(),
             key: OnceLock::new(),
+            configuration: Mutex::default(),
             asked: OnceLock::new(),
             bytes_in: AtomicU64::new(0),
             body_wait_us: AtomicU64::new(0),
@@ -83,8 +86,16 @@ impl Facts {
         self.key.get()
     }
 
-    pub fn learn_key(&self, key: Arc<KeyEntry>) {
+    /// `key` is of `configuration`.
+    pub fn learn_key(&self, key: Arc<KeyEntry>, configuration: Arc<Snapshot>) {
         let _ = self.key.set(key);
+        *self.configuration.lock().unwrap_or_else(PoisonError::into_inner) = Some(configuration);
+    }
+
+    /// The configuration that the whole request is served by. Whoever takes it lets go of it soon: an answer may go on for
+    /// long, and a configuration that has been replaced is to be freed.
+    pub fn take_configuration(&self) -> Option<Arc<Snapshot>> {
+        self.configuration.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     pub fn model(&self) -> Option<&str> {

@@ -81,7 +81,8 @@ where
 fn admit(plane: &DataPlane, mut question: Question) -> Result<Admitted, Refusal> {
     // What decides the price and the budget's period.
     let accepted_at = question.facts.accepted_at;
-    let snapshot = plane.snapshot.load();
+    // The one its key is of: a configuration that changed while the body was read is the next request's.
+    let snapshot = question.facts.take_configuration().ok_or_else(Refusal::internal)?;
     let model = find_model(&snapshot, &question)?;
     let unpriced = || {
         plane.metrics.usage_unpriced.inc();

@@ -57,14 +57,16 @@ impl<S> Authenticate<S> {
         let facts = facts(request)?;
         let presented = presented_key(request.headers(), request.uri().query())?;
         let digest = self.plane.digester.digest(&presented);
-        let snapshot = self.plane.snapshot.load();
+        let snapshot = self.plane.snapshot.load_full();
         let Some(key) = snapshot.keys.get(&digest) else {
             // It may have been made a moment ago, where we cannot see it yet.
             let is_fresh = self.plane.store_fresh.load(Ordering::Relaxed);
             return Err(if is_fresh { Refusal::unknown_key() } else { Refusal::key_undecided() });
         };
-        facts.learn_key(Arc::clone(key));
-        check(key, facts.accepted_at)
+        let checked = check(key, facts.accepted_at);
+        let key = Arc::clone(key);
+        facts.learn_key(key, snapshot);
+        checked
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tallygate_billing::{Journal, JournalConfig, Outcome, UsageSource};
 use tallygate_gateway::Drained;
 use tallygate_types::{Dialect, UsageClass};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
@@ -57,6 +57,27 @@ async fn a_client_that_leaves_before_the_answer_cancels_the_upstream_and_pays_fo
     let record = &gateway.records_when(1).await[0];
     assert_eq!((record.outcome, record.usage_source), (Outcome::ClientGone, UsageSource::Estimated));
     assert_eq!((record.usage.input_total(), record.usage.output_total()), ((body.len() as u64).div_ceil(4), 0));
+}
+
+#[tokio::test]
+async fn a_request_is_served_by_the_configuration_it_came_in_with() {
+    let script = vec![stream_head(), piece(&chunk("all", "\"stop\"")), piece(DONE), stream_end()];
+    let upstream = Upstream::start(vec![script]).await;
+    let gateway = Rig::serving(Dialect::OpenaiChat, upstream.address).start().await;
+    let (first, rest) = ASK.split_at(ASK.len() / 2);
+    let length = ASK.len();
+    let mut socket = TcpStream::connect(gateway.address).await.unwrap();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nconnection: close\r\nauthorization: Bearer {KEY}\r\ncontent-length: {length}\r\n\r\n{first}"
+    );
+    socket.write_all(head.as_bytes()).await.unwrap();
+    eventually(|| (gateway.plane.in_flight() == 1).then_some(())).await;
+    gateway.snapshot.store(Arc::default());
+    socket.write_all(rest.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains(DONE), "{answer}");
+    assert_eq!(gateway.chat(ASK).await.status, 401, "the next one is served by the next");
 }
 
 #[tokio::test]

@@ -63,6 +63,8 @@ pub struct Gateway {
     pub address: SocketAddr,
     pub plane: Arc<DataPlane>,
     pub metrics: Arc<Metrics>,
+    /// What requests that come from now on are served by.
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
     pub journal: Arc<Journal>,
     pub shutdown: CancellationToken,
     pub serving: JoinHandle<Drained>,
@@ -172,9 +174,10 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(folder.path(), self.journal).unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
+        let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let plane = DataPlane::new(Parts {
             config: self.config,
-            snapshot: Arc::new(ArcSwap::from_pointee(snapshot)),
+            snapshot: Arc::clone(&snapshot),
             store_fresh: Arc::new(AtomicBool::new(self.store_is_fresh)),
             profiles: Arc::new(ArcSwap::from_pointee(Profiles::builtin().with_overrides(self.profiles).unwrap())),
             prices: Arc::new(prices),
@@ -190,7 +193,7 @@ impl Rig {
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(serve(listener, Arc::clone(&plane), shutdown.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Gateway { address, plane, metrics, journal, shutdown, serving, client, folder }
+        Gateway { address, plane, metrics, snapshot, journal, shutdown, serving, client, folder }
     }
 }
 
