@@ -29,7 +29,7 @@ use crate::refusal::Refusal;
 use crate::settle::{Ending, Settlement};
 
 /// Frames that are ready together go out as one piece of up to this size.
-const MAX_PIECE_BYTES: usize = 64 * 1024;
+const MAX_PIECE_BYTES: usize = 32 * 1024;
 /// A running stream is checkpointed this often ...
 const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
 /// ... or after this much output, about 256 tokens.

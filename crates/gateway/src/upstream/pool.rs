@@ -22,7 +22,7 @@ use crate::config::{GatewayConfig, Outbound};
 use crate::metrics::ProxyMetrics;
 
 /// What an upstream sends faster than the client takes it waits here; every piece on its way holds on to the buffer it came in.
-const MAX_BUFFER_BYTES: usize = 64 * 1024;
+const MAX_BUFFER_BYTES: usize = 32 * 1024;
 const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
 const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Ways out that are kept. Beyond it the oldest goes, with its idle connections; a configuration has a handful.
