@@ -188,10 +188,17 @@ impl Lease {
         let bounds = &self.common.bounds;
         // Content had come, so the upstream is there: a stream that breaks off is held against the credential alone. Streams
         // that break off end before those that do not, so that one bad credential looks like failures in a row.
-        if !self.has_verdict
-            && let Some(turned) = self.upstream.circuit.failed(self.pass, self.upstream.is_proven(), now, bounds)
-        {
-            self.common.circuit_opened(&self.upstream, turned);
+        if !self.has_verdict {
+            let (circuit, is_proven) = (&self.upstream.circuit, self.upstream.is_proven());
+            let turned = match &self.credential {
+                Some(held) if !held.is_sole => {
+                    circuit.failed_with(held.health.id.uuid().as_u64_pair().1, self.pass, is_proven, now, bounds)
+                }
+                _ => circuit.failed(self.pass, is_proven, now, bounds),
+            };
+            if let Some(turned) = turned {
+                self.common.circuit_opened(&self.upstream, turned);
+            }
         }
         let Some(held) = &self.credential else { return };
         if let Some((slot, ticket)) = &held.model_slot {

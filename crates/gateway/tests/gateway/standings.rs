@@ -3,13 +3,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use tallygate_gateway::HealthBounds;
 use tallygate_store::credentials::{self, CredentialLimits, CredentialSettings, NewCredential};
+use tallygate_store::routing::Strategy;
 use tallygate_store::testing::{TestStore, test_secrets};
 use tallygate_store::upstreams::{self, UpstreamSettings};
 use tallygate_store::{CredentialEntry, Store, UpstreamEntry};
 use tallygate_types::live::{Circuit, CredentialState};
 use tallygate_types::{Dialect, ManualClock, SystemClock, Timestamp};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::rig::{Gateway, Rig, eventually, target, upstream as entry};
@@ -57,6 +60,35 @@ async fn a_limited_credential_is_not_asked_within_its_window_and_back_right_afte
     assert_eq!(gateway.chat(ASK).await.status, 200);
     assert_eq!(states(&gateway), [CredentialState::Active]);
     assert!(gateway.metric(r#"tallygate_credential_state{credential="one",state="active",upstream="main"} 1"#));
+}
+
+#[tokio::test]
+async fn what_fails_with_one_of_two_credentials_alone_shuts_that_one_and_not_their_upstream() {
+    let release = Arc::new(Notify::new());
+    let held = Arc::clone(&release);
+    let upstream = Upstream::choosing(move |_, asked| {
+        let is_bad = asked.header("authorization").is_some_and(|key| key.ends_with("bad"));
+        if is_bad { [vec![Act::Wait(Arc::clone(&held))], answer(500, &[], "{}")].concat() } else { good() }
+    });
+    let upstream = upstream.await;
+    let mut main = entry("main", Dialect::OpenaiChat, upstream.address, &["good", "bad"]);
+    main.credential_strategy = Strategy::RoundRobin;
+    let mut rig = Rig::new().with_model("smart", vec![target(main, 1, 1)]);
+    rig.config.health =
+        HealthBounds { unproven_in_flight: 8, failures_to_open: 3, unproven_failures_to_open: 3, ..rig.config.health };
+    let gateway = rig.start().await;
+    let asked = join_all((0..8).map(|_| gateway.chat(ASK)));
+    // All that wait for the bad one fail in a row.
+    let failing = async {
+        eventually(|| (upstream.seen().len() == 8).then_some(())).await;
+        loop {
+            release.notify_waiters();
+            tokio::task::yield_now().await;
+        }
+    };
+    let answers = tokio::select! { answers = asked => answers, () = failing => unreachable!("it goes on") };
+    assert!(answers.iter().all(|answer| answer.status == 200));
+    assert_eq!(gateway.plane.upstream_standings()[0].circuit, Circuit::Closed);
 }
 
 #[tokio::test]

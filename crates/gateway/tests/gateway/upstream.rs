@@ -46,15 +46,23 @@ impl Seen {
     }
 }
 
+type Script = dyn Fn(usize, &Seen) -> Vec<Act> + Send + Sync;
+
 impl Upstream {
     /// Answers the requests in turn with `scripts`, the last one again and again.
     pub async fn start(scripts: Vec<Vec<Act>>) -> Self {
+        Self::choosing(move |number, _| scripts[number.min(scripts.len() - 1)].clone()).await
+    }
+
+    /// Answers each request, by its number and what it says, with what `script` gives.
+    pub async fn choosing(script: impl Fn(usize, &Seen) -> Vec<Act> + Send + Sync + 'static) -> Self {
+        let script: Arc<Script> = Arc::new(script);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let upstream = Self { address: listener.local_addr().unwrap(), seen: Arc::default(), closed: Arc::new(Notify::new()) };
         let (seen, closed) = (Arc::clone(&upstream.seen), Arc::clone(&upstream.closed));
         tokio::spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                tokio::spawn(serve(socket, scripts.clone(), Arc::clone(&seen), Arc::clone(&closed)));
+                tokio::spawn(serve(socket, Arc::clone(&script), Arc::clone(&seen), Arc::clone(&closed)));
             }
         });
         upstream
@@ -70,7 +78,7 @@ impl Upstream {
     }
 }
 
-async fn serve(mut socket: TcpStream, scripts: Vec<Vec<Act>>, seen: Arc<Mutex<Vec<Seen>>>, closed: Arc<Notify>) {
+async fn serve(mut socket: TcpStream, script: Arc<Script>, seen: Arc<Mutex<Vec<Seen>>>, closed: Arc<Notify>) {
     let mut bytes = Vec::new();
     let head_end = loop {
         if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
@@ -87,12 +95,13 @@ async fn serve(mut socket: TcpStream, scripts: Vec<Vec<Act>>, seen: Arc<Mutex<Ve
             return;
         }
     }
+    let asked = Seen { head, body: String::from_utf8(bytes[head_end..].to_vec()).unwrap() };
     let number = {
         let mut seen = seen.lock().unwrap();
-        seen.push(Seen { head, body: String::from_utf8(bytes[head_end..].to_vec()).unwrap() });
+        seen.push(asked.clone());
         seen.len() - 1
     };
-    for act in &scripts[number.min(scripts.len() - 1)] {
+    for act in &script(number, &asked) {
         match act {
             Act::Write(bytes) => {
                 if socket.write_all(bytes).await.is_err() {
