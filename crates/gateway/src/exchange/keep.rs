@@ -57,8 +57,8 @@ impl Keeper {
 
 /// Keeps a whole answer; one that could not be kept says so.
 pub async fn whole(plane: &Arc<DataPlane>, question: &Question, delivery: &mut Delivery) {
-    let Some(keeper) = Keeper::of(plane, question, delivery.upstream_dialect) else { return };
     let Content::Whole(answer) = &mut delivery.content else { return };
+    let Some(keeper) = Keeper::of(plane, question, delivery.upstream_dialect) else { return };
     let is_kept = match id_of(&answer.body) {
         Some(id) => keeper.keep(id, answer.body.clone()).await,
         None => false,

@@ -54,7 +54,7 @@ impl Exchange {
 impl Service<Admitted> for Exchange {
     type Response = Response<ReplyBody>;
     type Error = Refusal;
-    /// The one box of the stack: it keeps the state of a whole exchange out of every idle connection.
+    /// A box: it keeps the state of an exchange out of every idle connection.
     type Future = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
@@ -62,7 +62,23 @@ impl Service<Admitted> for Exchange {
     }
 
     fn call(&mut self, admitted: Admitted) -> Self::Future {
-        Box::pin(exchange(Arc::clone(&self.plane), admitted))
+        let plane = Arc::clone(&self.plane);
+        let Admitted { question, model, held } = admitted;
+        let levels = held.permit.levels();
+        let settlement = Settlement::open(Arc::clone(&plane), &question, &model, held);
+        let (dialect, accepted_at) = (question.endpoint.dialect, question.facts.accepted_at);
+        let may_begin_early = question.stream && streams_events(dialect, &question.query);
+        let mut search = find(Arc::clone(&plane), question, model, settlement);
+        Box::pin(async move {
+            if !may_begin_early {
+                return answer(search.await, &levels);
+            }
+            if let Ok(found) = tokio::time::timeout(plane.config.stream_commit_delay, &mut search).await {
+                return answer(found, &levels);
+            }
+            let body = PendingBody::new(search, dialect, plane.config.stream_keep_alive);
+            Ok(reply::begin(dialect, &levels, accepted_at, body))
+        })
     }
 }
 
@@ -76,46 +92,31 @@ pub struct Found {
 /// A search that is under way.
 pub type Searching = Pin<Box<dyn Future<Output = Found> + Send>>;
 
-async fn exchange(plane: Arc<DataPlane>, admitted: Admitted) -> Reply {
-    let Admitted { question, model, held } = admitted;
-    let levels = held.permit.levels();
-    let settlement = Settlement::open(Arc::clone(&plane), &question, &model, held);
-    let (dialect, accepted_at) = (question.endpoint.dialect, question.facts.accepted_at);
-    let may_begin_early = question.stream && streams_events(dialect, &question.query);
-    let mut search: Searching = Box::pin(find(Arc::clone(&plane), question, model, settlement));
-    if !may_begin_early {
-        let found = search.await;
-        return answer(&plane, found, &levels).await;
-    }
-    if let Ok(found) = tokio::time::timeout(plane.config.stream_commit_delay, &mut search).await {
-        return answer(&plane, found, &levels).await;
-    }
-    let body = PendingBody::new(search, dialect, plane.config.stream_keep_alive);
-    Ok(reply::begin(dialect, &levels, accepted_at, body))
-}
-
-async fn find(plane: Arc<DataPlane>, question: Question, model: Arc<ModelEntry>, mut settlement: Settlement) -> Found {
-    let tried = {
-        let live = &question.facts.live;
-        tokio::select! {
-            biased;
-            tried = Search::new(&plane, &question, &model, &mut settlement).run() => tried,
-            why = live.interrupted() => {
-                plane.metrics.exchange.interrupted(why);
-                Err(why.refusal())
+/// A block and no `async fn`, here and above: its arguments would be in the future twice.
+fn find(plane: Arc<DataPlane>, question: Question, model: Arc<ModelEntry>, mut settlement: Settlement) -> Searching {
+    Box::pin(async move {
+        let mut tried = {
+            let live = &question.facts.live;
+            tokio::select! {
+                biased;
+                tried = Search::new(&plane, &question, &model, &mut settlement).run() => tried,
+                why = live.interrupted() => {
+                    plane.metrics.exchange.interrupted(why);
+                    Err(why.refusal())
+                }
             }
+        };
+        if let Ok(delivery) = &mut tried {
+            keep::whole(&plane, &question, delivery).await;
         }
-    };
-    Found { question, settlement, tried }
+        Found { question, settlement, tried }
+    })
 }
 
-async fn answer(plane: &Arc<DataPlane>, found: Found, levels: &Levels) -> Reply {
+fn answer(found: Found, levels: &Levels) -> Reply {
     let Found { question, settlement, tried } = found;
     match tried {
-        Ok(mut delivery) => {
-            keep::whole(plane, &question, &mut delivery).await;
-            Ok(reply::respond(&question, delivery, settlement, levels))
-        }
+        Ok(delivery) => Ok(reply::respond(&question, delivery, settlement, levels)),
         Err(refusal) if question.is_count() && count::may_estimate(&refusal) => count::estimate(&question, settlement, levels),
         Err(refusal) => {
             let refusal = refusal.with_attempts(settlement.attempts());

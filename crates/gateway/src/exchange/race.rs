@@ -1,7 +1,6 @@
 //! One attempt, and where it has not begun to answer in time, another beside it. The first content wins; the other is left at
 //! once, and what it cost is the operator's.
 
-use std::pin::pin;
 use std::time::Duration;
 
 use tallygate_adapter::{Outgoing, PastReasoning};
@@ -36,7 +35,8 @@ impl<'a> Search<'a> {
         lease: Lease,
     ) -> Result<(Step<'a>, Tried), Refusal> {
         let (plane, question, number) = (self.plane, self.question, self.dispatch(step)?);
-        let mut first = pin!(attempt::run(plane, question, step, outgoing, lease));
+        // A box of its own: the futures around it are moved several times before they run.
+        let mut first = Box::pin(attempt::run(plane, question, step, outgoing, lease));
         let second = match self.hedge_policy(rest) {
             None => None,
             Some((owner, hedge)) => match timeout(Duration::from_millis(hedge.after_ms), &mut first).await {
