@@ -1,20 +1,15 @@
-import { Button, Group, Text } from "@mantine/core";
-import { useDisclosure } from "@mantine/hooks";
 import { useNavigate } from "@tanstack/react-router";
 import { useTranslation } from "react-i18next";
 import { ifMatch, useChanged } from "@/api/changes";
 import { api } from "@/api/client";
 import { useModels } from "@/api/lists";
 import type { Upstream } from "@/api/types";
-import { ConfirmByName } from "@/components/ConfirmByName";
-import { FormFailure } from "@/components/form/FormFailure";
-import { FormSection } from "@/components/form/FormPage";
+import { Retire } from "@/components/form/Retire";
 
 /** Taking an upstream out of service, or away; says which models are served from it. */
 export function UpstreamRetire({ upstream }: { upstream: Upstream }) {
   const { t } = useTranslation(["upstreams", "common"]);
   const navigate = useNavigate();
-  const [asking, { open, close }] = useDisclosure(false);
   const changed = useChanged("upstreams");
   const models = useModels();
   const served = (models.data?.data ?? [])
@@ -33,38 +28,26 @@ export function UpstreamRetire({ upstream }: { upstream: Upstream }) {
   });
   const next = upstream.status === "active" ? "disabled" : "active";
   return (
-    <FormSection
+    <Retire
       title={t("retire")}
       help={served.length > 0 ? t("serves", { models: served.join(", ") }) : t("servesNothing")}
+      name={upstream.name}
+      turn={{
+        isPending: update.isPending,
+        error: update.error,
+        label: t(next === "active" ? "enable" : "disable"),
+        ask: () => update.mutate({ params, body: { status: next } }),
+      }}
+      remove={{
+        isPending: remove.isPending,
+        error: remove.error,
+        label: t("removeUpstream"),
+        ask: () => remove.mutate({ params }),
+      }}
+      removeAsk={t("removeAsk", { name: upstream.name })}
     >
-      <FormFailure error={update.error} />
-      <Group gap="xs">
-        <Button
-          variant="default"
-          loading={update.isPending}
-          onClick={() => update.mutate({ params, body: { status: next } })}
-        >
-          {t(next === "active" ? "enable" : "disable")}
-        </Button>
-        <Button variant="light" color="red" onClick={open}>
-          {t("removeUpstream")}
-        </Button>
-      </Group>
-      <ConfirmByName
-        opened={asking}
-        title={t("removeAsk", { name: upstream.name })}
-        name={upstream.name}
-        act={t("removeUpstream")}
-        busy={remove.isPending}
-        error={remove.error}
-        onClose={close}
-        onConfirm={() => remove.mutate({ params })}
-      >
-        <Text fz="md">
-          {t("removeEffect", { count: upstream.credentials.length })}{" "}
-          {served.length > 0 ? t("serves", { models: served.join(", ") }) : ""}
-        </Text>
-      </ConfirmByName>
-    </FormSection>
+      {t("removeEffect", { count: upstream.credentials.length })}{" "}
+      {served.length > 0 ? t("serves", { models: served.join(", ") }) : ""}
+    </Retire>
   );
 }
