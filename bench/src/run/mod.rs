@@ -174,7 +174,7 @@ fn measure(work: &Work, subject: &Subject, setting: &Setting<'_>) -> Result<Meas
     Ok(Measured {
         cpu_us: each(own.total),
         user_us: each(own.user),
-        database_us: each(database.total),
+        database_us: each(own.database + database.sum()),
         resident_mb: subject.pid().map_or(0.0, |pid| megabytes(resident(pid))),
         outcome,
     })

@@ -110,38 +110,70 @@ impl Drop for Process {
     }
 }
 
+/// The thread that a SQLite connection works on. Its work is the database's, as that of PostgreSQL's processes is.
+const DATABASE_THREAD: &str = "sqlx-sqlite-wor";
+
 /// CPU time of a process and its children so far.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Cpu {
     pub total: Duration,
     pub user: Duration,
+    /// Of threads that are a database: not in the others.
+    pub database: Duration,
 }
 
 impl Cpu {
     pub fn of(pid: u32) -> Self {
-        tree(pid)
-            .into_iter()
-            .map(Self::of_one)
-            .fold(Self::default(), |sum, one| Self { total: sum.total + one.total, user: sum.user + one.user })
+        tree(pid).into_iter().map(Self::of_one).fold(Self::default(), |sum, one| Self {
+            total: sum.total + one.total,
+            user: sum.user + one.user,
+            database: sum.database + one.database,
+        })
     }
 
     fn of_one(pid: u32) -> Self {
-        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        // The name may hold spaces; what follows it does not.
-        let ticks: Vec<u32> =
-            stat.rsplit(')').next().unwrap_or_default().split(' ').skip(12).take(2).filter_map(|t| t.parse().ok()).collect();
-        let [user, system] = ticks[..] else { return Self::default() };
-        let of_threads: u64 = threads(pid)
-            .filter_map(|thread| fs::read_to_string(thread.join("schedstat")).ok())
-            .filter_map(|text| text.split(' ').next().and_then(|nanos| nanos.parse::<u64>().ok()))
-            .sum();
+        let (mut own, mut database) = (Duration::ZERO, Self::default());
+        for thread in threads(pid) {
+            let text = fs::read_to_string(thread.join("schedstat")).unwrap_or_default();
+            let worked = Duration::from_nanos(text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0));
+            if fs::read_to_string(thread.join("comm")).is_ok_and(|name| name.trim_end() == DATABASE_THREAD) {
+                database.total += worked;
+                database.user += ticks(&thread).0;
+            } else {
+                own += worked;
+            }
+        }
+        let (user, system) = ticks(Path::new(&format!("/proc/{pid}")));
         // The threads' own clocks count nanoseconds but leave with them; the process's counts ticks and forgets nothing.
-        Self { total: Duration::from_nanos(of_threads).max(TICK * (user + system)), user: TICK * user }
+        Self {
+            total: own.max((user + system).saturating_sub(database.total)),
+            user: user.saturating_sub(database.user),
+            database: database.total,
+        }
     }
 
     pub fn since(self, earlier: Self) -> Self {
-        Self { total: self.total.saturating_sub(earlier.total), user: self.user.saturating_sub(earlier.user) }
+        Self {
+            total: self.total.saturating_sub(earlier.total),
+            user: self.user.saturating_sub(earlier.user),
+            database: self.database.saturating_sub(earlier.database),
+        }
     }
+
+    /// Everything.
+    pub fn sum(self) -> Duration {
+        self.total + self.database
+    }
+}
+
+/// User and system time of a process or a thread.
+fn ticks(of: &Path) -> (Duration, Duration) {
+    let stat = fs::read_to_string(of.join("stat")).unwrap_or_default();
+    // The name may hold spaces; what follows it does not.
+    let ticks: Vec<u32> =
+        stat.rsplit(')').next().unwrap_or_default().split(' ').skip(12).take(2).filter_map(|t| t.parse().ok()).collect();
+    let [user, system] = ticks[..] else { return Default::default() };
+    (TICK * user, TICK * system)
 }
 
 /// Memory in use by a process and its children, in bytes.
@@ -173,7 +205,7 @@ fn tree(pid: u32) -> Vec<u32> {
 
 /// Waits until none of the processes works any more: some go on long after the load has left.
 pub fn wait_until_idle(pids: &[u32]) -> Result<()> {
-    let sum = || pids.iter().map(|pid| Cpu::of(*pid).total).sum::<Duration>();
+    let sum = || pids.iter().map(|pid| Cpu::of(*pid).sum()).sum::<Duration>();
     let until = Instant::now() + IDLE_WITHIN;
     let (mut before, mut quiet) = (sum(), 0);
     while quiet < IDLE_LOOKS {

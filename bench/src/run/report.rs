@@ -94,7 +94,7 @@ pub fn table(figures: &Figures, judged: &[Judgement], pinning: Pinning) -> Strin
                 " {} | {} | {} | {} | {} | {} | {} | {} |",
                 of_gateway(|m| m.cpu_us),
                 of_gateway(|m| m.user_us),
-                shown(median(|m| m.database_us).filter(|_| name == Name::Postgres)),
+                shown(median(|m| m.database_us).filter(|_| name.is_tallygate())),
                 figure(rate),
                 of_latency(|m| m.outcome.latency.p50, |m| m.outcome.first_text.p50),
                 of_latency(|m| m.outcome.latency.p99, |m| m.outcome.first_text.p99),
