@@ -50,6 +50,6 @@ pub use journal::{Journal, JournalConfig, JournalError, Recovery};
 pub use period::{Period, PeriodError};
 pub use price::{Charge, ChargeLine, ClassPrices, PriceVersion, Unpriced, fallbacks};
 pub use price_book::PriceBook;
-pub use record::{AttemptRecord, BeginRecord, Endpoint, Outcome, UnknownName, UsageRecord, UsageSource};
+pub use record::{AttemptRecord, BeginRecord, Endpoint, Name, Outcome, UnknownName, UsageRecord, UsageSource, Word};
 pub use redact::{REDACTED, redact};
 pub use shipper::{LINGER, MAX_BATCH_RECORDS, ShipError, Shipper, ShipperMetrics};

@@ -1,5 +1,6 @@
 //! What is kept of one client call: the row of the usage table, and the journal's BEGIN record it grows from.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -107,17 +108,23 @@ names! {
     }
 }
 
+/// A name out of the configuration: all records share it.
+pub type Name = Arc<str>;
+
+/// A word of ours, or, rarely, somebody else's in its place.
+pub type Word = Cow<'static, str>;
+
 /// One try at one upstream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AttemptRecord {
     /// The upstream's name.
-    pub upstream: String,
+    pub upstream: Name,
     pub credential_id: Option<CredentialId>,
     /// The HTTP status it answered with, if it answered.
     pub status: Option<u16>,
     /// `ok`, or the class of the failure.
-    pub outcome: String,
-    pub reason: Option<String>,
+    pub outcome: Word,
+    pub reason: Option<Word>,
     pub started_at: Timestamp,
     pub duration_us: u64,
     /// What it cost beside the request's charge: an estimate, borne by the operator.
@@ -144,25 +151,25 @@ pub struct UsageRecord {
     pub upstream_dialect: Option<Dialect>,
     pub model_id: Option<ModelId>,
     /// The public name; as the client wrote it if there is no such model.
-    pub model: String,
+    pub model: Name,
     /// The name sent to the upstream.
-    pub upstream_model: Option<String>,
+    pub upstream_model: Option<Name>,
     /// The name the upstream answered with.
     pub returned_model: Option<String>,
     pub upstream_id: Option<UpstreamId>,
-    pub upstream: Option<String>,
+    pub upstream: Option<Name>,
     pub credential_id: Option<CredentialId>,
     pub attempts: Vec<AttemptRecord>,
     pub stream: bool,
     pub outcome: Outcome,
     /// The HTTP status the client got.
     pub status: u16,
-    pub error_code: Option<String>,
-    pub finish_reason: Option<String>,
+    pub error_code: Option<Word>,
+    pub finish_reason: Option<Word>,
     pub usage: Usage,
     pub usage_source: UsageSource,
     /// [`estimate::ESTIMATOR`] where `usage_source` is not the provider.
-    pub estimator: Option<String>,
+    pub estimator: Option<Word>,
     /// The provider's usage object as it came.
     pub raw_usage: Option<String>,
     /// The prices in force at `accepted_at`, kept whole so that the charge can be derived again.
@@ -180,13 +187,13 @@ pub struct UsageRecord {
     pub trace_id: Option<String>,
     /// The name of the route that decided; none: the model's own targets.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub route: Option<String>,
+    pub route: Option<Name>,
     /// The arm of its split.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub arm: Option<String>,
+    pub arm: Option<Name>,
     /// What the session was known by, with `:moved` behind it where it was served elsewhere than it belongs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub affinity: Option<String>,
+    pub affinity: Option<Word>,
     /// See [`ClassPrices::cache_saved`](crate::ClassPrices::cache_saved).
     #[serde(default)]
     pub cache_saved: Pico,
@@ -205,10 +212,10 @@ pub struct BeginRecord {
     pub client_dialect: Dialect,
     pub upstream_dialect: Option<Dialect>,
     pub model_id: Option<ModelId>,
-    pub model: String,
-    pub upstream_model: Option<String>,
+    pub model: Name,
+    pub upstream_model: Option<Name>,
     pub upstream_id: Option<UpstreamId>,
-    pub upstream: Option<String>,
+    pub upstream: Option<Name>,
     pub credential_id: Option<CredentialId>,
     pub stream: bool,
     /// Input tokens as estimated before dispatch.
@@ -218,11 +225,11 @@ pub struct BeginRecord {
     pub bytes_in: u64,
     pub trace_id: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub route: Option<String>,
+    pub route: Option<Name>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub arm: Option<String>,
+    pub arm: Option<Name>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub affinity: Option<String>,
+    pub affinity: Option<Word>,
 }
 
 /// The status recorded for a call whose client saw the connection break.
@@ -296,7 +303,7 @@ impl BeginRecord {
         match price.charge(&record.usage) {
             Ok(charge) => record.charge = charge.total,
             // A price that cannot charge its own model was refused before dispatch; the flag tells finance all the same.
-            Err(error) => record.error_code = Some(format!("gateway_crash: {error}")),
+            Err(error) => record.error_code = Some(format!("gateway_crash: {error}").into()),
         }
         record
     }

@@ -290,7 +290,7 @@ async fn rollups_are_the_sum_of_the_records(store: TestStore) {
         }
         if n % 10 == 0 {
             record.model_id = None;
-            record.model = format!("made-up-{n}");
+            record.model = format!("made-up-{n}").into();
             record.outcome = Outcome::ClientError;
             (record.price, record.charge, record.usage) = (None, Pico::ZERO, Usage::default());
         }

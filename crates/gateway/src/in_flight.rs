@@ -217,7 +217,7 @@ impl Live {
             key_name: key.map(|key| key.name.clone()).unwrap_or_default(),
             model: facts.model().unwrap_or_default().to_owned(),
             upstream: way.map(|way| way.upstream.id),
-            upstream_name: way.map(|way| way.upstream.name.clone()),
+            upstream_name: way.map(|way| way.upstream.name.to_string()),
             upstream_model: way.map(|way| way.upstream_model.clone()),
             credential: credential.map(|credential| credential.id),
             credential_name: credential.map(|credential| credential.name.clone()),

@@ -13,5 +13,8 @@ pub fn may_use(key: &KeyEntry, model: &str) -> bool {
 /// The refusal of a name that is not configured, with names that the key could have meant.
 pub fn unknown_model(asked: &str, key: &KeyEntry, snapshot: &Snapshot) -> Refusal {
     let open = snapshot.models.values().filter(|model| may_use(key, &model.name));
-    Refusal::unknown_model(asked, open.flat_map(|model| std::iter::once(&model.name).chain(&model.aliases)).map(String::as_str))
+    Refusal::unknown_model(
+        asked,
+        open.flat_map(|model| std::iter::once(&*model.name).chain(model.aliases.iter().map(String::as_str))),
+    )
 }

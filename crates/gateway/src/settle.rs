@@ -158,7 +158,7 @@ impl Settlement {
     /// By what it was decided where the request goes.
     pub fn planned(&mut self, plan: &Plan<'_>) {
         self.begin.route = plan.route.map(|route| route.name.clone());
-        self.begin.arm = plan.arm.map(str::to_owned);
+        self.begin.arm = plan.arm.map(Into::into);
         self.home = plan.held;
     }
 
@@ -206,7 +206,7 @@ impl Settlement {
         self.begin.upstream_id = Some(upstream.id);
         self.begin.upstream = Some(upstream.name.clone());
         self.begin.credential_id = step.credential.map(|credential| credential.id);
-        self.begin.affinity = self.home.map(|home| home.told(step).to_owned());
+        self.begin.affinity = self.home.map(|home| home.told(step).into());
         self.begin.price = self.tariffs.price(step.target).cloned();
     }
 
@@ -264,7 +264,7 @@ impl Settlement {
     /// The answer that was under way broke off.
     pub fn broke_off(&mut self, reason: &'static str, outcome: Outcome) {
         if let Some(last) = self.attempts.last_mut() {
-            reason.clone_into(&mut last.outcome);
+            last.outcome = reason.into();
         }
         if let Outcome::UpstreamError | Outcome::Timeout = outcome {
             self.fault = Some(Failure::cut(reason));
@@ -330,7 +330,7 @@ impl Settlement {
             Ending::Cut { outcome, code, meter } => {
                 estimated = self.estimate_of_bytes(&meter);
                 record.outcome = outcome;
-                record.error_code = Some(code.to_owned());
+                record.error_code = Some(code.into());
                 if outcome == Outcome::ClientGone {
                     record.status = STATUS_CLIENT_GONE;
                 }
@@ -339,7 +339,7 @@ impl Settlement {
                 Some(meter)
             }
             Ending::Refused { outcome, code, status } => {
-                (record.outcome, record.error_code, record.status) = (outcome, Some(code.to_owned()), status);
+                (record.outcome, record.error_code, record.status) = (outcome, Some(code.into()), status);
                 None
             }
         };
@@ -350,7 +350,7 @@ impl Settlement {
             if let (true, Some(upstream)) = (meter.unknown_finish, self.begin.upstream_dialect) {
                 self.plane.metrics.ended_for_unknown_reason(upstream.provider());
             }
-            record.finish_reason = meter.finish_reason.map(shortened);
+            record.finish_reason = meter.finish_reason.map(|reason| shortened(reason).into());
             record.returned_model = meter.upstream_model.map(shortened);
             record.upstream_request_id = record.upstream_request_id.or(meter.upstream_response_id).map(shortened);
             record.loss = (!meter.loss.is_empty()).then(|| meter.loss.to_string());
@@ -363,7 +363,7 @@ impl Settlement {
         self.charge(&mut record, estimated);
         self.release(&record);
         if record.usage_source == UsageSource::Estimated {
-            record.estimator = Some(estimate::ESTIMATOR.to_owned());
+            record.estimator = Some(estimate::ESTIMATOR.into());
         }
         self.write(&record, held);
         record.currency.map(|currency| (record.charge, currency))
@@ -466,12 +466,12 @@ impl Settlement {
 }
 
 impl Open {
-    fn record(self, outcome: &str, cost: Option<Pico>) -> AttemptRecord {
+    fn record(self, outcome: &'static str, cost: Option<Pico>) -> AttemptRecord {
         AttemptRecord {
             upstream: self.upstream.name.clone(),
             credential_id: self.credential_id,
             status: None,
-            outcome: outcome.to_owned(),
+            outcome: outcome.into(),
             reason: None,
             started_at: self.started_at,
             duration_us: micros(self.started.elapsed()),
@@ -526,7 +526,7 @@ pub fn note_refusal(plane: &DataPlane, facts: &Facts, refusal: &Refusal, status:
         });
         return;
     };
-    let record = UsageRecord { status, outcome: refusal.outcome, error_code: Some(refusal.code.to_owned()), ..record };
+    let record = UsageRecord { status, outcome: refusal.outcome, error_code: Some(refusal.code.into()), ..record };
     write_rejection(plane, facts, &record);
     announce(plane, facts, &record, None);
 }
@@ -559,7 +559,7 @@ fn bare_record(plane: &DataPlane, facts: &Facts) -> Option<UsageRecord> {
         client_dialect: endpoint.dialect,
         upstream_dialect: None,
         model_id: known.as_ref().map(|(id, _)| *id),
-        model: known.map_or_else(|| shortened(model.to_owned()), |(_, name)| name),
+        model: known.map_or_else(|| shortened(model.to_owned()).into(), |(_, name)| name),
         upstream_model: None,
         upstream_id: None,
         upstream: None,
@@ -586,7 +586,7 @@ fn announce(plane: &DataPlane, facts: &Facts, record: &UsageRecord, first_token:
     let is_configured = record.model_id.is_some();
     plane.metrics.finished(&Finished {
         endpoint: record.endpoint.as_str(),
-        model: is_configured.then_some(record.model.as_str()),
+        model: is_configured.then_some(&*record.model),
         tenant,
         provider: record.upstream_dialect.map(Dialect::provider),
         stream: record.stream,

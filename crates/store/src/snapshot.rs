@@ -74,7 +74,7 @@ pub struct TenantEntry {
 #[derive(Debug, Clone)]
 pub struct ModelEntry {
     pub id: ModelId,
-    pub name: String,
+    pub name: Arc<str>,
     /// Other names it answers to, in the order they were written.
     pub aliases: Vec<String>,
     pub created_at: Timestamp,
@@ -88,7 +88,7 @@ pub struct ModelEntry {
 #[derive(Debug, Clone)]
 pub struct RouteEntry {
     pub id: RouteId,
-    pub name: String,
+    pub name: Arc<str>,
     pub position: u32,
     pub matches: RouteMatch,
     /// The tenants `matches.tenants` names, by name or id, sorted. If it names some and none is there, the route is for nobody.
@@ -102,7 +102,7 @@ pub struct RouteEntry {
 pub struct TargetEntry {
     pub id: TargetId,
     pub upstream: Arc<UpstreamEntry>,
-    pub upstream_model: String,
+    pub upstream_model: Arc<str>,
     pub weight: u32,
     pub priority: u32,
     /// The arm of the split it serves; none serves all of them.
@@ -116,7 +116,7 @@ pub struct TargetEntry {
 #[derive(Debug, Clone)]
 pub struct UpstreamEntry {
     pub id: UpstreamId,
-    pub name: String,
+    pub name: Arc<str>,
     pub dialect: Dialect,
     pub base_url: String,
     pub proxy: ProxyPool,
@@ -145,7 +145,7 @@ pub struct CredentialEntry {
 
 /// Entries with every default, for tests of what reads a snapshot.
 impl UpstreamEntry {
-    pub fn at(name: impl Into<String>, dialect: Dialect, base_url: impl Into<String>) -> Self {
+    pub fn at(name: impl Into<Arc<str>>, dialect: Dialect, base_url: impl Into<String>) -> Self {
         Self {
             id: UpstreamId::generate(),
             name: name.into(),
@@ -178,7 +178,7 @@ impl CredentialEntry {
 
 impl TargetEntry {
     /// Of weight 1 and priority 1.
-    pub fn at(upstream: Arc<UpstreamEntry>, upstream_model: impl Into<String>) -> Self {
+    pub fn at(upstream: Arc<UpstreamEntry>, upstream_model: impl Into<Arc<str>>) -> Self {
         Self {
             id: TargetId::generate(),
             upstream,
@@ -194,7 +194,7 @@ impl TargetEntry {
 }
 
 impl ModelEntry {
-    pub fn named(name: impl Into<String>, targets: Vec<TargetEntry>) -> Self {
+    pub fn named(name: impl Into<Arc<str>>, targets: Vec<TargetEntry>) -> Self {
         Self {
             id: ModelId::generate(),
             name: name.into(),
@@ -209,7 +209,7 @@ impl ModelEntry {
 
 impl RouteEntry {
     /// For everything.
-    pub fn named(name: impl Into<String>, targets: Vec<TargetEntry>) -> Self {
+    pub fn named(name: impl Into<Arc<str>>, targets: Vec<TargetEntry>) -> Self {
         Self {
             id: RouteId::generate(),
             name: name.into(),
@@ -235,7 +235,7 @@ pub(crate) fn assemble(rows: Rows, sealer: &Sealer) -> Result<Snapshot, StoreErr
     let routes = route_entries(routes, &mut targets, &tenants)?;
     let models = model_entries(models, aliases, targets)?;
     let aliases =
-        models.values().flat_map(|model| model.aliases.iter().map(|alias| (alias.clone(), model.name.clone()))).collect();
+        models.values().flat_map(|model| model.aliases.iter().map(|alias| (alias.clone(), model.name.to_string()))).collect();
     Ok(Snapshot { version, keys, tenants, models, aliases, upstreams, routes })
 }
 
@@ -310,7 +310,7 @@ fn upstream_entries(
         let id = UpstreamId::from_uuid(row.id);
         let entry = UpstreamEntry {
             id,
-            name: row.name,
+            name: row.name.into(),
             dialect: row.dialect.parse().map_err(|e| StoreError::corrupt("upstreams", e))?,
             base_url: row.base_url,
             proxy: proxies::open(sealer, "upstreams", row.id, row.proxy.as_deref())?,
@@ -338,7 +338,7 @@ fn target_entries(
             of_owner.entry(owner).or_default().push(TargetEntry {
                 id,
                 upstream: Arc::clone(upstream),
-                upstream_model: settings.upstream_model,
+                upstream_model: settings.upstream_model.into(),
                 weight: settings.weight,
                 priority: settings.priority,
                 arm: settings.arm,
@@ -367,7 +367,7 @@ fn route_entries(
         tenants.dedup();
         let entry = RouteEntry {
             id: RouteId::from_uuid(row.id),
-            name: row.name,
+            name: row.name.into(),
             position: u32::try_from(row.position).map_err(|e| StoreError::corrupt("routes", e))?,
             matches: row.matches.0,
             tenants,
@@ -391,7 +391,7 @@ fn model_entries(
     let entries = rows.into_iter().map(|row| {
         let entry = ModelEntry {
             id: ModelId::from_uuid(row.id),
-            name: row.name.clone(),
+            name: row.name.as_str().into(),
             aliases: aliases_of.remove(&row.id).unwrap_or_default(),
             created_at: row.created_at.into(),
             strict: row.strict,

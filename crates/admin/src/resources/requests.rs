@@ -2,8 +2,8 @@
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
-use tallygate_billing::AttemptRecord;
 use tallygate_billing::usage::{self, StoredUsage, UsageDetail, UsageFilter};
+use tallygate_billing::{AttemptRecord, Word};
 use tallygate_store::TenantScope;
 use tallygate_types::{ApiKeyId, CredentialId, Currency, ModelId, PriceVersionId, RequestId, TenantId, Timestamp, UpstreamId};
 use utoipa::{IntoParams, ToSchema};
@@ -370,11 +370,11 @@ impl ChargeLine {
 impl From<AttemptRecord> for Attempt {
     fn from(record: AttemptRecord) -> Self {
         Self {
-            upstream: record.upstream,
+            upstream: record.upstream.to_string(),
             credential_id: record.credential_id,
             status: record.status,
-            outcome: record.outcome,
-            reason: record.reason,
+            outcome: record.outcome.into_owned(),
+            reason: record.reason.map(Word::into_owned),
             started_at: record.started_at,
             duration_us: record.duration_us,
         }

@@ -141,7 +141,7 @@ async fn routed_model(state: &AppState, id: UpstreamId) -> Result<Option<String>
     let mut models: Vec<_> = snapshot.models.values().collect();
     models.sort_by(|a, b| a.name.cmp(&b.name));
     let target = models.into_iter().flat_map(|model| &model.targets).find(|target| target.upstream.id == id);
-    Ok(target.map(|target| target.upstream_model.clone()))
+    Ok(target.map(|target| target.upstream_model.to_string()))
 }
 
 impl From<ProbeStep> for TestStep {

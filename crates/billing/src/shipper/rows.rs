@@ -243,9 +243,9 @@ fn pico(amount: Pico) -> Result<i64, StoreError> {
 fn clean_attempts(record: &UsageRecord) -> Vec<crate::record::AttemptRecord> {
     let mut attempts = record.attempts.clone();
     for attempt in &mut attempts {
-        attempt.upstream = clean(&attempt.upstream);
-        attempt.outcome = clean(&attempt.outcome);
-        attempt.reason = attempt.reason.as_deref().map(clean);
+        attempt.upstream = clean(&attempt.upstream).into();
+        attempt.outcome = clean(&attempt.outcome).into();
+        attempt.reason = attempt.reason.as_deref().map(|reason| clean(reason).into());
     }
     attempts
 }

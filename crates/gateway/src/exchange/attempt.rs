@@ -7,7 +7,7 @@ use http::{HeaderName, HeaderValue, Response};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
 use tallygate_adapter::{Answer, Hop, Next, Outgoing, ResponseStream, Session};
-use tallygate_billing::AttemptRecord;
+use tallygate_billing::{AttemptRecord, Name};
 use tallygate_types::Dialect;
 use tokio::time::{Instant, timeout_at};
 
@@ -43,8 +43,8 @@ pub enum Verdict {
 
 /// An answer that may be sent.
 pub struct Delivery {
-    pub upstream: String,
-    pub upstream_model: String,
+    pub upstream: Name,
+    pub upstream_model: Name,
     pub upstream_dialect: Dialect,
     /// By a local upstream in the place of another.
     pub is_fallback: bool,

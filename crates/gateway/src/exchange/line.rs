@@ -300,15 +300,15 @@ impl Round {
         &self,
         upstream: &UpstreamEntry,
         credential_id: Option<CredentialId>,
-        outcome: &str,
+        outcome: &'static str,
         reason: Option<&str>,
     ) -> AttemptRecord {
         AttemptRecord {
             upstream: upstream.name.clone(),
             credential_id,
             status: self.status,
-            outcome: outcome.to_owned(),
-            reason: reason.map(|reason| reason.chars().take(MAX_REASON_CHARS).collect()),
+            outcome: outcome.into(),
+            reason: reason.map(|reason| reason.chars().take(MAX_REASON_CHARS).collect::<String>().into()),
             started_at: self.started_at,
             duration_us: u64::try_from(self.elapsed().as_micros()).unwrap_or(u64::MAX),
             cost: None,

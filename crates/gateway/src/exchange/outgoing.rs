@@ -32,7 +32,7 @@ pub fn outgoing(
     past_reasoning: PastReasoning,
 ) -> Result<Outgoing, Refusal> {
     let Asked { question, with_media } = asked;
-    let (upstream, upstream_model) = (&step.target.upstream, step.target.upstream_model.as_str());
+    let (upstream, upstream_model) = (&step.target.upstream, &*step.target.upstream_model);
     let profiles = &plane.profiles.load();
     let memory = plane.keepsakes.of(question.key.tenant.id, plane.clock.now());
     if question.is_count() {

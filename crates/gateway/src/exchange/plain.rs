@@ -15,7 +15,7 @@ const TOLD: [HeaderName; 2] = [header::CONTENT_TYPE, header::CONTENT_DISPOSITION
 
 /// The upstream's request. What is sold by another unit than the token has no price here, unless its price is zero.
 pub fn outgoing(plane: &DataPlane, question: &Question, step: &Step<'_>, asked: &PlainAsked) -> Result<Outgoing, Refusal> {
-    let (upstream, upstream_model) = (&step.target.upstream, step.target.upstream_model.as_str());
+    let (upstream, upstream_model) = (&step.target.upstream, &*step.target.upstream_model);
     if !matches!(upstream.dialect, Dialect::OpenaiChat | Dialect::OpenaiResponses) {
         let message = format!(
             "The model `{}` has no /v1/{}: its upstream does not speak OpenAI's protocol.",

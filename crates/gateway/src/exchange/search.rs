@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
 
 use tallygate_adapter::PastReasoning;
+use tallygate_billing::Name;
 use tallygate_store::ModelEntry;
 use tallygate_store::routing::Hedge;
 use tallygate_types::{Timestamp, UpstreamId};
@@ -51,7 +52,7 @@ pub struct Search<'a> {
     failed: Vec<UpstreamId>,
     /// By the position of the step: it failed, and may do better if it is asked again.
     again: u64,
-    last: Option<(Failure, String)>,
+    last: Option<(Failure, Name)>,
     /// The client's request cannot be said to this upstream; another may speak its dialect.
     unsayable: Option<Refusal>,
     /// Of the ways that may not be asked now: the first that opens.

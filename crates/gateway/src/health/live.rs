@@ -97,7 +97,7 @@ impl Health {
             };
             UpstreamStanding {
                 upstream: upstream.id,
-                name: upstream.name.clone(),
+                name: upstream.name.to_string(),
                 circuit,
                 until,
                 in_flight: health.in_flight.load(Ordering::Relaxed),

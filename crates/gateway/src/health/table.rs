@@ -91,7 +91,9 @@ impl Table {
             entries.upstreams.retain(|id, health| {
                 let entry = snapshot.upstreams.get(id);
                 match entry {
-                    Some(entry) if **health.name.load() != entry.name => health.name.store(Arc::new(entry.name.clone())),
+                    Some(entry) if health.name.load().as_str() != &*entry.name => {
+                        health.name.store(Arc::new(entry.name.to_string()))
+                    }
                     Some(_) => {}
                     None => gone.push(Arc::clone(health)),
                 }
@@ -125,7 +127,7 @@ fn mark(fingerprint: &str) -> u64 {
 fn names(upstream: &UpstreamEntry, credential: &CredentialEntry) -> Names {
     Names {
         upstream_id: upstream.id,
-        upstream: upstream.name.clone(),
+        upstream: upstream.name.to_string(),
         credential: credential.name.clone(),
         fingerprint: credential.fingerprint.clone(),
     }

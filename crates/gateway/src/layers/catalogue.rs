@@ -139,7 +139,7 @@ fn sorted(snapshot: &Snapshot, dialect: Dialect, is_open: impl Fn(&ModelEntry) -
     let mut open = Vec::with_capacity(snapshot.models.len());
     for model in snapshot.models.values().filter(|model| is_open(model)) {
         let aliases = model.aliases.iter().filter(|alias| models::shows_alias(dialect, alias));
-        open.extend(std::iter::once(&model.name).chain(aliases).map(|name| info(model, name)));
+        open.extend(std::iter::once(&*model.name).chain(aliases.map(String::as_str)).map(|name| info(model, name)));
     }
     open.sort_by(|a, b| a.name.cmp(&b.name));
     open
@@ -150,7 +150,7 @@ fn info(model: &ModelEntry, name: &str) -> ModelInfo {
     let listed = model.targets.first().and_then(|target| catalogue::lookup_anywhere(&target.upstream_model));
     ModelInfo {
         name: name.to_owned(),
-        display_name: model.name.clone(),
+        display_name: model.name.to_string(),
         created_at: model.created_at,
         owned_by: OWNER.to_owned(),
         max_input_tokens: listed.and_then(|listed| listed.max_input_tokens),

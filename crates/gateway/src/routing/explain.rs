@@ -40,7 +40,7 @@ impl DataPlane {
             writer.refused(&Refusal::no_such_model(message));
             return writer.told;
         };
-        writer.told.model = Some(model.name.clone());
+        writer.told.model = Some(model.name.to_string());
         if let Some(key) = key
             && !policy::may_use(key, &model.name)
         {
@@ -183,8 +183,8 @@ impl Writer {
         self.told.passed_over.push(ExplainedPassedOver {
             target: target.id,
             upstream: target.upstream.id,
-            upstream_name: target.upstream.name.clone(),
-            upstream_model: target.upstream_model.clone(),
+            upstream_name: target.upstream.name.to_string(),
+            upstream_model: target.upstream_model.to_string(),
             credential: credential.map(|credential| credential.id),
             credential_name: credential.map(|credential| credential.name.clone()),
             why: why.to_owned(),
@@ -237,7 +237,7 @@ impl Writer {
 }
 
 fn named(route: &RouteEntry) -> RouteNamed {
-    RouteNamed { id: route.id, name: route.name.clone() }
+    RouteNamed { id: route.id, name: route.name.to_string() }
 }
 
 fn reason(rule: &Rule<'_>, made: &Plan<'_>, step: &Step<'_>, place: usize) -> String {
@@ -262,8 +262,8 @@ fn explained(step: &Step<'_>, view: &impl View, reason: String) -> ExplainedStep
     ExplainedStep {
         target: target.id,
         upstream: target.upstream.id,
-        upstream_name: target.upstream.name.clone(),
-        upstream_model: target.upstream_model.clone(),
+        upstream_name: target.upstream.name.to_string(),
+        upstream_model: target.upstream_model.to_string(),
         local: target.upstream.local,
         credential: credential.map(|credential| credential.id),
         credential_name: credential.map(|credential| credential.name.clone()),

@@ -56,7 +56,7 @@ impl View for World {
     }
 
     fn known(&self, target: &TargetEntry) -> Known {
-        self.known.get(&target.upstream_model).copied().unwrap_or_default()
+        self.known.get(&*target.upstream_model).copied().unwrap_or_default()
     }
 }
 
@@ -150,7 +150,7 @@ impl Request {
 fn names(steps: &[Step<'_>]) -> String {
     let name = |step: &Step<'_>| match step.credential {
         Some(credential) => format!("{}/{}", step.target.upstream.name, credential.name),
-        None => step.target.upstream.name.clone(),
+        None => step.target.upstream.name.to_string(),
     };
     steps.iter().map(name).collect::<Vec<_>>().join(" ")
 }

@@ -78,7 +78,7 @@ async fn case_b43_a_continuation_is_one_answer_with_the_usage_of_both_calls() {
         assert_eq!((records.len(), record.outcome, record.usage_source), (1, Outcome::Ok, UsageSource::Provider));
         assert_eq!((record.usage.input_total(), record.usage.get(UsageClass::OutputText)), (20, 5));
         assert_eq!(record.charge.to_string(), "0.000135");
-        let outcomes: Vec<_> = record.attempts.iter().map(|attempt| attempt.outcome.as_str()).collect();
+        let outcomes: Vec<_> = record.attempts.iter().map(|attempt| &*attempt.outcome).collect();
         assert_eq!(outcomes, ["ok", "ok"]);
         let raw: Value = serde_json::from_str(record.raw_usage.as_deref().unwrap()).unwrap();
         assert_eq!((&raw[0], &raw[1]), (&first["usageMetadata"], &second["usageMetadata"]));
@@ -103,7 +103,7 @@ async fn a_continuation_that_fails_loses_neither_what_was_said_nor_what_it_cost(
         } else {
             assert_eq!(finishes, ["length"]);
         }
-        let outcomes: Vec<_> = record.attempts.iter().map(|attempt| attempt.outcome.as_str()).collect();
+        let outcomes: Vec<_> = record.attempts.iter().map(|attempt| &*attempt.outcome).collect();
         assert_eq!(outcomes, ["ok", "server_error"]);
     }
 }
@@ -227,7 +227,7 @@ async fn case_b37_a_malformed_call_is_tried_once_more_and_then_an_error() {
         assert_eq!((reply.status.as_u16(), read(&reply).0.as_str()), (200, "good"), "{}", reply.body);
         assert_eq!(body(&provider, 0), body(&provider, 1));
         let record = &gateway.records()[0];
-        let outcomes: Vec<_> = record.attempts.iter().map(|attempt| attempt.outcome.as_str()).collect();
+        let outcomes: Vec<_> = record.attempts.iter().map(|attempt| &*attempt.outcome).collect();
         assert_eq!(outcomes, ["malformed_call", "ok"]);
 
         let provider = Upstream::start(vec![said(&broken, streams)]).await;

@@ -33,7 +33,7 @@ async fn hedged(first: &Upstream, second: &Upstream, max_percent: u32, daily_spe
 
 fn outcomes(gateway: &Gateway, record: usize) -> Vec<(String, String)> {
     let attempts = &gateway.records()[record].attempts;
-    attempts.iter().map(|attempt| (attempt.upstream.clone(), attempt.outcome.clone())).collect()
+    attempts.iter().map(|attempt| (attempt.upstream.to_string(), attempt.outcome.to_string())).collect()
 }
 
 fn told(pairs: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -33,7 +33,7 @@ async fn requests_beyond_the_rate_are_told_when_to_come_back() {
     assert_eq!(upstream.seen().len(), 2);
     let record = &gateway.records()[2];
     assert_eq!((record.outcome, record.status, record.attempt), (Outcome::RateLimited, 429, 0));
-    assert_eq!((record.charge, record.usage_source, record.model.as_str()), (Pico::ZERO, UsageSource::None, "smart"));
+    assert_eq!((record.charge, record.usage_source, &*record.model), (Pico::ZERO, UsageSource::None, "smart"));
 
     let anthropic = gateway.post("/v1/messages", r#"{"model":"smart","max_tokens":5,"messages":[]}"#).await;
     assert_eq!((anthropic.status.as_u16(), anthropic.json()["error"]["type"].as_str()), (429, Some("rate_limit_error")));

@@ -23,7 +23,7 @@ async fn gateway(dialect: Dialect, body: &str) -> (Gateway, Upstream) {
     rig.models = rig
         .models
         .into_iter()
-        .map(|model| match model.name.as_str() {
+        .map(|model| match &*model.name {
             "smart" => ModelEntry { aliases: aliases.clone(), ..model },
             "secret" => ModelEntry { aliases: vec!["claude-secret".into()], ..model },
             _ => model,
@@ -156,6 +156,6 @@ async fn an_alias_is_served_priced_and_recorded_as_its_model() {
     let misspelt = gateway.post("/v1/messages", &ask("claude-smrt")).await;
     assert!(misspelt.status == 404 && misspelt.body.contains("`claude-smart`"), "{}", misspelt.body);
     let records = gateway.records_when(3).await;
-    let models: Vec<_> = records.iter().map(|record| (record.model.as_str(), record.model_id.is_some())).collect();
+    let models: Vec<_> = records.iter().map(|record| (&*record.model, record.model_id.is_some())).collect();
     assert_eq!(models, [("smart", true), ("secret", true), ("claude-smrt", false)]);
 }

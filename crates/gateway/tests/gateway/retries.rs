@@ -23,7 +23,7 @@ fn overloaded(headers: &[(&str, &str)]) -> Vec<Act> {
 }
 
 fn outcomes(gateway: &Gateway) -> Vec<String> {
-    gateway.records()[0].attempts.iter().map(|attempt| attempt.outcome.clone()).collect()
+    gateway.records()[0].attempts.iter().map(|attempt| attempt.outcome.to_string()).collect()
 }
 
 #[tokio::test]

@@ -155,10 +155,11 @@ impl Rig {
         prices.replace(
             self.models
                 .iter()
-                .filter(|model| !self.unpriced.contains(&model.name.as_str()))
+                .filter(|model| !self.unpriced.contains(&&*model.name))
                 .map(|model| price(model, self.output_price)),
         );
-        let aliases = self.models.iter().flat_map(|model| model.aliases.iter().map(|alias| (alias.clone(), model.name.clone())));
+        let aliases =
+            self.models.iter().flat_map(|model| model.aliases.iter().map(|alias| (alias.clone(), model.name.to_string())));
         let aliases = aliases.collect();
         let upstreams =
             self.models.iter().flat_map(|model| &model.targets).map(|t| (t.upstream.id, Arc::clone(&t.upstream))).collect();
@@ -166,7 +167,7 @@ impl Rig {
             version: 1,
             keys: HashMap::from([(digester.digest(KEY), Arc::new(key)), (digester.digest(OTHER_KEY), Arc::new(other_key))]),
             tenants: HashMap::from([(tenant.id, tenant), (other.id, other)]),
-            models: self.models.into_iter().map(|model| (model.name.clone(), Arc::new(model))).collect(),
+            models: self.models.into_iter().map(|model| (model.name.to_string(), Arc::new(model))).collect(),
             aliases,
             upstreams,
             routes: Vec::new(),

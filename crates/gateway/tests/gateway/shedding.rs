@@ -115,6 +115,6 @@ async fn without_memory_nothing_new_is_taken_and_the_largest_is_ended_in_its_own
     }
     assert!(told.contains(r#""code":"gateway_overloaded""#) && !told.contains("[DONE]"), "{told}");
     let record = gateway.records_when(2).await.into_iter().find(|record| record.attempt == 1).unwrap();
-    assert_eq!((record.outcome, record.attempts[0].outcome.as_str()), (Outcome::Internal, "memory"));
+    assert_eq!((record.outcome, &*record.attempts[0].outcome), (Outcome::Internal, "memory"));
     assert!(gateway.metric(r#"tallygate_requests_interrupted_total{reason="memory"} 1"#));
 }

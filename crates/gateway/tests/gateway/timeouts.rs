@@ -83,7 +83,7 @@ async fn before_the_first_content_each_kind_of_slowness_has_a_name_and_the_next_
         assert_eq!((reply.status.as_u16(), reply.body), (200, format!("{LAST}{DONE}")), "{reason}");
         assert!(begun.elapsed() >= Duration::from_millis(LIMIT_MS));
         let record = &gateway.records()[0];
-        let outcomes: Vec<_> = record.attempts.iter().map(|attempt| attempt.outcome.as_str()).collect();
+        let outcomes: Vec<_> = record.attempts.iter().map(|attempt| &*attempt.outcome).collect();
         assert_eq!(outcomes, [reason, "ok"]);
         let line = format!(
             r#"tallygate_upstream_attempts_total{{outcome="failed",provider="openai",reason="{reason}",upstream="bad"}} 1"#
@@ -108,7 +108,7 @@ async fn a_connection_that_is_never_made_is_a_connect_timeout() {
     bad.timeouts.connect_ms = Some(LIMIT_MS);
     let gateway = Rig::new().with_model("smart", vec![target(bad, 1, 1), target(openai("good", &good), 1, 2)]).start().await;
     assert_eq!(gateway.chat(ASK).await.body, GOOD);
-    let outcomes: Vec<_> = gateway.records()[0].attempts.iter().map(|attempt| attempt.outcome.clone()).collect();
+    let outcomes: Vec<_> = gateway.records()[0].attempts.iter().map(|attempt| attempt.outcome.to_string()).collect();
     // Its other credential would be no better off.
     assert_eq!(outcomes, ["connect_timeout", "ok"]);
 }
@@ -138,7 +138,7 @@ async fn after_the_first_content_slowness_is_told_in_band_and_the_stream_never_l
         assert!(!reply.body.contains("[DONE]") && !reply.body.contains(r#""finish_reason":""#), "{}", reply.body);
         let record = &gateway.records_when(1).await[0];
         assert_eq!((record.outcome, record.error_code.as_deref()), (Outcome::Timeout, Some("upstream_timeout")));
-        assert_eq!(record.attempts.iter().map(|attempt| attempt.outcome.as_str()).collect::<Vec<_>>(), [reason]);
+        assert_eq!(record.attempts.iter().map(|attempt| &*attempt.outcome).collect::<Vec<_>>(), [reason]);
         assert!(gateway.metric(&format!(r#"tallygate_streams_cut_total{{reason="{reason}",upstream="main"}} 1"#)));
     }
 }

@@ -84,7 +84,7 @@ contract! {
             routes::create(&mut tx, &settings).await.unwrap();
         }
         tx.commit().await.unwrap();
-        let names: Vec<_> = store.snapshot().await.unwrap().routes.iter().map(|route| route.name.clone()).collect();
+        let names: Vec<_> = store.snapshot().await.unwrap().routes.iter().map(|route| route.name.to_string()).collect();
         assert_eq!(names, ["first", "second", "third"]);
     }
 

@@ -32,7 +32,7 @@ contract! {
         assert_eq!((entry.tenant.id, entry.tenant.status, entry.tenant.limits), (acme.id, TenantStatus::Suspended, limits));
         assert!(std::sync::Arc::ptr_eq(&entry.tenant, &snapshot.tenants[&acme.id]));
         let target = &snapshot.models["smart"].targets[0];
-        assert_eq!((snapshot.models["smart"].id, target.id, target.upstream_model.as_str()), (model.id, model.targets[0].id, "qwen3"));
+        assert_eq!((snapshot.models["smart"].id, target.id, &*target.upstream_model), (model.id, model.targets[0].id, "qwen3"));
         assert_eq!((target.upstream.dialect, target.upstream.timeouts), (Dialect::OpenaiChat, timeouts));
         assert!(target.upstream.credentials.is_empty());
     }

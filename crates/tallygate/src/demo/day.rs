@@ -102,7 +102,7 @@ fn call(
         upstream: target.upstream.name.clone(),
         credential_id,
         status: Some(if failed { 503 } else { HTTP_OK }),
-        outcome: if failed { "overloaded" } else { "ok" }.to_owned(),
+        outcome: if failed { "overloaded" } else { "ok" }.into(),
         reason: None,
         started_at: accepted_at,
         duration_us: duration.as_micros() as u64,
@@ -111,12 +111,12 @@ fn call(
     if failed {
         record.outcome = Outcome::UpstreamError;
         record.status = 503;
-        record.error_code = Some("upstream_unavailable".to_owned());
+        record.error_code = Some("upstream_unavailable".into());
         return record;
     }
     record.first_byte_at = Some(accepted_at.saturating_add(first_byte));
-    record.returned_model.clone_from(&record.upstream_model);
-    record.finish_reason = Some("stop".to_owned());
+    record.returned_model = record.upstream_model.as_deref().map(str::to_owned);
+    record.finish_reason = Some("stop".into());
     record.usage = usage(rng, dialect);
     record.usage_source = UsageSource::Provider;
     record.bytes_out = record.usage.output_total() * 4 + 400;
@@ -130,7 +130,7 @@ fn refused(mut record: UsageRecord) -> UsageRecord {
     record.finished_at = record.accepted_at;
     record.outcome = Outcome::RateLimited;
     record.status = 429;
-    record.error_code = Some("rate_limit_exceeded".to_owned());
+    record.error_code = Some("rate_limit_exceeded".into());
     record.upstream_id = None;
     record.upstream = None;
     record.upstream_model = None;
