@@ -52,4 +52,4 @@ pub use price::{Charge, ChargeLine, ClassPrices, PriceVersion, Unpriced, fallbac
 pub use price_book::PriceBook;
 pub use record::{AttemptRecord, BeginRecord, Endpoint, Name, Outcome, UnknownName, UsageRecord, UsageSource, Word};
 pub use redact::{REDACTED, redact};
-pub use shipper::{LINGER, MAX_BATCH_RECORDS, ShipError, Shipper, ShipperMetrics};
+pub use shipper::{ShipError, Shipper, ShipperMetrics};

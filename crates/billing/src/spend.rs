@@ -12,7 +12,7 @@ use crate::budget::{Budgets, Spending};
 use crate::journal::Journal;
 use crate::period::Period;
 use crate::prices::read_currency;
-use crate::shipper::{self, MAX_BATCH_RECORDS, ShipError};
+use crate::shipper::{self, ShipError};
 use crate::span::{Span, Stretch};
 use crate::sums::{ChargeColumns, RECORD_CHARGE, ROLLUP_CHARGE};
 
@@ -91,7 +91,7 @@ impl Budgets {
         }
         let mut from = shipper::watermark(store, journal).await?;
         loop {
-            let batch = shipper::read(journal, from, MAX_BATCH_RECORDS, None).await?;
+            let batch = shipper::read(journal, from).await?;
             for record in &batch.records {
                 let is_now = periods.get(&record.tenant_id).is_some_and(|(period, _)| period.contains(record.accepted_at));
                 if let Some(currency) = record.currency.filter(|_| is_now) {

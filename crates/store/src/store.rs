@@ -23,8 +23,10 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 const SQLITE_WRITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Readers of SQLite. They never wait for the writer (WAL), only for the disk.
 const SQLITE_READERS: u32 = 4;
-/// Connections of one replica. Ten replicas fit PostgreSQL's default of 100.
+/// Connections of one replica, with those of [`Store::beside`]: eight replicas fit PostgreSQL's default of 100.
 const POSTGRES_CONNECTIONS: u32 = 10;
+/// Those of [`Store::beside`], in addition.
+const CONNECTIONS_BESIDE: u32 = 2;
 /// A statement of ours that takes longer is a fault; milliseconds.
 const POSTGRES_STATEMENT_TIMEOUT_MS: &str = "15000";
 /// A transaction left open by a lost client ends after this; milliseconds.
@@ -72,11 +74,20 @@ impl Store {
                 Self { db, core, postgres: None, tasks: Mutex::default(), _lock: Some(lock) }
             }
             Location::Postgres(options) => {
-                let db = open_postgres(&options);
+                let db = open_postgres(&options, POSTGRES_CONNECTIONS);
                 Self { db, core, postgres: Some(*options), tasks: Mutex::default(), _lock: None }
             }
         };
         Ok(Arc::new(store))
+    }
+
+    /// The same database for what runs on a tokio runtime of its own. A connection of PostgreSQL is served by the runtime it was
+    /// made on, so that one shared with another would make each wait for the other; SQLite has threads of its own and one
+    /// writer, which stays shared.
+    pub fn beside(&self) -> Arc<Self> {
+        let db = self.postgres.as_ref().map_or_else(|| self.db.clone(), |options| open_postgres(options, CONNECTIONS_BESIDE));
+        let postgres = self.postgres.clone();
+        Arc::new(Self { db, core: Arc::clone(&self.core), postgres, tasks: Mutex::default(), _lock: None })
     }
 
     /// Brings the schema up to date, checks that the secrets are those of this database, and starts the change feed
@@ -322,12 +333,12 @@ async fn open_sqlite(path: &Path) -> Result<Db, StoreError> {
 }
 
 /// No connection is made before one is needed: a gateway must come up while its database is away.
-fn open_postgres(options: &PgConnectOptions) -> Db {
+fn open_postgres(options: &PgConnectOptions, connections: u32) -> Db {
     let options = options.clone().application_name("tallygate").options([
         ("statement_timeout", POSTGRES_STATEMENT_TIMEOUT_MS),
         ("idle_in_transaction_session_timeout", POSTGRES_IDLE_TRANSACTION_TIMEOUT_MS),
     ]);
-    let pool = PgPoolOptions::new().max_connections(POSTGRES_CONNECTIONS).acquire_timeout(ACQUIRE_TIMEOUT);
+    let pool = PgPoolOptions::new().max_connections(connections).acquire_timeout(ACQUIRE_TIMEOUT);
     Db::Pg(pool.connect_lazy_with(options))
 }
 

@@ -27,6 +27,7 @@ use crate::ops::{self, Health};
 use crate::probe::Probe;
 use crate::profiles::ProfileFile;
 use crate::refresh::Refresher;
+use crate::shipping::Shipping;
 use crate::{give_back, retention, secrets, shutdown, usage_metrics};
 
 /// How long the last flush to the database may take; what is left then stays in the journal and goes at the next start.
@@ -65,7 +66,6 @@ pub struct Face {
 /// Everything running.
 pub struct Running {
     pub face: Face,
-    shipper: Arc<Shipper>,
     health: Arc<Health>,
     plane: Arc<DataPlane>,
     serving: JoinHandle<Drained>,
@@ -73,7 +73,7 @@ pub struct Running {
     drain_delay: Duration,
     /// Stops what must outlive the drain: admin, probes, refresher.
     stop: CancellationToken,
-    shipping: JoinHandle<()>,
+    shipping: Shipping,
     background: Vec<JoinHandle<()>>,
 }
 
@@ -116,7 +116,7 @@ pub async fn open(config: &Config) -> Result<Opened> {
             "the usage journal is damaged; a copy was kept"
         );
     }
-    let shipper = Shipper::new(Arc::clone(&store), Arc::clone(&journal));
+    let shipper = Shipper::new(store.beside(), Arc::clone(&journal));
     Ok(Opened { listeners, store, journal, shipper, clock, is_demo: false })
 }
 
@@ -203,9 +203,6 @@ impl Opened {
                 refresher.run(following.0, following.1, stopping).await;
             }
         }));
-        if let Some(days) = config.retention.usage_days {
-            background.push(tokio::spawn(retention::keep(Arc::clone(&self.store), days, stop.clone())));
-        }
         background.push(tokio::spawn(give_back::run(stop.clone())));
         background.push(tokio::spawn(profiles.follow(stop.clone())));
         let (loaded, sharing) =
@@ -217,17 +214,13 @@ impl Opened {
             }
         }));
         // What is shipped before budgets are loaded would count twice.
-        let (loaded, shipper) = (arrival.loaded.clone(), Arc::clone(&self.shipper));
-        let shipping = tokio::spawn(async move {
-            loaded.cancelled().await;
-            shipper.run().await;
-        });
+        let tidy = config.retention.usage_days.map(|days| retention::keep(self.store.beside(), days, stop.clone()));
+        let shipping = Shipping::start(self.shipper, arrival.loaded.clone(), tidy)?;
         let serving = tokio::spawn(tallygate_gateway::serve(data, Arc::clone(&plane), drain.clone()));
         health.started.fetch_or(can_serve, Ordering::AcqRel);
         let drain_delay = Duration::from_millis(config.server.drain_delay_ms);
         let face = Face { store: self.store, listen, admin_listen, metrics_listen };
-        let running =
-            Running { face, shipper: self.shipper, health, plane, serving, drain, drain_delay, stop, shipping, background };
+        let running = Running { face, health, plane, serving, drain, drain_delay, stop, shipping, background };
         Ok((running, arrival))
     }
 }
@@ -273,12 +266,8 @@ impl Running {
                 task.abort();
             }
         }
-        self.shipping.abort();
-        let _ = self.shipping.await;
         self.plane.flush(FLUSH_DEADLINE).await;
-        if let Err(error) = self.shipper.flush(FLUSH_DEADLINE).await {
-            tracing::warn!(%error, "usage is left in the journal");
-        }
+        self.shipping.finish(FLUSH_DEADLINE).await;
         if timeout(STOP_DEADLINE, self.face.store.close()).await.is_err() {
             tracing::warn!("the store did not close in time");
         }

@@ -21,6 +21,7 @@ mod refresh;
 mod retention;
 mod secrets;
 mod serve;
+mod shipping;
 mod shutdown;
 mod telemetry;
 mod usage_metrics;

@@ -1,4 +1,4 @@
-//! The task that copies finished calls from the journal to the database.
+//! What copies finished calls from the journal to the database.
 //!
 //! A batch is one transaction: the rows, skipping those already there; the rollups of the rows that were new; how far this
 //! journal has come. Whatever is cut short is done again and changes nothing. While the database is away the journal
@@ -24,9 +24,11 @@ use crate::journal::{Batch, Journal, JournalError, Position};
 use crate::record::UsageRecord;
 
 /// Records of one transaction.
-pub const MAX_BATCH_RECORDS: usize = 500;
-/// After the first record of a batch others are waited for this long, so that a busy gateway makes few transactions.
+pub const MAX_BATCH_RECORDS: usize = 2_000;
+/// After a batch that was not full the next is waited for this long, so that a busy gateway makes few transactions.
 pub const LINGER: Duration = Duration::from_millis(100);
+/// The same for the first record after a quiet time: whoever looks for it soon finds it.
+const FIRST_LINGER: Duration = Duration::from_millis(20);
 /// The first pause after a failure; it doubles up to [`MAX_BACKOFF`].
 pub const MIN_BACKOFF: Duration = Duration::from_millis(100);
 pub const MAX_BACKOFF: Duration = Duration::from_secs(5);
@@ -65,6 +67,14 @@ pub struct ShipperMetrics {
     /// Records the database refuses for good, set aside in the journal's folder: alarm.
     pub rejected_total: u64,
     pub failures_total: u64,
+}
+
+/// One batch.
+#[derive(Debug, Clone, Copy)]
+struct Shipped {
+    records: usize,
+    /// There may be more.
+    is_full: bool,
 }
 
 /// See the [module](self).
@@ -110,19 +120,24 @@ impl Shipper {
         })
     }
 
-    /// Ships until it is dropped. To stop it, abort its task, then [`flush`](Self::flush): whatever it was doing is done
-    /// again whole.
+    /// Ships until it is dropped. To stop it, drop its future, then [`flush`](Self::flush): whatever it was doing is done
+    /// again whole. It reads the journal and encodes rows where it is polled, so that it wants a thread of its own.
     pub async fn run(self: Arc<Self>) {
         let mut backoff = MIN_BACKOFF;
         loop {
             match self.ship_once().await {
-                Ok(0) => {
+                Ok(Shipped { records: 0, .. }) => {
                     backoff = MIN_BACKOFF;
                     // Either a record ended, or it is time to look anyway.
                     let _ = tokio::time::timeout(IDLE_POLL, self.journal.ended()).await;
-                    tokio::time::sleep(LINGER).await;
+                    tokio::time::sleep(FIRST_LINGER).await;
                 }
-                Ok(_) => backoff = MIN_BACKOFF,
+                Ok(shipped) => {
+                    backoff = MIN_BACKOFF;
+                    if !shipped.is_full {
+                        tokio::time::sleep(LINGER).await;
+                    }
+                }
                 Err(error) => {
                     tracing::warn!(%error, pending = self.journal.pending(), "usage records could not be shipped; trying again");
                     // Full jitter, so that replicas do not come back all at once.
@@ -140,7 +155,7 @@ impl Shipper {
         let mut backoff = MIN_BACKOFF;
         loop {
             match tokio::time::timeout_at(until, self.ship_once()).await {
-                Ok(Ok(0)) => return Ok(()),
+                Ok(Ok(Shipped { records: 0, .. })) => return Ok(()),
                 Ok(Ok(_)) => {}
                 Ok(Err(error)) if Instant::now() + backoff >= until => return Err(error),
                 Ok(Err(_)) => {
@@ -167,10 +182,9 @@ impl Shipper {
         }
     }
 
-    /// Ships one batch; how many records it held.
-    async fn ship_once(&self) -> Result<usize, ShipError> {
+    async fn ship_once(&self) -> Result<Shipped, ShipError> {
         let limit = self.limit.load(Ordering::Relaxed);
-        let shipped = self.try_ship(limit).await;
+        let shipped = self.try_ship(limit).await.map(|records| Shipped { records, is_full: records >= limit });
         let next = if shipped.is_ok() { limit * 2 } else { limit / 2 };
         self.limit.store(next.clamp(1, MAX_BATCH_RECORDS), Ordering::Relaxed);
         if shipped.is_err() {
@@ -179,13 +193,14 @@ impl Shipper {
         shipped
     }
 
+    /// Ships one batch; how many records it held.
     async fn try_ship(&self, limit: usize) -> Result<usize, ShipError> {
         let mut position = self.position.lock().await;
         let from = match *position {
             Some(position) => position,
             None => *position.insert(self.resume().await?),
         };
-        let batch = read(&self.journal, from, limit, None).await?;
+        let batch = self.journal.read_until(from, limit, None)?;
         let count = batch.records.len();
         let oldest = batch.records.first().map_or(NONE, |record| record.finished_at.micros());
         self.counters.oldest.store(oldest, Ordering::Relaxed);
@@ -280,7 +295,7 @@ impl Shipper {
         let reached = self.answered(watermark(&self.store, &self.journal)).await?;
         let mut from = Position::default();
         loop {
-            let batch = read(&self.journal, from, MAX_BATCH_RECORDS, Some(reached)).await?;
+            let batch = self.journal.read_until(from, MAX_BATCH_RECORDS, Some(reached))?;
             self.journal.shipped(batch.next, batch.records.len() as u64)?;
             if batch.next == from {
                 return Ok(from);
@@ -309,12 +324,7 @@ pub(crate) async fn watermark(store: &Store, journal: &Journal) -> Result<Positi
 }
 
 /// Reads from the journal without blocking the runtime.
-pub(crate) async fn read(
-    journal: &Arc<Journal>,
-    from: Position,
-    limit: usize,
-    until: Option<Position>,
-) -> Result<Batch, ShipError> {
+pub(crate) async fn read(journal: &Arc<Journal>, from: Position) -> Result<Batch, ShipError> {
     let journal = Arc::clone(journal);
-    Ok(tokio::task::spawn_blocking(move || journal.read_until(from, limit, until)).await??)
+    Ok(tokio::task::spawn_blocking(move || journal.read(from, MAX_BATCH_RECORDS)).await??)
 }
