@@ -12,7 +12,7 @@
 //! already under way is kept in memory (bounded) and written as soon as there is room.
 
 mod frame;
-mod json;
+mod packed;
 mod reader;
 mod recovery;
 mod segment;
@@ -32,7 +32,6 @@ use serde::{Deserialize, Serialize};
 use tallygate_types::{Clock, RequestId, SystemClock, Timestamp};
 use tokio::sync::Notify;
 
-use self::frame::Kind;
 pub use self::reader::Batch;
 pub use self::recovery::{Damage, Recovery};
 use self::writer::Writer;
@@ -91,8 +90,8 @@ pub enum JournalError {
     Newer { segment: PathBuf, version: u8, kind: u8 },
     #[error("a usage record of {bytes} bytes is above the bound of {limit}")]
     TooLarge { bytes: usize, limit: usize },
-    #[error("a usage record cannot be written as JSON: {0}")]
-    Encode(serde_json::Error),
+    #[error("a usage record cannot be written as JSON to be set aside: {0}")]
+    SetAside(serde_json::Error),
 }
 
 impl JournalError {
@@ -154,7 +153,7 @@ impl Journal {
         let recovery = recovery::recover(&dir, &found)?;
         let mut writer = Writer::open(dir.clone(), &found, config.segment_bytes, config.max_bytes)?;
         for record in &recovery.settled {
-            writer.append(&frame::encode(Kind::End, record)?)?;
+            frame::with(record, |frame| writer.append(frame))?;
         }
         writer.sync_now()?;
         writer.hold_until_here(&found);
@@ -181,27 +180,29 @@ impl Journal {
 
     /// Records that a call is about to be dispatched. An error means: do not dispatch it (503).
     pub fn begin(&self, record: &BeginRecord) -> Result<(), JournalError> {
-        let frame = frame::encode(Kind::Begin, record)?;
-        let mut writer = self.shared.writer();
-        writer.accepts_calls()?;
-        writer.append(&frame)?;
-        writer.opened(record.request_id);
-        self.shared.wake_sync(&mut writer);
-        Ok(())
+        frame::with(record, |frame| {
+            let mut writer = self.shared.writer();
+            writer.accepts_calls()?;
+            writer.append(frame)?;
+            writer.opened(record.request_id);
+            self.shared.wake_sync(&mut writer);
+            Ok(())
+        })
     }
 
     /// Records how much output a running call has delivered (an estimate in tokens), for the case that this process dies.
     pub fn checkpoint(&self, request_id: RequestId, output_estimate: u64) {
         let checkpoint = Checkpoint { request_id, output_estimate, at: self.clock.now() };
-        let mut writer = self.shared.writer();
+        let written = frame::with(&checkpoint, |frame| {
+            let mut writer = self.shared.writer();
+            writer.append(frame)?;
+            writer.checkpointed(checkpoint);
+            self.shared.wake_sync(&mut writer);
+            Ok(())
+        });
         // A checkpoint that cannot be written costs precision after a crash and nothing else.
-        let written = frame::encode(Kind::Checkpoint, &checkpoint).and_then(|frame| writer.append(&frame));
-        match written {
-            Ok(_) => {
-                writer.checkpointed(checkpoint);
-                self.shared.wake_sync(&mut writer);
-            }
-            Err(error) => tracing::debug!(%error, %request_id, "checkpoint not written"),
+        if let Err(error) = written {
+            tracing::debug!(%error, %request_id, "checkpoint not written");
         }
     }
 
@@ -209,14 +210,16 @@ impl Journal {
     /// the record of a call begun is first kept in memory, see the [module](self); one that never began is refused as a
     /// [`begin`](Self::begin) would be.
     pub fn end(&self, record: &UsageRecord) -> Result<(), JournalError> {
-        let frame = match frame::encode(Kind::End, record) {
-            Err(JournalError::TooLarge { .. }) => frame::encode(Kind::End, &without_bulk(record))?,
-            frame => frame?,
+        let write = |frame: &[u8]| {
+            let mut writer = self.shared.writer();
+            writer.append_or_park(record.request_id, frame)?;
+            self.shared.wake_sync(&mut writer);
+            Ok(())
         };
-        let mut writer = self.shared.writer();
-        writer.append_or_park(record.request_id, frame)?;
-        self.shared.wake_sync(&mut writer);
-        drop(writer);
+        match frame::with(record, write) {
+            Err(JournalError::TooLarge { .. }) => frame::with(&without_bulk(record), write)?,
+            written => written?,
+        }
         self.shared.pending.fetch_add(1, Ordering::Relaxed);
         self.shared.ended.notify_one();
         Ok(())

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use super::frame::{self, Kind, Scan};
+use super::packed::{self, Prices};
 use super::{Journal, JournalError, Position, segment};
 use crate::record::UsageRecord;
 
@@ -35,6 +36,7 @@ impl Journal {
         let tail = until.map_or(written, |until| until.min(written));
         let (mut batch, mut total) = (Batch { records: Vec::new(), next: from }, 0);
         let segments = segment::list(dir)?;
+        let mut prices = Prices::default();
         for &sequence in segments.iter().filter(|&&sequence| sequence >= from.segment && sequence <= tail.segment) {
             if sequence > batch.next.segment {
                 batch.next = Position { segment: sequence, offset: 0 };
@@ -44,7 +46,8 @@ impl Journal {
             while batch.next.offset < end {
                 let wanted = CHUNK_BYTES.min(end - batch.next.offset);
                 let bytes = segment::read(dir, sequence, batch.next.offset, wanted)?;
-                let read = take(&bytes, batch.next.offset + bytes.len() as u64 >= end, limit, &mut batch.records);
+                let is_all = batch.next.offset + bytes.len() as u64 >= end;
+                let read = take(&bytes, is_all, limit, &mut prices, &mut batch.records);
                 if read.skipped > 0 {
                     tracing::warn!(segment = sequence, bytes = read.skipped, "skipped damaged bytes of the usage journal");
                 }
@@ -63,7 +66,7 @@ impl Journal {
 
     /// Keeps a record the database refuses, as JSON beside what was damaged.
     pub(crate) fn set_aside(&self, record: &UsageRecord) -> Result<PathBuf, JournalError> {
-        let json = serde_json::to_vec_pretty(record).map_err(JournalError::Encode)?;
+        let json = serde_json::to_vec_pretty(record).map_err(JournalError::SetAside)?;
         let id = record.request_id;
         segment::set_aside(&self.shared.dir, &format!("{id}-{}.json", record.attempt), &json)
     }
@@ -83,13 +86,13 @@ struct Read {
     skipped: usize,
 }
 
-fn take(bytes: &[u8], is_all: bool, limit: usize, records: &mut Vec<UsageRecord>) -> Read {
+fn take(bytes: &[u8], is_all: bool, limit: usize, prices: &mut Prices, records: &mut Vec<UsageRecord>) -> Read {
     let mut read = Read { bytes: 0, skipped: 0 };
     while records.len() < limit {
         match frame::scan(bytes, read.bytes) {
-            Scan::Frame { kind, payload, next } => {
+            Scan::Frame { kind, form, payload, next } => {
                 if kind == Kind::End {
-                    match serde_json::from_slice(payload) {
+                    match packed::read(form, payload, prices) {
                         Ok(record) => records.push(record),
                         Err(_) => read.skipped += next - read.bytes,
                     }

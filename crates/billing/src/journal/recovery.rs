@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use tallygate_types::{RequestId, Timestamp};
 
-use super::frame::{self, Kind, Scan};
+use super::frame::{self, Form, Kind, Scan};
+use super::packed::{self, Malformed, Prices};
 use super::{Checkpoint, JournalError, segment};
 use crate::record::{BeginRecord, UsageRecord};
 
@@ -44,7 +45,7 @@ struct Open {
 /// Reads every segment in order, cuts a torn tail off the last, sets damage aside, and settles what was left open.
 pub(super) fn recover(dir: &Path, segments: &[u64]) -> Result<Recovery, JournalError> {
     let mut recovery = Recovery { segments: segments.len(), ..Recovery::default() };
-    let mut open = HashMap::new();
+    let (mut open, mut prices) = (HashMap::new(), Prices::default());
     for &sequence in segments {
         let bytes = segment::read(dir, sequence, 0, u64::MAX)?;
         let is_last = segments.last() == Some(&sequence);
@@ -52,8 +53,8 @@ pub(super) fn recover(dir: &Path, segments: &[u64]) -> Result<Recovery, JournalE
         loop {
             match frame::scan(&bytes, at) {
                 Scan::End => break,
-                Scan::Frame { kind, payload, next } => {
-                    if replay(kind, payload, &mut open, &mut recovery.finished).is_err() {
+                Scan::Frame { kind, form, payload, next } => {
+                    if replay(kind, form, payload, &mut prices, &mut open, &mut recovery.finished).is_err() {
                         recovery.quarantined.push(set_aside(dir, sequence, at, &bytes[at..next])?);
                     }
                     at = next;
@@ -81,10 +82,17 @@ pub(super) fn recover(dir: &Path, segments: &[u64]) -> Result<Recovery, JournalE
     Ok(recovery)
 }
 
-fn replay(kind: Kind, payload: &[u8], open: &mut HashMap<RequestId, Open>, finished: &mut u64) -> Result<(), serde_json::Error> {
+fn replay(
+    kind: Kind,
+    form: Form,
+    payload: &[u8],
+    prices: &mut Prices,
+    open: &mut HashMap<RequestId, Open>,
+    finished: &mut u64,
+) -> Result<(), Malformed> {
     match kind {
         Kind::Begin => {
-            let begin: BeginRecord = serde_json::from_slice(payload)?;
+            let begin: BeginRecord = packed::read(form, payload, prices)?;
             // A BEGIN carried into a later segment comes after its checkpoints; that of another attempt starts afresh.
             if open.get(&begin.request_id).is_none_or(|o| o.begin.attempt != begin.attempt) {
                 let last_seen_at = begin.accepted_at;
@@ -92,14 +100,14 @@ fn replay(kind: Kind, payload: &[u8], open: &mut HashMap<RequestId, Open>, finis
             }
         }
         Kind::Checkpoint => {
-            let checkpoint: Checkpoint = serde_json::from_slice(payload)?;
+            let checkpoint: Checkpoint = packed::read(form, payload, prices)?;
             if let Some(o) = open.get_mut(&checkpoint.request_id) {
                 o.output_estimate = checkpoint.output_estimate;
                 o.last_seen_at = checkpoint.at;
             }
         }
         Kind::End => {
-            let end: UsageRecord = serde_json::from_slice(payload)?;
+            let end: UsageRecord = packed::read(form, payload, prices)?;
             open.remove(&end.request_id);
             *finished += 1;
         }

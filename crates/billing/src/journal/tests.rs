@@ -2,6 +2,7 @@ use std::fs::{self, OpenOptions};
 
 use tallygate_types::{Pico, Usage, UsageClass};
 
+use super::frame::tests::{json, of_version, packed};
 use super::writer::Unsynced;
 use super::*;
 use crate::record::{Outcome, UsageSource};
@@ -146,7 +147,7 @@ fn damage_in_the_middle_costs_one_record_and_is_kept_for_inspection() {
 #[test]
 fn segments_are_bounded_and_go_when_all_of_them_is_shipped() {
     let dir = tempfile::tempdir().unwrap();
-    let (journal, _) = Journal::open(dir.path(), JournalConfig { segment_bytes: 4_096, ..config() }).unwrap();
+    let (journal, _) = Journal::open(dir.path(), JournalConfig { segment_bytes: 2_048, ..config() }).unwrap();
     let records: Vec<_> = (0..20).map(testing::record).collect();
     for record in &records {
         journal.begin(&testing::begin_of(record)).unwrap();
@@ -155,7 +156,7 @@ fn segments_are_bounded_and_go_when_all_of_them_is_shipped() {
     let before = segments(dir.path());
     assert!(before.len() > 5, "{before:?}");
     for sequence in &before {
-        assert!(segment::length(dir.path(), *sequence).unwrap() <= 4_096);
+        assert!(segment::length(dir.path(), *sequence).unwrap() <= 2_048);
     }
     let first = journal.read(Position::default(), 10).unwrap();
     assert_eq!(first.records, records[..10]);
@@ -226,9 +227,8 @@ fn a_full_disk_refuses_new_calls_and_keeps_the_ends_of_running_ones() {
         let mut writer = journal.shared.writer();
         // Under the lock, so that the sync thread does not write it out before the test has looked.
         writer.replace_file(full);
-        let frame = frame::encode(Kind::Begin, &testing::begin_of(&second)).unwrap();
-        assert!(matches!(writer.append(&frame), Err(JournalError::DiskFull)));
-        writer.append_or_park(first.request_id, frame::encode(Kind::End, &first).unwrap()).unwrap();
+        assert!(matches!(writer.append(&packed(&testing::begin_of(&second))), Err(JournalError::DiskFull)));
+        writer.append_or_park(first.request_id, &packed(&first)).unwrap();
         shared = writer.parked();
         // The spoiled file was left behind and the END went into a fresh segment.
         assert_eq!(shared, 0);
@@ -250,12 +250,12 @@ fn an_end_that_finds_no_room_waits_in_memory_and_calls_are_refused_meanwhile() {
     // A read-only handle refuses every write, and the next segment's name is taken.
     writer.replace_file(File::open(segment::path(dir.path(), 1)).unwrap());
     fs::write(segment::path(dir.path(), 2), b"").unwrap();
-    writer.append_or_park(record.request_id, frame::encode(Kind::End, &record).unwrap()).unwrap();
+    writer.append_or_park(record.request_id, &packed(&record)).unwrap();
     assert_eq!(writer.parked(), 1);
     assert!(matches!(writer.accepts_calls(), Err(JournalError::DiskFull)));
     // A refused request never began: it takes none of the room kept for what must be billed.
     let refused = testing::record(1);
-    let answer = writer.append_or_park(refused.request_id, frame::encode(Kind::End, &refused).unwrap());
+    let answer = writer.append_or_park(refused.request_id, &packed(&refused));
     assert!(matches!(answer, Err(JournalError::DiskFull)));
     assert_eq!(writer.parked(), 1);
     assert_eq!(writer.write_parked(), 0);
@@ -279,7 +279,7 @@ fn while_nothing_can_be_synced_one_fresh_segment_is_enough() {
         assert!(matches!(writer.accepts_calls(), Err(JournalError::SyncFailed)));
     }
     assert_eq!(segments(dir.path()), [1, 2]);
-    writer.append_or_park(record.request_id, frame::encode(Kind::End, &record).unwrap()).unwrap();
+    writer.append_or_park(record.request_id, &packed(&record)).unwrap();
     for _ in 0..10 {
         writer.synced(false);
     }
@@ -344,14 +344,38 @@ fn a_record_above_the_bound_loses_its_bulk_and_not_its_charge() {
 }
 
 #[test]
+fn what_an_earlier_program_wrote_as_json_is_read_among_what_this_one_writes() {
+    let dir = tempfile::tempdir().unwrap();
+    let records: Vec<_> = (0..4).map(testing::record).collect();
+    let (old, new) = (testing::begin(10, 7, Pico::new(1_000_000_000_000)), testing::begin(11, 7, Pico::new(1_000_000_000_000)));
+    let at = Timestamp::UNIX_EPOCH;
+    let reached = |begin: &BeginRecord, output_estimate| Checkpoint { request_id: begin.request_id, output_estimate, at };
+    let frames = [
+        json(&testing::begin_of(&records[0])),
+        json(&records[0]),
+        packed(&records[1]),
+        json(&old),
+        json(&reached(&old, 3)),
+        packed(&new),
+        json(&reached(&new, 4)),
+        packed(&reached(&old, 5)),
+        json(&records[2]),
+        packed(&records[3]),
+    ];
+    fs::write(segment::path(dir.path(), 1), frames.concat()).unwrap();
+    let (journal, recovery) = Journal::open(dir.path(), config()).unwrap();
+    assert_eq!((recovery.finished, recovery.torn, recovery.quarantined), (4, None, Vec::new()));
+    let outputs: Vec<_> = recovery.settled.iter().map(|r| (r.request_id, r.usage.get(UsageClass::OutputText))).collect();
+    assert_eq!(outputs, [(old.request_id, 5), (new.request_id, 4)]);
+    assert_eq!(all(&journal), [records, recovery.settled].concat());
+}
+
+#[test]
 fn records_of_a_newer_version_are_not_touched() {
     let dir = tempfile::tempdir().unwrap();
-    let mut frame = frame::encode(Kind::End, &1).unwrap();
-    frame[2] = 2;
-    let crc = crc32c::crc32c_append(crc32c::crc32c(&frame[2..8]), &frame[frame::HEADER_BYTES..]);
-    frame[8..12].copy_from_slice(&crc.to_le_bytes());
+    let frame = of_version(3, packed(&testing::record(1)));
     fs::write(segment::path(dir.path(), 1), &frame).unwrap();
-    assert!(matches!(Journal::open(dir.path(), config()), Err(JournalError::Newer { version: 2, kind: 3, .. })));
+    assert!(matches!(Journal::open(dir.path(), config()), Err(JournalError::Newer { version: 3, kind: 3, .. })));
     assert_eq!(fs::read(segment::path(dir.path(), 1)).unwrap(), frame);
 }
 

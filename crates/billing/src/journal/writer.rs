@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fs::File;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::sync::Arc;
 use tallygate_types::RequestId;
 
 use super::frame::{self, Kind, Scan};
+use super::packed::{self, Prices};
 use super::{Checkpoint, JournalError, MAX_PARKED_RECORDS, Position, segment};
 use crate::record::BeginRecord;
 
@@ -25,8 +27,10 @@ pub(super) struct Writer {
     length: u64,
     /// The active file ends in a part of a record that could not be cut off: nothing more may be written to it.
     spoiled: bool,
-    open: HashMap<RequestId, OpenCall>,
-    /// Every segment on disk but the active one is also here, and the active one once something is known of it.
+    open: HashMap<RequestId, OpenCall, BuildHasherDefault<OfRandomEnd>>,
+    /// What is known of the active segment, but its length.
+    active: Held,
+    /// The other segments on disk.
     held: BTreeMap<u64, Held>,
     /// The lengths of all segments.
     bytes: u64,
@@ -44,7 +48,25 @@ pub(super) struct Writer {
 struct OpenCall {
     /// The segment that holds its newest BEGIN.
     segment: u64,
-    checkpoint: Option<Checkpoint>,
+    /// Few calls last long enough for one.
+    checkpoint: Option<Box<Checkpoint>>,
+}
+
+/// The last bytes of an id are random, and an id is made here, so that nobody can choose them: they are their own hash.
+#[derive(Default)]
+struct OfRandomEnd(u64);
+
+impl Hasher for OfRandomEnd {
+    fn write(&mut self, bytes: &[u8]) {
+        if let Some(end) = bytes.last_chunk() {
+            // Both ends of a hash are looked at.
+            self.0 = u64::from(u32::from_le_bytes(*end)) * 0x1_0000_0001;
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
 }
 
 /// Why a segment is still on disk.
@@ -79,7 +101,6 @@ impl Writer {
         }
         let sequence = found.last().map_or(1, |last| last + 1);
         let file = Arc::new(segment::create(&dir, sequence)?);
-        held.insert(sequence, Held::default());
         let bytes = held.values().map(|held| held.length).sum();
         Ok(Self {
             dir,
@@ -89,7 +110,8 @@ impl Writer {
             sequence,
             length: 0,
             spoiled: false,
-            open: HashMap::new(),
+            open: HashMap::default(),
+            active: Held::default(),
             held,
             bytes,
             parked: VecDeque::new(),
@@ -152,18 +174,18 @@ impl Writer {
         }
         self.length += frame.len() as u64;
         self.bytes += frame.len() as u64;
-        self.held.entry(self.sequence).or_default().length = self.length;
         Ok(self.tail())
     }
 
     fn rotate(&mut self) -> Result<(), JournalError> {
         let file = Arc::new(segment::create(&self.dir, self.sequence + 1)?);
         self.unsynced.push(std::mem::replace(&mut self.file, file));
+        let closed = Held { length: self.length, ..std::mem::take(&mut self.active) };
+        self.held.insert(self.sequence, closed);
         self.sequence += 1;
         self.length = 0;
         self.spoiled = false;
         self.names_changed = true;
-        self.held.insert(self.sequence, Held::default());
         Ok(())
     }
 
@@ -173,17 +195,18 @@ impl Writer {
         if let Some(before) = self.open.insert(request_id, call) {
             self.release(before.segment, Position::default());
         }
-        self.held.entry(self.sequence).or_default().open += 1;
+        self.active.open += 1;
     }
 
     pub(super) fn checkpointed(&mut self, checkpoint: Checkpoint) {
         if let Some(call) = self.open.get_mut(&checkpoint.request_id) {
-            call.checkpoint = Some(checkpoint);
+            call.checkpoint = Some(Box::new(checkpoint));
         }
     }
 
     fn release(&mut self, sequence: u64, until: Position) {
-        if let Some(held) = self.held.get_mut(&sequence) {
+        let held = if sequence == self.sequence { Some(&mut self.active) } else { self.held.get_mut(&sequence) };
+        if let Some(held) = held {
             held.open = held.open.saturating_sub(1);
             held.until = held.until.max(until);
         }
@@ -197,19 +220,19 @@ impl Writer {
 
     /// Writes an END. That of a call begun finds a place in memory if there is none on disk; one without a BEGIN (a refusal,
     /// which bills nothing) is taken only while calls are, so that it takes no room from what must be billed.
-    pub(super) fn append_or_park(&mut self, request_id: RequestId, frame: Vec<u8>) -> Result<(), JournalError> {
+    pub(super) fn append_or_park(&mut self, request_id: RequestId, frame: &[u8]) -> Result<(), JournalError> {
         let is_open = self.open.contains_key(&request_id);
         if !is_open {
             self.accepts_calls()?;
         }
-        match self.append(&frame) {
+        match self.append(frame) {
             Ok(at) => self.ended(request_id, at),
             Err(error) if !is_open || self.parked.len() >= MAX_PARKED_RECORDS => return Err(error),
             Err(error) => {
                 if self.parked.is_empty() {
                     tracing::error!(%error, "the usage journal cannot be written; calls are refused until it can");
                 }
-                self.parked.push_back((request_id, frame));
+                self.parked.push_back((request_id, frame.to_vec()));
             }
         }
         Ok(())
@@ -232,11 +255,11 @@ impl Writer {
     pub(super) fn shipped(&mut self, shipped: Position) -> Vec<u64> {
         let mut free = Vec::new();
         while let Some((&oldest, held)) = self.held.first_key_value() {
-            let is_read = oldest < self.sequence && shipped >= Position { segment: oldest, offset: held.length };
+            let is_read = shipped >= Position { segment: oldest, offset: held.length };
             if !is_read || shipped < held.until {
                 break;
             }
-            if held.open > 0 && !(self.held.len() > CARRY_OVER_AFTER_SEGMENTS + 1 && self.carry_over(oldest)) {
+            if held.open > 0 && !(self.held.len() > CARRY_OVER_AFTER_SEGMENTS && self.carry_over(oldest)) {
                 break;
             }
             let length = self.held.remove(&oldest).map_or(0, |held| held.length);
@@ -249,21 +272,20 @@ impl Writer {
     /// Writes the BEGINs of calls still open in `sequence` again, into the active segment, with their last checkpoints.
     fn carry_over(&mut self, sequence: u64) -> bool {
         let Ok(bytes) = segment::read(&self.dir, sequence, 0, u64::MAX) else { return false };
-        let mut at = 0;
-        while let Scan::Frame { kind, payload, next } = frame::scan(&bytes, at) {
+        let (mut at, mut prices) = (0, Prices::default());
+        while let Scan::Frame { kind, form, payload, next } = frame::scan(&bytes, at) {
             if kind == Kind::Begin
-                && let Ok(begin) = serde_json::from_slice::<BeginRecord>(payload)
+                && let Ok(begin) = packed::read::<BeginRecord>(form, payload, &mut prices)
                 && let Some(call) = self.open.get(&begin.request_id)
                 && call.segment == sequence
             {
-                let checkpoint = call.checkpoint;
+                let checkpoint = call.checkpoint.as_deref().copied();
                 if self.append(&bytes[at..next]).is_err() {
                     return false;
                 }
                 self.opened(begin.request_id);
                 if let Some(checkpoint) = checkpoint {
-                    let written = frame::encode(Kind::Checkpoint, &checkpoint).and_then(|frame| self.append(&frame));
-                    if written.is_err() {
+                    if frame::with(&checkpoint, |frame| self.append(frame)).is_err() {
                         return false;
                     }
                     self.checkpointed(checkpoint);

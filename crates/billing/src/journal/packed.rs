@@ -1,0 +1,512 @@
+//! Records as bytes, for the journal: two are written for each request, and JSON of them took longer than all else a request needs.
+//!
+//! The fields stand one after another in the order of the lists below. Numbers are in as many groups of seven bits as they need,
+//! ids and times in full; members of closed sets go by their names, so that no numbering has to be kept. What consists of
+//! fields and stands inside a record carries its length.
+//!
+//! The lists grow at their ends alone. A reader leaves what follows the fields it knows; one that finds no bytes for the last
+//! of its fields reads a record of an earlier program.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use tallygate_types::{
+    ApiKeyId, CredentialId, Currency, Dialect, ModelId, Pico, PriceVersionId, RequestId, TenantId, Timestamp, UnitPrice,
+    UpstreamId, Usage, UsageClass,
+};
+use uuid::Uuid;
+
+use super::Checkpoint;
+use super::frame::{Form, Kind};
+use crate::price::{ClassPrices, PriceVersion};
+use crate::record::{AttemptRecord, BeginRecord, Endpoint, Outcome, UsageRecord, UsageSource};
+
+/// Different prices held while records are read; beyond it all are forgotten and read once more.
+const MAX_PRICES: usize = 1_024;
+
+/// What stands in a frame.
+pub(super) trait Record: Field + serde::de::DeserializeOwned {
+    const KIND: Kind;
+}
+
+impl Record for BeginRecord {
+    const KIND: Kind = Kind::Begin;
+}
+
+impl Record for Checkpoint {
+    const KIND: Kind = Kind::Checkpoint;
+}
+
+impl Record for UsageRecord {
+    const KIND: Kind = Kind::End;
+}
+
+/// The bytes are no record of that kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Malformed;
+
+/// Prices as they were read: records that were charged by the same share it.
+#[derive(Debug, Default)]
+pub(super) struct Prices(HashMap<Box<[u8]>, Arc<PriceVersion>>);
+
+/// Reads the payload of a frame.
+pub(super) fn read<R: Record>(form: Form, payload: &[u8], prices: &mut Prices) -> Result<R, Malformed> {
+    match form {
+        Form::Json => serde_json::from_slice(payload).map_err(|_| Malformed),
+        Form::Packed => R::take(&mut Fields { rest: payload, prices }),
+    }
+}
+
+/// What is left of the bytes of a record.
+pub(super) struct Fields<'a> {
+    rest: &'a [u8],
+    prices: &'a mut Prices,
+}
+
+impl<'a> Fields<'a> {
+    fn bytes(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
+        let (bytes, rest) = self.rest.split_at_checked(count).ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(bytes)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Malformed> {
+        let (bytes, rest) = self.rest.split_first_chunk().ok_or(Malformed)?;
+        self.rest = rest;
+        Ok(*bytes)
+    }
+
+    fn number(&mut self) -> Result<u64, Malformed> {
+        u64::try_from(self.wide_number()?).map_err(|_| Malformed)
+    }
+
+    fn wide_number(&mut self) -> Result<u128, Malformed> {
+        let mut number = 0;
+        for shift in (0..u128::BITS).step_by(7) {
+            let [byte] = self.array()?;
+            number |= u128::from(byte & 0x7F) << shift;
+            if byte < 0x80 {
+                return Ok(number);
+            }
+        }
+        Err(Malformed)
+    }
+
+    fn text(&mut self) -> Result<&'a str, Malformed> {
+        let length = usize::try_from(self.number()?).map_err(|_| Malformed)?;
+        std::str::from_utf8(self.bytes(length)?).map_err(|_| Malformed)
+    }
+
+    fn name<T: FromStr>(&mut self) -> Result<T, Malformed> {
+        self.text()?.parse().map_err(|_| Malformed)
+    }
+
+    fn class(&mut self) -> Result<UsageClass, Malformed> {
+        let name = self.text()?;
+        UsageClass::ALL.into_iter().find(|class| class.as_str() == name).ok_or(Malformed)
+    }
+
+    fn inner(&mut self) -> Result<&'a [u8], Malformed> {
+        let length = u32::from_le_bytes(self.array()?);
+        self.bytes(length as usize)
+    }
+}
+
+fn put_number(out: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        out.push(number as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    put_number(out, text.len() as u64);
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Puts the length of what `put` writes before it.
+fn put_inner(out: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) {
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    put(out);
+    // A frame has far fewer bytes than this can tell; one that has not is refused for its size.
+    let length = (out.len() - start - 4) as u32;
+    out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+}
+
+pub(super) trait Field: Sized {
+    fn put(&self, out: &mut Vec<u8>);
+    fn take(from: &mut Fields<'_>) -> Result<Self, Malformed>;
+}
+
+macro_rules! fields {
+    ($type:ident { $($field:ident),* $(,)? }) => {
+        impl Field for $type {
+            fn put(&self, out: &mut Vec<u8>) {
+                let Self { $($field,)* } = self;
+                $($field.put(out);)*
+            }
+
+            fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
+                Ok(Self { $($field: Field::take(from)?,)* })
+            }
+        }
+    };
+}
+
+fields!(BeginRecord {
+    request_id,
+    attempt,
+    accepted_at,
+    tenant_id,
+    key_id,
+    end_user,
+    endpoint,
+    client_dialect,
+    upstream_dialect,
+    model_id,
+    model,
+    upstream_model,
+    upstream_id,
+    upstream,
+    credential_id,
+    stream,
+    input_estimate,
+    price,
+    reserved,
+    bytes_in,
+    trace_id,
+    route,
+    arm,
+    affinity,
+});
+
+fields!(Checkpoint { request_id, output_estimate, at });
+
+fields!(UsageRecord {
+    request_id,
+    attempt,
+    accepted_at,
+    first_byte_at,
+    finished_at,
+    tenant_id,
+    key_id,
+    end_user,
+    endpoint,
+    client_dialect,
+    upstream_dialect,
+    model_id,
+    model,
+    upstream_model,
+    returned_model,
+    upstream_id,
+    upstream,
+    credential_id,
+    attempts,
+    stream,
+    outcome,
+    status,
+    error_code,
+    finish_reason,
+    usage,
+    usage_source,
+    estimator,
+    raw_usage,
+    price,
+    charge,
+    currency,
+    reserved,
+    upstream_request_id,
+    loss,
+    overhead_us,
+    bytes_in,
+    bytes_out,
+    trace_id,
+    route,
+    arm,
+    affinity,
+    cache_saved,
+});
+
+fields!(AttemptRecord { upstream, credential_id, status, outcome, reason, started_at, duration_us, cost });
+
+fields!(PriceVersion { id, model_id, currency, valid_from, prices, source, created_at, created_by });
+
+macro_rules! ids {
+    ($($id:ident)*) => {$(
+        impl Field for $id {
+            fn put(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(self.uuid().as_bytes());
+            }
+
+            fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
+                Ok(Self::from_uuid(Uuid::from_bytes(from.array()?)))
+            }
+        }
+    )*};
+}
+
+ids!(RequestId TenantId ApiKeyId ModelId UpstreamId CredentialId PriceVersionId);
+
+macro_rules! numbers {
+    ($($number:ident)*) => {$(
+        impl Field for $number {
+            fn put(&self, out: &mut Vec<u8>) {
+                put_number(out, u64::from(*self));
+            }
+
+            fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
+                Self::try_from(from.number()?).map_err(|_| Malformed)
+            }
+        }
+    )*};
+}
+
+numbers!(u64 u32 u16);
+
+macro_rules! names {
+    ($($name:ident)*) => {$(
+        impl Field for $name {
+            fn put(&self, out: &mut Vec<u8>) {
+                put_text(out, self.as_str());
+            }
+
+            fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
+                from.name()
+            }
+        }
+    )*};
+}
+
+names!(Endpoint Dialect Outcome UsageSource Currency);
+
+macro_rules! texts {
+    ($($text:ty)*) => {$(
+        impl Field for $text {
+            fn put(&self, out: &mut Vec<u8>) {
+                put_text(out, self);
+            }
+
+            fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
+                from.text().map(|text| text.to_owned().into())
+            }
+        }
+    )*};
+}
+
+texts!(String Cow<'static, str>);
+
+impl Field for Arc<str> {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_text(out, self);
+    }
+
+    fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
+        from.text().map(Self::from)
+    }
+}
+
+impl Field for bool {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(*self));
+    }
+
+    fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
+        match from.array()? {
+            [0] => Ok(false),
+            [1] => Ok(true),
+            _ => Err(Malformed),
+        }
+    }
+}
+
+impl<F: Field> Field for Option<F> {
+    fn put(&self, out: &mut Vec<u8>) {
+        self.is_some().put(out);
+        if let Some(value) = self {
+            value.put(out);
+        }
+    }
+
+    fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
+        Ok(if bool::take(from)? { Some(F::take(from)?) } else { None })
+    }
+}
+
+impl Field for Timestamp {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.micros().to_le_bytes());
+    }
+
+    fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
+        Ok(Self::from_micros(i64::from_le_bytes(from.array()?)))
+    }
+}
+
+/// Near zero on either side is short: 0, -1, 1, -2...
+impl Field for Pico {
+    fn put(&self, out: &mut Vec<u8>) {
+        let amount = self.get();
+        let mut folded = (amount << 1 ^ amount >> (i128::BITS - 1)) as u128;
+        while folded > u128::from(u64::MAX) {
+            out.push(folded as u8 | 0x80);
+            folded >>= 7;
+        }
+        put_number(out, folded as u64);
+    }
+
+    fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
+        let folded = from.wide_number()?;
+        Ok(Self::new((folded >> 1) as i128 ^ -((folded & 1) as i128)))
+    }
+}
+
+impl Field for Usage {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_number(out, self.iter().count() as u64);
+        for (class, tokens) in self.iter() {
+            put_text(out, class.as_str());
+            put_number(out, tokens);
+        }
+    }
+
+    fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
+        (0..from.number()?).try_fold(Self::default(), |usage, _| Ok(usage.with(from.class()?, from.number()?)))
+    }
+}
+
+impl Field for ClassPrices {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_number(out, self.iter().count() as u64);
+        for (class, price) in self.iter() {
+            put_text(out, class.as_str());
+            put_number(out, price.get().unsigned_abs());
+        }
+    }
+
+    fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
+        (0..from.number()?).try_fold(Self::default(), |prices, _| {
+            let class = from.class()?;
+            let price = i64::try_from(from.number()?).ok().and_then(UnitPrice::new).ok_or(Malformed)?;
+            Ok(prices.with(class, price))
+        })
+    }
+}
+
+impl Field for Vec<AttemptRecord> {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_number(out, self.len() as u64);
+        for attempt in self {
+            put_inner(out, |out| attempt.put(out));
+        }
+    }
+
+    fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
+        let mut attempts = Self::new();
+        for _ in 0..from.number()? {
+            let rest = from.inner()?;
+            attempts.push(AttemptRecord::take(&mut Fields { rest, prices: from.prices })?);
+        }
+        Ok(attempts)
+    }
+}
+
+impl Field for Arc<PriceVersion> {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_inner(out, |out| (**self).put(out));
+    }
+
+    fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
+        let bytes = from.inner()?;
+        if let Some(price) = from.prices.0.get(bytes) {
+            return Ok(Self::clone(price));
+        }
+        let price = Self::new(PriceVersion::take(&mut Fields { rest: bytes, prices: from.prices })?);
+        if from.prices.0.len() >= MAX_PRICES {
+            from.prices.0.clear();
+        }
+        from.prices.0.insert(bytes.into(), Self::clone(&price));
+        Ok(price)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing;
+
+    fn packed(record: &impl Field) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        record.put(&mut bytes);
+        bytes
+    }
+
+    fn unpacked<R: Record>(bytes: &[u8]) -> Result<R, Malformed> {
+        read(Form::Packed, bytes, &mut Prices::default())
+    }
+
+    #[test]
+    fn a_record_reads_back_and_costs_few_bytes() {
+        let begin = testing::begin(7, 1_000, Pico::new(i128::from(i64::MAX)));
+        let full = UsageRecord {
+            error_code: Some("x".into()),
+            estimator: Some("e".into()),
+            upstream_request_id: Some("id".into()),
+            loss: Some(String::new()),
+            cache_saved: Pico::new(-5),
+            ..testing::record(7)
+        };
+        let mut empty = UsageRecord::from_begin(
+            &BeginRecord { price: None, model_id: None, end_user: None, route: None, ..begin.clone() },
+            Timestamp::from_micros(-1),
+        );
+        empty.model = "".into();
+        assert_eq!(unpacked::<BeginRecord>(&packed(&begin)), Ok(begin.clone()));
+        for record in [&full, &empty] {
+            assert_eq!(unpacked::<UsageRecord>(&packed(record)).as_ref(), Ok(record));
+        }
+        assert!(packed(&full).len() * 2 < serde_json::to_vec(&full).unwrap().len(), "{}", packed(&full).len());
+    }
+
+    #[test]
+    fn a_record_that_is_cut_is_refused_wherever_and_what_a_later_program_adds_is_left() {
+        let record = testing::record(7);
+        let mut bytes = packed(&record);
+        for cut in 0..bytes.len() {
+            assert_eq!(unpacked::<UsageRecord>(&bytes[..cut]), Err(Malformed), "{cut}");
+        }
+        bytes.extend_from_slice(b"more");
+        assert_eq!(unpacked::<UsageRecord>(&bytes), Ok(record));
+    }
+
+    #[test]
+    fn no_flipped_bit_does_worse_than_to_be_refused_or_read_as_another_value() {
+        let bytes = packed(&testing::record(7));
+        for bit in 0..bytes.len() * 8 {
+            let mut damaged = bytes.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            let _ = unpacked::<UsageRecord>(&damaged);
+        }
+    }
+
+    #[test]
+    fn records_of_one_price_share_it() {
+        let mut prices = Prices::default();
+        let mut price = |n| read::<UsageRecord>(Form::Packed, &packed(&testing::record(n)), &mut prices).unwrap().price.unwrap();
+        assert!(Arc::ptr_eq(&price(1), &price(2)));
+    }
+
+    proptest! {
+        #[test]
+        fn an_amount_reads_back(amount: i128) {
+            let bytes = packed(&Pico::new(amount));
+            let mut prices = Prices::default();
+            prop_assert_eq!(Pico::take(&mut Fields { rest: &bytes, prices: &mut prices }), Ok(Pico::new(amount)));
+        }
+    }
+}
