@@ -190,7 +190,7 @@ impl Session {
             }
             Mode::Read(reader) => reader.read(body, &mut tap)?,
         };
-        Ok(Answer { body, meter: meter(&tap, &self.loss), keepsakes: Vec::new() })
+        Ok(Answer { body, meter: meter(tap, std::mem::take(&mut self.loss)), keepsakes: Vec::new() })
     }
 
     fn translated(&mut self, mut response: Response) -> Answer {
@@ -204,7 +204,7 @@ impl Session {
         tap_response(&response, &mut tap);
         response.usage = response.usage.or_else(|| estimate(self.context.input_estimate, &tap));
         let body = (codec(self.client).encode_response)(&response, &self.context).into();
-        Answer { body, meter: meter(&tap, &self.loss), keepsakes }
+        Answer { body, meter: meter(tap, self.loss.clone()), keepsakes }
     }
 
     pub fn stream(self) -> ResponseStream {
@@ -284,17 +284,17 @@ fn tap_response(response: &Response, tap: &mut Tap) {
     tap.done = true;
 }
 
-pub(crate) fn meter(tap: &Tap, loss: &LossReport) -> Meter {
-    let (usage, raw_usage) = tap.report().map(|UsageReport { usage, raw }| (usage, raw)).unzip();
+pub(crate) fn meter(mut tap: Tap, loss: LossReport) -> Meter {
+    let (usage, raw_usage) = tap.take_report().map(|UsageReport { usage, raw }| (usage, raw)).unzip();
     Meter {
         usage,
         raw_usage,
-        finish_reason: tap.finish_reason.clone(),
+        finish_reason: tap.finish_reason,
         unknown_finish: tap.unknown_finish,
-        upstream_response_id: tap.id.clone(),
-        upstream_model: tap.model.clone(),
+        upstream_response_id: tap.id,
+        upstream_model: tap.model,
         output_bytes: tap.output_bytes,
-        handles: tap.handles.clone(),
-        loss: loss.clone(),
+        handles: tap.handles,
+        loss,
     }
 }

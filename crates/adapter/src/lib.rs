@@ -76,6 +76,7 @@ mod replay;
 mod reply;
 mod response_stream;
 mod schema;
+mod skim;
 pub mod sse;
 mod stops;
 mod strip;

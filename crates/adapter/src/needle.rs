@@ -27,6 +27,11 @@ impl Needle {
         Self { text, finder: OnceLock::new() }
     }
 
+    #[cfg(test)]
+    pub const fn text(&self) -> &'static str {
+        self.text
+    }
+
     pub const fn len(&self) -> usize {
         self.text.len()
     }

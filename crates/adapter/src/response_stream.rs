@@ -204,7 +204,17 @@ impl ResponseStream {
     }
 
     pub fn meter(&self) -> Meter {
-        meter(&self.tap, &self.loss)
+        meter(self.tap.clone(), self.loss.clone())
+    }
+
+    /// What the translation could not say exactly, so far.
+    pub const fn loss(&self) -> &LossReport {
+        &self.loss
+    }
+
+    /// Bytes of text and arguments so far.
+    pub const fn output_bytes(&self) -> u64 {
+        self.tap.output_bytes
     }
 
     /// What was gathered since the last time, by key, for the tenant's [`crate::Memory`].

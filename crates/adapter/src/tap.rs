@@ -39,8 +39,8 @@ pub(crate) struct UnreadUsage {
 
 impl Tap {
     /// The last usage that was reported.
-    pub fn report(&self) -> Option<UsageReport> {
-        self.unread.as_ref().and_then(|unread| (unread.read)(&unread.json)).or_else(|| self.usage.clone())
+    pub fn take_report(&mut self) -> Option<UsageReport> {
+        self.unread.take().and_then(|unread| (unread.read)(&unread.json)).or_else(|| self.usage.take())
     }
 
     /// Keeps `json` unread, in the room of the one before.

@@ -98,7 +98,7 @@ fn begin(found: Found) -> State {
     let keeper = Keeper::of(&plane, &question, delivery.upstream_dialect);
     match delivery.content {
         Content::Stream(opened) => {
-            if !opened.stream.meter().loss.is_empty() {
+            if !opened.stream.loss().is_empty() {
                 plane.metrics.lossy(question.endpoint.dialect.as_str(), delivery.upstream_dialect.as_str());
             }
             settlement.first_byte();

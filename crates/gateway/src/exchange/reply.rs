@@ -66,7 +66,7 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
     let plane = std::sync::Arc::clone(settlement.plane());
     let loss = match &delivery.content {
         Content::Whole(answer) => answer.meter.loss.to_string(),
-        Content::Stream(opened) => opened.stream.meter().loss.to_string(),
+        Content::Stream(opened) => opened.stream.loss().to_string(),
     };
     if !loss.is_empty() {
         plane.metrics.lossy(question.endpoint.dialect.as_str(), delivery.upstream_dialect.as_str());

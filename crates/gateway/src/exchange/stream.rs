@@ -306,7 +306,7 @@ impl StreamBody {
             return;
         }
         last.received = self.received;
-        let output_bytes = self.stream.meter().output_bytes;
+        let output_bytes = self.stream.output_bytes();
         if is_due || output_bytes >= last.output_bytes + CHECKPOINT_OUTPUT_BYTES {
             (last.at, last.output_bytes) = (self.active_at, output_bytes);
             self.facts.live.answered(output_bytes);
