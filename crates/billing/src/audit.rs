@@ -192,7 +192,7 @@ pub async fn record(tx: &mut Tx, event: AuditEvent) -> Result<AuditEventId, Stor
         sqlx::query_as("SELECT seq, hash FROM audit_events ORDER BY seq DESC LIMIT 1").fetch_optional(conn).await
     })??;
     let previous_hash = last.and_then(|(_, hash)| hash);
-    let text = |text: Option<String>| text.map(|text| clean(&text));
+    let text = |text: Option<String>| text.map(|text| clean(&text).into_owned());
     let value = |value: Option<Value>| value.map(|value| clean_json(redact(value)));
     let row = AuditRow {
         seq: 0,
@@ -340,10 +340,10 @@ fn sorted(value: Value) -> Value {
 /// PostgreSQL holds no NUL in JSON either.
 fn clean_json(value: Value) -> Value {
     match value {
-        Value::String(text) => Value::String(clean(&text)),
+        Value::String(text) => Value::String(clean(&text).into_owned()),
         Value::Array(items) => Value::Array(items.into_iter().map(clean_json).collect()),
         Value::Object(fields) => {
-            Value::Object(fields.into_iter().map(|(name, value)| (clean(&name), clean_json(value))).collect())
+            Value::Object(fields.into_iter().map(|(name, value)| (clean(&name).into_owned(), clean_json(value))).collect())
         }
         value => value,
     }

@@ -111,10 +111,18 @@ impl ClassPrices {
     /// The exact sum of tokens × price over the classes used.
     pub fn charge(&self, usage: &Usage) -> Result<Charge, Unpriced> {
         let lines = usage.iter().map(|(class, tokens)| self.line(class, tokens)).collect::<Result<Vec<_>, _>>()?;
-        let total = lines.iter().try_fold(Pico::ZERO, |sum, line| sum.checked_add(line.amount)).ok_or(Unpriced::Overflow)?;
+        Ok(Charge { total: self.total(usage)?, lines })
+    }
+
+    /// The total of [`charge`](Self::charge) alone.
+    pub fn total(&self, usage: &Usage) -> Result<Pico, Unpriced> {
+        let add = |sum: Pico, (class, tokens)| {
+            let amount = self.line(class, tokens)?.amount;
+            sum.checked_add(amount).ok_or(Unpriced::Overflow)
+        };
+        let total = usage.iter().try_fold(Pico::ZERO, add)?;
         // The databases hold an amount in 64 bits: what does not fit must fail here and not in the shipper.
-        total.to_i64().ok_or(Unpriced::Overflow)?;
-        Ok(Charge { total, lines })
+        total.to_i64().map(|_| total).ok_or(Unpriced::Overflow)
     }
 
     /// The dearest of the prices that may apply to `classes`.

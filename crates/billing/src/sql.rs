@@ -1,5 +1,7 @@
 //! A WHERE clause grown from the filters that are set, for queries that run on both engines.
 
+use std::borrow::Cow;
+
 use tallygate_store::DbTime;
 use uuid::Uuid;
 
@@ -80,8 +82,8 @@ macro_rules! bind_all {
 pub(crate) use bind_all;
 
 /// Text as PostgreSQL takes it, which holds no NUL.
-pub fn clean(text: &str) -> String {
-    if text.contains('\0') { text.replace('\0', "\u{FFFD}") } else { text.to_owned() }
+pub fn clean(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
 }
 
 /// Counts as the databases store them.
