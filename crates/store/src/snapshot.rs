@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::credentials::{self, CredentialLimits};
 use crate::keys::KeyStatus;
+use crate::made::Made;
 use crate::responses::ResponseSettings;
 use crate::routing::{Capabilities, RouteMatch, RoutingPolicy, Strategy, TargetCost};
 use crate::rows::{CredentialRow, KeyRow, ModelRow, RouteRow, Rows, TenantRow, UpstreamRow};
@@ -126,6 +127,7 @@ pub struct UpstreamEntry {
     pub timeouts: Timeouts,
     /// Active ones, by name. Empty for an upstream that asks for no key.
     pub credentials: Vec<Arc<CredentialEntry>>,
+    pub made: Made,
 }
 
 #[derive(Debug, Clone)]
@@ -141,6 +143,7 @@ pub struct CredentialEntry {
     pub limits: CredentialLimits,
     /// From then on it is not to be used.
     pub retires_at: Option<Timestamp>,
+    pub made: Made,
 }
 
 /// Entries with every default, for tests of what reads a snapshot.
@@ -157,6 +160,7 @@ impl UpstreamEntry {
             credential_strategy: Strategy::default(),
             timeouts: Timeouts::default(),
             credentials: Vec::new(),
+            made: Made::default(),
         }
     }
 }
@@ -172,6 +176,7 @@ impl CredentialEntry {
             weight: 1,
             limits: CredentialLimits::default(),
             retires_at: None,
+            made: Made::default(),
         }
     }
 }
@@ -300,6 +305,7 @@ fn upstream_entries(
                     weight: credentials::read_weight(row.weight)?,
                     limits: CredentialLimits::read(row.limits, row.daily_spend.as_deref())?,
                     retires_at: row.retires_at.map(Timestamp::from),
+                    made: Made::default(),
                 };
                 of_upstream.entry(row.upstream_id).or_default().push(Arc::new(entry));
             }
@@ -319,6 +325,7 @@ fn upstream_entries(
             credential_strategy: Strategy::read(&row.credential_strategy)?,
             timeouts: Timeouts::read(row.timeouts)?,
             credentials: of_upstream.remove(&row.id).unwrap_or_default(),
+            made: Made::default(),
         };
         Ok((id, Arc::new(entry)))
     });

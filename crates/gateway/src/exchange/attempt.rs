@@ -5,7 +5,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response};
 use http_body_util::BodyExt as _;
-use hyper::body::Incoming;
 use tallygate_adapter::{Answer, Hop, Next, Outgoing, ResponseStream, Session};
 use tallygate_billing::{AttemptRecord, Name};
 use tallygate_types::Dialect;
@@ -20,7 +19,7 @@ use crate::metrics;
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 use crate::routing::Step;
-use crate::upstream::{chain, codex};
+use crate::upstream::{AnswerBody, chain, codex};
 
 /// Output held back before the first content, at most; beyond it the stream is committed.
 const MAX_HELD_BYTES: usize = 256 * 1024;
@@ -58,7 +57,7 @@ pub enum Content {
 
 /// A stream whose first content has come.
 pub struct Opened {
-    pub upstream: Incoming,
+    pub upstream: AnswerBody,
     pub stream: ResponseStream,
     /// What the client gets first.
     pub out: Vec<Bytes>,
@@ -212,7 +211,7 @@ struct Gathering<'a, 'n> {
 }
 
 impl Gathering<'_, '_> {
-    async fn answer(&mut self, response: Response<Incoming>, mut session: Session) -> Result<Answer, Broken> {
+    async fn answer(&mut self, response: Response<AnswerBody>, mut session: Session) -> Result<Answer, Broken> {
         let mut next = self.step(response, &mut session).await?;
         loop {
             let hop = match next {
@@ -236,7 +235,7 @@ impl Gathering<'_, '_> {
         self.step(response, session).await
     }
 
-    async fn step(&mut self, response: Response<Incoming>, session: &mut Session) -> Result<Next<Answer>, Broken> {
+    async fn step(&mut self, response: Response<AnswerBody>, session: &mut Session) -> Result<Next<Answer>, Broken> {
         let body = self.line.collect(response, self.plane.config.max_answer_bytes, self.deadline).await?;
         session.step(body).map_err(|failure| of_answer(self.line.upstream(), failure))
     }
@@ -246,7 +245,7 @@ impl Gathering<'_, '_> {
 async fn open(
     plane: &DataPlane,
     line: Line,
-    response: Response<Incoming>,
+    response: Response<AnswerBody>,
     session: Session,
     notes: &mut Notes<'_>,
     ends_at: Instant,

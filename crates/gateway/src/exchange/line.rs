@@ -4,11 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header};
-use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Frame, Incoming};
-use secrecy::ExposeSecret as _;
-use tallygate_adapter::{ErrorKind, Hop, decode_error, join_url};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use hyper::body::Frame;
+use tallygate_adapter::{ErrorKind, Hop, decode_error};
 use tallygate_billing::AttemptRecord;
 use tallygate_store::upstreams::Timeouts;
 use tallygate_store::{CredentialEntry, UpstreamEntry};
@@ -27,7 +26,7 @@ use crate::layers::Question;
 use crate::metrics;
 use crate::plane::DataPlane;
 use crate::routing::Step;
-use crate::upstream::{Client, DialError, chain, request_headers};
+use crate::upstream::{AnswerBody, DialError, Door, NoDoor, ToSend, Unanswered, chain, request_headers};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// To the head of an answer that is streamed.
@@ -49,7 +48,7 @@ const UPSTREAM_REQUEST_IDS: [&str; 3] = ["x-request-id", "request-id", "x-goog-r
 
 /// See the module.
 pub struct Line {
-    client: Client,
+    door: Arc<Door>,
     upstream: Arc<UpstreamEntry>,
     credential: Option<Arc<CredentialEntry>>,
     facts: Arc<Facts>,
@@ -85,9 +84,12 @@ impl Line {
         let upstream = &step.target.upstream;
         let times = Times::of(upstream, &plane.config, question.stream);
         let credential = step.credential.map(|credential| &**credential);
-        let client = plane.pool.client(upstream, credential, times.connect).map_err(|error| Failure::proxy(error.to_string()))?;
+        let door = Door::of(&plane.pool, upstream, credential, times.connect).map_err(|error| match error {
+            NoDoor::Proxy(error) => Failure::proxy(error.to_string()),
+            error => misconfigured(&error),
+        })?;
         Ok(Self {
-            client,
+            door,
             upstream: Arc::clone(upstream),
             credential: step.credential.map(Arc::clone),
             facts: Arc::clone(&question.facts),
@@ -109,20 +111,12 @@ impl Line {
     }
 
     /// Sends, and waits for the head of an answer.
-    pub async fn ask(&self, hop: Hop, round: &mut Round, lease: Option<&mut Lease>) -> Result<Response<Incoming>, Broken> {
-        let request = self.request(hop)?;
+    pub async fn ask(&self, hop: Hop, round: &mut Round, lease: Option<&mut Lease>) -> Result<Response<AnswerBody>, Broken> {
+        let to_send = self.to_send(hop)?;
         let until = tokio::time::Instant::now() + self.times.head;
-        let response = match timeout_at(until, self.client.request(request)).await {
+        let response = match timeout_at(until, self.door.ask(to_send)).await {
             Err(_) => return Err(Failure::timeout(FIRST_BYTE, self.times.head).into()),
-            Ok(Err(error)) if error.is_connect() => {
-                if let Some(failure) = DialError::of_proxy(&error) {
-                    return Err(Failure::proxy(failure.to_string()).into());
-                }
-                let reason = if is_timeout(&error) { CONNECT_TIMED_OUT } else { CONNECT };
-                let failure = Failure::new(Blame::Upstream, reason, ErrorKind::UpstreamUnavailable, chain(&error));
-                return Err(failure.unsent().into());
-            }
-            Ok(Err(error)) => return Err(Failure::connection_lost(chain(&error)).into()),
+            Ok(Err(error)) => return Err(unanswered(&error).into()),
             Ok(Ok(response)) => response,
         };
         self.facts.live.head_received();
@@ -139,28 +133,18 @@ impl Line {
         Ok(response)
     }
 
-    fn request(&self, hop: Hop) -> Result<Request<Full<Bytes>>, Failure> {
-        let misconfigured =
-            |detail: String| Failure::new(Blame::Setup, "misconfigured", ErrorKind::UpstreamUnavailable, detail).unsent();
-        let url = join_url(&self.upstream.base_url, self.upstream.dialect, &hop.path);
-        let uri: Uri =
-            url.parse().map_err(|error| misconfigured(format!("the address of the upstream is not a URL: {error}")))?;
-        let headers = request_headers(
-            self.upstream.dialect,
-            self.credential.as_ref().map(|credential| credential.secret.expose_secret()),
-            &self.facts.request_id_text,
-            self.stream,
-            hop.headers.iter().map(|(name, value)| (*name, value.as_str())),
-        )
-        .map_err(|error| misconfigured(error.to_string()))?;
-        let mut request = Request::post(uri).body(Full::new(hop.body)).map_err(|error| misconfigured(error.to_string()))?;
-        *request.headers_mut() = headers;
-        request.headers_mut().extend(self.codex.iter().cloned());
-        Ok(request)
+    fn to_send(&self, hop: Hop) -> Result<ToSend, Failure> {
+        let target = self.door.target(&hop.path).map_err(|error| misconfigured(&error))?;
+        let translated = hop.headers.iter().map(|(name, value)| (*name, value.as_str()));
+        let (dialect, id) = (self.upstream.dialect, &self.facts.request_id_text);
+        let mut headers = request_headers(dialect, self.door.credential.as_ref(), id, self.stream, translated)
+            .map_err(|error| misconfigured(&error.into()))?;
+        headers.extend(self.codex.iter().cloned());
+        Ok(ToSend { method: Method::POST, target, headers, body: hop.body })
     }
 
     /// An answer with another status than 200.
-    async fn refused(&self, response: Response<Incoming>) -> Broken {
+    async fn refused(&self, response: Response<AnswerBody>) -> Broken {
         let status = response.status().as_u16();
         let wait = retry_after(response.headers(), self.clock.now());
         let should_retry = response.headers().get(SHOULD_RETRY).and_then(|value| value.to_str().ok()?.trim().parse().ok());
@@ -173,7 +157,7 @@ impl Line {
     /// Reads a whole answer, bounded in size and time.
     pub async fn collect(
         &self,
-        response: Response<Incoming>,
+        response: Response<AnswerBody>,
         limit: usize,
         deadline: tokio::time::Instant,
     ) -> Result<Bytes, Failure> {
@@ -206,7 +190,7 @@ impl Line {
     /// The next piece of a whole answer; `None` is its end.
     async fn frame(
         &self,
-        body: &mut Incoming,
+        body: &mut AnswerBody,
         pace: &mut Pace,
         deadline: tokio::time::Instant,
     ) -> Result<Option<Frame<Bytes>>, Failure> {
@@ -341,6 +325,20 @@ pub fn upstream_request_id(headers: &HeaderMap) -> Option<String> {
         .iter()
         .find_map(|name| headers.get(*name)?.to_str().ok())
         .map(|id| id.chars().take(MAX_REASON_CHARS).collect())
+}
+
+fn misconfigured(error: &NoDoor) -> Failure {
+    Failure::new(Blame::Setup, "misconfigured", ErrorKind::UpstreamUnavailable, error.to_string()).unsent()
+}
+
+/// A call to which there was no answer.
+fn unanswered(error: &Unanswered) -> Failure {
+    let Unanswered::Connect(_) = error else { return Failure::connection_lost(chain(error)) };
+    if let Some(failure) = DialError::of_proxy(error) {
+        return Failure::proxy(failure.to_string());
+    }
+    let reason = if is_timeout(error) { CONNECT_TIMED_OUT } else { CONNECT };
+    Failure::new(Blame::Upstream, reason, ErrorKind::UpstreamUnavailable, chain(error)).unsent()
 }
 
 /// Whether a connection was not there in time.

@@ -12,7 +12,6 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::Response;
 use http_body::Body as _;
-use hyper::body::Incoming;
 use tallygate_adapter::kept::not_kept;
 use tallygate_adapter::{ErrorKind, Hop, Next, ResponseStream};
 use tallygate_billing::Outcome;
@@ -27,6 +26,7 @@ use crate::in_flight::Interruption;
 use crate::metrics::Present;
 use crate::refusal::Refusal;
 use crate::settle::{Ending, Settlement};
+use crate::upstream::AnswerBody;
 
 /// Frames that are ready together go out as one piece of up to this size.
 const MAX_PIECE_BYTES: usize = 32 * 1024;
@@ -76,11 +76,11 @@ pub struct StreamBody {
     _open: Present,
 }
 
-type Head = Result<Response<Incoming>, Broken>;
+type Head = Result<Response<AnswerBody>, Broken>;
 
 /// Where more comes from.
 enum Source {
-    Call(Incoming),
+    Call(AnswerBody),
     /// The answer goes on in another call, which is being made.
     NextCall(Pin<Box<dyn Future<Output = (Round, Head)> + Send>>),
     /// Nothing more will come.

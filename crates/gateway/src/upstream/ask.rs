@@ -3,14 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request, Uri};
-use http_body_util::{BodyExt as _, Full, Limited};
-use secrecy::ExposeSecret as _;
-use tallygate_adapter::join_url;
+use http::Method;
+use http_body_util::{BodyExt as _, Limited};
 use tallygate_store::{CredentialEntry, UpstreamEntry};
 use tokio::time::timeout;
 
-use super::{chain, request_headers};
+use super::{Door, ToSend, chain, request_headers};
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 
@@ -37,20 +35,14 @@ pub async fn ask(
         tracing::warn!(upstream = %upstream.name, %why, "an upstream could not be asked");
         Refusal::unavailable("The upstream cannot be asked right now. Try again shortly.", None)
     };
-    let url = join_url(&upstream.base_url, upstream.dialect, &asking.path);
-    let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| unavailable(&error))?;
-    let secret = credential.map(|credential| credential.secret.expose_secret());
-    let headers = request_headers(upstream.dialect, secret, asking.request_id, false, std::iter::empty())
+    let door = Door::of(&plane.pool, upstream, credential.map(|credential| &**credential), CONNECT_TIMEOUT);
+    let door = door.map_err(|error| unavailable(&error))?;
+    let target = door.target(&asking.path).map_err(|error| unavailable(&error))?;
+    let headers = request_headers(upstream.dialect, door.credential.as_ref(), asking.request_id, false, std::iter::empty())
         .map_err(|error| unavailable(&error))?;
-    let mut request =
-        Request::builder().method(asking.method).uri(uri).body(Full::new(Bytes::new())).map_err(|error| unavailable(&error))?;
-    *request.headers_mut() = headers;
-    let client = plane
-        .pool
-        .client(upstream, credential.map(|credential| &**credential), CONNECT_TIMEOUT)
-        .map_err(|error| unavailable(&error))?;
+    let to_send = ToSend { method: asking.method, target, headers, body: Bytes::new() };
     let exchange = async {
-        let response = client.request(request).await.map_err(|error| unavailable(&chain(&error)))?;
+        let response = door.ask(to_send).await.map_err(|error| unavailable(&chain(&error)))?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), plane.config.max_answer_bytes);
         let body = body.collect().await.map_err(|error| unavailable(&error))?.to_bytes();

@@ -12,6 +12,9 @@ const GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 const ANTHROPIC_VERSION_DEFAULT: HeaderValue = HeaderValue::from_static("2023-06-01");
 
+/// Room for all headers of a usual request, the host's and its length among them.
+const HEADERS: usize = 12;
+
 /// Request headers a client may hand on to an upstream of its own dialect. Everything else stays here.
 const ANTHROPIC_PASSED: [&str; 2] = ["anthropic-version", "anthropic-beta"];
 const OPENAI_PASSED: [&str; 1] = ["openai-beta"];
@@ -49,12 +52,12 @@ pub struct Unsendable(pub String);
 /// speaks the upstream's dialect.
 pub fn request_headers<'a>(
     upstream: Dialect,
-    secret: Option<&str>,
+    credential: Option<&(HeaderName, HeaderValue)>,
     request_id: &str,
     stream: bool,
     translated: impl Iterator<Item = (&'a str, &'a str)>,
 ) -> Result<HeaderMap, Unsendable> {
-    let mut headers = HeaderMap::with_capacity(8);
+    let mut headers = HeaderMap::with_capacity(HEADERS);
     headers.insert(header::CONTENT_TYPE, JSON);
     headers.insert(header::ACCEPT, if stream { EVENT_STREAM } else { JSON });
     headers.insert(header::USER_AGENT, USER_AGENT);
@@ -67,7 +70,14 @@ pub fn request_headers<'a>(
     if upstream == Dialect::Anthropic && !headers.contains_key(ANTHROPIC_VERSION) {
         headers.insert(ANTHROPIC_VERSION, ANTHROPIC_VERSION_DEFAULT);
     }
-    let Some(secret) = secret else { return Ok(headers) };
+    if let Some((name, value)) = credential {
+        headers.insert(name.clone(), value.clone());
+    }
+    Ok(headers)
+}
+
+/// The header that shows a credential to an upstream.
+pub fn credential_header(upstream: Dialect, secret: &str) -> Result<(HeaderName, HeaderValue), Unsendable> {
     let (name, value) = match upstream {
         Dialect::OpenaiChat | Dialect::OpenaiResponses => {
             (header::AUTHORIZATION, HeaderValue::try_from(format!("Bearer {secret}")))
@@ -77,8 +87,7 @@ pub fn request_headers<'a>(
     };
     let mut value = value.map_err(|_| Unsendable("the credential".to_owned()))?;
     value.set_sensitive(true);
-    headers.insert(name, value);
-    Ok(headers)
+    Ok((name, value))
 }
 
 fn append(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), Unsendable> {
@@ -119,7 +128,8 @@ mod tests {
 
     fn sent(upstream: Dialect, translated: &AskedWith) -> Vec<(String, String)> {
         let translated = translated.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
-        let headers = request_headers(upstream, Some("upstream-key"), "req_1", false, translated).unwrap();
+        let credential = credential_header(upstream, "upstream-key").unwrap();
+        let headers = request_headers(upstream, Some(&credential), "req_1", false, translated).unwrap();
         let mut sent: Vec<_> =
             headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
         sent.sort();
@@ -183,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_secret_with_a_line_break_is_never_sent() {
-        let refused = request_headers(Dialect::Gemini, Some("a\r\nb"), "r", false, std::iter::empty());
+        let refused = credential_header(Dialect::Gemini, "a\r\nb");
         assert_eq!(refused, Err(Unsendable("the credential".into())));
     }
 }

@@ -1,35 +1,29 @@
 //! One pooled client for each way out (proxies, exceptions and connect timeout), shared by all upstreams that use it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy;
-use hyper_util::rt::{TokioExecutor, TokioTimer};
+use hyper_rustls::HttpsConnectorBuilder;
 use rustls::ClientConfig;
 use tallygate_store::{CredentialEntry, UpstreamEntry};
 use tallygate_types::NoProxy;
 use tokio::time::Instant;
 use tokio_rustls::TlsConnector;
 
+use super::client::{Client, Keeping};
 use super::dial::Dial;
 use super::proxy::{Proxy, ProxyError, ProxyStanding};
 use crate::config::{GatewayConfig, Outbound};
 use crate::metrics::ProxyMetrics;
 
-/// What an upstream sends faster than the client takes it waits here; every piece on its way holds on to the buffer it came in.
-const MAX_BUFFER_BYTES: usize = 32 * 1024;
-const HTTP2_PING_INTERVAL: Duration = Duration::from_secs(20);
-const HTTP2_PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// Ways out that are kept. Beyond it the oldest goes, with its idle connections; a configuration has a handful.
 const MAX_WAYS: usize = 256;
 
-/// hyper-util's pooled client over HTTP/1.1, or HTTP/2 where TLS negotiates it.
-pub type Client = legacy::Client<HttpsConnector<Dial>, Full<Bytes>>;
+/// Tells the pools of a process apart.
+static POOLS: AtomicU64 = AtomicU64::new(0);
 
 /// See the module.
 pub struct Pool {
@@ -40,8 +34,8 @@ pub struct Pool {
     outbound: Outbound,
     tls: ClientConfig,
     metrics: ProxyMetrics,
-    idle_per_host: usize,
-    idle_timeout: Duration,
+    keeping: Keeping,
+    pub id: u64,
 }
 
 struct Way {
@@ -71,8 +65,8 @@ impl Pool {
             outbound: config.outbound.clone(),
             tls,
             metrics,
-            idle_per_host: config.pool_idle_per_host,
-            idle_timeout: config.pool_idle_timeout,
+            keeping: Keeping { idle_per_host: config.pool_idle_per_host, idle_timeout: config.pool_idle_timeout },
+            id: POOLS.fetch_add(1, Ordering::Relaxed),
         }
     }
 
@@ -129,17 +123,7 @@ impl Pool {
             .https_or_http()
             .enable_all_versions()
             .wrap_connector(dial);
-        Ok(legacy::Client::builder(TokioExecutor::new())
-            .timer(TokioTimer::new())
-            .pool_timer(TokioTimer::new())
-            .pool_idle_timeout(self.idle_timeout)
-            .pool_max_idle_per_host(self.idle_per_host)
-            .http1_max_buf_size(MAX_BUFFER_BYTES)
-            // A connection that died unnoticed would take all its streams along.
-            .http2_keep_alive_interval(HTTP2_PING_INTERVAL)
-            .http2_keep_alive_timeout(HTTP2_PING_TIMEOUT)
-            .http2_adaptive_window(true)
-            .build(connector))
+        Ok(Client::new(connector, self.keeping))
     }
 
     fn proxy(&self, url: &str) -> Result<Arc<Proxy>, ProxyError> {

@@ -1,0 +1,157 @@
+//! What does not change from call to call of an upstream with one of its credentials, made once for an entry of the
+//! configuration.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use http::uri::{InvalidUri, PathAndQuery};
+use http::{HeaderName, HeaderValue, Uri};
+use secrecy::ExposeSecret as _;
+use tallygate_adapter::join_url;
+use tallygate_store::{CredentialEntry, UpstreamEntry};
+use tallygate_types::Dialect;
+
+use super::client::{Client, Host, ToSend, Unanswered};
+use super::headers::{Unsendable, credential_header};
+use super::pool::Pool;
+use super::proxy::ProxyError;
+use super::wire::AnswerBody;
+
+/// See the module.
+pub struct Door {
+    client: Client,
+    host: Arc<Host>,
+    dialect: Dialect,
+    /// The path of the upstream's address, without a slash at its end.
+    prefix: String,
+    /// The path that was asked for last, in full: few upstreams have more than one.
+    last: ArcSwapOption<(String, PathAndQuery)>,
+    /// What shows that we may.
+    pub credential: Option<(HeaderName, HeaderValue)>,
+    connect_timeout: Duration,
+    pool: u64,
+}
+
+/// Why an upstream cannot be asked at all.
+#[derive(Debug, thiserror::Error)]
+pub enum NoDoor {
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
+    #[error("the address of the upstream is not a URL: {0}")]
+    Address(String),
+    #[error(transparent)]
+    Unsendable(#[from] Unsendable),
+}
+
+impl Door {
+    /// The door of the entry, if it was made for the same, else a new one.
+    pub fn of(
+        pool: &Pool,
+        upstream: &UpstreamEntry,
+        credential: Option<&CredentialEntry>,
+        connect_timeout: Duration,
+    ) -> Result<Arc<Self>, NoDoor> {
+        // A credential belongs to one upstream.
+        let made = credential.map_or(&upstream.made, |credential| &credential.made);
+        let known = made.get::<ArcSwapOption<Self>>(ArcSwapOption::empty);
+        if let Some(door) = known.and_then(|known| known.load_full())
+            && door.pool == pool.id
+            && door.connect_timeout == connect_timeout
+        {
+            return Ok(door);
+        }
+        let door = Arc::new(Self::new(pool, upstream, credential, connect_timeout)?);
+        if let Some(known) = known {
+            known.store(Some(Arc::clone(&door)));
+        }
+        Ok(door)
+    }
+
+    fn new(
+        pool: &Pool,
+        upstream: &UpstreamEntry,
+        credential: Option<&CredentialEntry>,
+        connect_timeout: Duration,
+    ) -> Result<Self, NoDoor> {
+        let client = pool.client(upstream, credential, connect_timeout)?;
+        let base = upstream.base_url.trim_end_matches('/');
+        let address: Uri = base.parse().map_err(|error: InvalidUri| NoDoor::Address(error.to_string()))?;
+        let host = client.host(&address).ok_or_else(|| NoDoor::Address("it names no host".to_owned()))?;
+        let path_at = base.find("://").and_then(|at| base[at + 3..].find(['/', '?', '#']).map(|path| at + 3 + path));
+        Ok(Self {
+            client,
+            host,
+            dialect: upstream.dialect,
+            prefix: path_at.map_or_else(String::new, |at| base[at..].to_owned()),
+            last: ArcSwapOption::empty(),
+            credential: credential
+                .map(|credential| credential_header(upstream.dialect, credential.secret.expose_secret()))
+                .transpose()?,
+            connect_timeout,
+            pool: pool.id,
+        })
+    }
+
+    /// Where a path of the upstream's protocol is at its address.
+    pub fn target(&self, path: &str) -> Result<PathAndQuery, NoDoor> {
+        if let Some(last) = &*self.last.load()
+            && last.0 == path
+        {
+            return Ok(last.1.clone());
+        }
+        let target = PathAndQuery::try_from(join_url(&self.prefix, self.dialect, path));
+        let target = target.map_err(|error| NoDoor::Address(error.to_string()))?;
+        self.last.store(Some(Arc::new((path.to_owned(), target.clone()))));
+        Ok(target)
+    }
+
+    /// Sends, and waits for the head of an answer.
+    pub async fn ask(&self, to_send: ToSend) -> Result<http::Response<AnswerBody>, Unanswered> {
+        self.client.ask(&self.host, to_send).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::GatewayConfig;
+    use crate::metrics::Metrics;
+
+    #[tokio::test]
+    async fn a_path_stands_behind_that_of_the_address() {
+        let pool = Pool::new(&GatewayConfig::default(), Metrics::new().unwrap().proxies);
+        for (base, path, target) in [
+            ("http://127.0.0.1:1", "/v1/chat/completions", "/v1/chat/completions"),
+            ("http://127.0.0.1:1/", "/v1/chat/completions", "/v1/chat/completions"),
+            ("http://127.0.0.1:1/v1/", "/v1/chat/completions", "/v1/chat/completions"),
+            ("https://example.com/openai/v1", "/v1/responses?a=b", "/openai/v1/responses?a=b"),
+        ] {
+            let upstream = UpstreamEntry::at("u", Dialect::OpenaiChat, base);
+            let door = Door::of(&pool, &upstream, None, Duration::from_secs(1)).unwrap();
+            assert_eq!(door.target(path).unwrap(), target, "{base} {path}");
+            assert_eq!(door.target(path).unwrap(), target, "{base} {path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn it_is_made_once_for_an_entry_and_a_pool() {
+        let pool = || Pool::new(&GatewayConfig::default(), Metrics::new().unwrap().proxies);
+        let (one, other) = (pool(), pool());
+        let upstream = UpstreamEntry::at("u", Dialect::OpenaiChat, "http://127.0.0.1:1");
+        let of = |pool: &Pool, seconds| Door::of(pool, &upstream, None, Duration::from_secs(seconds)).unwrap();
+        let first = of(&one, 1);
+        assert!(Arc::ptr_eq(&first, &of(&one, 1)));
+        assert!(!Arc::ptr_eq(&first, &of(&other, 1)));
+        assert!(!Arc::ptr_eq(&first, &of(&one, 2)));
+    }
+
+    #[tokio::test]
+    async fn an_address_without_a_host_is_none() {
+        let pool = Pool::new(&GatewayConfig::default(), Metrics::new().unwrap().proxies);
+        for base in ["", "/v1", "not a url", "http://"] {
+            let upstream = UpstreamEntry::at("u", Dialect::OpenaiChat, base);
+            assert!(matches!(Door::of(&pool, &upstream, None, Duration::ZERO), Err(NoDoor::Address(_))), "{base}");
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! A connection over HTTP/1.1 that is driven by whoever uses it.
+//!
+//! hyper's connection is a future that somebody has to poll, as a rule a task of its own. Here it is the task that waits for
+//! the answer anyway: it lets the connection work, and then looks at what has come. The connection's own calls to be polled
+//! again, most of which are meant for such a task, are heard by a [`Nudge`] and reach the user's task only from outside.
+
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
+
+use bytes::Bytes;
+use futures_util::task::AtomicWaker;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{Connection, SendRequest};
+use hyper::client::conn::TrySendError;
+use hyper_rustls::MaybeHttpsStream;
+
+use super::client::Host;
+use super::dial::Stream;
+
+/// The connection is let work again at once so many times, if it asks for it; then others have their turn first.
+const MAX_TURNS: u8 = 4;
+
+const RESTING: u8 = 0;
+const WORKING: u8 = 1;
+/// It asked to be polled again while it was.
+const CALLED: u8 = 2;
+
+/// See the module.
+pub struct Wire {
+    sender: SendRequest<Full<Bytes>>,
+    /// `None`: it has ended.
+    connection: Option<Connection<MaybeHttpsStream<Stream>, Full<Bytes>>>,
+    nudge: Arc<Nudge>,
+    waker: Waker,
+}
+
+/// Hears the calls of a connection.
+struct Nudge {
+    state: AtomicU8,
+    user: AtomicWaker,
+}
+
+impl Wire {
+    pub fn new(sender: SendRequest<Full<Bytes>>, connection: Connection<MaybeHttpsStream<Stream>, Full<Bytes>>) -> Self {
+        let nudge = Arc::new(Nudge { state: AtomicU8::new(RESTING), user: AtomicWaker::new() });
+        Self { sender, connection: Some(connection), waker: Waker::from(Arc::clone(&nudge)), nudge }
+    }
+
+    /// Lets an idle connection look whether it is still there.
+    pub fn is_usable(&mut self, cx: &mut Context<'_>) -> bool {
+        self.work(cx);
+        self.connection.is_some() && self.sender.is_ready()
+    }
+
+    /// Sends a request, and waits for the head of its answer.
+    pub async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>> {
+        let mut answer = pin!(self.sender.try_send_request(request));
+        poll_fn(|cx| {
+            work(&mut self.connection, &self.nudge, &self.waker, cx);
+            // Only the connection brings it, and it has just worked.
+            answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
+        })
+        .await
+    }
+
+    fn work(&mut self, cx: &mut Context<'_>) {
+        work(&mut self.connection, &self.nudge, &self.waker, cx);
+    }
+}
+
+/// Lets the connection read and write what it can.
+fn work(
+    connection: &mut Option<Connection<MaybeHttpsStream<Stream>, Full<Bytes>>>,
+    nudge: &Nudge,
+    waker: &Waker,
+    cx: &mut Context<'_>,
+) {
+    let Some(open) = connection else { return };
+    nudge.user.register(cx.waker());
+    for _ in 0..MAX_TURNS {
+        nudge.state.store(WORKING, Ordering::Release);
+        if Pin::new(&mut *open).poll(&mut Context::from_waker(waker)).is_ready() {
+            // What it still owes an answer to is told so when it is dropped.
+            *connection = None;
+            nudge.state.store(RESTING, Ordering::Release);
+            return;
+        }
+        if nudge.state.compare_exchange(WORKING, RESTING, Ordering::AcqRel, Ordering::Acquire).is_ok() {
+            return;
+        }
+    }
+    nudge.state.store(RESTING, Ordering::Release);
+    cx.waker().wake_by_ref();
+}
+
+impl Wake for Nudge {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let was_working = self.state.compare_exchange(WORKING, CALLED, Ordering::AcqRel, Ordering::Acquire);
+        if was_working == Err(RESTING) {
+            self.user.wake();
+        }
+    }
+}
+
+/// The body of an answer, and the connection it comes over; read to its end, the connection is kept for the next request,
+/// dropped before, it is closed.
+pub struct AnswerBody {
+    body: Incoming,
+    /// `None`: it drives itself, or is needed no longer.
+    wire: Option<(Box<Wire>, Arc<Host>)>,
+}
+
+impl AnswerBody {
+    pub fn own(body: Incoming, wire: Box<Wire>, host: Arc<Host>) -> Self {
+        Self { body, wire: Some((wire, host)) }
+    }
+
+    pub fn shared(body: Incoming) -> Self {
+        Self { body, wire: None }
+    }
+
+    /// All has come: the connection is let come to rest, and kept.
+    fn release(&mut self, cx: &mut Context<'_>) {
+        if let Some((mut wire, host)) = self.wire.take()
+            && wire.is_usable(cx)
+        {
+            host.keep(wire);
+        }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let Some((wire, _)) = &mut this.wire else { return Pin::new(&mut this.body).poll_frame(cx) };
+        // Only the connection brings more, and it works here.
+        let quiet = &mut Context::from_waker(Waker::noop());
+        let mut polled = Pin::new(&mut this.body).poll_frame(quiet);
+        if polled.is_pending() {
+            wire.work(cx);
+            polled = Pin::new(&mut this.body).poll_frame(quiet);
+        }
+        match &polled {
+            Poll::Ready(Some(Ok(_))) if !this.body.is_end_stream() => {}
+            Poll::Ready(Some(Err(_))) => this.wire = None,
+            Poll::Ready(_) => this.release(cx),
+            Poll::Pending => {}
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
