@@ -25,8 +25,12 @@ pub fn join_url(base_url: &str, _dialect: Dialect, path: &str) -> String {
 pub fn serves_responses(base_url: &str) -> bool {
     let rest = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
     let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default().split(':').next().unwrap_or_default().to_ascii_lowercase();
-    host == "api.openai.com" || host.ends_with(".api.openai.com") || host.ends_with(".openai.azure.com")
+    let host = authority.rsplit('@').next().unwrap_or_default().split(':').next().unwrap_or_default();
+    let ends = |end: &str| {
+        let start = host.len().checked_sub(end.len());
+        start.and_then(|start| host.get(start..)).is_some_and(|found| found.eq_ignore_ascii_case(end))
+    };
+    host.eq_ignore_ascii_case("api.openai.com") || ends(".api.openai.com") || ends(".openai.azure.com")
 }
 
 /// `v1`, `v1beta`, `v1beta1`, `v1alpha`, `v2`.

@@ -3,7 +3,6 @@
 //! What is told of a request are atomics in its own [`Facts`], written as it goes on. The registry itself is touched when a
 //! request is admitted and when it is settled, one lock of many for each.
 
-use std::collections::HashMap;
 use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +13,7 @@ use tallygate_adapter::ErrorKind;
 use tallygate_billing::{Outcome, estimate};
 use tallygate_store::{CredentialEntry, UpstreamEntry};
 use tallygate_types::live::{LiveRequest, Phase};
-use tallygate_types::{ApiKeyId, RequestId, TenantId};
+use tallygate_types::{ApiKeyId, IdMap, RequestId, TenantId};
 use uuid::Uuid;
 
 use crate::facts::Facts;
@@ -31,7 +30,7 @@ pub struct InFlight {
     is_stopping: AtomicBool,
 }
 
-type Shard = HashMap<RequestId, Arc<Facts>>;
+type Shard = IdMap<RequestId, Arc<Facts>>;
 
 /// Why a request is ended though its client waits and its upstream works.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

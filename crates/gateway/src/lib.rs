@@ -23,6 +23,7 @@
 
 mod body;
 mod config;
+mod connection;
 mod exchange;
 mod facts;
 #[allow(dead_code, reason = "the exchange takes leases from it next")]

@@ -17,6 +17,10 @@ const MAX_SUGGESTION_DISTANCE: f64 = 0.4;
 /// A path longer than this is not a misspelt endpoint, and comparing is quadratic.
 const MAX_SUGGESTION_BYTES: usize = 100;
 
+/// Paths of up to so many segments and bytes, which all but a few have, are taken apart without a list.
+const USUAL_SEGMENTS: usize = 8;
+const USUAL_PATH_BYTES: usize = 256;
+
 /// The endpoints as the documentation names them, for suggestions.
 const ENDPOINTS: [&str; 22] = [
     "/v1/chat/completions",
@@ -163,7 +167,16 @@ impl Operation {
 
 /// Finds the endpoint of a request.
 pub fn locate(method: &Method, path: &str, query: Option<&str>, headers: &HeaderMap) -> Result<Endpoint, NoEndpoint> {
-    let mut segments: &[&str] = &path.split('/').filter(|segment| !segment.is_empty()).collect::<Vec<_>>();
+    let all = path.split('/').filter(|segment| !segment.is_empty());
+    let (mut usual, unusual): ([&str; USUAL_SEGMENTS], Vec<&str>);
+    usual = [""; USUAL_SEGMENTS];
+    let mut segments: &[&str] = if path.len() <= USUAL_PATH_BYTES && all.clone().count() <= USUAL_SEGMENTS {
+        usual.iter_mut().zip(all.clone()).for_each(|(slot, segment)| *slot = segment);
+        &usual[..all.count()]
+    } else {
+        unusual = all.collect();
+        &unusual
+    };
     let mut family = None;
     for _ in 0..MAX_PREFIXES {
         let Some((first, rest)) = segments.split_first() else { break };

@@ -4,16 +4,13 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
-use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::connection::{Connections, Ended, Patience};
 use crate::overload::{self, Strain};
 use crate::plane::DataPlane;
 use crate::stack;
@@ -46,14 +43,13 @@ pub async fn serve(listener: TcpListener, plane: Arc<DataPlane>, shutdown: Cance
     let config = Arc::clone(&plane.config);
     let seats = Arc::new(Semaphore::new(max_connections(config.max_connections)));
     let watch = tokio::spawn(overload::watch(Arc::clone(&plane)));
-    let connections = GracefulShutdown::new();
-    let stack = stack::assemble(Arc::clone(&plane));
+    let connections = Arc::new(Connections::default());
+    let stack = Arc::new(stack::assemble(Arc::clone(&plane)));
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
-        .timer(TokioTimer::new())
-        // hyper runs this timer while a connection idles, too.
-        .header_read_timeout(config.keep_alive_timeout)
+        // One write of an answer and its head costs less than two pieces of one.
+        .writev(false)
         .max_headers(config.max_headers)
         .max_buf_size(MAX_BUFFER_BYTES)
         .pipeline_flush(false);
@@ -63,11 +59,9 @@ pub async fn serve(listener: TcpListener, plane: Arc<DataPlane>, shutdown: Cance
         .max_concurrent_streams(config.h2_max_streams)
         .max_header_list_size(u32::try_from(config.max_header_bytes).unwrap_or(u32::MAX))
         .keep_alive_interval(config.h2_ping_interval);
-    let mut strained = builder.clone();
+    let patience = Patience { first: config.header_read_timeout, next: config.keep_alive_timeout };
     // Idle connections that come while memory is short are kept for no longer than it takes to begin a request.
-    strained.http1().header_read_timeout(config.header_read_timeout.min(config.keep_alive_timeout));
-    // Connections that outlive even the last stage are cut by this.
-    let cut = CancellationToken::new();
+    let strained = Patience { next: patience.first.min(patience.next), ..patience };
 
     let mut troubled = None;
     loop {
@@ -95,44 +89,30 @@ pub async fn serve(listener: TcpListener, plane: Arc<DataPlane>, shutdown: Cance
             continue;
         };
         prepare(&socket, peer);
-        let begun = CancellationToken::new();
-        let service = FirstRequest { begun: begun.clone(), stack: TowerToHyperService::new(stack.clone()) };
-        let builder = if plane.overload.strain() >= Strain::ShortenIdle { &strained } else { &builder };
-        let connection = connections.watch(
-            builder.serve_connection(TokioIo::new(Unstalled::new(socket, config.write_stall_timeout)), service).into_owned(),
-        );
-        let (open, cut, patience) = (plane.metrics.connected(), cut.clone(), config.header_read_timeout);
+        let patience = if plane.overload.strain() >= Strain::ShortenIdle { strained } else { patience };
+        let connection = connections.attend(Arc::clone(&stack), patience, |service| {
+            builder.serve_connection(TokioIo::new(Unstalled::new(socket, config.write_stall_timeout)), service).into_owned()
+        });
+        let open = plane.metrics.connected();
         tokio::spawn(async move {
-            let silent = async {
-                if tokio::time::timeout(patience, begun.cancelled()).await.is_ok() {
-                    std::future::pending::<()>().await;
-                }
-            };
-            tokio::select! {
-                ended = connection => if let Err(error) = ended {
-                    tracing::debug!(%peer, %error, "connection ended with an error");
-                },
-                () = silent => tracing::debug!(%peer, "no request in time"),
-                () = cut.cancelled() => {}
+            match connection.await {
+                Ended::Itself(Ok(())) | Ended::Cut => {}
+                Ended::Itself(Err(error)) => tracing::debug!(%peer, %error, "connection ended with an error"),
+                Ended::Idle => tracing::debug!(%peer, "no request in time"),
             }
             drop((open, seat));
         });
     }
 
     drop(listener);
-    let drained = drain(connections, &plane, config.drain_timeout, config.stop_timeout, &cut).await;
+    let drained = drain(&connections, &plane, config.drain_timeout, config.stop_timeout).await;
     watch.abort();
     drained
 }
 
-async fn drain(
-    connections: GracefulShutdown,
-    plane: &DataPlane,
-    drain_timeout: Duration,
-    stop_timeout: Duration,
-    cut: &CancellationToken,
-) -> Drained {
-    let mut drained = std::pin::pin!(connections.shutdown());
+async fn drain(connections: &Connections, plane: &DataPlane, drain_timeout: Duration, stop_timeout: Duration) -> Drained {
+    connections.wind_down();
+    let mut drained = std::pin::pin!(connections.all_ended());
     let deadline = tokio::time::Instant::now() + drain_timeout;
     loop {
         let report = tokio::time::sleep(DRAIN_REPORT_INTERVAL);
@@ -152,7 +132,7 @@ async fn drain(
     plane.live.stop();
     if tokio::time::timeout(stop_timeout, &mut drained).await.is_err() {
         tracing::warn!("connections that did not end in time are cut");
-        cut.cancel();
+        connections.cut();
         drained.await;
     }
     Drained::Stopped
@@ -174,26 +154,6 @@ fn prepare(socket: &TcpStream, peer: SocketAddr) {
     // Without it each small piece of a stream waits for the acknowledgement of the one before: 40 ms.
     if let Err(error) = socket.set_nodelay(true) {
         tracing::debug!(%peer, %error, "TCP_NODELAY refused");
-    }
-}
-
-/// Tells when the first request of a connection has arrived. hyper-util waits for the bytes that tell HTTP/1.1 from
-/// HTTP/2 without a timer of its own, so a client that sends none, or only `PR`, would sit there for ever.
-struct FirstRequest<S> {
-    begun: CancellationToken,
-    stack: S,
-}
-
-impl<S: hyper::service::Service<Request<Incoming>>> hyper::service::Service<Request<Incoming>> for FirstRequest<S> {
-    type Response = S::Response;
-    type Error = S::Error;
-    type Future = S::Future;
-
-    fn call(&self, request: Request<Incoming>) -> S::Future {
-        if !self.begun.is_cancelled() {
-            self.begun.cancel();
-        }
-        self.stack.call(request)
     }
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tower::{Service, ServiceBuilder};
+use hyper::service::Service;
+use tower::ServiceBuilder;
+use tower::layer::layer_fn;
 
 use crate::body::ReplyBody;
 use crate::exchange::Exchange;
@@ -17,7 +19,7 @@ use crate::plane::DataPlane;
 /// Assembles the layers. The stack never fails: what a layer refuses, the outermost one answers.
 pub fn assemble(
     plane: Arc<DataPlane>,
-) -> impl Service<Request<Incoming>, Response = Response<ReplyBody>, Error = std::convert::Infallible, Future: Send> + Clone + Send
+) -> impl Service<Request<Incoming>, Response = Response<ReplyBody>, Error = std::convert::Infallible, Future: Send> + Send + Sync
 {
     ServiceBuilder::new()
         // Refusals too must be readable for a script of a page that may call.
@@ -36,6 +38,8 @@ pub fn assemble(
         .layer(ShedLayer::new(Arc::clone(&plane)))
         // The body within its bounds; of it only what the layers below ask for is parsed.
         .layer(ReadLayer::new(Arc::clone(&plane)))
+        // Those below are called when the body has come: each request holds on to them until then.
+        .layer(layer_fn(Arc::new))
         // What was served already under the same name is not served again.
         .layer(OnceLayer::new(Arc::clone(&plane)))
         // What the request refers to stands in it before it is counted.

@@ -16,6 +16,7 @@
 
 mod dialect;
 mod id;
+mod id_map;
 pub mod live;
 mod money;
 mod no_proxy;
@@ -29,6 +30,7 @@ pub use id::{
     AdminTokenId, ApiKeyId, AuditEventId, CredentialId, IdError, ModelId, PriceVersionId, ProjectId, RequestId, RouteId,
     SessionId, TargetId, TenantId, UpstreamId, UserId,
 };
+pub use id_map::{IdHasher, IdMap};
 pub use money::{Currency, MoneyError, Pico, UnitPrice};
 pub use no_proxy::{NoProxy, NoProxyError};
 pub use steady::SteadyClock;

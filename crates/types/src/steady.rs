@@ -8,8 +8,13 @@ use crate::{Clock, SystemClock, Timestamp};
 /// What the machine's two clocks may differ in without anything being done about it; microseconds.
 const TOLERANCE_US: i64 = 10_000;
 
+/// While the two agree the wall's clock is looked at so often, and in between the other one suffices; microseconds.
+const LOOK_INTERVAL_US: i64 = 5_000;
+/// The wall's clock is looked at each time.
+const NEVER: i64 = i64::MIN / 2;
+
 /// Never goes back: a machine whose time is set back would find prices not yet in force, limits that never refill and requests
-/// that ended before they began. A step forward is followed at once. After a step back time goes on at half its speed until
+/// that ended before they began. A step forward is followed within milliseconds. After a step back time goes on at half its speed until
 /// the machine's has caught up.
 #[derive(Debug)]
 pub struct SteadyClock {
@@ -18,17 +23,32 @@ pub struct SteadyClock {
     offset: AtomicI64,
     /// Up to when the offset was let down, since the start.
     settled: AtomicI64,
+    /// When the wall's clock was last looked at and agreed, since the start, or [`NEVER`].
+    agreed: AtomicI64,
 }
 
 impl Default for SteadyClock {
     fn default() -> Self {
-        Self { started: Instant::now(), offset: AtomicI64::new(SystemClock.now().micros()), settled: AtomicI64::new(0) }
+        Self {
+            started: Instant::now(),
+            offset: AtomicI64::new(SystemClock.now().micros()),
+            settled: AtomicI64::new(0),
+            agreed: AtomicI64::new(NEVER),
+        }
     }
 }
 
 impl Clock for SteadyClock {
     fn now(&self) -> Timestamp {
         let elapsed = i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX);
+        let agreed = self.agreed.load(Ordering::Relaxed);
+        if elapsed < agreed + LOOK_INTERVAL_US {
+            return Timestamp::from_micros(self.offset.load(Ordering::Acquire).saturating_add(elapsed));
+        }
+        if agreed != NEVER {
+            // Time has gone on at full speed until now, and none of it is let down afterwards.
+            self.settled.fetch_max(elapsed, Ordering::AcqRel);
+        }
         self.at(elapsed, SystemClock.now().micros())
     }
 }
@@ -43,9 +63,11 @@ impl SteadyClock {
             let forward = wall.saturating_sub(elapsed);
             self.offset.fetch_max(forward, Ordering::AcqRel).max(forward)
         } else if ahead > TOLERANCE_US {
+            self.agreed.store(NEVER, Ordering::Relaxed);
             self.let_down(offset, ahead, elapsed)
         } else {
             self.settled.store(elapsed, Ordering::Relaxed);
+            self.agreed.store(elapsed, Ordering::Relaxed);
             offset
         };
         Timestamp::from_micros(offset.saturating_add(elapsed))
@@ -68,7 +90,12 @@ mod tests {
 
     #[test]
     fn steps_forward_are_followed_and_steps_back_are_walked_off_at_half_speed() {
-        let clock = SteadyClock { started: Instant::now(), offset: AtomicI64::new(1_000), settled: AtomicI64::new(0) };
+        let clock = SteadyClock {
+            started: Instant::now(),
+            offset: AtomicI64::new(1_000),
+            settled: AtomicI64::new(0),
+            agreed: AtomicI64::new(NEVER),
+        };
         let at = |elapsed, wall| clock.at(elapsed, wall).micros();
         assert_eq!(at(10, 1_010), 1_010);
         assert_eq!(at(20, HOUR), HOUR);

@@ -185,9 +185,9 @@ async fn exchange(
     outgoing: Outgoing,
     notes: &mut Notes<'_>,
 ) -> Result<Content, Broken> {
-    let begun = std::time::Instant::now();
     let Outgoing { path, headers, body, session, .. } = outgoing;
-    let deadline = Instant::now() + line.times.total;
+    let begun = notes.round.started();
+    let deadline = begun + line.times.total;
     let response = line.ask(Hop { path, headers, body }, notes.round, Some(&mut *notes.lease)).await?;
     notes.trail.upstream_request_id = upstream_request_id(response.headers());
     notes.trail.told = codex::answered(line.dialect(), question.endpoint.dialect, response.headers());

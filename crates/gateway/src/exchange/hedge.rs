@@ -2,12 +2,11 @@
 //!
 //! Counted for each model or route that allows it, by each replica for itself.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tallygate_store::routing::Hedge;
-use tallygate_types::{Pico, Timestamp};
+use tallygate_types::{IdMap, Pico, Timestamp};
 use uuid::Uuid;
 
 /// A hedge in hundredths, so that a percentage is a whole number of them.
@@ -19,7 +18,7 @@ const MICROS_PER_DAY: i64 = 24 * 60 * 60 * 1_000_000;
 /// See the module.
 #[derive(Default)]
 pub struct Hedging {
-    ledgers: RwLock<HashMap<Uuid, Arc<Ledger>>>,
+    ledgers: RwLock<IdMap<Uuid, Arc<Ledger>>>,
 }
 
 #[derive(Default)]

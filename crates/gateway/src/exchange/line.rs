@@ -1,10 +1,14 @@
 //! The line to one upstream with one credential. An answer may need it more than once.
 
+use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::task::Poll;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Frame;
 use tallygate_adapter::{ErrorKind, Hop, decode_error};
@@ -44,7 +48,11 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// An upstream's own words in the record of an attempt, at most.
 const MAX_REASON_CHARS: usize = 300;
 /// Headers under which vendors send their id of a request.
-const UPSTREAM_REQUEST_IDS: [&str; 3] = ["x-request-id", "request-id", "x-goog-request-id"];
+const UPSTREAM_REQUEST_IDS: [HeaderName; 3] = [
+    HeaderName::from_static("x-request-id"),
+    HeaderName::from_static("request-id"),
+    HeaderName::from_static("x-goog-request-id"),
+];
 
 /// See the module.
 pub struct Line {
@@ -62,7 +70,7 @@ pub struct Line {
 
 /// One call over a line, for the record of it.
 pub struct Round {
-    started: Instant,
+    started: tokio::time::Instant,
     started_at: Timestamp,
     pub status: Option<u16>,
     /// Why it failed, where the client has an answer all the same. A label of metrics.
@@ -113,7 +121,7 @@ impl Line {
     /// Sends, and waits for the head of an answer.
     pub async fn ask(&self, hop: Hop, round: &mut Round, lease: Option<&mut Lease>) -> Result<Response<AnswerBody>, Broken> {
         let to_send = self.to_send(hop)?;
-        let until = tokio::time::Instant::now() + self.times.head;
+        let until = round.started + self.times.head;
         let response = match timeout_at(until, self.door.ask(to_send)).await {
             Err(_) => return Err(Failure::timeout(FIRST_BYTE, self.times.head).into()),
             Ok(Err(error)) => return Err(unanswered(&error).into()),
@@ -125,7 +133,8 @@ impl Line {
             lease.headers(response.status(), response.headers());
         }
         if response.status() != StatusCode::OK {
-            return Err(self.refused(response).await);
+            // Its future is not part of everyone's.
+            return Err(Box::pin(self.refused(response)).await);
         }
         if response.headers().get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
             return Err(Failure::invalid("the answer is compressed, which was not asked for").into());
@@ -166,10 +175,23 @@ impl Line {
         let mut rest: Option<BytesMut> = None;
         let mut total = 0;
         let mut pace = Pace::new(self.min_answer_bytes_per_second);
-        while let Some(frame) = self.frame(&mut body, &mut pace, deadline).await? {
+        loop {
+            // What is there already needs no look at the time.
+            let ready = poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await;
+            let frame = match ready {
+                Poll::Ready(Some(Ok(frame))) => frame,
+                Poll::Ready(Some(Err(error))) => return Err(Failure::connection_lost(chain(&error))),
+                Poll::Ready(None) => break,
+                Poll::Pending => match Box::pin(self.frame(&mut body, &mut pace, deadline)).await? {
+                    Some(frame) => frame,
+                    None => break,
+                },
+            };
             let Ok(data) = frame.into_data() else { continue };
             total += data.len();
-            pace.came(&data);
+            if !body.is_end_stream() {
+                pace.came(&data);
+            }
             if total > limit {
                 return Err(Failure::invalid(format!("the answer is larger than {limit} bytes")));
             }
@@ -272,7 +294,11 @@ impl Pace {
 
 impl Round {
     pub fn start(clock: &dyn Clock) -> Self {
-        Self { started: Instant::now(), started_at: clock.now(), status: None, failure: None }
+        Self { started: tokio::time::Instant::now(), started_at: clock.now(), status: None, failure: None }
+    }
+
+    pub const fn started(&self) -> tokio::time::Instant {
+        self.started
     }
 
     pub fn elapsed(&self) -> Duration {
@@ -323,7 +349,7 @@ impl Times {
 pub fn upstream_request_id(headers: &HeaderMap) -> Option<String> {
     UPSTREAM_REQUEST_IDS
         .iter()
-        .find_map(|name| headers.get(*name)?.to_str().ok())
+        .find_map(|name| headers.get(name)?.to_str().ok())
         .map(|id| id.chars().take(MAX_REASON_CHARS).collect())
 }
 

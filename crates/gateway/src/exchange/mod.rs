@@ -19,12 +19,15 @@ mod stream;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use http::Response;
+use hyper::service::Service;
 use tallygate_adapter::streams_events;
 use tallygate_store::ModelEntry;
-use tower::Service;
+use tallygate_types::{Dialect, Timestamp};
+use tokio::time::Sleep;
 
 use self::attempt::Delivery;
 use self::search::Search;
@@ -54,37 +57,60 @@ impl Exchange {
 impl Service<Admitted> for Exchange {
     type Response = Response<ReplyBody>;
     type Error = Refusal;
-    /// A box: it keeps the state of an exchange out of every idle connection.
-    type Future = Pin<Box<dyn Future<Output = Reply> + Send>>;
+    type Future = Answering;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, admitted: Admitted) -> Self::Future {
+    fn call(&self, admitted: Admitted) -> Answering {
         let plane = Arc::clone(&self.plane);
         let Admitted { question, model, held } = admitted;
         let levels = held.permit.levels();
-        let settlement = Settlement::open(Arc::clone(&plane), &question, &model, held);
         let (dialect, accepted_at) = (question.endpoint.dialect, question.facts.accepted_at);
-        let may_begin_early = question.stream && streams_events(dialect, &question.query);
-        let mut search = find(Arc::clone(&plane), question, model, settlement);
-        Box::pin(async move {
-            if !may_begin_early {
-                return answer(search.await, &levels);
-            }
-            if let Ok(found) = tokio::time::timeout(plane.config.stream_commit_delay, &mut search).await {
-                return answer(found, &levels);
-            }
-            let body = PendingBody::new(search, dialect, plane.config.stream_keep_alive);
-            Ok(reply::begin(dialect, &levels, accepted_at, body))
-        })
+        let begins_early = question.stream && streams_events(dialect, &question.query);
+        let early = begins_early.then(|| {
+            let delay = Box::pin(tokio::time::sleep(plane.config.stream_commit_delay));
+            Early { delay, dialect, accepted_at, keep_alive: plane.config.stream_keep_alive }
+        });
+        let settlement = Settlement::open(Arc::clone(&plane), &question, &model, held);
+        Answering { search: Some(find(plane, question, model, settlement)), levels, early }
+    }
+}
+
+/// An answer that is being looked for. The search is in a box: it keeps the state of an exchange out of every idle connection.
+pub struct Answering {
+    /// `None` once it has ended or has become a body.
+    search: Option<Searching>,
+    levels: Levels,
+    early: Option<Early>,
+}
+
+/// A stream that is begun after a while, whatever the search will come to.
+struct Early {
+    delay: Pin<Box<Sleep>>,
+    dialect: Dialect,
+    accepted_at: Timestamp,
+    keep_alive: Duration,
+}
+
+impl Future for Answering {
+    type Output = Reply;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Reply> {
+        let this = &mut *self;
+        let Some(search) = &mut this.search else { return Poll::Ready(Err(Refusal::internal())) };
+        if let Poll::Ready(found) = search.as_mut().poll(cx) {
+            this.search = None;
+            return Poll::Ready(answer(found, &this.levels));
+        }
+        let Some(early) = &mut this.early else { return Poll::Pending };
+        ready!(early.delay.as_mut().poll(cx));
+        let Some(search) = this.search.take() else { return Poll::Pending };
+        let body = PendingBody::new(search, early.dialect, early.keep_alive);
+        Poll::Ready(Ok(reply::begin(early.dialect, &this.levels, early.accepted_at, body)))
     }
 }
 
 /// What the search for an answer came to.
 pub struct Found {
-    question: Question,
+    question: Box<Question>,
     settlement: Settlement,
     tried: Result<Delivery, Refusal>,
 }
@@ -93,7 +119,7 @@ pub struct Found {
 pub type Searching = Pin<Box<dyn Future<Output = Found> + Send>>;
 
 /// A block and no `async fn`, here and above: its arguments would be in the future twice.
-fn find(plane: Arc<DataPlane>, question: Question, model: Arc<ModelEntry>, mut settlement: Settlement) -> Searching {
+fn find(plane: Arc<DataPlane>, question: Box<Question>, model: Arc<ModelEntry>, mut settlement: Settlement) -> Searching {
     Box::pin(async move {
         let mut tried = {
             let live = &question.facts.live;

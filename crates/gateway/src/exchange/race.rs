@@ -34,16 +34,28 @@ impl<'a> Search<'a> {
         outgoing: Outgoing,
         lease: Lease,
     ) -> Result<(Step<'a>, Tried), Refusal> {
+        // What few requests come to is kept out of the future of all: in a box.
+        if let Some((owner, hedge)) = self.hedge_policy(rest) {
+            return Box::pin(self.hedged(step, rest, outgoing, lease, (owner, hedge))).await;
+        }
+        let number = self.dispatch(step)?;
+        let attempted = attempt::run(self.plane, self.question, step, outgoing, lease).await;
+        Ok((*step, self.take(number, attempted)))
+    }
+
+    async fn hedged(
+        &mut self,
+        step: &Step<'a>,
+        rest: &[Step<'a>],
+        outgoing: Outgoing,
+        lease: Lease,
+        (owner, hedge): (Uuid, Hedge),
+    ) -> Result<(Step<'a>, Tried), Refusal> {
         let (plane, question, number) = (self.plane, self.question, self.dispatch(step)?);
-        // A box of its own: the futures around it are moved several times before they run.
         let mut first = Box::pin(attempt::run(plane, question, step, outgoing, lease));
-        let second = match self.hedge_policy(rest) {
-            None => None,
-            Some((owner, hedge)) => match timeout(Duration::from_millis(hedge.after_ms), &mut first).await {
-                Ok(attempted) => return Ok((*step, self.take(number, attempted))),
-                // What few requests come to is kept out of the future of all: in boxes.
-                Err(_) => Box::pin(self.second(owner, &hedge, rest)).await,
-            },
+        let second = match timeout(Duration::from_millis(hedge.after_ms), &mut first).await {
+            Ok(attempted) => return Ok((*step, self.take(number, attempted))),
+            Err(_) => Box::pin(self.second(owner, &hedge, rest)).await,
         };
         let Some(Second { step: other_step, outgoing, lease, cost }) = second else {
             let attempted = first.await;

@@ -21,7 +21,7 @@ use super::outgoing::{Asked, outgoing};
 use super::retry::{MAX_TOLD_WAIT, Reached, is_worth_a_pause, pause};
 use crate::health::{Lease, Readiness, Resort};
 use crate::layers::Question;
-use crate::media::Inlined;
+use crate::media::{Inlined, Media};
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 use crate::routing::{self, NoWay, Step};
@@ -42,6 +42,8 @@ pub struct Search<'a> {
     pub(super) hedge: Option<(Uuid, Hedge)>,
     /// No attempt begins after it.
     until: Instant,
+    /// An attempt may begin at once.
+    has_time: bool,
     /// Attempts that were begun.
     made: usize,
     /// What is not asked any more for this request.
@@ -69,8 +71,7 @@ struct Closed {
 
 impl<'a> Search<'a> {
     pub fn new(plane: &'a Arc<DataPlane>, question: &'a Question, model: &'a ModelEntry, settlement: &'a mut Settlement) -> Self {
-        let until =
-            Instant::now() + plane.config.upstream_timeouts.total_ms.map_or(plane.config.max_search_time, Duration::from_millis);
+        let time = plane.config.upstream_timeouts.total_ms.map_or(plane.config.max_search_time, Duration::from_millis);
         Self {
             plane,
             question,
@@ -78,7 +79,8 @@ impl<'a> Search<'a> {
             settlement,
             inlined: Vec::new(),
             hedge: None,
-            until,
+            until: Instant::now() + time,
+            has_time: time > MIN_TIME_LEFT,
             made: 0,
             shut: Vec::new(),
             resting: Vec::new(),
@@ -152,7 +154,12 @@ impl<'a> Search<'a> {
     }
 
     pub(super) fn may_go_on(&self) -> bool {
-        self.made < self.plane.config.max_attempts && Instant::now() + MIN_TIME_LEFT < self.until
+        self.made < self.plane.config.max_attempts && (self.is_fresh() || Instant::now() + MIN_TIME_LEFT < self.until)
+    }
+
+    /// No time has passed yet.
+    fn is_fresh(&self) -> bool {
+        self.made == 0 && self.closed.is_none() && self.has_time
     }
 
     /// One way: an attempt, if it may be made.
@@ -161,10 +168,15 @@ impl<'a> Search<'a> {
         if self.is_shut(step) {
             return Ok(Next::Closed);
         }
-        let fetched = StdInstant::now();
-        let with_media = self.plane.media.inline(self.plane, self.question, step, &mut self.inlined).await;
-        self.settlement.waited(fetched.elapsed());
         let question = self.question;
+        let with_media = if Media::is_wanted(question, step) {
+            let fetched = StdInstant::now();
+            let with_media = self.plane.media.inline(self.plane, question, step, &mut self.inlined).await;
+            self.settlement.waited(fetched.elapsed());
+            with_media
+        } else {
+            Ok(None)
+        };
         let asked = with_media.map(|with_media| Asked { question, with_media });
         let said = asked.and_then(|asked| outgoing(self.plane, asked, self.model, step, PastReasoning::Sent));
         let outgoing = match said {

@@ -39,9 +39,9 @@ const CHECKPOINT_STREAM_BYTES: usize = 8 * 1024;
 /// After the terminal event the upstream has this long to close, so that its connection can be used again.
 const TAIL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The upstream's connection hands out one chunk at a time and gets its turn between our looks: what it has in hand comes in
-/// the same piece, one write instead of many, and if it has nothing a look costs next to nothing. Two, because hyper's server
-/// looks a second time at once.
+/// A connection that is driven by a task of its own hands out one chunk at a time and gets its turn between our looks: what it
+/// has in hand comes in the same piece, one write instead of many, and if it has nothing a look costs next to nothing. Two,
+/// because hyper's server looks a second time at once.
 const LOOKS: u8 = 2;
 
 /// See the module.
@@ -85,6 +85,13 @@ enum Source {
     NextCall(Pin<Box<dyn Future<Output = (Round, Head)> + Send>>),
     /// Nothing more will come.
     Over,
+}
+
+impl Source {
+    /// More may be in hand than could be had so far.
+    const fn is_driven_elsewhere(&self) -> bool {
+        matches!(self, Self::Call(body) if body.is_shared())
+    }
 }
 
 /// What was last told to the journal.
@@ -160,7 +167,7 @@ impl StreamBody {
         if self.poll_closing(cx).is_pending() {
             return self.take_piece().map_or(Poll::Pending, |piece| Poll::Ready(Some(piece)));
         }
-        if self.out.len() > had && self.has_begun {
+        if self.out.len() > had && self.has_begun && self.source.is_driven_elsewhere() {
             self.looks = LOOKS;
         }
         if self.looks > 0 && !self.is_over() && in_hand < MAX_PIECE_BYTES {

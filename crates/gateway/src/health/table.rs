@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use tallygate_store::{CredentialEntry, Snapshot, UpstreamEntry};
-use tallygate_types::{CredentialId, UpstreamId};
+use tallygate_types::{CredentialId, IdMap, UpstreamId};
 
 use super::bounds::HealthBounds;
 use super::credential::{CredentialHealth, Names};
@@ -22,8 +22,8 @@ pub struct Table {
 #[derive(Clone, Default)]
 struct Entries {
     /// By secret: a new one starts afresh.
-    credentials: HashMap<(CredentialId, u64), Arc<CredentialHealth>>,
-    upstreams: HashMap<UpstreamId, Arc<UpstreamHealth>>,
+    credentials: IdMap<(CredentialId, u64), Arc<CredentialHealth>>,
+    upstreams: IdMap<UpstreamId, Arc<UpstreamHealth>>,
 }
 
 impl Table {

@@ -42,6 +42,8 @@ pub struct Told {
     pub tokens: Left,
 }
 
+/// Of all names below.
+const PREFIXES: [&str; 2] = ["x-ratelimit-", "anthropic-ratelimit-"];
 const REQUESTS: [(&str, &str); 3] = [
     ("x-ratelimit-remaining-requests", "x-ratelimit-reset-requests"),
     ("anthropic-ratelimit-requests-remaining", "anthropic-ratelimit-requests-reset"),
@@ -56,6 +58,10 @@ const TOKENS: [(&str, &str); 4] = [
 
 impl Told {
     pub fn read(&self, headers: &HeaderMap, now: Timestamp) {
+        // Most upstreams say nothing, and a look at all there is costs less than one for each name.
+        if !headers.keys().any(|name| PREFIXES.iter().any(|prefix| name.as_str().starts_with(prefix))) {
+            return;
+        }
         self.requests.read(headers, &REQUESTS, now);
         self.tokens.read(headers, &TOKENS, now);
     }

@@ -1,15 +1,14 @@
 //! May this request be served, now, to this tenant? All or nothing: what an earlier question took, a later no gives back.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use futures_util::future::Either;
 use http::Response;
+use hyper::service::Service;
 use tallygate_adapter::{TextWeight, Weight};
 use tallygate_billing::{Reservation, Unpriced, estimate};
 use tallygate_store::{KeyEntry, ModelEntry, Snapshot};
 use tallygate_types::{Dialect, Pico, Timestamp, Usage, UsageClass};
-use tower::Service;
 use uuid::Uuid;
 
 use super::{AtOnce, Question, at_once, plane_layer};
@@ -29,7 +28,7 @@ const COUNTING: u128 = 0x636f_756e_7400;
 
 /// A request that may be served, and everything it holds while it is.
 pub struct Admitted {
-    pub question: Question,
+    pub question: Box<Question>,
     pub model: Arc<ModelEntry>,
     pub held: Held,
 }
@@ -58,7 +57,7 @@ pub struct Admit<S> {
     inner: S,
 }
 
-impl<S> Service<Question> for Admit<S>
+impl<S> Service<Box<Question>> for Admit<S>
 where
     S: Service<Admitted, Response = Response<ReplyBody>, Error = Refusal>,
 {
@@ -66,11 +65,7 @@ where
     type Error = Refusal;
     type Future = AtOnce<S::Future>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, question: Question) -> Self::Future {
+    fn call(&self, question: Box<Question>) -> Self::Future {
         match admit(&self.plane, question) {
             Ok(admitted) => Either::Right(self.inner.call(admitted)),
             Err(refusal) => at_once(Err(refusal)),
@@ -78,7 +73,7 @@ where
     }
 }
 
-fn admit(plane: &DataPlane, mut question: Question) -> Result<Admitted, Refusal> {
+fn admit(plane: &DataPlane, mut question: Box<Question>) -> Result<Admitted, Refusal> {
     // What decides the price and the budget's period.
     let accepted_at = question.facts.accepted_at;
     // The one its key is of: a configuration that changed while the body was read is the next request's.

@@ -3,20 +3,23 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
 
 use futures_util::future::Either;
-use http::{HeaderMap, Request, Response, header};
+use http::{HeaderMap, HeaderName, Response, header};
+use hyper::service::Service;
 use tallygate_store::KeyEntry;
 use tallygate_store::keys::KeyStatus;
 use tallygate_store::tenants::TenantStatus;
-use tower::Service;
 
-use super::{AtOnce, at_once, facts, plane_layer};
+use super::{AtOnce, Called, at_once, plane_layer};
 use crate::body::ReplyBody;
 use crate::path;
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
+
+const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
+const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
+const API_KEY: HeaderName = HeaderName::from_static("api-key");
 
 plane_layer! {
     /// See the module.
@@ -29,21 +32,17 @@ pub struct Authenticate<S> {
     inner: S,
 }
 
-impl<S, B> Service<Request<B>> for Authenticate<S>
+impl<S, B> Service<Called<B>> for Authenticate<S>
 where
-    S: Service<Request<B>, Response = Response<ReplyBody>, Error = Refusal>,
+    S: Service<Called<B>, Response = Response<ReplyBody>, Error = Refusal>,
 {
     type Response = Response<ReplyBody>;
     type Error = Refusal;
     type Future = AtOnce<S::Future>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.authenticate(&request) {
-            Ok(()) => Either::Right(self.inner.call(request)),
+    fn call(&self, called: Called<B>) -> Self::Future {
+        match self.authenticate(&called) {
+            Ok(()) => Either::Right(self.inner.call(called)),
             Err(refusal) => {
                 self.plane.metrics.not_authenticated(refusal.code);
                 at_once(Err(refusal))
@@ -53,8 +52,8 @@ where
 }
 
 impl<S> Authenticate<S> {
-    fn authenticate<B>(&self, request: &Request<B>) -> Result<(), Refusal> {
-        let facts = facts(request)?;
+    fn authenticate<B>(&self, called: &Called<B>) -> Result<(), Refusal> {
+        let Called { request, facts } = called;
         let presented = presented_key(request.headers(), request.uri().query())?;
         let digest = self.plane.digester.digest(&presented);
         let snapshot = self.plane.snapshot.load_full();
@@ -92,13 +91,13 @@ fn check(key: &KeyEntry, now: tallygate_types::Timestamp) -> Result<(), Refusal>
 
 /// The one key of a request. SDKs put it in different places, and some in two at once; an empty one counts as none.
 fn presented_key<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Result<Cow<'a, str>, Refusal> {
-    let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let bearer = text(header::AUTHORIZATION.as_str()).and_then(|value| {
+    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
+    let bearer = text(&header::AUTHORIZATION).and_then(|value| {
         let (scheme, token) = value.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
     });
     let mut found: Option<Cow<'a, str>> = None;
-    let candidates = [bearer, text("x-api-key"), text("x-goog-api-key"), text("api-key")];
+    let candidates = [bearer, text(&X_API_KEY), text(&X_GOOG_API_KEY), text(&API_KEY)];
     for candidate in candidates.into_iter().flatten().map(Cow::Borrowed).chain(path::query_value(query, "key")) {
         if candidate.is_empty() {
             continue;

@@ -3,17 +3,16 @@
 use std::borrow::Cow;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use futures_util::future::Either;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use hyper::service::Service;
 use tallygate_adapter::models::{self, CodexModel, ModelInfo, Paging};
 use tallygate_billing::catalogue;
 use tallygate_store::{ModelEntry, Snapshot};
 use tallygate_types::Dialect;
-use tower::Service;
 
-use super::{AtOnce, Reply, at_once, facts, plane_layer};
+use super::{AtOnce, Called, Reply, at_once, plane_layer};
 use crate::body::ReplyBody;
 use crate::path::{self, Operation};
 use crate::plane::DataPlane;
@@ -34,30 +33,29 @@ pub struct Catalogue<S> {
     inner: S,
 }
 
-impl<S, B> Service<Request<B>> for Catalogue<S>
+impl<S, B> Service<Called<B>> for Catalogue<S>
 where
-    S: Service<Request<B>, Response = Response<ReplyBody>, Error = Refusal>,
+    S: Service<Called<B>, Response = Response<ReplyBody>, Error = Refusal>,
 {
     type Response = Response<ReplyBody>;
     type Error = Refusal;
     type Future = AtOnce<S::Future>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.answer(&request) {
-            None => Either::Right(self.inner.call(request)),
+    fn call(&self, called: Called<B>) -> Self::Future {
+        match self.answer(&called) {
+            None => Either::Right(self.inner.call(called)),
             Some(reply) => at_once(reply),
         }
     }
 }
 
 impl<S> Catalogue<S> {
-    fn answer<B>(&self, request: &Request<B>) -> Option<Reply> {
-        let facts = facts(request).ok()?;
+    fn answer<B>(&self, called: &Called<B>) -> Option<Reply> {
+        let Called { request, facts } = called;
         let (endpoint, key) = (facts.endpoint()?, facts.key()?);
+        if !matches!(endpoint.operation, Operation::ListModels | Operation::GetModel(_)) {
+            return None;
+        }
         let snapshot = self.plane.snapshot.load();
         // What has no price cannot be had.
         let is_open =

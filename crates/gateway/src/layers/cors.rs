@@ -8,8 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use futures_util::future::{Either, Ready, ready as done};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use hyper::service::Service;
 use pin_project_lite::pin_project;
-use tower::Service;
 
 use super::plane_layer;
 use crate::body::ReplyBody;
@@ -43,11 +43,7 @@ where
     type Error = Infallible;
     type Future = Either<Ready<Result<Response<ReplyBody>, Infallible>>, CorsFuture<S::Future>>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
+    fn call(&self, request: Request<B>) -> Self::Future {
         let origin = allowed(&self.plane.config.cors_origins, request.headers());
         let is_preflight =
             request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);

@@ -1,13 +1,12 @@
 //! Finds the endpoint that is meant, and answers what needs no key: the root.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use futures_util::future::Either;
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
-use tower::Service;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use hyper::service::Service;
 
-use super::{AtOnce, at_once, facts, plane_layer};
+use super::{AtOnce, Called, at_once, plane_layer};
 use crate::body::ReplyBody;
 use crate::path::{self, NoEndpoint, Operation};
 use crate::plane::DataPlane;
@@ -33,21 +32,17 @@ pub struct FindEndpoint<S> {
     inner: S,
 }
 
-impl<S, B> Service<Request<B>> for FindEndpoint<S>
+impl<S, B> Service<Called<B>> for FindEndpoint<S>
 where
-    S: Service<Request<B>, Response = Response<ReplyBody>, Error = Refusal>,
+    S: Service<Called<B>, Response = Response<ReplyBody>, Error = Refusal>,
 {
     type Response = Response<ReplyBody>;
     type Error = Refusal;
     type Future = AtOnce<S::Future>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.find(&request) {
-            Ok(None) => Either::Right(self.inner.call(request)),
+    fn call(&self, called: Called<B>) -> Self::Future {
+        match self.find(&called) {
+            Ok(None) => Either::Right(self.inner.call(called)),
             Ok(Some(response)) => at_once(Ok(response)),
             Err(refusal) => at_once(Err(refusal)),
         }
@@ -56,8 +51,8 @@ where
 
 impl<S> FindEndpoint<S> {
     /// An answer, if the endpoint can be answered here.
-    fn find<B>(&self, request: &Request<B>) -> Result<Option<Response<ReplyBody>>, Refusal> {
-        let facts = facts(request)?;
+    fn find<B>(&self, called: &Called<B>) -> Result<Option<Response<ReplyBody>>, Refusal> {
+        let Called { request, facts } = called;
         let (uri, method) = (request.uri(), request.method());
         let found = path::locate(method, uri.path(), uri.query(), request.headers());
         let endpoint = match found {

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use http::{HeaderName, HeaderValue, Request, Response, Version, header};
+use hyper::service::Service;
 use pin_project_lite::pin_project;
-use tower::Service;
 
-use super::{Reply, plane_layer};
+use super::{Called, Reply, plane_layer};
 use crate::body::ReplyBody;
 use crate::facts::Facts;
 use crate::overload::Strain;
@@ -34,23 +34,19 @@ pub struct Guard<S> {
 
 impl<S, B> Service<Request<B>> for Guard<S>
 where
-    S: Service<Request<B>, Response = Response<ReplyBody>, Error = Refusal>,
+    S: Service<Called<B>, Response = Response<ReplyBody>, Error = Refusal>,
 {
     type Response = Response<ReplyBody>;
     type Error = Infallible;
     type Future = GuardFuture<S::Future>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn call(&self, request: Request<B>) -> Self::Future {
         let facts = Arc::new(Facts::new(&*self.plane.clock, request.headers()));
-        request.extensions_mut().insert(Arc::clone(&facts));
         let brings_body = brings_body(&request);
         let is_h1 = request.version() < Version::HTTP_2;
+        let called = Called { request, facts: Arc::clone(&facts) };
         // A request that panics has changed nothing but its own state, which goes away with it.
-        let inner = catch_unwind(AssertUnwindSafe(|| self.inner.call(request))).ok();
+        let inner = catch_unwind(AssertUnwindSafe(|| self.inner.call(called))).ok();
         GuardFuture { inner, plane: Arc::clone(&self.plane), facts, brings_body, is_h1 }
     }
 }
@@ -136,13 +132,29 @@ mod tests {
     use tallygate_billing::{Budgets, Journal, JournalConfig, PriceBook};
     use tallygate_store::{KeyDigester, SecretBytes32, Snapshot};
     use tallygate_types::SystemClock;
-    use tower::ServiceExt as _;
-    use tower::service_fn;
 
     use super::*;
     use crate::config::GatewayConfig;
     use crate::metrics::Metrics;
     use crate::plane::Parts;
+
+    struct Buggy;
+
+    impl Service<Called<&'static str>> for Buggy {
+        type Response = Response<ReplyBody>;
+        type Error = Refusal;
+        type Future = Pin<Box<dyn Future<Output = Reply>>>;
+
+        fn call(&self, called: Called<&'static str>) -> Self::Future {
+            let body = *called.request.body();
+            assert!(body != "at once", "a bug before the future");
+            Box::pin(async move {
+                tokio::task::yield_now().await;
+                assert!(body != "later", "a bug in the future");
+                Ok(Response::new(ReplyBody::Whole("fine".into())))
+            })
+        }
+    }
 
     #[tokio::test]
     async fn a_panic_is_answered_and_counted_and_the_next_request_served() {
@@ -161,17 +173,9 @@ mod tests {
             metrics: Arc::clone(&metrics),
             shelf: Arc::new(crate::kept::NoShelf),
         });
-        let inner = service_fn(|request: Request<&'static str>| {
-            assert!(*request.body() != "at once", "a bug before the future");
-            async move {
-                tokio::task::yield_now().await;
-                assert!(*request.body() != "later", "a bug in the future");
-                Ok(Response::new(ReplyBody::Whole("fine".into())))
-            }
-        });
-        let guard = Guard { plane, inner };
+        let guard = Guard { plane, inner: Buggy };
         for (body, status) in [("at once", 500), ("later", 500), ("never", 200)] {
-            let response = guard.clone().oneshot(Request::new(body)).await.unwrap();
+            let response = guard.call(Request::new(body)).await.unwrap();
             assert_eq!(response.status(), status, "{body}");
             let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
             let text = response.into_body().collect().await.unwrap().to_bytes();

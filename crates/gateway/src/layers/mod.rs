@@ -45,9 +45,10 @@ fn at_once<F>(reply: Reply) -> AtOnce<F> {
     Either::Left(futures_util::future::ready(reply))
 }
 
-/// The facts that the outermost layer put in.
-fn facts<B>(request: &Request<B>) -> Result<Arc<Facts>, Refusal> {
-    request.extensions().get::<Arc<Facts>>().cloned().ok_or_else(Refusal::internal)
+/// A request, and what is known of it so far.
+pub struct Called<B> {
+    pub request: Request<B>,
+    pub facts: Arc<Facts>,
 }
 
 /// A layer that holds nothing but the data plane.

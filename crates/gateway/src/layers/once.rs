@@ -5,13 +5,12 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_util::future::Either;
 use http::{Response, StatusCode};
+use hyper::service::Service;
 use tallygate_adapter::ErrorKind;
-use tower::Service;
 
 use super::{Question, Reply, plane_layer};
 use crate::body::ReplyBody;
@@ -36,24 +35,20 @@ pub struct Once<S> {
 
 type Boxed = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
-impl<S> Service<Question> for Once<S>
+impl<S> Service<Box<Question>> for Once<S>
 where
-    S: Service<Question, Response = Response<ReplyBody>, Error = Refusal> + Clone + Send + 'static,
+    S: Service<Box<Question>, Response = Response<ReplyBody>, Error = Refusal> + Clone + Send + 'static,
     S::Future: Send,
 {
     type Response = Response<ReplyBody>;
     type Error = Refusal;
     type Future = Either<Boxed, S::Future>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, question: Question) -> Self::Future {
+    fn call(&self, question: Box<Question>) -> Self::Future {
         if !question.headers.contains_key(HEADER) {
             return Either::Right(self.inner.call(question));
         }
-        let (plane, mut inner) = (Arc::clone(&self.plane), self.inner.clone());
+        let (plane, inner) = (Arc::clone(&self.plane), self.inner.clone());
         Either::Left(Box::pin(async move {
             match ticket(&plane, &question)? {
                 Ok(ticket) => Ok(ticket.answered(inner.call(question).await?)),

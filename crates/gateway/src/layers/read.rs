@@ -10,14 +10,14 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use hyper::service::Service;
 use pin_project_lite::pin_project;
 use tallygate_adapter::{ErrorKind, Peek, PlainAsked, peek, peek_plain};
 use tallygate_store::KeyEntry;
 use tokio::time::{Instant, Sleep};
-use tower::Service;
 
 use super::decode::{Coding, Undecoded};
-use super::{Recalled, Reply, Seated, facts, plane_layer};
+use super::{Called, Recalled, Reply, Seated, plane_layer};
 use crate::body::ReplyBody;
 use crate::facts::Facts;
 use crate::overload::Seat;
@@ -95,17 +95,13 @@ pub struct Read<S> {
 
 impl<S> Service<Seated<Incoming>> for Read<S>
 where
-    S: Service<Question, Response = Response<ReplyBody>, Error = Refusal> + Clone,
+    S: Service<Box<Question>, Response = Response<ReplyBody>, Error = Refusal> + Clone,
 {
     type Response = Response<ReplyBody>;
     type Error = Refusal;
     type Future = ReadFuture<S>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, seated: Seated<Incoming>) -> Self::Future {
+    fn call(&self, seated: Seated<Incoming>) -> Self::Future {
         match self.start(seated) {
             Ok(reading) => ReadFuture::Reading { reading: Some(Box::new(reading)), inner: self.inner.clone() },
             Err(refusal) => ReadFuture::Refused { refusal: Some(refusal) },
@@ -115,9 +111,8 @@ where
 
 impl<S> Read<S> {
     fn start(&self, seated: Seated<Incoming>) -> Result<Reading, Refusal> {
-        let Seated { request, seat } = seated;
+        let Seated { called: Called { request, facts }, seat } = seated;
         let config = &self.plane.config;
-        let facts = facts(&request)?;
         let (Some(endpoint), Some(key)) = (facts.endpoint().cloned(), facts.key().cloned()) else {
             return Err(Refusal::internal());
         };
@@ -267,7 +262,7 @@ impl Reading {
         Ok(())
     }
 
-    fn into_question(mut self, body: Bytes) -> Result<Question, Refusal> {
+    fn into_question(mut self, body: Bytes) -> Result<Box<Question>, Refusal> {
         self.facts.learn_body(body.len() as u64, self.begun.elapsed());
         let body = match self.coding {
             None => body,
@@ -306,7 +301,7 @@ impl Reading {
         }
         let stream = stream && !matches!(self.endpoint.operation, Operation::Embeddings | Operation::CountTokens { .. });
         self.facts.learn_model(model.clone(), stream);
-        Ok(Question {
+        Ok(Box::new(Question {
             facts: self.facts,
             key: self.key,
             endpoint: self.endpoint,
@@ -323,7 +318,7 @@ impl Reading {
             plain,
             seat: Some(self.seat),
             room: self.room,
-        })
+        }))
     }
 }
 
@@ -347,7 +342,7 @@ impl Gathered {
 
 pin_project! {
     #[project = Project]
-    pub enum ReadFuture<S: Service<Question>> {
+    pub enum ReadFuture<S: Service<Box<Question>>> {
         Refused { refusal: Option<Refusal> },
         Reading { reading: Option<Box<Reading>>, inner: S },
         Serving { #[pin] serving: S::Future },
@@ -356,7 +351,7 @@ pin_project! {
 
 impl<S> Future for ReadFuture<S>
 where
-    S: Service<Question, Response = Response<ReplyBody>, Error = Refusal>,
+    S: Service<Box<Question>, Response = Response<ReplyBody>, Error = Refusal>,
 {
     type Output = Reply;
 

@@ -7,17 +7,16 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use futures_util::future::Either;
 use http::Response;
+use hyper::service::Service;
 use serde_json::Value;
 use tallygate_adapter::kept::{self, Asked, KeptResponse};
 use tallygate_store::TenantEntry;
 use tallygate_store::pins::Pin as PinnedTo;
 use tallygate_store::responses::{ResponsesMode, StoredResponse};
 use tallygate_types::Dialect;
-use tower::Service;
 
 use super::{Question, Reply, no_room, plane_layer};
 use crate::body::ReplyBody;
@@ -52,26 +51,22 @@ pub struct Recall<S> {
 
 type Boxed = Pin<Box<dyn Future<Output = Reply> + Send>>;
 
-impl<S> Service<Question> for Recall<S>
+impl<S> Service<Box<Question>> for Recall<S>
 where
-    S: Service<Question, Response = Response<ReplyBody>, Error = Refusal> + Clone + Send + 'static,
+    S: Service<Box<Question>, Response = Response<ReplyBody>, Error = Refusal> + Clone + Send + 'static,
     S::Future: Send,
 {
     type Response = Response<ReplyBody>;
     type Error = Refusal;
     type Future = Either<Boxed, S::Future>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, mut question: Question) -> Self::Future {
+    fn call(&self, mut question: Box<Question>) -> Self::Future {
         let has_memory = question.endpoint.dialect == Dialect::OpenaiResponses
             && matches!(question.endpoint.operation, Operation::Responses | Operation::CountTokens { .. });
         if !has_memory {
             return Either::Right(self.inner.call(question));
         }
-        let (plane, mut inner) = (Arc::clone(&self.plane), self.inner.clone());
+        let (plane, inner) = (Arc::clone(&self.plane), self.inner.clone());
         Either::Left(Box::pin(async move {
             recall(&plane, &mut question).await?;
             inner.call(question).await

@@ -1,13 +1,12 @@
 //! Turns away what cannot be served now, before a byte of its body is read.
 
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use futures_util::future::Either;
-use http::{Request, Response};
-use tower::Service;
+use http::Response;
+use hyper::service::Service;
 
-use super::{AtOnce, at_once, facts, plane_layer};
+use super::{AtOnce, Called, at_once, plane_layer};
 use crate::body::ReplyBody;
 use crate::overload::Seat;
 use crate::path::Operation;
@@ -16,7 +15,7 @@ use crate::refusal::Refusal;
 
 /// A request that has a place among those in flight.
 pub struct Seated<B> {
-    pub request: Request<B>,
+    pub called: Called<B>,
     pub seat: Seat,
 }
 
@@ -31,7 +30,7 @@ pub struct Shed<S> {
     inner: S,
 }
 
-impl<S, B> Service<Request<B>> for Shed<S>
+impl<S, B> Service<Called<B>> for Shed<S>
 where
     S: Service<Seated<B>, Response = Response<ReplyBody>, Error = Refusal>,
 {
@@ -39,24 +38,20 @@ where
     type Error = Refusal;
     type Future = AtOnce<S::Future>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        match self.seat(&request) {
-            Ok(seat) => Either::Right(self.inner.call(Seated { request, seat })),
+    fn call(&self, called: Called<B>) -> Self::Future {
+        match self.seat(&called) {
+            Ok(seat) => Either::Right(self.inner.call(Seated { called, seat })),
             Err(refusal) => at_once(Err(refusal)),
         }
     }
 }
 
 impl<S> Shed<S> {
-    fn seat<B>(&self, request: &Request<B>) -> Result<Seat, Refusal> {
+    fn seat<B>(&self, called: &Called<B>) -> Result<Seat, Refusal> {
         if self.plane.live.is_stopping() {
             return Err(Refusal::stopping());
         }
-        let facts = facts(request)?;
+        let facts = &called.facts;
         let (Some(endpoint), Some(key)) = (facts.endpoint(), facts.key()) else { return Err(Refusal::internal()) };
         let is_count = matches!(endpoint.operation, Operation::CountTokens { .. });
         self.plane.overload.admit(&self.plane, &key.tenant, is_count)

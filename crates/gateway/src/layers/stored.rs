@@ -4,19 +4,18 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use futures_util::future::Either;
-use http::{HeaderValue, Method, Request, Response, header};
+use http::{HeaderValue, Method, Response, header};
+use hyper::service::Service;
 use tallygate_adapter::ErrorKind;
 use tallygate_adapter::kept::{self, KeptResponse};
 use tallygate_store::KeyEntry;
 use tallygate_store::pins::Pin as PinnedTo;
-use tower::Service;
 
 use super::recall::borrowed;
-use super::{Reply, facts, plane_layer};
+use super::{Called, Reply, plane_layer};
 use crate::body::ReplyBody;
 use crate::kept::Whereabouts;
 use crate::path::{Operation, ResponseAction};
@@ -47,21 +46,17 @@ struct Question {
     request_id: String,
 }
 
-impl<S, B> Service<Request<B>> for Stored<S>
+impl<S, B> Service<Called<B>> for Stored<S>
 where
-    S: Service<Request<B>, Response = Response<ReplyBody>, Error = Refusal>,
+    S: Service<Called<B>, Response = Response<ReplyBody>, Error = Refusal>,
 {
     type Response = Response<ReplyBody>;
     type Error = Refusal;
     type Future = Either<Boxed, S::Future>;
 
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Refusal>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<B>) -> Self::Future {
-        match question(&request) {
-            None => Either::Right(self.inner.call(request)),
+    fn call(&self, called: Called<B>) -> Self::Future {
+        match question(&called) {
+            None => Either::Right(self.inner.call(called)),
             Some(question) => {
                 let plane = Arc::clone(&self.plane);
                 Either::Left(Box::pin(async move { answer(&plane, &question).await.map(reply) }))
@@ -70,8 +65,8 @@ where
     }
 }
 
-fn question<B>(request: &Request<B>) -> Option<Question> {
-    let facts = facts(request).ok()?;
+fn question<B>(called: &Called<B>) -> Option<Question> {
+    let Called { request, facts } = called;
     let Operation::StoredResponse { id, action } = &facts.endpoint()?.operation else { return None };
     Some(Question {
         key: Arc::clone(facts.key()?),

@@ -1,11 +1,10 @@
 //! The limits of one node, in memory: atomics a scope, a lock only to find the scope.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use tallygate_types::Timestamp;
+use tallygate_types::{IdMap, Timestamp};
 use uuid::Uuid;
 
 use super::{Bucket, Dimension, Exceeded, Levels, Permit, RateLimiter, Scope, ScopeKind};
@@ -21,7 +20,7 @@ pub struct MemoryLimiter {
     shards: [RwLock<Shard>; SHARDS],
 }
 
-type Shard = HashMap<(ScopeKind, Uuid), Arc<State>>;
+type Shard = IdMap<(ScopeKind, Uuid), Arc<State>>;
 
 #[derive(Debug, Default)]
 struct State {

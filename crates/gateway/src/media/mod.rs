@@ -45,6 +45,13 @@ impl Media {
         Self { fetcher: Fetcher::new(&bounds), fetching: Semaphore::new(bounds.max_fetches), bounds }
     }
 
+    /// Whether the request may name something that `step`'s upstream does not fetch.
+    pub fn is_wanted(question: &Question, step: &Step<'_>) -> bool {
+        let upstream = &step.target.upstream;
+        !TakesUrls::of(question.endpoint.dialect, upstream.dialect, &upstream.base_url).takes_all()
+            && may_name_media(&question.body)
+    }
+
     /// Fetches what `step`'s upstream does not. What was fetched for one attempt serves the next.
     pub async fn inline<'a>(
         &self,
@@ -55,13 +62,14 @@ impl Media {
     ) -> Result<Option<&'a (Bytes, Peek)>, Refusal> {
         let upstream = &step.target.upstream;
         let takes = TakesUrls::of(question.endpoint.dialect, upstream.dialect, &upstream.base_url);
-        if takes.takes_all() || !may_name_media(&question.body) {
+        if !Self::is_wanted(question, step) {
             return Ok(None);
         }
         let at = if let Some(at) = done.iter().position(|inlined| inlined.takes == takes) {
             at
         } else {
-            done.push(self.fetch_all(plane, question, takes).await?);
+            // Few fetch: its future is not part of everyone's.
+            done.push(Box::pin(self.fetch_all(plane, question, takes)).await?);
             done.len() - 1
         };
         Ok(done[at].body.as_ref())

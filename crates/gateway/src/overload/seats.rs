@@ -1,10 +1,9 @@
 //! Places for requests: so many over all tenants, so many for each.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tallygate_types::TenantId;
+use tallygate_types::{IdMap, TenantId};
 
 /// Tenants are spread over this many locks by their id.
 const SHARDS: usize = 16;
@@ -20,7 +19,7 @@ pub struct Seats {
     shards: [RwLock<Shard>; SHARDS],
 }
 
-type Shard = HashMap<TenantId, Arc<Tenant>>;
+type Shard = IdMap<TenantId, Arc<Tenant>>;
 
 #[derive(Default)]
 struct Tenant {

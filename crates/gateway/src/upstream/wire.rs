@@ -16,8 +16,8 @@ use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper::client::conn::http1::{Connection, SendRequest};
 use hyper::client::conn::TrySendError;
+use hyper::client::conn::http1::{Connection, SendRequest};
 use hyper_rustls::MaybeHttpsStream;
 
 use super::client::Host;
@@ -59,7 +59,10 @@ impl Wire {
     }
 
     /// Sends a request, and waits for the head of its answer.
-    pub async fn exchange(&mut self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>> {
+    pub async fn exchange(
+        &mut self,
+        request: Request<Full<Bytes>>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>> {
         let mut answer = pin!(self.sender.try_send_request(request));
         poll_fn(|cx| {
             work(&mut self.connection, &self.nudge, &self.waker, cx);
@@ -118,15 +121,21 @@ pub struct AnswerBody {
     body: Incoming,
     /// `None`: it drives itself, or is needed no longer.
     wire: Option<(Box<Wire>, Arc<Host>)>,
+    is_shared: bool,
 }
 
 impl AnswerBody {
     pub fn own(body: Incoming, wire: Box<Wire>, host: Arc<Host>) -> Self {
-        Self { body, wire: Some((wire, host)) }
+        Self { body, wire: Some((wire, host)), is_shared: false }
     }
 
-    pub fn shared(body: Incoming) -> Self {
-        Self { body, wire: None }
+    pub const fn shared(body: Incoming) -> Self {
+        Self { body, wire: None, is_shared: true }
+    }
+
+    /// Its connection is driven elsewhere.
+    pub const fn is_shared(&self) -> bool {
+        self.is_shared
     }
 
     /// All has come: the connection is let come to rest, and kept.

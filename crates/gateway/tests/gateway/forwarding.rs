@@ -217,6 +217,6 @@ async fn what_is_ready_together_goes_out_together() {
         pieces.push(text);
     }
     assert_eq!(pieces.concat().matches("word").count(), 100);
-    assert_eq!(pieces[0], event("word", "null"), "the first content waits for nothing");
+    assert!(pieces[0].starts_with(&event("word", "null")));
     assert!(pieces.len() < 20, "{} writes", pieces.len());
 }
