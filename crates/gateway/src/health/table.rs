@@ -92,7 +92,7 @@ impl Table {
                 let entry = snapshot.upstreams.get(id);
                 match entry {
                     Some(entry) if health.name.load().as_str() != &*entry.name => {
-                        health.name.store(Arc::new(entry.name.to_string()))
+                        health.name.store(Arc::new(entry.name.to_string()));
                     }
                     Some(_) => {}
                     None => gone.push(Arc::clone(health)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tallygate_types::Timestamp;
 
-const NANOS_PER_MINUTE: u128 = 60_000_000_000;
+const NANOS_PER_MINUTE: u64 = 60_000_000_000;
 const NANOS_PER_MICRO: i64 = 1_000;
 
 /// A rate of so many units a minute, with one minute's worth as the burst.
@@ -78,8 +78,8 @@ impl Bucket {
 
 fn level(full_at: i64, per_minute: u64, now: i64) -> Level {
     let owed = full_at.saturating_sub(now).max(0);
-    let free = u128::from(cost_of_burst().saturating_sub(owed).max(0).unsigned_abs());
-    let remaining = u64::try_from(free * u128::from(per_minute) / NANOS_PER_MINUTE).unwrap_or(u64::MAX);
+    let free = cost_of_burst().saturating_sub(owed).max(0).unsigned_abs();
+    let remaining = scaled(free, per_minute, NANOS_PER_MINUTE);
     Level { limit: per_minute, remaining, reset: Duration::from_nanos(owed.unsigned_abs()) }
 }
 
@@ -89,11 +89,20 @@ fn cost(units: u64, per_minute: u64) -> i64 {
         // A limit of nothing: no request fits.
         return if units == 0 { 0 } else { i64::MAX };
     }
-    i64::try_from(u128::from(units) * NANOS_PER_MINUTE / u128::from(per_minute)).unwrap_or(i64::MAX)
+    i64::try_from(scaled(units, NANOS_PER_MINUTE, per_minute)).unwrap_or(i64::MAX)
+}
+
+/// `units * times / by`, rounded down.
+fn scaled(units: u64, times: u64, by: u64) -> u64 {
+    // The wide division costs several times as much, and few limits need it.
+    match units.checked_mul(times) {
+        Some(product) => product / by,
+        None => u64::try_from(u128::from(units) * u128::from(times) / u128::from(by)).unwrap_or(u64::MAX),
+    }
 }
 
 fn cost_of_burst() -> i64 {
-    NANOS_PER_MINUTE as i64
+    NANOS_PER_MINUTE.cast_signed()
 }
 
 fn nanos(at: Timestamp) -> i64 {

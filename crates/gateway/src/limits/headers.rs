@@ -1,9 +1,11 @@
 //! A tenant's own limits in the header names its SDK knows.
 
+use std::time::Duration;
+
 use http::{HeaderName, HeaderValue};
 use tallygate_types::{Dialect, Timestamp};
 
-use super::{Level, Levels};
+use super::Levels;
 
 type Pair = (HeaderName, HeaderValue);
 
@@ -33,7 +35,7 @@ const ANTHROPIC_TOKENS: Names = [
 
 /// The headers for `levels`; Gemini's clients get OpenAI's names, Google having none.
 pub fn rate_headers(dialect: Dialect, levels: &Levels, now: Timestamp) -> Vec<Pair> {
-    let mut headers = Vec::new();
+    let mut headers = Vec::with_capacity(6);
     let families = match dialect {
         Dialect::Anthropic => [(levels.requests, ANTHROPIC_REQUESTS), (levels.tokens, ANTHROPIC_TOKENS)],
         _ => [(levels.requests, OPENAI_REQUESTS), (levels.tokens, OPENAI_TOKENS)],
@@ -42,7 +44,7 @@ pub fn rate_headers(dialect: Dialect, levels: &Levels, now: Timestamp) -> Vec<Pa
         let Some(level) = level else { continue };
         let until = match dialect {
             Dialect::Anthropic => now.saturating_add(level.reset).to_string(),
-            _ => duration_text(&level),
+            _ => duration_text(level.reset),
         };
         headers.push((limit, HeaderValue::from(level.limit)));
         headers.push((remaining, HeaderValue::from(level.remaining)));
@@ -54,23 +56,47 @@ pub fn rate_headers(dialect: Dialect, levels: &Levels, now: Timestamp) -> Vec<Pa
 }
 
 /// OpenAI writes a duration as Go does: `1h2m3s`, `6m0s`, `1.5s` or `12ms`.
-fn duration_text(level: &Level) -> String {
-    let millis = level.reset.as_millis();
-    let (seconds, rest) = (millis / 1_000, millis % 1_000);
+fn duration_text(duration: Duration) -> String {
+    let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
+    let mut text = String::with_capacity(24);
+    let mut put = |number: u64, unit: &str| {
+        push(&mut text, number);
+        text.push_str(unit);
+    };
     match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, 0) => format!("{rest}ms"),
-        (0, 0, seconds) if rest > 0 => format!("{seconds}.{rest:03}s"),
-        (0, 0, seconds) => format!("{seconds}s"),
-        (0, minutes, seconds) => format!("{minutes}m{seconds}s"),
-        (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}s"),
+        (0, 0, 0) => put(u64::from(millis), "ms"),
+        (0, 0, seconds) if millis > 0 => {
+            put(seconds, ".");
+            put(u64::from(millis / 100), "");
+            put(u64::from(millis / 10 % 10), "");
+            put(u64::from(millis % 10), "s");
+        }
+        (0, 0, seconds) => put(seconds, "s"),
+        (0, minutes, seconds) => {
+            put(minutes, "m");
+            put(seconds, "s");
+        }
+        (hours, minutes, seconds) => {
+            put(hours, "h");
+            put(minutes, "m");
+            put(seconds, "s");
+        }
     }
+    text
+}
+
+/// The machinery of `format!` costs more than the digits.
+fn push(text: &mut String, number: u64) {
+    if number >= 10 {
+        push(text, number / 10);
+    }
+    text.push(char::from(b'0' + (number % 10) as u8));
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
+    use crate::limits::Level;
 
     fn shown(dialect: Dialect, reset: Duration) -> Vec<String> {
         let levels = Levels { requests: Some(Level { limit: 60, remaining: 59, reset }), tokens: None };

@@ -11,6 +11,8 @@ use super::{Bucket, Dimension, Exceeded, Levels, Permit, RateLimiter, Scope, Sco
 
 /// Scopes are spread over this many locks by their id.
 const SHARDS: usize = 16;
+/// A tenant and one of its keys.
+const MAX_SCOPES: usize = 2;
 /// When one more place is likely to be free, for want of a better guess.
 const CONCURRENCY_RETRY: Duration = Duration::from_secs(1);
 
@@ -40,7 +42,8 @@ struct Held {
 type Short = (Dimension, u64, Duration);
 
 struct MemoryPermit {
-    held: Vec<Held>,
+    /// Of as many scopes as there are kinds.
+    held: [Option<Held>; MAX_SCOPES],
     tokens: u64,
     levels: Levels,
     is_dispatched: bool,
@@ -60,19 +63,22 @@ impl MemoryLimiter {
 impl RateLimiter for MemoryLimiter {
     fn admit(&self, scopes: &[Scope<'_>], tokens: u64, now: Timestamp) -> Result<Box<dyn Permit>, Exceeded> {
         let mut permit =
-            MemoryPermit { held: Vec::with_capacity(scopes.len()), tokens, levels: Levels::default(), is_dispatched: false };
-        for scope in scopes {
-            if let Err((dimension, limit, retry_after)) = permit.take(scope, self.state(scope.kind, scope.id), now) {
-                return Err(Exceeded { scope: scope.kind, dimension, limit, retry_after, levels: permit.levels });
+            Box::new(MemoryPermit { held: Default::default(), tokens, levels: Levels::default(), is_dispatched: false });
+        for (at, scope) in scopes.iter().enumerate().take(MAX_SCOPES) {
+            match permit.take(scope, self.state(scope.kind, scope.id), now) {
+                Ok(held) => permit.held[at] = Some(held),
+                Err((dimension, limit, retry_after)) => {
+                    return Err(Exceeded { scope: scope.kind, dimension, limit, retry_after, levels: permit.levels });
+                }
             }
         }
-        Ok(Box::new(permit))
+        Ok(permit)
     }
 }
 
 impl MemoryPermit {
     /// Takes all of one scope or nothing of it. What earlier scopes gave, the drop of the permit gives back.
-    fn take(&mut self, scope: &Scope<'_>, state: Arc<State>, now: Timestamp) -> Result<(), Short> {
+    fn take(&mut self, scope: &Scope<'_>, state: Arc<State>, now: Timestamp) -> Result<Held, Short> {
         let running = state.running.fetch_add(1, Ordering::AcqRel);
         let mut held = Held { state: Arc::clone(&state), requests_per_minute: None, tokens_per_minute: None };
         if let Some(limit) = scope.limits.concurrency.or(scope.default_concurrency)
@@ -107,8 +113,7 @@ impl MemoryPermit {
                 }
             }
         }
-        self.held.push(held);
-        Ok(())
+        Ok(held)
     }
 }
 
@@ -142,7 +147,7 @@ impl Permit for MemoryPermit {
     }
 
     fn settle(&mut self, tokens: u64, now: Timestamp) {
-        for held in &self.held {
+        for held in self.held.iter().flatten() {
             if let Some(limit) = held.tokens_per_minute {
                 held.state.tokens.correct(self.tokens, tokens, limit, now);
             }
@@ -153,7 +158,7 @@ impl Permit for MemoryPermit {
 
 impl Drop for MemoryPermit {
     fn drop(&mut self) {
-        for held in &self.held {
+        for held in self.held.iter().flatten() {
             held.release(self.tokens, !self.is_dispatched);
         }
     }

@@ -145,9 +145,8 @@ impl Client {
             };
             request = match sent {
                 Sent::Answered(response) => return Ok(response),
-                Sent::Failed(error) => return Err(Unanswered::Lost(error)),
                 Sent::Not(_, request) if is_reused => request,
-                Sent::Not(error, _) => return Err(Unanswered::Lost(error)),
+                Sent::Failed(error) | Sent::Not(error, _) => return Err(Unanswered::Lost(error)),
             };
         }
     }
@@ -255,7 +254,9 @@ async fn sweep(way: Weak<Way>) {
         tokio::time::sleep(SWEEP_INTERVAL).await;
         let Some(way) = way.upgrade() else { return };
         let hosts: Vec<_> = lock(&way.hosts).values().map(Arc::clone).collect();
-        hosts.iter().for_each(|host| host.tidy());
+        for host in hosts {
+            host.tidy();
+        }
     }
 }
 

@@ -55,7 +55,7 @@ impl Door {
         // A credential belongs to one upstream.
         let made = credential.map_or(&upstream.made, |credential| &credential.made);
         let known = made.get::<ArcSwapOption<Self>>(ArcSwapOption::empty);
-        if let Some(door) = known.and_then(|known| known.load_full())
+        if let Some(door) = known.and_then(ArcSwapOption::load_full)
             && door.pool == pool.id
             && door.connect_timeout == connect_timeout
         {
