@@ -44,14 +44,11 @@ pub struct AdminState {
 /// The control plane could not be made.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    #[error("passwords cannot be hashed on this machine: {0}")]
-    Hashing(String),
     #[error("`{0}` is not an origin; write for example `https://gate.example.com`, without a path")]
     Origin(String),
 }
 
 impl AdminState {
-    /// Takes as long as one password takes to hash.
     pub fn new(
         store: Arc<Store>,
         budgets: Option<Arc<Budgets>>,
@@ -64,7 +61,7 @@ impl AdminState {
             .filter(|url| matches!(url.scheme(), "http" | "https") && url.path() == "/" && url.query().is_none())
             .ok_or_else(|| AdminError::Origin(config.public_origin.clone()))?;
         config.public_origin = origin.origin().ascii_serialization();
-        let passwords = Passwords::new().map_err(|problem| AdminError::Hashing(problem.detail.clone()))?;
+        let passwords = Passwords::new();
         let access_tokens = AccessTokens::new(store.digest_key(SESSION_KEY_LABEL).as_bytes());
         let started_at = store.clock().now();
         Ok(Arc::new(Self { store, probe, live, budgets, config, passwords, access_tokens, started_at }))

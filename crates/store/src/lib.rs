@@ -54,6 +54,7 @@ pub mod retention;
 pub mod routes;
 pub mod routing;
 mod rows;
+mod rows_text;
 mod secrets;
 pub mod sessions;
 pub mod setup;

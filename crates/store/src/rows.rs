@@ -1,5 +1,6 @@
 //! The configuration as it stands in the database at one version: rows, with secrets sealed and keys as digests.
 
+use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use uuid::Uuid;
@@ -11,27 +12,40 @@ use crate::targets::{TargetRow, target_columns};
 use crate::upstreams::TimeoutColumns;
 use crate::{DbTime, Store, StoreError, query};
 
-/// What a snapshot is made of. It may lie on a disk: nothing in it can be used without the installation's secrets.
-#[derive(Serialize, Deserialize)]
+/// What a snapshot is made of, as it was kept on a disk: nothing in it can be used without the installation's secrets.
+#[derive(Deserialize)]
 pub struct Rows {
-    pub(crate) version: i64,
-    /// Marks of the pepper and the sealing key that it was made with.
-    pub(crate) secrets: [String; 2],
     pub(crate) tenants: Vec<TenantRow>,
     pub(crate) keys: Vec<KeyRow>,
-    pub(crate) upstreams: Vec<UpstreamRow>,
-    pub(crate) credentials: Vec<CredentialRow>,
-    pub(crate) models: Vec<ModelRow>,
-    pub(crate) aliases: Vec<(Uuid, String)>,
-    pub(crate) targets: Vec<TargetRow>,
-    pub(crate) routes: Vec<RouteRow>,
+    #[serde(flatten)]
+    pub(crate) rest: Rest,
 }
 
 impl Rows {
     /// The version of the configuration.
     pub const fn version(&self) -> i64 {
-        self.version
+        self.rest.version
     }
+}
+
+/// Takes the rows of which there may be very many: one at a time, and each tenant before its keys.
+pub(crate) trait Sink: Send {
+    fn tenant(&mut self, row: TenantRow) -> Result<(), StoreError>;
+    fn key(&mut self, row: KeyRow) -> Result<(), StoreError>;
+}
+
+/// Everything but tenants and keys.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Rest {
+    pub version: i64,
+    /// Marks of the pepper and the sealing key that it was made with.
+    pub secrets: [String; 2],
+    pub upstreams: Vec<UpstreamRow>,
+    pub credentials: Vec<CredentialRow>,
+    pub models: Vec<ModelRow>,
+    pub aliases: Vec<(Uuid, String)>,
+    pub targets: Vec<TargetRow>,
+    pub routes: Vec<RouteRow>,
 }
 
 #[derive(Serialize, Deserialize, sqlx::FromRow)]
@@ -113,28 +127,32 @@ pub(crate) struct RouteRow {
 }
 
 /// Nine queries in one transaction, whatever the number of tenants and keys.
-pub(crate) async fn read(store: &Store) -> Result<Rows, StoreError> {
+pub(crate) async fn read(store: &Store, sink: &mut impl Sink) -> Result<Rest, StoreError> {
     let mut tx = store.begin_reading().await?;
     let version: String = query!(&mut tx, |conn| {
         sqlx::query_scalar("SELECT value FROM installation WHERE key = 'config_version'").fetch_one(conn).await
     })??;
-    let tenants: Vec<TenantRow> = query!(&mut tx, |conn| {
-        sqlx::query_as(
+    query!(&mut tx, |conn| {
+        let mut tenants = sqlx::query_as(
             "SELECT id, name, status, suspended_message, time_zone, requests_per_minute, tokens_per_minute, concurrency,
                     budget_amount, budget_currency, budget_period, allowed_models, responses_mode, responses_lifetime_hours,
                     responses_max_bytes, responses_max_count FROM tenants",
         )
-        .fetch_all(conn)
-        .await
-    })??;
-    let keys: Vec<KeyRow> = query!(&mut tx, |conn| {
-        sqlx::query_as(
+        .fetch(conn);
+        while let Some(row) = tenants.try_next().await? {
+            sink.tenant(row)?;
+        }
+    })?;
+    query!(&mut tx, |conn| {
+        let mut keys = sqlx::query_as(
             "SELECT id, tenant_id, name, digest, status, expires_at, requests_per_minute, tokens_per_minute, concurrency,
                     allowed_models, project, tags FROM api_keys",
         )
-        .fetch_all(conn)
-        .await
-    })??;
+        .fetch(conn);
+        while let Some(row) = keys.try_next().await? {
+            sink.key(row)?;
+        }
+    })?;
     let upstreams: Vec<UpstreamRow> = query!(&mut tx, |conn| {
         sqlx::query_as(
             "SELECT id, name, dialect, base_url, proxy, no_proxy, local, credential_strategy, connect_timeout_ms,
@@ -169,5 +187,5 @@ pub(crate) async fn read(store: &Store) -> Result<Rows, StoreError> {
     let version = version.parse().map_err(|_| StoreError::corrupt("installation", "config_version is not a number"))?;
 
     let secrets = store.sealer().checks().map(|(_, check)| check);
-    Ok(Rows { version, secrets, tenants, keys, upstreams, credentials, models, aliases, targets, routes })
+    Ok(Rest { version, secrets, upstreams, credentials, models, aliases, targets, routes })
 }

@@ -1,6 +1,6 @@
 //! What the data plane reads: the whole configuration as of one moment, immutable, shared by `Arc`.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use secrecy::SecretString;
@@ -13,7 +13,7 @@ use crate::keys::KeyStatus;
 use crate::made::Made;
 use crate::responses::ResponseSettings;
 use crate::routing::{Capabilities, RouteMatch, RoutingPolicy, Strategy, TargetCost};
-use crate::rows::{CredentialRow, KeyRow, ModelRow, RouteRow, Rows, TenantRow, UpstreamRow};
+use crate::rows::{CredentialRow, KeyRow, ModelRow, Rest, RouteRow, Rows, Sink, TenantRow, UpstreamRow};
 use crate::secrets::Sealer;
 use crate::targets::{Target, TargetRow};
 use crate::tenants::TenantStatus;
@@ -65,7 +65,7 @@ pub struct TenantEntry {
     /// What a suspended tenant is told.
     pub suspended_message: Option<String>,
     /// IANA name; budget periods turn at its midnight.
-    pub time_zone: String,
+    pub time_zone: Arc<str>,
     pub limits: Limits,
     pub budget: Option<Budget>,
     pub allowed_models: Option<Vec<String>>,
@@ -227,48 +227,72 @@ impl RouteEntry {
     }
 }
 
-/// The snapshot of `rows`. Fails if they were made with other secrets, or hold what no version of this crate writes.
-pub(crate) fn assemble(rows: Rows, sealer: &Sealer) -> Result<Snapshot, StoreError> {
-    let Rows { version, secrets, tenants, keys, upstreams, credentials, models, aliases, targets, routes } = rows;
-    if secrets != sealer.checks().map(|(_, check)| check) {
-        return Err(StoreError::Secrets("the configuration was written with another pepper or sealing key".to_owned()));
-    }
-    let tenants = tenant_entries(tenants)?;
-    let keys = key_entries(keys, &tenants)?;
-    let upstreams = upstream_entries(upstreams, credentials, sealer)?;
-    let mut targets = target_entries(targets, &upstreams)?;
-    let routes = route_entries(routes, &mut targets, &tenants)?;
-    let models = model_entries(models, aliases, targets)?;
-    let aliases =
-        models.values().flat_map(|model| model.aliases.iter().map(|alias| (alias.clone(), model.name.to_string()))).collect();
-    Ok(Snapshot { version, keys, tenants, models, aliases, upstreams, routes })
+/// A snapshot in the making. What a row holds is taken over at once: no row outlives the next.
+#[derive(Default)]
+pub(crate) struct Assembly {
+    tenants: HashMap<TenantId, Arc<TenantEntry>>,
+    keys: HashMap<KeyDigest, Arc<KeyEntry>>,
+    /// Many tenants share few.
+    time_zones: HashSet<Arc<str>>,
 }
 
-fn tenant_entries(rows: Vec<TenantRow>) -> Result<HashMap<TenantId, Arc<TenantEntry>>, StoreError> {
-    let entries = rows.into_iter().map(|row| {
+impl Assembly {
+    /// The snapshot of `rows` that were kept.
+    pub fn of(rows: Rows, sealer: &Sealer) -> Result<Snapshot, StoreError> {
+        let mut assembly = Self::default();
+        rows.tenants.into_iter().try_for_each(|row| assembly.tenant(row))?;
+        rows.keys.into_iter().try_for_each(|row| assembly.key(row))?;
+        assembly.finish(rows.rest, sealer)
+    }
+
+    /// Fails if the rows were made with other secrets, or hold what no version of this crate writes.
+    pub fn finish(self, rest: Rest, sealer: &Sealer) -> Result<Snapshot, StoreError> {
+        let Self { mut tenants, mut keys, .. } = self;
+        let Rest { version, secrets, upstreams, credentials, models, aliases, targets, routes } = rest;
+        if secrets != sealer.checks().map(|(_, check)| check) {
+            return Err(StoreError::Secrets("the configuration was written with another pepper or sealing key".to_owned()));
+        }
+        tenants.shrink_to_fit();
+        keys.shrink_to_fit();
+        let upstreams = upstream_entries(upstreams, credentials, sealer)?;
+        let mut targets = target_entries(targets, &upstreams)?;
+        let routes = route_entries(routes, &mut targets, &tenants)?;
+        let models = model_entries(models, aliases, targets)?;
+        let aliases =
+            models.values().flat_map(|model| model.aliases.iter().map(|alias| (alias.clone(), model.name.to_string()))).collect();
+        Ok(Snapshot { version, keys, tenants, models, aliases, upstreams, routes })
+    }
+
+    fn time_zone(&mut self, name: String) -> Arc<str> {
+        if let Some(known) = self.time_zones.get(name.as_str()) {
+            return Arc::clone(known);
+        }
+        let name: Arc<str> = name.into();
+        self.time_zones.insert(Arc::clone(&name));
+        name
+    }
+}
+
+impl Sink for Assembly {
+    fn tenant(&mut self, row: TenantRow) -> Result<(), StoreError> {
         let id = TenantId::from_uuid(row.id);
         let entry = TenantEntry {
             id,
             name: row.name,
             status: TenantStatus::read(&row.status)?,
             suspended_message: row.suspended_message,
-            time_zone: row.time_zone,
+            time_zone: self.time_zone(row.time_zone),
             limits: Limits::read(row.limits, "tenants")?,
             budget: Budget::read(row.budget)?,
             allowed_models: row.allowed_models.map(|Json(models)| models),
             responses: ResponseSettings::read(&row.responses)?,
         };
-        Ok((id, Arc::new(entry)))
-    });
-    entries.collect()
-}
+        self.tenants.insert(id, Arc::new(entry));
+        Ok(())
+    }
 
-fn key_entries(
-    rows: Vec<KeyRow>,
-    tenants: &HashMap<TenantId, Arc<TenantEntry>>,
-) -> Result<HashMap<KeyDigest, Arc<KeyEntry>>, StoreError> {
-    let entries = rows.into_iter().map(|row| {
-        let tenant = tenants.get(&TenantId::from_uuid(row.tenant_id));
+    fn key(&mut self, row: KeyRow) -> Result<(), StoreError> {
+        let tenant = self.tenants.get(&TenantId::from_uuid(row.tenant_id));
         let tenant = tenant.ok_or_else(|| StoreError::corrupt("api_keys", format!("key {} has no tenant", row.id)))?;
         let entry = KeyEntry {
             id: ApiKeyId::from_uuid(row.id),
@@ -281,9 +305,9 @@ fn key_entries(
             project: row.project,
             tags: row.tags.0,
         };
-        Ok((KeyDigest::read(&row.digest)?, Arc::new(entry)))
-    });
-    entries.collect()
+        self.keys.insert(KeyDigest::read(&row.digest)?, Arc::new(entry));
+        Ok(())
+    }
 }
 
 fn upstream_entries(

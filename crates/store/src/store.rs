@@ -1,5 +1,6 @@
 //! Opening the database, and what every part of the crate shares.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,10 +12,11 @@ use tallygate_types::Clock;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::rows_text::RowsText;
 use crate::secrets::Sealer;
+use crate::snapshot::Assembly;
 use crate::{
     Db, KeyDigest, KeyDigester, Rows, Secrets, Snapshot, StoreError, Tx, feed, housekeeping, migrate, query, retention, rows,
-    snapshot,
 };
 
 /// How long a caller waits for a connection before the database counts as away.
@@ -31,8 +33,10 @@ const CONNECTIONS_BESIDE: u32 = 2;
 const POSTGRES_STATEMENT_TIMEOUT_MS: &str = "15000";
 /// A transaction left open by a lost client ends after this; milliseconds.
 const POSTGRES_IDLE_TRANSACTION_TIMEOUT_MS: &str = "30000";
-/// Page cache of each SQLite connection, in KiB (negative is SQLite's way to say KiB).
-const SQLITE_CACHE_KIB: &str = "-8192";
+/// Page cache of SQLite's writer, in KiB (negative is SQLite's way to say KiB).
+const SQLITE_WRITER_CACHE_KIB: &str = "-8192";
+/// Of each reader. What it holds stays held, and the system has every page cached anyway.
+const SQLITE_READER_CACHE_KIB: &str = "-1024";
 
 /// The database of an installation.
 pub struct Store {
@@ -147,17 +151,23 @@ impl Store {
 
     /// Everything the data plane needs, as of one moment, with upstream secrets unsealed.
     pub async fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        self.assemble(self.rows().await?)
+        let mut assembly = Assembly::default();
+        let rest = rows::read(self, &mut assembly).await?;
+        assembly.finish(rest, &self.core.secrets)
     }
 
-    /// What [`Store::snapshot`] is made of, as it stands in the database: fit to be kept on a disk.
-    pub async fn rows(&self) -> Result<Rows, StoreError> {
-        rows::read(self).await
+    /// Writes what [`Store::snapshot`] is made of, as it stands in the database, as JSON that reads back as [`Rows`]; its
+    /// version. `out` is written to between two rows: if it blocks, so does this.
+    pub async fn copy_rows(&self, out: impl Write + Send) -> Result<i64, StoreError> {
+        let mut copy = RowsText::new(out);
+        let rest = rows::read(self, &mut copy).await?;
+        copy.finish(&rest)?;
+        Ok(rest.version)
     }
 
-    /// The snapshot of rows that were read now or are kept from earlier. Asks the database nothing.
+    /// The snapshot of rows that are kept from earlier. Asks the database nothing.
     pub fn assemble(&self, rows: Rows) -> Result<Snapshot, StoreError> {
-        snapshot::assemble(rows, &self.core.secrets)
+        Assembly::of(rows, &self.core.secrets)
     }
 
     /// The version row as it is now; also a cheap probe of the database.
@@ -315,20 +325,19 @@ async fn open_sqlite(path: &Path) -> Result<Db, StoreError> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
-        .busy_timeout(ACQUIRE_TIMEOUT)
-        .pragma("cache_size", SQLITE_CACHE_KIB);
+        .busy_timeout(ACQUIRE_TIMEOUT);
     let write = SqlitePoolOptions::new()
         .max_connections(1)
         .acquire_timeout(SQLITE_WRITE_ACQUIRE_TIMEOUT)
         .idle_timeout(None)
         .max_lifetime(None)
-        .connect_with(options.clone().create_if_missing(true))
+        .connect_with(options.clone().pragma("cache_size", SQLITE_WRITER_CACHE_KIB).create_if_missing(true))
         .await
         .map_err(|e| StoreError::Unavailable(format!("`{}`: {e}", path.display())))?;
     let read = SqlitePoolOptions::new()
         .max_connections(SQLITE_READERS)
         .acquire_timeout(ACQUIRE_TIMEOUT)
-        .connect_lazy_with(options.read_only(true));
+        .connect_lazy_with(options.pragma("cache_size", SQLITE_READER_CACHE_KIB).read_only(true));
     Ok(Db::Lite { write, read })
 }
 

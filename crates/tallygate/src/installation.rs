@@ -7,12 +7,13 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use arc_swap::ArcSwap;
 use secrecy::{ExposeSecret as _, SecretString};
 use tallygate_admin::{AdminConfig, AdminState};
 use tallygate_billing::{Budgets, Journal, JournalConfig, Shipper};
 use tallygate_gateway::{DataPlane, Drained, GatewayConfig, MediaBounds, Metrics, Parts};
 use tallygate_store::upstreams::Timeouts;
-use tallygate_store::{Store, setup, users};
+use tallygate_store::{Snapshot, Store, setup, users};
 use tallygate_types::{Clock, SteadyClock};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -58,6 +59,7 @@ pub struct Opened {
 #[derive(Clone)]
 pub struct Face {
     store: Arc<Store>,
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
     pub listen: SocketAddr,
     pub admin_listen: SocketAddr,
     pub metrics_listen: SocketAddr,
@@ -155,6 +157,7 @@ impl Opened {
             health: Arc::clone(&health),
             loaded: CancellationToken::new(),
         };
+        let snapshot = Arc::clone(&refresher.snapshot);
         let can_serve = first(&arrival).await?;
 
         let Listeners { data, admin, probes } = self.listeners;
@@ -219,17 +222,13 @@ impl Opened {
         let serving = tokio::spawn(tallygate_gateway::serve(data, Arc::clone(&plane), drain.clone()));
         health.started.fetch_or(can_serve, Ordering::AcqRel);
         let drain_delay = Duration::from_millis(config.server.drain_delay_ms);
-        let face = Face { store: self.store, listen, admin_listen, metrics_listen };
+        let face = Face { store: self.store, snapshot, listen, admin_listen, metrics_listen };
         let running = Running { face, health, plane, serving, drain, drain_delay, stop, shipping, background };
         Ok((running, arrival))
     }
 }
 
 impl Face {
-    pub const fn store(&self) -> &Arc<Store> {
-        &self.store
-    }
-
     /// A one-time link for the first owner, if there is none yet.
     pub async fn setup_link(&self, admin_url: &str) -> Result<Option<String>> {
         if users::has_owner(&self.store).await? {

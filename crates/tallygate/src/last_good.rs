@@ -4,15 +4,15 @@
 //! rows and prices as JSON. Secrets in it are sealed and keys are digests; it is of no use without the installation's secrets.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
+use std::io::{self, BufWriter, Seek as _, Write};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use aws_lc_rs::digest::{SHA256, digest};
-use serde::{Deserialize, Serialize};
-use tallygate_billing::PriceVersion;
-use tallygate_store::Rows;
+use aws_lc_rs::digest::{Context, SHA256, SHA256_OUTPUT_LEN, digest};
+use serde::Deserialize;
+use tallygate_billing::{PriceVersion, prices};
+use tallygate_store::{Rows, Store};
 
 const FILE: &str = "last-good.json";
 /// Changes when a file of an older build could be misread.
@@ -32,38 +32,31 @@ pub struct Kept {
     pub prices: Vec<PriceVersion>,
 }
 
-#[derive(Serialize)]
-struct Keeping<'a> {
-    rows: &'a Rows,
-    prices: &'a [PriceVersion],
-}
-
 impl LastGood {
     pub fn beside(journal: &Path) -> Self {
         Self { path: journal.join(FILE) }
     }
 
-    /// The bytes of the file.
-    pub fn text(rows: &Rows, prices: &[PriceVersion]) -> serde_json::Result<Vec<u8>> {
-        let body = serde_json::to_vec(&Keeping { rows, prices })?;
-        let mut text = format!("{FORMAT} {} {}\n", rows.version(), hex::encode(digest(&SHA256, &body))).into_bytes();
-        text.extend(body);
-        Ok(text)
-    }
-
-    /// Replaces the file. Blocks on the disk.
-    pub fn write(&self, text: &[u8]) -> io::Result<()> {
+    /// Replaces the file by what `fill` writes; `fill` says which version that is. Blocks on the disk.
+    pub fn write(&self, fill: impl FnOnce(&mut Body) -> Result<i64>) -> Result<i64> {
         let new = self.path.with_extension("new");
         // One left behind may have another mode.
         match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
             _ => {}
         }
         let mut file = OpenOptions::new().write(true).create_new(true).mode(MODE).open(&new)?;
-        file.write_all(text)?;
+        // What the first line says is known at the end only.
+        file.write_all(first_line(0, &[0; SHA256_OUTPUT_LEN]).as_bytes())?;
+        let mut body = BufWriter::new(Digested { file, digest: Context::new(&SHA256) });
+        let version = fill(&mut body)?;
+        let Digested { mut file, digest } = body.into_inner().map_err(io::IntoInnerError::into_error)?;
+        file.rewind()?;
+        file.write_all(first_line(version, digest.finish().as_ref()).as_bytes())?;
         file.sync_all()?;
         fs::rename(&new, &self.path)?;
-        self.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())
+        self.path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_all())?;
+        Ok(version)
     }
 
     pub fn read(&self) -> Result<Kept> {
@@ -81,6 +74,42 @@ impl LastGood {
     }
 }
 
+/// What follows the first line.
+pub type Body = BufWriter<Digested>;
+
+/// The new file, and the digest of what was written to it.
+pub struct Digested {
+    file: File,
+    digest: Context,
+}
+
+impl Write for Digested {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.digest.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Of the same length for every version.
+fn first_line(version: i64, digest: &[u8]) -> String {
+    format!("{FORMAT} {version:020} {}\n", hex::encode(digest))
+}
+
+/// Copies the configuration as it stands in the database, a row at a time; its version.
+pub async fn copy(store: &Store, out: &mut Body) -> Result<i64> {
+    out.write_all(br#"{"rows":"#)?;
+    let version = store.copy_rows(&mut *out).await?;
+    out.write_all(br#","prices":"#)?;
+    serde_json::to_writer(&mut *out, &prices::list(store, None).await?)?;
+    out.write_all(b"}")?;
+    Ok(version)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
@@ -93,10 +122,16 @@ mod tests {
         let kept = LastGood::beside(folder.path());
         assert!(kept.read().is_err_and(|error| format!("{error:#}").contains("last-good.json")));
         let body = br#"{"rows":{"version":7,"secrets":["a","b"],"tenants":[],"keys":[],"upstreams":[],"credentials":[],"models":[],"aliases":[],"targets":[],"routes":[]},"prices":[]}"#;
-        let first: Kept = serde_json::from_slice(body).unwrap();
         for _ in 0..2 {
-            kept.write(&LastGood::text(&first.rows, &first.prices).unwrap()).unwrap();
+            let written = kept.write(|out| {
+                out.write_all(body)?;
+                Ok(7)
+            });
+            assert_eq!(written.unwrap(), 7);
         }
+        assert!(kept.write(|_| bail!("the database is away")).is_err());
+        assert_eq!(kept.read().unwrap().rows.version(), 7);
+        fs::remove_file(folder.path().join("last-good.new")).unwrap();
         let path = folder.path().join(FILE);
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, MODE);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);

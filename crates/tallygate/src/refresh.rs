@@ -11,11 +11,12 @@ use prometheus::{IntCounter, IntGauge, Registry};
 use tallygate_billing::{PriceBook, prices};
 use tallygate_gateway::{DataPlane, Metrics};
 use tallygate_store::{Snapshot, Store, StoreError};
+use tokio::runtime::Handle;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::last_good::LastGood;
+use crate::last_good::{self, LastGood};
 
 /// How often the store is asked whether it is there and at which version. A change is normally signalled at once; this
 /// finds what a lost signal missed, and a store that went away.
@@ -24,6 +25,8 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The file of the last good configuration is written no more often: changes may come ten times a second.
 const KEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// Between two looks at whether the configuration that was copied is in force.
+const IN_FORCE_LOOK: Duration = Duration::from_millis(20);
 
 /// What the data plane reads, and who keeps it current.
 pub struct Refresher {
@@ -33,7 +36,7 @@ pub struct Refresher {
     /// False while the store is away: the last good snapshot serves, but an unknown key may be a new one.
     pub store_is_fresh: Arc<AtomicBool>,
     last_good: Option<LastGood>,
-    kept: Mutex<Keeping>,
+    kept: Arc<Mutex<Keeping>>,
     figures: Figures,
 }
 
@@ -67,26 +70,20 @@ impl Refresher {
             prices: Arc::new(PriceBook::default()),
             store_is_fresh: Arc::new(AtomicBool::new(false)),
             last_good,
-            kept: Mutex::default(),
+            kept: Arc::default(),
             figures,
         })
     }
 
     /// Takes the configuration from the store.
     pub async fn reload(&self) -> Result<(), StoreError> {
-        let rows = self.store.rows().await?;
+        let snapshot = self.store.snapshot().await?;
         let prices = prices::list(&*self.store, None).await?;
-        let version = rows.version();
-        let text = if self.is_worth_keeping(version).await { LastGood::text(&rows, &prices).ok() } else { None };
-        let snapshot = self.store.assemble(rows)?;
         // Prices first: a model must never be for sale before its price is known.
         self.prices.replace(prices);
+        self.figures.version.set(snapshot.version);
         self.snapshot.store(Arc::new(snapshot));
-        self.figures.version.set(version);
         self.found();
-        if let Some(text) = text {
-            self.keep(version, text).await;
-        }
         Ok(())
     }
 
@@ -102,10 +99,11 @@ impl Refresher {
     }
 
     /// Reloads when the store signals a change, until `stop`. While the store is away the last good state stays.
-    pub async fn run(&self, plane: Arc<DataPlane>, metrics: Arc<Metrics>, stop: CancellationToken) {
+    pub async fn run(self: Arc<Self>, plane: Arc<DataPlane>, metrics: Arc<Metrics>, stop: CancellationToken) {
         let mut changes = self.store.changes();
         let mut said = None;
         loop {
+            self.keep();
             tokio::select! {
                 () = stop.cancelled() => return,
                 changed = changes.changed() => if changed.is_err() { return },
@@ -136,7 +134,7 @@ impl Refresher {
         }
     }
 
-    /// Whether there is nothing to do: the store is away, or still at the version that is loaded and kept.
+    /// Whether there is nothing to do: the store is away, or still at the version that is loaded.
     async fn is_current(&self) -> bool {
         match tokio::time::timeout(STORE_TIMEOUT, self.store.config_version()).await {
             Ok(Ok(version)) => {
@@ -144,7 +142,7 @@ impl Refresher {
                 if is_current {
                     self.found();
                 }
-                is_current && !self.is_worth_keeping(version).await
+                is_current
             }
             Ok(Err(error)) => {
                 self.lost(&error);
@@ -157,20 +155,39 @@ impl Refresher {
         }
     }
 
-    async fn is_worth_keeping(&self, version: i64) -> bool {
-        let kept = self.kept.lock().await;
-        self.last_good.is_some() && kept.version != version && kept.at.is_none_or(|at| at.elapsed() >= KEEP_INTERVAL)
-    }
-
-    async fn keep(&self, version: i64, text: Vec<u8>) {
+    /// Keeps what is in force on the disk, if it is not there yet. Nobody waits for the disk.
+    fn keep(self: &Arc<Self>) {
         let Some(last_good) = self.last_good.clone() else { return };
-        *self.kept.lock().await = Keeping { version, at: Some(Instant::now()) };
-        // Nobody waits for the disk.
+        // Held: it is being written.
+        let Ok(mut kept) = Arc::clone(&self.kept).try_lock_owned() else { return };
+        let is_early = kept.at.is_some_and(|at| at.elapsed() < KEEP_INTERVAL);
+        if is_early || kept.version == self.snapshot.load().version {
+            return;
+        }
+        kept.at = Some(Instant::now());
+        let (this, runtime) = (Arc::clone(self), Handle::current());
         tokio::task::spawn_blocking(move || {
-            if let Err(error) = last_good.write(&text) {
-                tracing::warn!(%error, "the last good configuration could not be kept on disk");
+            let written = last_good.write(|out| runtime.block_on(this.copy(out)));
+            match written {
+                Ok(version) => kept.version = version,
+                Err(error) => {
+                    tracing::warn!(error = %format!("{error:#}"), "the last good configuration could not be kept on disk");
+                }
             }
         });
+    }
+
+    /// The rows are read anew, one at a time: all of them at once would take more memory than all else does.
+    async fn copy(&self, out: &mut last_good::Body) -> Result<i64> {
+        let version = last_good::copy(&self.store, out).await?;
+        // They may be newer than what is in force; only what the data plane could load is good.
+        let is_in_force = async {
+            while self.snapshot.load().version < version {
+                tokio::time::sleep(IN_FORCE_LOOK).await;
+            }
+        };
+        tokio::time::timeout(STORE_TIMEOUT, is_in_force).await.context("the configuration cannot be loaded")?;
+        Ok(version)
     }
 
     fn found(&self) {

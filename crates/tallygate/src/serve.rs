@@ -80,7 +80,7 @@ impl Banner {
 
 async fn banner(config: &Config, face: &Face, provisioned: Provisioned, started: Instant) -> Result<Banner> {
     let admin_url = installation::public_url(config, face.admin_listen);
-    let snapshot = face.store().snapshot().await?;
+    let snapshot = face.snapshot.load_full();
     let mut models: Vec<String> = snapshot.models.keys().cloned().collect();
     models.sort();
     let mut warnings = literal_secrets(config);

@@ -15,6 +15,9 @@ use crate::problem::{FieldError, Problem, Result};
 const MEMORY_KIB: u32 = 19_456;
 const PASSES: u32 = 2;
 const LANES: u32 = 1;
+/// 16 and 32 bytes in base64 without padding, as every hash made here has them.
+const SALT_BASE64: usize = 22;
+const TAG_BASE64: usize = 43;
 /// Hashings that may wait for a permit; more are refused, so that memory and waiting are bounded.
 const MAX_WAITING: usize = 32;
 /// When to come back after being refused.
@@ -27,19 +30,12 @@ pub const MAX_PASSWORD_CHARS: usize = 128;
 pub struct Passwords {
     permits: Arc<Semaphore>,
     waiting: AtomicUsize,
-    /// Verified when there is no such user, so that the answer takes as long.
-    dummy: String,
 }
 
 impl Passwords {
-    /// Makes the dummy hash, which takes as long as one sign-in.
-    pub fn new() -> Result<Self> {
+    pub fn new() -> Self {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-        Ok(Self {
-            permits: Arc::new(Semaphore::new((cores / 2).max(2))),
-            waiting: AtomicUsize::new(0),
-            dummy: hash_now(&SecretString::from("no user has this password"))?,
-        })
+        Self { permits: Arc::new(Semaphore::new((cores / 2).max(2))), waiting: AtomicUsize::new(0) }
     }
 
     /// A PHC string.
@@ -50,7 +46,7 @@ impl Passwords {
     /// Whether `password` is the one `hash` was made of. With `None` it is not, and finding out takes as long.
     pub async fn verify(&self, password: SecretString, hash: Option<String>) -> Result<bool> {
         let known = hash.is_some();
-        let hash = hash.unwrap_or_else(|| self.dummy.clone());
+        let hash = hash.unwrap_or_else(nobodys_hash);
         let matches = self.bounded(move || verify_now(&password, &hash)).await??;
         Ok(known && matches)
     }
@@ -102,6 +98,13 @@ fn hash_now(password: &SecretString) -> Result<String> {
     Ok(hash.to_string())
 }
 
+/// Verified when there is no such user, so that the answer takes as long. No password is known that it could be made of: making
+/// one at the start would take the memory and the time of a sign-in for nothing.
+fn nobodys_hash() -> String {
+    let (salt, tag) = ("A".repeat(SALT_BASE64), "A".repeat(TAG_BASE64));
+    format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${tag}")
+}
+
 fn verify_now(password: &SecretString, hash: &str) -> Result<bool> {
     let hash = PasswordHash::new(hash).map_err(Problem::internal)?;
     Ok(argon2()?.verify_password(password.expose_secret().as_bytes(), &hash).is_ok())
@@ -136,10 +139,11 @@ mod tests {
 
     #[tokio::test]
     async fn a_password_verifies_against_its_own_hash_only_and_never_without_a_user() {
-        let passwords = Passwords::new().unwrap();
+        let passwords = Passwords::new();
         let secret = || SecretString::from("correct horse battery");
         let hash = passwords.hash(secret()).await.unwrap();
         assert!(hash.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hash}");
+        assert_eq!(nobodys_hash().len(), hash.len());
         assert!(passwords.verify(secret(), Some(hash.clone())).await.unwrap());
         assert!(!passwords.verify(SecretString::from("correct horse batterz"), Some(hash)).await.unwrap());
         assert!(!passwords.verify(SecretString::from("no user has this password"), None).await.unwrap());

@@ -1,5 +1,6 @@
 //! What the data plane is given.
 
+use secrecy::ExposeSecret as _;
 use tallygate_store::credentials::{self, CredentialSettings, NewCredential};
 use tallygate_store::keys::{self, KeySettings, KeyStatus, NewKey};
 use tallygate_store::models::{self, ModelSettings, TargetSettings};
@@ -92,14 +93,24 @@ contract! {
         let new = NewCredential { upstream_id: upstream.id, settings: CredentialSettings::named("c"), secret: "s3cret".into() };
         credentials::create(&mut tx, &new).await.unwrap();
         models::create(&mut tx, &ModelSettings::named("smart", vec![TargetSettings::at(upstream.id, "m")])).await.unwrap();
+        let mut digests = Vec::new();
+        for name in ["acme", "globex"] {
+            let tenant = tenants::create(&mut tx, &TenantSettings::named(name)).await.unwrap();
+            let new = NewKey { tenant_id: tenant.id, settings: KeySettings::named("k"), declared: None };
+            digests.push(store.digest_key(keys::create(&mut tx, &new).await.unwrap().1.expose_secret()));
+        }
         let version = tx.commit().await.unwrap();
 
-        let text = serde_json::to_string(&store.rows().await.unwrap()).unwrap();
+        let mut text = Vec::new();
+        assert_eq!(store.copy_rows(&mut text).await.unwrap(), version);
+        let text = String::from_utf8(text).unwrap();
         assert!(!text.contains("s3cret") && !text.contains("hunter2"));
         let snapshot = store.assemble(serde_json::from_str(&text).unwrap()).unwrap();
         let entry = &snapshot.models["smart"].targets[0].upstream;
         assert_eq!((snapshot.version, entry.proxy.urls()), (version, &["http://u:hunter2@p:1".to_owned()][..]));
-        assert_eq!(secrecy::ExposeSecret::expose_secret(&entry.credentials[0].secret), "s3cret");
+        assert_eq!(entry.credentials[0].secret.expose_secret(), "s3cret");
+        let of_keys: Vec<_> = digests.iter().map(|digest| snapshot.keys[digest].tenant.name.as_str()).collect();
+        assert_eq!((of_keys, snapshot.tenants.len()), (vec!["acme", "globex"], 2));
         let mark = text.split_once("\"secrets\":[\"").unwrap().1.split('"').next().unwrap();
         let other = serde_json::from_str(&text.replace(mark, "other")).unwrap();
         assert!(matches!(store.assemble(other), Err(tallygate_store::StoreError::Secrets(_))));
