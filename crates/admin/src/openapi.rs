@@ -1,5 +1,8 @@
 //! The OpenAPI document, made from the route table.
 
+use std::sync::OnceLock;
+
+use axum::body::Bytes;
 use utoipa::OpenApi;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 
@@ -69,6 +72,13 @@ pub fn routes() -> Routes {
     ]
     .into_iter()
     .fold(Routes::new(document), |routes, add| add(routes))
+}
+
+/// The document as it is served. It is the same for every caller and kept once somebody has asked for it.
+pub fn document() -> Bytes {
+    static DOCUMENT: OnceLock<Bytes> = OnceLock::new();
+    let made = || routes().into_parts().1.to_json().unwrap_or_default().into();
+    DOCUMENT.get_or_init(made).clone()
 }
 
 /// The document as it is committed (`web/openapi.json`): pretty JSON with a newline at the end.

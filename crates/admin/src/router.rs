@@ -7,6 +7,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, DefaultBodyLimit, Request};
@@ -15,7 +16,6 @@ use axum::response::{IntoResponse, Response};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, StatusCode, Uri, header};
 use tallygate_types::RequestId;
-use tower::ServiceBuilder;
 
 use crate::audit::RequestContext;
 use crate::auth::authenticate;
@@ -34,20 +34,22 @@ const MAX_USER_AGENT_CHARS: usize = 300;
 /// The control plane's service. Serve it with the peer's address as `ConnectInfo<SocketAddr>`, or the audit trail and the
 /// throttle know no address.
 pub fn router(state: AppState) -> Router {
-    let (api, document, _) = openapi::routes().into_parts();
-    let document = document.to_json().unwrap_or_default();
-    let inner = api
-        .method_not_allowed_fallback(method_not_allowed)
-        .fallback(move |request: Request| async move { fallback(document, &request) })
+    // Made when somebody asks: a gateway whose dashboard nobody has open starts sooner and is smaller without.
+    let made = Arc::new(OnceLock::new());
+    Router::new().fallback_service(tower::util::service_fn(move |request: Request| {
+        let mut inner = Router::clone(made.get_or_init(|| routed(AppState::clone(&state))));
+        async move { Ok::<Response, Infallible>(tower::Service::call(&mut inner, rewrite(request)).await.into_response()) }
+    }))
+}
+
+fn routed(state: AppState) -> Router {
+    let (api, _, _) = openapi::routes().into_parts();
+    api.method_not_allowed_fallback(method_not_allowed)
+        .fallback(|request: Request| async move { fallback(&request) })
         .layer(from_fn_with_state(AppState::clone(&state), authenticate))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .layer(from_fn(accompany))
-        .with_state(state);
-    let rewriting = ServiceBuilder::new().map_request(rewrite).service(inner);
-    Router::new().fallback_service(tower::util::service_fn(move |request: Request| {
-        let mut service = rewriting.clone();
-        async move { Ok::<Response, Infallible>(tower::Service::call(&mut service, request).await.into_response()) }
-    }))
+        .with_state(state)
 }
 
 fn rewrite(mut request: Request) -> Request {
@@ -98,10 +100,10 @@ async fn method_not_allowed(request: Request) -> Response {
     Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail).into_response()
 }
 
-fn fallback(document: String, request: &Request) -> Response {
+fn fallback(request: &Request) -> Response {
     let path = request.uri().path();
     if path == "/openapi.json" {
-        return ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], document).into_response();
+        return ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], openapi::document()).into_response();
     }
     if path == "/admin" || path.starts_with("/admin/") {
         return Problem::new(StatusCode::NOT_FOUND, "not_found", "There is no such route; /openapi.json lists those there are.")
