@@ -103,7 +103,8 @@ async fn method_not_allowed(request: Request) -> Response {
 fn fallback(request: &Request) -> Response {
     let path = request.uri().path();
     if path == "/openapi.json" {
-        return ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], openapi::document()).into_response();
+        return ([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-cache")], openapi::document())
+            .into_response();
     }
     if path == "/admin" || path.starts_with("/admin/") {
         return Problem::new(StatusCode::NOT_FOUND, "not_found", "There is no such route; /openapi.json lists those there are.")

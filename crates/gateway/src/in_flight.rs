@@ -211,9 +211,9 @@ impl Live {
         LiveRequest {
             request_id: facts.request_id,
             tenant: key.map_or(TenantId::from_uuid(Uuid::nil()), |key| key.tenant.id),
-            tenant_name: key.map(|key| key.tenant.name.clone()).unwrap_or_default(),
+            tenant_name: key.map(|key| key.tenant.name.to_string()).unwrap_or_default(),
             key: key.map_or(ApiKeyId::from_uuid(Uuid::nil()), |key| key.id),
-            key_name: key.map(|key| key.name.clone()).unwrap_or_default(),
+            key_name: key.map(|key| key.name.to_string()).unwrap_or_default(),
             model: facts.model().unwrap_or_default().to_owned(),
             upstream: way.map(|way| way.upstream.id),
             upstream_name: way.map(|way| way.upstream.name.to_string()),

@@ -1,12 +1,14 @@
 //! Which models a key may use.
 
+use std::sync::Arc;
+
 use tallygate_store::{KeyEntry, Snapshot};
 
 use crate::refusal::Refusal;
 
 /// Both the key and its tenant must allow it; a list that is not set allows all.
 pub fn may_use(key: &KeyEntry, model: &str) -> bool {
-    let allows = |list: &Option<Vec<String>>| list.as_ref().is_none_or(|names| names.iter().any(|name| name == model));
+    let allows = |list: &Option<Arc<Vec<String>>>| list.as_ref().is_none_or(|names| names.iter().any(|name| name == model));
     allows(&key.allowed_models) && allows(&key.tenant.allowed_models)
 }
 

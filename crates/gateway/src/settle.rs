@@ -582,7 +582,7 @@ fn bare_record(plane: &DataPlane, facts: &Facts) -> Option<UsageRecord> {
 /// Metrics and the access line. Neither carries a secret or a body.
 fn announce(plane: &DataPlane, facts: &Facts, record: &UsageRecord, first_token: Option<Duration>) {
     let duration = facts.started.elapsed();
-    let tenant = facts.key().map(|key| key.tenant.name.as_str());
+    let tenant = facts.key().map(|key| key.tenant.name.as_ref());
     let is_configured = record.model_id.is_some();
     plane.metrics.finished(&Finished {
         endpoint: record.endpoint.as_str(),

@@ -81,7 +81,9 @@ pub use page::{Cursor, DEFAULT_PAGE_ROWS, MAX_PAGE_ROWS, Page, PageRequest};
 pub use proxies::{MAX_PROXIES, ProxyPool};
 pub use rows::Rows;
 pub use secrets::{KeyDigest, KeyDigester, SecretBytes32, Secrets};
-pub use snapshot::{CredentialEntry, KeyEntry, ModelEntry, RouteEntry, Snapshot, TargetEntry, TenantEntry, UpstreamEntry};
+pub use snapshot::{
+    CredentialEntry, KeyEntry, KeyLabels, ModelEntry, RouteEntry, Snapshot, TargetEntry, TenantEntry, UpstreamEntry,
+};
 pub use store::Store;
 pub use tx::Tx;
 pub use value::{DbTime, SplitAmount};

@@ -83,7 +83,8 @@ fn check(key: &KeyEntry, now: tallygate_types::Timestamp) -> Result<(), Refusal>
         );
     }
     if key.tenant.status == TenantStatus::Suspended {
-        let message = key.tenant.suspended_message.as_deref().unwrap_or("This tenant is suspended. Ask your administrator.");
+        let message =
+            key.tenant.suspended_message.as_ref().map_or("This tenant is suspended. Ask your administrator.", |message| message);
         return Err(Refusal::not_allowed("tenant_suspended", message));
     }
     Ok(())

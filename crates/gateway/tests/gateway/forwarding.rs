@@ -1,5 +1,7 @@
 //! What goes through, goes through as it is, and is counted.
 
+use std::sync::Arc;
+
 use http::Method;
 use http_body_util::BodyExt as _;
 use tallygate_billing::{Outcome, UsageSource};
@@ -139,7 +141,7 @@ async fn models_are_listed_in_the_shape_of_the_client_that_asks() {
     let mut rig =
         Rig::new().with_model("smart", vec![]).with_model("fast", vec![]).with_model("secret", vec![]).with_model("free", vec![]);
     rig.unpriced = vec!["free"];
-    rig.key.allowed_models = Some(vec!["smart".into(), "fast".into(), "free".into()]);
+    rig.key.allowed_models = Some(Arc::new(vec!["smart".into(), "fast".into(), "free".into()]));
     let gateway = rig.start().await;
     let bearer = format!("Bearer {KEY}");
 

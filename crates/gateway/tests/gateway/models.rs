@@ -17,7 +17,7 @@ async fn gateway(dialect: Dialect, body: &str) -> (Gateway, Upstream) {
     let at = || vec![target(upstream("main", dialect, provider.address, &["one"]), 1, 1)];
     let mut rig =
         Rig::new().with_model("smart", at()).with_model("fast", at()).with_model("secret", at()).with_model("free", at());
-    rig.key.allowed_models = Some(["smart", "fast", "free"].map(str::to_owned).to_vec());
+    rig.key.allowed_models = Some(["smart", "fast", "free"].map(str::to_owned).to_vec().into());
     rig.unpriced = vec!["free"];
     let aliases = ["claude-smart", "gemini-3.8-flash", "gpt-smart", "house"].map(str::to_owned).to_vec();
     rig.models = rig

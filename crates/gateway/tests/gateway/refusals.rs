@@ -1,5 +1,7 @@
 //! Bad input gets a clear answer in the caller's dialect, and nothing reaches an upstream.
 
+use std::sync::Arc;
+
 use std::time::Duration;
 
 use http::Method;
@@ -58,7 +60,7 @@ async fn a_key_or_tenant_that_is_no_longer_welcome_is_told_why() {
     expired.key.expires_at = Some(Timestamp::from_micros(1));
     let mut suspended = rig().await;
     suspended.tenant.status = TenantStatus::Suspended;
-    suspended.tenant.suspended_message = Some("Please pay your bill.".into());
+    suspended.tenant.suspended_message = Some(Arc::new("Please pay your bill.".into()));
     for (rig, status, code) in
         [(revoked, 401, "api_key_revoked"), (expired, 401, "api_key_expired"), (suspended, 403, "tenant_suspended")]
     {
@@ -74,7 +76,7 @@ async fn a_key_or_tenant_that_is_no_longer_welcome_is_told_why() {
 async fn a_model_that_cannot_be_had_is_refused_with_the_reason() {
     let mut rig = rig().await.with_model("unpriced", vec![]).with_model("closed", vec![]).with_model("idle", vec![]);
     rig.unpriced = vec!["unpriced"];
-    rig.tenant.allowed_models = Some(vec!["smart".into(), "unpriced".into(), "idle".into()]);
+    rig.tenant.allowed_models = Some(Arc::new(vec!["smart".into(), "unpriced".into(), "idle".into()]));
     let gateway = rig.start().await;
     for (model, status, code, word) in [
         ("smrat", 404, "model_not_found", "`smart`"),

@@ -103,8 +103,7 @@ impl Rig {
             expires_at: None,
             limits: Limits::default(),
             allowed_models: None,
-            project: None,
-            tags: Vec::new(),
+            labels: None,
         };
         Self {
             config: GatewayConfig::default(),

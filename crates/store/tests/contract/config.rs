@@ -156,7 +156,7 @@ contract! {
 
         let snapshot = store.snapshot().await.unwrap();
         assert_eq!(snapshot.keys.keys().copied().collect::<Vec<_>>(), [store.digest_key(text)]);
-        assert_eq!(snapshot.keys[&store.digest_key(text)].tenant.name, "acme");
+        assert_eq!(&*snapshot.keys[&store.digest_key(text)].tenant.name, "acme");
     }
 
     async fn a_declared_key_is_taken_as_it_is(store: &TestStore) {

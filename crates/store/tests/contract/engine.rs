@@ -193,7 +193,7 @@ async fn a_commit_of_another_replica_is_heard() {
     tenants::create(&mut tx, &TenantSettings::named("acme")).await.unwrap();
     let version = tx.commit().await.unwrap();
     tokio::time::timeout(PATIENCE, changes.wait_for(|seen| *seen >= version)).await.unwrap().unwrap();
-    assert!(here.snapshot().await.unwrap().tenants.values().any(|tenant| tenant.name == "acme"));
+    assert!(here.snapshot().await.unwrap().tenants.values().any(|tenant| &*tenant.name == "acme"));
 
     // The listener's connection is cut; what is committed afterwards is heard all the same.
     let Db::Pg(pool) = there.db() else { panic!("not PostgreSQL") };

@@ -197,7 +197,7 @@ contract! {
 
         let snapshot = store.snapshot().await.unwrap();
         let entry = &snapshot.keys[&store.digest_key(secret.expose_secret())];
-        assert_eq!((entry.project.as_deref(), entry.tags.as_slice()), (Some("search"), settings.tags.as_slice()));
+        assert_eq!((entry.project(), entry.tags()), (Some("search"), settings.tags.as_slice()));
         let entry = &snapshot.upstreams[&created.id];
         assert_eq!(entry.proxy.urls(), [pool, vec!["http://you:secret@10.0.0.1:1".into()]].concat());
         assert_eq!((&entry.no_proxy, entry.local, entry.credential_strategy), (&upstream.no_proxy, true, Strategy::Cost));

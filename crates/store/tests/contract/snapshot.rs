@@ -29,7 +29,7 @@ contract! {
         let snapshot = store.snapshot().await.unwrap();
         assert_eq!(snapshot.version, version);
         let entry = &snapshot.keys[&store.digest_key(secrecy::ExposeSecret::expose_secret(&secret))];
-        assert_eq!((entry.id, entry.status, entry.allowed_models.clone()), (key.id, KeyStatus::Revoked, Some(vec!["smart".to_owned()])));
+        assert_eq!((entry.id, entry.status, entry.allowed_models.as_deref()), (key.id, KeyStatus::Revoked, Some(&vec!["smart".to_owned()])));
         assert_eq!((entry.tenant.id, entry.tenant.status, entry.tenant.limits), (acme.id, TenantStatus::Suspended, limits));
         assert!(std::sync::Arc::ptr_eq(&entry.tenant, &snapshot.tenants[&acme.id]));
         let target = &snapshot.models["smart"].targets[0];
@@ -83,7 +83,7 @@ contract! {
         let snapshot = store.snapshot().await.unwrap();
         println!("{tenants} tenants: written in {written:?}, read in {:?}", started.elapsed());
         assert_eq!((snapshot.tenants.len(), snapshot.keys.len()), (tenants, tenants * 10));
-        assert_eq!(snapshot.keys[&store.digest_key(&secret)].tenant.name, format!("tenant-{}", tenants - 1));
+        assert_eq!(*snapshot.keys[&store.digest_key(&secret)].tenant.name, format!("tenant-{}", tenants - 1));
     }
 
     async fn rows_kept_as_text_give_the_same_snapshot_with_the_same_secrets_only(store: &TestStore) {
@@ -109,7 +109,7 @@ contract! {
         let entry = &snapshot.models["smart"].targets[0].upstream;
         assert_eq!((snapshot.version, entry.proxy.urls()), (version, &["http://u:hunter2@p:1".to_owned()][..]));
         assert_eq!(entry.credentials[0].secret.expose_secret(), "s3cret");
-        let of_keys: Vec<_> = digests.iter().map(|digest| snapshot.keys[digest].tenant.name.as_str()).collect();
+        let of_keys: Vec<_> = digests.iter().map(|digest| snapshot.keys[digest].tenant.name.as_ref()).collect();
         assert_eq!((of_keys, snapshot.tenants.len()), (vec!["acme", "globex"], 2));
         let mark = text.split_once("\"secrets\":[\"").unwrap().1.split('"').next().unwrap();
         let other = serde_json::from_str(&text.replace(mark, "other")).unwrap();
