@@ -1,7 +1,11 @@
 //! API keys issued to tenants.
 
+use std::sync::LazyLock;
+
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
+use sqlx::Sqlite;
+use sqlx::query::Query;
 use sqlx::types::Json;
 use tallygate_types::{ApiKeyId, TenantId, Timestamp};
 use uuid::Uuid;
@@ -10,9 +14,21 @@ use crate::key_format::{self, KEY_PREFIX, KeyShape, MAX_KEY_CHARS, MIN_DECLARED_
 use crate::limits::LimitColumns;
 use crate::page::contains_pattern;
 use crate::value::text_enum;
-use crate::{DbTime, Limits, ManagedBy, Page, PageRequest, Source, StoreError, TenantScope, Tx, check, query};
+use crate::{Conn, DbTime, Limits, ManagedBy, Page, PageRequest, Source, StoreError, TenantScope, Tx, check, query};
 
 const KIND: &str = "API key";
+/// Keys of one statement on SQLite: statements of few sizes stay prepared.
+const USED_AT_ONCE: [usize; 3] = [100, 10, 1];
+
+static NOTE_USED: LazyLock<[String; USED_AT_ONCE.len()]> = LazyLock::new(|| {
+    USED_AT_ONCE.map(|count| {
+        format!(
+            "UPDATE api_keys SET last_used_at = u.column2 FROM (VALUES {}) AS u
+             WHERE api_keys.id = u.column1 AND (api_keys.last_used_at IS NULL OR api_keys.last_used_at < u.column2)",
+            vec!["(?, ?)"; count].join(", ")
+        )
+    })
+});
 
 text_enum! {
     pub enum KeyStatus("api_keys") {
@@ -400,15 +416,33 @@ pub(crate) async fn redeclare(tx: &mut Tx, id: ApiKeyId, secret: Option<&SecretS
 
 /// Notes when keys were last used. Not configuration: nobody is signalled.
 pub async fn note_used(tx: &mut Tx, used: &[(ApiKeyId, Timestamp)]) -> Result<(), StoreError> {
-    for (id, at) in used {
-        query!(&mut *tx, |conn| {
-            sqlx::query("UPDATE api_keys SET last_used_at = $2 WHERE id = $1 AND (last_used_at IS NULL OR last_used_at < $2)")
-                .bind(id.uuid())
-                .bind(DbTime(*at))
-                .execute(conn)
-                .await
-                .map(|_| ())
-        })??;
+    if used.is_empty() {
+        return Ok(());
+    }
+    match Source::place(&mut *tx).connection().await? {
+        Conn::Pg(mut held) => {
+            let ids: Vec<_> = used.iter().map(|(id, _)| id.uuid()).collect();
+            let times: Vec<_> = used.iter().map(|(_, at)| DbTime(*at)).collect();
+            sqlx::query(
+                "UPDATE api_keys SET last_used_at = u.at
+                 FROM (SELECT unnest($1::uuid[]) AS id, unnest($2::timestamptz[]) AS at) AS u
+                 WHERE api_keys.id = u.id AND (api_keys.last_used_at IS NULL OR api_keys.last_used_at < u.at)",
+            )
+            .bind(ids)
+            .bind(times)
+            .execute(&mut *held)
+            .await?;
+        }
+        Conn::Lite(mut held) => {
+            let mut rest = used;
+            while let Some(size) = USED_AT_ONCE.iter().position(|count| rest.len() >= *count) {
+                let (now, later) = rest.split_at(USED_AT_ONCE[size]);
+                rest = later;
+                let bind =
+                    |query: Query<'static, Sqlite, _>, (id, at): &(ApiKeyId, Timestamp)| query.bind(id.uuid()).bind(DbTime(*at));
+                now.iter().fold(sqlx::query(NOTE_USED[size].as_str()), bind).execute(&mut *held).await?;
+            }
+        }
     }
     Ok(())
 }

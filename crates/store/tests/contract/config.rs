@@ -226,15 +226,24 @@ contract! {
     async fn use_of_a_key_is_noted_without_a_new_version(store: &TestStore) {
         let mut tx = store.begin().await.unwrap();
         let acme = tenant(&mut tx, "acme").await;
-        let (key, _) = keys::create(&mut tx, &new_key(acme.id, "ci")).await.unwrap();
+        let mut ids = Vec::new();
+        // More than SQLite is told of at once.
+        for n in 0..112 {
+            ids.push(keys::create(&mut tx, &new_key(acme.id, &format!("ci-{n}"))).await.unwrap().0.id);
+        }
+        let (spared, used) = ids.split_first().unwrap();
         let version = tx.commit().await.unwrap();
         let (earlier, later) = (Timestamp::from_micros(1), Timestamp::from_micros(2));
         let mut tx = store.begin().await.unwrap();
-        keys::note_used(&mut tx, &[(key.id, later)]).await.unwrap();
-        keys::note_used(&mut tx, &[(key.id, earlier)]).await.unwrap();
+        for at in [later, earlier] {
+            keys::note_used(&mut tx, &used.iter().map(|id| (*id, at)).collect::<Vec<_>>()).await.unwrap();
+        }
         assert_eq!(tx.commit().await.unwrap(), version);
-        let read = keys::get(&**store, TenantScope::All, key.id).await.unwrap();
-        assert_eq!((read.last_used_at, read.version), (Some(later), 1));
+        for id in used {
+            let read = keys::get(&**store, TenantScope::All, *id).await.unwrap();
+            assert_eq!((read.last_used_at, read.version), (Some(later), 1));
+        }
+        assert_eq!(keys::get(&**store, TenantScope::All, *spared).await.unwrap().last_used_at, None);
     }
 
     async fn a_credential_is_written_and_never_read_back(store: &TestStore) {
