@@ -25,6 +25,8 @@ const HEARTBEAT: Duration = Duration::from_secs(2);
 const STORE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The file of the last good configuration is written no more often: changes may come ten times a second.
 const KEEP_INTERVAL: Duration = Duration::from_secs(5);
+/// After a start, or a change, whoever waits for an answer comes first.
+const KEEP_PAUSE: Duration = Duration::from_millis(100);
 /// Between two looks at whether the configuration that was copied is in force.
 const IN_FORCE_LOOK: Duration = Duration::from_millis(20);
 
@@ -165,15 +167,16 @@ impl Refresher {
             return;
         }
         kept.at = Some(Instant::now());
-        let (this, runtime) = (Arc::clone(self), Handle::current());
-        tokio::task::spawn_blocking(move || {
-            let written = last_good.write(|out| runtime.block_on(this.copy(out)));
-            match written {
+        let this = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(KEEP_PAUSE).await;
+            let runtime = Handle::current();
+            tokio::task::spawn_blocking(move || match last_good.write(|out| runtime.block_on(this.copy(out))) {
                 Ok(version) => kept.version = version,
                 Err(error) => {
                     tracing::warn!(error = %format!("{error:#}"), "the last good configuration could not be kept on disk");
                 }
-            }
+            });
         });
     }
 

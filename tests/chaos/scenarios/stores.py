@@ -60,6 +60,7 @@ def down_at_start_with_last_good(rig: Rig) -> str:
     database, gateway, first = before_postgres(
         rig, store={"start_without": True}, tenants=tenants, env={"TEST_POOR_KEY": poor})
     kept = gateway.folder / "journal/last-good.json"
+    harness.wait_for("the last good configuration", kept.exists)
     demand(kept.stat().st_mode & 0o777 == 0o600, "the file is not private")
     demand(not any(canary.encode() in kept.read_bytes() for canary in [*rig.canaries, harness.TENANT_KEY]), "a secret lies open")
     gateway.stop()
