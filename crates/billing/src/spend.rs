@@ -1,6 +1,6 @@
 //! What was spent since the month began: how budgets start.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
@@ -72,28 +72,25 @@ impl Budgets {
         journal: &Arc<Journal>,
         now: Timestamp,
     ) -> Result<(), ShipError> {
-        let mut zones: BTreeMap<&str, Vec<TenantId>> = BTreeMap::new();
-        for tenant in snapshot.tenants.values() {
-            zones.entry(&tenant.time_zone).or_default().push(tenant.id);
-        }
+        let zone_of = |tenant: TenantId| snapshot.tenants.get(&tenant).map(|tenant| &*tenant.time_zone);
+        let zones: BTreeSet<&str> = snapshot.tenants.values().map(|tenant| &*tenant.time_zone).collect();
         let mut periods = HashMap::new();
         let mut sums = Charges::new();
-        for (zone, tenants) in zones {
+        for zone in zones {
             let Ok(period) = Period::month_of(now, zone) else {
                 tracing::warn!(zone, "unknown time zone; budgets of its tenants start at zero");
                 continue;
             };
             let charged = charges(store.db(), period.start, period.end).await?;
-            for tenant in tenants {
-                periods.insert(tenant, (period, zone));
-                sums.extend(charged.iter().filter(|((id, _), _)| *id == tenant));
-            }
+            sums.extend(charged.into_iter().filter(|((tenant, _), _)| zone_of(*tenant) == Some(zone)));
+            periods.insert(zone, period);
         }
+        let period_of = |tenant| periods.get(zone_of(tenant)?);
         let mut from = shipper::watermark(store, journal).await?;
         loop {
             let batch = shipper::read(journal, from).await?;
             for record in &batch.records {
-                let is_now = periods.get(&record.tenant_id).is_some_and(|(period, _)| period.contains(record.accepted_at));
+                let is_now = period_of(record.tenant_id).is_some_and(|period| period.contains(record.accepted_at));
                 if let Some(currency) = record.currency.filter(|_| is_now) {
                     let sum = sums.entry((record.tenant_id, currency)).or_default();
                     *sum = sum.checked_add(record.charge).unwrap_or(*sum);
@@ -105,8 +102,7 @@ impl Budgets {
             from = batch.next;
         }
         let spent = sums.into_iter().filter_map(|((tenant, currency), amount)| {
-            let (_, zone) = periods.get(&tenant)?;
-            Some(Spending { tenant, zone: (*zone).to_owned(), currency, amount })
+            Some(Spending { tenant, zone: zone_of(tenant)?.to_owned(), currency, amount })
         });
         self.load(spent, now);
         Ok(())

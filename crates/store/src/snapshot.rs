@@ -257,6 +257,7 @@ impl Assembly {
     /// The snapshot of `rows` that were kept.
     pub fn of(rows: Rows, sealer: &Sealer) -> Result<Snapshot, StoreError> {
         let mut assembly = Self::default();
+        assembly.expect(rows.tenants.len(), rows.keys.len());
         rows.tenants.into_iter().try_for_each(|row| assembly.tenant(row))?;
         rows.keys.into_iter().try_for_each(|row| assembly.key(row))?;
         assembly.finish(rows.rest, sealer)
@@ -264,13 +265,11 @@ impl Assembly {
 
     /// Fails if the rows were made with other secrets, or hold what no version of this crate writes.
     pub fn finish(self, rest: Rest, sealer: &Sealer) -> Result<Snapshot, StoreError> {
-        let Self { mut tenants, mut keys, .. } = self;
+        let Self { tenants, keys, .. } = self;
         let Rest { version, secrets, upstreams, credentials, models, aliases, targets, routes } = rest;
         if secrets != sealer.checks().map(|(_, check)| check) {
             return Err(StoreError::Secrets("the configuration was written with another pepper or sealing key".to_owned()));
         }
-        tenants.shrink_to_fit();
-        keys.shrink_to_fit();
         let upstreams = upstream_entries(upstreams, credentials, sealer)?;
         let mut targets = target_entries(targets, &upstreams)?;
         let routes = route_entries(routes, &mut targets, &tenants)?;
@@ -291,6 +290,11 @@ impl Assembly {
 }
 
 impl Sink for Assembly {
+    fn expect(&mut self, tenants: usize, keys: usize) {
+        self.tenants.reserve(tenants);
+        self.keys.reserve(keys);
+    }
+
     fn tenant(&mut self, row: TenantRow) -> Result<(), StoreError> {
         let id = TenantId::from_uuid(row.id);
         let entry = TenantEntry {
@@ -404,7 +408,9 @@ fn route_entries(
     targets: &mut HashMap<Uuid, Vec<TargetEntry>>,
     tenants: &HashMap<TenantId, Arc<TenantEntry>>,
 ) -> Result<Vec<Arc<RouteEntry>>, StoreError> {
-    let by_name: HashMap<&str, TenantId> = tenants.values().map(|tenant| (&*tenant.name, tenant.id)).collect();
+    let names_any = rows.iter().any(|row| !row.matches.tenants.is_empty());
+    let by_name: HashMap<&str, TenantId> =
+        tenants.values().filter(|_| names_any).map(|tenant| (&*tenant.name, tenant.id)).collect();
     let known = |named: &String| match named.parse::<TenantId>() {
         Ok(id) => tenants.contains_key(&id).then_some(id),
         Err(_) => by_name.get(named.as_str()).copied(),

@@ -36,7 +36,7 @@ const POSTGRES_IDLE_TRANSACTION_TIMEOUT_MS: &str = "30000";
 /// Page cache of SQLite's writer, in KiB (negative is SQLite's way to say KiB).
 const SQLITE_WRITER_CACHE_KIB: &str = "-8192";
 /// Of each reader. What it holds stays held, and the system has every page cached anyway.
-const SQLITE_READER_CACHE_KIB: &str = "-1024";
+const SQLITE_READER_CACHE_KIB: &str = "-512";
 
 /// The database of an installation.
 pub struct Store {
