@@ -3,6 +3,7 @@
 //! One program in several roles, because each role must be a process of its own to be pinned and counted apart: the simulated
 //! provider, the load, the bare proxy, and the runner that starts them one against the other.
 
+mod awake;
 mod load;
 mod provider;
 mod proxy;

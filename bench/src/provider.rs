@@ -22,6 +22,7 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 use tokio::time::{Instant, Sleep};
 
+use crate::awake::Awake;
 use crate::traffic::{ANSWER, Kind, OUTPUT_TOKENS, PROMPT_TOKENS, anthropic_piece, openai_piece};
 
 /// The model stands at the beginning of every question; no further is looked for it.
@@ -30,11 +31,17 @@ const MODEL_WITHIN_BYTES: usize = 400;
 pub async fn serve(listen: SocketAddr) -> Result<()> {
     let listener = TcpListener::bind(listen).await?;
     let scripts = Arc::new(Scripts::new());
+    let awake = Arc::new(Awake::new());
+    let watch = Arc::clone(&awake);
+    tokio::spawn(async move { watch.stay().await });
     loop {
         let (socket, _) = listener.accept().await?;
         socket.set_nodelay(true)?;
-        let scripts = Arc::clone(&scripts);
-        let service = service_fn(move |request| answer(request, Arc::clone(&scripts)));
+        let (scripts, awake) = (Arc::clone(&scripts), Arc::clone(&awake));
+        let service = service_fn(move |request| {
+            awake.touch();
+            answer(request, Arc::clone(&scripts))
+        });
         // A connection that breaks off is the other side's business; the load counts what it did not get.
         tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(socket), service));
     }

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 pub use sample::Percentiles;
 use wire::Questions;
 
+use crate::awake;
 use crate::traffic::{Kind, Prompt, question};
 
 #[derive(Debug, Clone, clap::Args)]
@@ -105,11 +106,19 @@ pub fn run(options: &Options) -> Result<()> {
     let questions = Arc::new(Questions::new(options.target, keys, body, options.kind));
     let span = Span { warm_up: Duration::from_millis(options.warm_up_ms), window: Duration::from_millis(options.window_ms) };
     let outcome = match options.way {
-        Way::Closed => crate::single_threaded(closed::run(options.target, questions, options.connections, span))?,
+        Way::Closed => crate::single_threaded(while_awake(closed::run(options.target, questions, options.connections, span)))?,
         Way::Open => open::run(options.target, &questions, options.connections, options.rate, span)?,
         Way::Streams => crate::single_threaded(streams::run(options.target, questions, options.connections, span))?,
         Way::Hold => crate::single_threaded(streams::hold(options.target, questions, options.connections))?,
     };
     println!("{}", serde_json::to_string(&outcome)?);
     Ok(())
+}
+
+/// Does not sleep until the work is done.
+async fn while_awake<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let watch = tokio::spawn(awake::always());
+    let done = work.await;
+    watch.abort();
+    done
 }

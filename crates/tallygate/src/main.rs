@@ -26,6 +26,7 @@ mod shutdown;
 mod telemetry;
 mod usage_metrics;
 
+use std::num::NonZero;
 use std::process::ExitCode;
 
 use clap::Parser as _;
@@ -51,8 +52,17 @@ fn main() -> ExitCode {
 fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     // One crypto backend for the whole process; a second install can only mean that it is in already.
     let _already_installed = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(dispatch(cli))
+    runtime()?.block_on(dispatch(cli))
+}
+
+/// With one core to run on there is nothing to share out: a scheduler for several threads would only cost.
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    let mut builder = match cores {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    builder.enable_all().build()
 }
 
 async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
