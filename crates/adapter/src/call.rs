@@ -16,7 +16,8 @@ use crate::keepsake::{self, Collector, Memory, Origin, PastReasoning};
 use crate::loss::LossReport;
 use crate::names::Restore;
 use crate::openai_chat;
-use crate::peek::{Peek, peek, splice};
+use crate::peek::{Peek, peek};
+use crate::pieces::Pieces;
 use crate::profile::Profiles;
 use crate::strip::{Strip, Target};
 
@@ -53,7 +54,7 @@ pub struct Outgoing {
     /// Path and query, with its version: see [`crate::join_url`].
     pub path: String,
     pub headers: Vec<(&'static str, String)>,
-    pub body: Bytes,
+    pub body: Pieces,
     pub loss: LossReport,
     pub session: Session,
 }
@@ -138,7 +139,7 @@ fn pass(
     Ok(Outgoing {
         path,
         headers,
-        body: spliced(body, edits),
+        body: Pieces::spliced(body, edits),
         loss: LossReport::default(),
         session: Session::passing(call.upstream, context, force_usage),
     })
@@ -200,7 +201,7 @@ fn translate(call: &Call<'_>, context: &mut ResponseContext, body: &Bytes) -> Re
     Ok(Outgoing {
         path,
         headers,
-        body,
+        body: body.into(),
         loss: loss.clone(),
         session: Session::translating(call.client, dialect, context.clone(), translation, loss),
     })
@@ -216,10 +217,6 @@ pub(crate) fn refuse_loss(loss: &LossReport) -> Result<(), BadRequest> {
         item.detail
     );
     Err(BadRequest::unsupported(item.field.clone(), message))
-}
-
-pub(crate) fn spliced(body: &Bytes, edits: Vec<Edit>) -> Bytes {
-    if edits.is_empty() { body.clone() } else { splice(body, edits).into() }
 }
 
 /// Nothing to do where the client already wrote the upstream's name, or where the model stands in the path.

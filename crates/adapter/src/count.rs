@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tallygate_types::Dialect;
 
 use crate::answer::{ReadAnswer, Session};
-use crate::call::{Outgoing, model_edit, passed_headers, refuse_loss, spliced};
+use crate::call::{Outgoing, model_edit, passed_headers, refuse_loss};
 use crate::context::ResponseContext;
 use crate::dispatch::codec;
 use crate::failure::{BadRequest, InvalidAnswer};
@@ -18,6 +18,7 @@ use crate::keepsake::{self, Memory, Origin};
 use crate::loss::LossReport;
 use crate::names::Restore;
 use crate::peek::Peek;
+use crate::pieces::Pieces;
 use crate::profile::Profiles;
 use crate::tap::Tap;
 
@@ -101,23 +102,23 @@ pub fn estimate_count(client: Dialect, body: &[u8]) -> Result<Bytes, BadRequest>
 }
 
 /// The client's own body, with the upstream's name of the model.
-fn native(call: &CountCall<'_>, body: &Bytes) -> Result<Bytes, BadRequest> {
+fn native(call: &CountCall<'_>, body: &Bytes) -> Result<Pieces, BadRequest> {
     if call.client != Dialect::Gemini {
-        return Ok(spliced(body, model_edit(call.upstream_model, call.peek).into_iter().collect()));
+        return Ok(Pieces::spliced(body, model_edit(call.upstream_model, call.peek).into_iter().collect()));
     }
     let mut asked: Object = object(body)?;
     for field in ["generateContentRequest", "generate_content_request"] {
         if let Some(Value::Object(inner)) = asked.get_mut(field) {
             inner.insert("model".into(), gemini_name(call.upstream_model));
-            return Ok(Value::Object(asked).to_string().into());
+            return Ok(Value::Object(asked).to_string().into_bytes().into());
         }
     }
-    Ok(body.clone())
+    Ok(body.clone().into())
 }
 
 type Headers = Vec<(&'static str, String)>;
 
-fn translated(call: &CountCall<'_>, body: &Bytes, loss: &mut LossReport) -> Result<(Bytes, Headers), BadRequest> {
+fn translated(call: &CountCall<'_>, body: &Bytes, loss: &mut LossReport) -> Result<(Pieces, Headers), BadRequest> {
     let codec = codec(call.counter);
     let mut request = decode(call.client, body, loss)?;
     call.upstream_model.clone_into(&mut request.model);
@@ -134,9 +135,9 @@ fn translated(call: &CountCall<'_>, body: &Bytes, loss: &mut LossReport) -> Resu
     asked.retain(|field, _| fields.contains(&field.as_str()));
     if call.counter == Dialect::Gemini {
         asked.insert("model".into(), gemini_name(call.upstream_model));
-        return Ok((json!({ "generateContentRequest": asked }).to_string().into(), headers));
+        return Ok((json!({ "generateContentRequest": asked }).to_string().into_bytes().into(), headers));
     }
-    Ok((Value::Object(asked).to_string().into(), headers))
+    Ok((Value::Object(asked).to_string().into_bytes().into(), headers))
 }
 
 /// Gemini's contents may stand alone or in a whole request.

@@ -10,6 +10,7 @@ use std::fmt::Debug;
 use bytes::Bytes;
 
 use crate::ir::{Candidate, Response, StreamEvent, UsageReport};
+use crate::pieces::Pieces;
 
 /// Further calls for one answer, at most; the answer then ends as one cut for its length.
 pub const MAX_HOPS: u32 = 5;
@@ -20,7 +21,7 @@ pub struct Hop {
     /// Path and query, with its version: see [`crate::join_url`].
     pub path: String,
     pub headers: Vec<(&'static str, String)>,
-    pub body: Bytes,
+    pub body: Pieces,
 }
 
 /// What a step of an answer came to.

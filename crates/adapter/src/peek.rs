@@ -12,6 +12,7 @@ use tallygate_types::Dialect;
 use crate::dispatch::codec;
 use crate::failure::BadRequest;
 use crate::prompt::PromptSpans;
+use crate::scan;
 
 /// The few fields that routing, limits and metering look at.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -38,6 +39,9 @@ pub struct Peek {
     pub prompt: PromptSpans,
     /// A body of the Responses API at the chat endpoint: `input` and no `messages`, as Cursor sends it.
     pub is_responses_body: bool,
+    /// The bytes of the body as text, for estimates of tokens: a long run of base64 counts as one piece of media, however large
+    /// it is.
+    pub text_bytes: u64,
     /// Where the value of chat's `stream_options` stands in the body.
     pub(crate) stream_options_span: Option<Range<usize>>,
 }
@@ -61,18 +65,18 @@ pub(crate) struct PeekFields {
 pub fn peek(dialect: Dialect, body: &[u8]) -> Result<Peek, BadRequest> {
     let fields = &codec(dialect).peek;
     let top = Top::read(body)?;
-    let mut peek = Peek { candidates: 1, ..Peek::default() };
+    let mut peek = Peek { candidates: 1, text_bytes: top.text_bytes, ..Peek::default() };
     peek.is_responses_body = dialect == Dialect::OpenaiChat && top.get("input").is_some() && top.get("messages").is_none();
     if fields.in_body {
         peek.model = top.get("model").map(string_of("model")).transpose()?.flatten();
         if peek.model.is_some() {
-            peek.model_span = top.get("model").map(|raw| span_in(body, raw));
+            peek.model_span = top.get("model").map(|raw| span_of(body, raw));
         }
         peek.stream = top.get("stream").map(value_of("stream", "true or false")).transpose()?.flatten().unwrap_or(false);
         if let Some(raw) = top.get("stream_options") {
             let options: Option<StreamOptions> = value_of("stream_options", "an object")(raw)?;
             peek.include_usage = options.and_then(|options| options.include_usage).unwrap_or(false);
-            peek.stream_options_span = Some(span_in(body, raw));
+            peek.stream_options_span = Some(span_of(body, raw));
         }
     }
     peek.max_output_tokens = first::<Count>(&top, fields.max_output_tokens, "a whole number")?.map(|count| count.0);
@@ -84,10 +88,13 @@ pub fn peek(dialect: Dialect, body: &[u8]) -> Result<Peek, BadRequest> {
         peek.conversation = first(&top, &["conversation.id", "conversation"], "a string").unwrap_or(None);
     }
     peek.user = first(&top, fields.user, "a string").unwrap_or(None);
-    let span_of = |names: &[&str]| names.iter().find_map(|name| top.get(name)).map(|raw| span_in(body, raw));
-    peek.prompt =
-        PromptSpans { instructions: span_of(fields.instructions), tools: span_of(&["tools"]), turns: span_of(fields.turns) };
-    peek.has_tools = ["tools", "functions"].iter().any(|name| top.get(name).is_some_and(|raw| is_filled_list(raw.get())));
+    let first_span = |names: &[&str]| names.iter().find_map(|name| top.get(name)).map(|raw| span_of(body, raw));
+    peek.prompt = PromptSpans {
+        instructions: first_span(fields.instructions),
+        tools: first_span(&["tools"]),
+        turns: first_span(fields.turns),
+    };
+    peek.has_tools = ["tools", "functions"].iter().any(|name| top.get(name).is_some_and(|raw| is_filled_list(raw)));
     Ok(peek)
 }
 
@@ -106,8 +113,8 @@ pub(crate) fn splice(body: &[u8], mut edits: Vec<(Range<usize>, Vec<u8>)>) -> Ve
 }
 
 /// A list with something in it.
-fn is_filled_list(raw: &str) -> bool {
-    raw.strip_prefix('[').is_some_and(|rest| !rest.trim_start().starts_with(']'))
+fn is_filled_list(raw: &[u8]) -> bool {
+    raw.strip_prefix(b"[").is_some_and(|rest| !rest.trim_ascii_start().starts_with(b"]"))
 }
 
 #[derive(Deserialize)]
@@ -136,43 +143,55 @@ impl<'de> Deserialize<'de> for Count {
 }
 
 /// The members of one JSON object, values unread.
-struct Top<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
+struct Top<'a> {
+    members: Vec<(Cow<'a, str>, &'a [u8])>,
+    text_bytes: u64,
+}
 
 impl<'a> Top<'a> {
     fn read(body: &'a [u8]) -> Result<Self, BadRequest> {
-        let mut deserializer = serde_json::Deserializer::from_slice(body);
-        let top = deserializer
-            .deserialize_map(Members)
-            .and_then(|top| deserializer.end().map(|()| top))
-            .map_err(|error| BadRequest::malformed(format!("The request body is not a JSON object: {error}.")))?;
+        let top = match scan::members(body) {
+            Some(scan::Members { members, text_bytes }) => Self { members, text_bytes },
+            None => Self::explained(body)?,
+        };
         for field in ["model", "stream"] {
-            if top.0.iter().filter(|(name, _)| name == field).count() > 1 {
+            if top.members.iter().filter(|(name, _)| name == field).count() > 1 {
                 return Err(BadRequest::invalid(field, format!("The field `{field}` is given twice. Send it once.")));
             }
         }
         Ok(top)
     }
 
-    fn get(&self, field: &str) -> Option<&'a RawValue> {
-        self.0.iter().rev().find(|(name, _)| name == field).map(|(_, raw)| *raw)
+    /// What is no object, and where it ceases to be one.
+    fn explained(body: &'a [u8]) -> Result<Self, BadRequest> {
+        let mut deserializer = serde_json::Deserializer::from_slice(body);
+        let members = deserializer
+            .deserialize_map(Members)
+            .and_then(|members| deserializer.end().map(|()| members))
+            .map_err(|error| BadRequest::malformed(format!("The request body is not a JSON object: {error}.")))?;
+        Ok(Self { members, text_bytes: scan::text_bytes(body) })
+    }
+
+    fn get(&self, field: &str) -> Option<&'a [u8]> {
+        self.members.iter().rev().find(|(name, _)| name == field).map(|(_, raw)| *raw)
     }
 }
 
 struct Members;
 
 impl<'de> Visitor<'de> for Members {
-    type Value = Top<'de>;
+    type Value = Vec<(Cow<'de, str>, &'de [u8])>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Top<'de>, A::Error> {
-        let mut members = Vec::with_capacity(16);
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut members = Vec::new();
         while let Some(Key(key)) = map.next_key()? {
-            members.push((key, map.next_value()?));
+            members.push((key, map.next_value::<&RawValue>()?.get().as_bytes()));
         }
-        Ok(Top(members))
+        Ok(members)
     }
 }
 
@@ -199,21 +218,26 @@ impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
 }
 
 pub(crate) fn span_in(body: &[u8], raw: &RawValue) -> Range<usize> {
-    let start = raw.get().as_ptr() as usize - body.as_ptr() as usize;
-    start..start + raw.get().len()
+    span_of(body, raw.get().as_bytes())
+}
+
+/// Where `part` of `body` stands in it.
+fn span_of(body: &[u8], part: &[u8]) -> Range<usize> {
+    let start = part.as_ptr() as usize - body.as_ptr() as usize;
+    start..start + part.len()
 }
 
 fn value_of<'a, T: Deserialize<'a>>(
     field: &'static str,
     expected: &'static str,
-) -> impl Fn(&'a RawValue) -> Result<Option<T>, BadRequest> {
+) -> impl Fn(&'a [u8]) -> Result<Option<T>, BadRequest> {
     move |raw| {
-        serde_json::from_str::<Option<T>>(raw.get())
+        serde_json::from_slice::<Option<T>>(raw)
             .map_err(|_| BadRequest::invalid(field, format!("The field `{field}` must be {expected}.")))
     }
 }
 
-fn string_of<'a>(field: &'static str) -> impl Fn(&'a RawValue) -> Result<Option<String>, BadRequest> {
+fn string_of<'a>(field: &'static str) -> impl Fn(&'a [u8]) -> Result<Option<String>, BadRequest> {
     value_of(field, "a string")
 }
 
@@ -227,10 +251,10 @@ fn first<T: for<'a> Deserialize<'a>>(
         let (head, tail) = path.split_once('.').map_or((*path, None), |(head, tail)| (head, Some(tail)));
         let Some(mut raw) = top.get(head) else { continue };
         if let Some(tail) = tail {
-            if !raw.get().starts_with('{') {
+            if !raw.starts_with(b"{") {
                 continue;
             }
-            let Some(inner) = Top::read(raw.get().as_bytes())?.get(tail) else { continue };
+            let Some(inner) = Top::read(raw)?.get(tail) else { continue };
             raw = inner;
         }
         if let Some(value) = value_of(path, expected)(raw)? {

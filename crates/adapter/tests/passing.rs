@@ -60,7 +60,7 @@ fn an_equal_model_leaves_the_very_same_bytes() {
         memory: &NoMemory,
         past_reasoning: PastReasoning::Sent,
     };
-    assert_eq!(prepare(&call, &body, &[]).unwrap().body.as_ptr(), body.as_ptr());
+    assert_eq!(prepare(&call, &body, &[]).unwrap().body.whole().as_ptr(), body.as_ptr());
 }
 
 #[test]

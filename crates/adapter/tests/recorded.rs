@@ -460,8 +460,9 @@ fn requests_translate_or_are_refused_with_a_reason() {
                 Err(error) if error.message.is_empty() => failures.push(format!("{}: no reason", case.id)),
                 Err(error) => eprintln!("{} to {through} refused: {error} {:?}", case.id, error.param),
                 Ok(outgoing) => {
-                    let seen = peek(*through, &outgoing.body).unwrap();
-                    if let Err(error) = prepare(&call(*through, case.dialect, case.stream, &seen), &outgoing.body, &[]) {
+                    let body = outgoing.body.whole();
+                    let seen = peek(*through, &body).unwrap();
+                    if let Err(error) = prepare(&call(*through, case.dialect, case.stream, &seen), &body, &[]) {
                         // Gemini searches without being asked twice; others only where the operator says so.
                         if !error.message.starts_with("The tool `googleSearch`") {
                             failures.push(format!("{} back from {through}: {error}", case.id));

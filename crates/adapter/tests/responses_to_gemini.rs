@@ -89,7 +89,7 @@ fn googles_own_signatures_go_back_on_the_part_they_came_on_and_others_do_not() {
         {"type": "function_call_output", "call_id": "a", "output": "x"}
     ]}))).unwrap();
     assert_eq!(body.loss.to_string(), "dropped=reasoning");
-    let body: Value = serde_json::from_slice(&body.body).unwrap();
+    let body: Value = serde_json::from_slice(&body.body.whole()).unwrap();
     assert_eq!(
         body["contents"][1]["parts"],
         json!([{"functionCall": {"id": "a", "name": "f", "args": {}}, "thoughtSignature": "RXFV"}])
@@ -158,7 +158,7 @@ fn tools_choice_format_sampling_and_effort_are_said_in_googles_words() {
             "temperature": 0.5, "top_p": 0.9, "max_output_tokens": 50, "reasoning": {"effort": "none", "summary": "auto"}
         })))
         .unwrap();
-    let body: Value = serde_json::from_slice(&outgoing.body).unwrap();
+    let body: Value = serde_json::from_slice(&outgoing.body.whole()).unwrap();
     assert_eq!(
         body["tools"],
         json!([{"functionDeclarations": [

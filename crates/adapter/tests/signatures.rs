@@ -42,7 +42,7 @@ fn anthropics_thinking_comes_back_through_a_responses_client() {
     );
     for other in [to(Dialect::Gemini, "gemini-3.5-flash"), to(Dialect::OpenaiChat, "gpt-4.1")] {
         let outgoing = other.prepare(&request(json!(input))).unwrap();
-        assert!(!String::from_utf8_lossy(&outgoing.body).contains("c2lnbmVk"), "{:?}", other.upstream);
+        assert!(!String::from_utf8_lossy(&outgoing.body.whole()).contains("c2lnbmVk"), "{:?}", other.upstream);
         assert!(outgoing.loss.to_string().contains("reasoning"), "{}", outgoing.loss);
     }
 }

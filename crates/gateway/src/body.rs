@@ -1,4 +1,5 @@
-//! The body of an answer to a client: whole, or a stream that is metered as it passes.
+//! The bodies on their way: of an answer to a client, whole or a stream that is metered as it passes, and of a request to an
+//! upstream.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -6,6 +7,7 @@ use std::task::{Context, Poll};
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use tallygate_adapter::Pieces;
 
 use crate::exchange::{PendingBody, StreamBody};
 use crate::once::Ticket;
@@ -49,5 +51,32 @@ impl Body for ReplyBody {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Self::Stream(_) | Self::Pending(_) | Self::Once(_) => SizeHint::default(),
         }
+    }
+}
+
+/// The body of a request to an upstream.
+#[derive(Default)]
+pub struct SentBody(Pieces);
+
+impl From<Pieces> for SentBody {
+    fn from(pieces: Pieces) -> Self {
+        Self(pieces)
+    }
+}
+
+impl Body for SentBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(self.get_mut().0.next_piece().map(|piece| Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.0.len() as u64)
     }
 }

@@ -46,7 +46,6 @@ mod serve;
 mod settle;
 mod stack;
 mod stall;
-mod tokens;
 mod upstream;
 
 pub use config::{GatewayConfig, MediaBounds, MemoryBounds, Outbound};

@@ -11,13 +11,14 @@ use bytes::Bytes;
 use tallygate_types::{Dialect, Usage, UsageClass};
 
 use crate::answer::Session;
-use crate::call::{Outgoing, model_edit, refuse_loss, spliced};
+use crate::call::{Outgoing, model_edit, refuse_loss};
 use crate::context::ResponseContext;
 use crate::dispatch::codec;
 use crate::failure::BadRequest;
 use crate::ir::UsageReport;
 use crate::loss::LossReport;
 use crate::peek::Peek;
+use crate::pieces::Pieces;
 
 /// Everything the translation of one call depends on.
 #[derive(Debug, Clone, Copy)]
@@ -61,10 +62,10 @@ pub fn prepare_embeddings(call: &EmbedCall<'_>, body: &Bytes) -> Result<Outgoing
     let session = |reader| Session::reading(call.client, call.upstream, ResponseContext::unused(), reader, LossReport::default());
     let (body, session) = match (is_gemini(call.client), is_gemini(call.upstream)) {
         (false, false) => {
-            let body_out = spliced(body, model_edit(call.upstream_model, call.peek).into_iter().collect());
+            let body_out = Pieces::spliced(body, model_edit(call.upstream_model, call.peek).into_iter().collect());
             (body_out, session(Box::new(openai::Passing { encoding: openai::encoding(body)? })))
         }
-        (true, true) => (gemini::renamed(body, call.upstream_model)?, session(Box::new(gemini::Passing))),
+        (true, true) => (gemini::renamed(body, call.upstream_model)?.into(), session(Box::new(gemini::Passing))),
         (false, true) => {
             let (request, encoding) = openai::decode(body, &mut loss)?;
             let reader = gemini::ToOpenAi {
@@ -73,12 +74,12 @@ pub fn prepare_embeddings(call: &EmbedCall<'_>, body: &Bytes) -> Result<Outgoing
                 model: call.client_model.to_owned(),
                 input_estimate: call.input_estimate,
             };
-            (gemini::encode(&request, call.upstream_model), session(Box::new(reader)))
+            (gemini::encode(&request, call.upstream_model).into(), session(Box::new(reader)))
         }
         (true, false) => {
             let request = gemini::decode(body, call.batch, &mut loss)?;
             let reader = openai::ToGemini { batch: call.batch, count: request.texts.len() };
-            (openai::encode(&request, call.upstream_model, &mut loss), session(Box::new(reader)))
+            (openai::encode(&request, call.upstream_model, &mut loss).into(), session(Box::new(reader)))
         }
     };
     if call.strict {

@@ -17,12 +17,13 @@ use self::form::Form;
 use self::meter::PlainReader;
 pub use self::weight::{TextWeight, Weight};
 use crate::answer::Session;
-use crate::call::{Outgoing, spliced, usage_edit};
+use crate::call::{Outgoing, usage_edit};
 use crate::context::ResponseContext;
 use crate::failure::BadRequest;
 use crate::ir::Object;
 use crate::loss::LossReport;
 use crate::peek::{Peek, peek};
+use crate::pieces::Pieces;
 
 /// What moderation is done by where the client names no model, as at OpenAI.
 const DEFAULT_MODERATION: &str = "omni-moderation-latest";
@@ -213,7 +214,7 @@ pub fn prepare_plain(asked: &PlainAsked, upstream_model: &str, body: &Bytes) -> 
     Ok(Outgoing {
         path: format!("/v1/{}", asked.plain.path()),
         headers,
-        body: spliced(body, edits),
+        body: Pieces::spliced(body, edits),
         session: Session::reading(dialect, dialect, ResponseContext::unused(), Box::new(reader), loss.clone()),
         loss,
     })

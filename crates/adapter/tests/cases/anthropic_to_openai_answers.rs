@@ -149,7 +149,7 @@ fn case_a91_thinking_of_another_model_is_taken_out_and_signatures_of_ours_never_
     request["messages"] = json!([{"role": "user", "content": "x"}, said["choices"][0]["message"],
         {"role": "tool", "tool_call_id": "toolu_1", "content": "1"}]);
     let content = |model: &str| -> Value {
-        let body: Value = serde_json::from_slice(&claude(model).prepare_with(&request, &memory).unwrap().body).unwrap();
+        let body: Value = serde_json::from_slice(&claude(model).prepare_with(&request, &memory).unwrap().body.whole()).unwrap();
         body["messages"][1]["content"].clone()
     };
     let calls = json!({"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}});

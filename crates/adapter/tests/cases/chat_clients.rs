@@ -245,7 +245,7 @@ fn case_b80_cursors_body_of_the_responses_api_is_answered_as_a_chat_stream() {
     let outgoing = chat.prepare(&cursor).unwrap();
     assert_eq!(outgoing.path, "/v1/chat/completions");
     assert_eq!(
-        serde_json::from_slice::<Value>(&outgoing.body).unwrap(),
+        serde_json::from_slice::<Value>(&outgoing.body.whole()).unwrap(),
         json!({"model": "gpt-4o", "stream": true, "stream_options": {"include_usage": true}, "safety_identifier": "u1",
             "messages": [
                 {"role": "system", "content": "Be brief."},

@@ -322,7 +322,7 @@ fn case_b43_a_continuation_is_one_stream_and_one_sum_of_usage() {
     stream.push(sse(&[half]).into(), &mut out).unwrap();
     let Next::Again(hop) = stream.end(&mut out).unwrap() else { panic!("another call") };
     assert_eq!(hop.path, "/v1beta/models/gemini-3.5-flash:streamGenerateContent?alt=sse");
-    let mut again: Value = serde_json::from_slice(&hop.body).unwrap();
+    let mut again: Value = serde_json::from_slice(&hop.body.whole()).unwrap();
     assert_eq!(again.as_object_mut().unwrap().shift_remove("continuationToken"), Some(json!("dG9rZW4=")));
     assert_eq!(again, TO.body(&streaming()));
     stream.push(sse(&[rest]).into(), &mut out).unwrap();

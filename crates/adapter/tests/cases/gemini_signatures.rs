@@ -61,7 +61,7 @@ fn case_b49_what_claude_signed_is_replaced_by_the_sentinel() {
         {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "r"}]}
     ]});
     let outgoing = of_messages.prepare(&request).unwrap();
-    let body: Value = serde_json::from_slice(&outgoing.body).unwrap();
+    let body: Value = serde_json::from_slice(&outgoing.body.whole()).unwrap();
     assert_eq!(
         body["contents"][1],
         json!({"role": "model", "parts": [{"functionCall": {"id": "toolu_1", "name": "f", "args": {}}, "thoughtSignature": SENTINEL}]})
@@ -120,7 +120,7 @@ fn case_b50_carriers_of_gemini_are_stripped_before_any_other_vendor() {
                 continue;
             }
             let outgoing = to(client, upstream, model).prepare(&request).unwrap();
-            let body = String::from_utf8(outgoing.body.to_vec()).unwrap();
+            let body = String::from_utf8(outgoing.body.whole().to_vec()).unwrap();
             for trace in ["R2VtaW5p", "tg1:", "thought_signature", "thoughtSignature", "extra_content"] {
                 assert!(!body.contains(trace), "{client} to {upstream}: {trace} in {body}");
             }

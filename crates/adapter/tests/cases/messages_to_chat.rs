@@ -185,7 +185,7 @@ fn case_a49_tools_on_a_reasoning_model_go_to_the_responses_endpoint_or_without_r
     let request = with(json!({"tools": tools, "thinking": {"type": "adaptive"}, "output_config": {"effort": "high"}}));
     let outgoing = Both(at("gpt-5.6")).prepare(&request).unwrap();
     assert_eq!(outgoing.path, "/v1/responses");
-    let body: Value = serde_json::from_slice(&outgoing.body).unwrap();
+    let body: Value = serde_json::from_slice(&outgoing.body.whole()).unwrap();
     assert_eq!((&body["reasoning"]["effort"], &body["tools"][0]["name"]), (&json!("high"), &json!("f")));
     let answer = json!({"id": "resp_1", "object": "response", "status": "completed", "output": [
         {"type": "function_call", "id": "fc_1", "call_id": "call_1", "name": "f", "arguments": "{}", "status": "completed"}]});

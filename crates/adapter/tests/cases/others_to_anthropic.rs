@@ -70,7 +70,7 @@ fn a_web_search_is_anthropics_own_only_where_the_operator_says_so() {
     let mut gemini = json!({"contents": [{"role": "user", "parts": [{"text": "x"}]}]});
     gemini["tools"] = json!([{"googleSearch": {}}]);
     let tools = |client, request: &Value| -> Value {
-        serde_json::from_slice::<Value>(&searching(client, request, true).unwrap().body).unwrap()["tools"].clone()
+        serde_json::from_slice::<Value>(&searching(client, request, true).unwrap().body.whole()).unwrap()["tools"].clone()
     };
     let search = json!({"type": "web_search_20250305", "name": "web_search"});
     assert_eq!(
@@ -86,7 +86,7 @@ fn a_web_search_is_anthropics_own_only_where_the_operator_says_so() {
     let mut codex = responses(json!("x"));
     codex["tools"] = json!([{"type": "web_search"}]);
     let outgoing = searching(Dialect::OpenaiResponses, &codex, false).unwrap();
-    let body: Value = serde_json::from_slice(&outgoing.body).unwrap();
+    let body: Value = serde_json::from_slice(&outgoing.body.whole()).unwrap();
     assert_eq!((body.get("tools"), outgoing.loss.items[0].verdict), (None, Dropped));
     codex["tool_choice"] = json!({"type": "web_search"});
     assert_eq!(searching(Dialect::OpenaiResponses, &codex, false).unwrap_err().param.as_deref(), Some("tool_choice"));
@@ -104,13 +104,13 @@ fn earlier_thinking_on_a_model_that_binds_it_may_be_dropped_there() {
         outgoing.headers,
         [("anthropic-version", "2023-06-01".to_owned()), ("anthropic-beta", "thinking-binding-controls-2026-08-01".to_owned())]
     );
-    let body: Value = serde_json::from_slice(&outgoing.body).unwrap();
+    let body: Value = serde_json::from_slice(&outgoing.body.whole()).unwrap();
     assert_eq!(body["thinking"], json!({"type": "adaptive", "block_binding": {"prefix_mismatch_behavior": "drop_block"}}));
     // Others do not know it, and without earlier thinking there is nothing to bind.
     for (model, request) in [("claude-opus-5", &request), ("claude-fable-5-1", &with(json!({})))] {
         let outgoing = claude(model).prepare(request).unwrap();
         assert_eq!(outgoing.headers, [("anthropic-version", "2023-06-01".to_owned())]);
-        let body: Value = serde_json::from_slice(&outgoing.body).unwrap();
+        let body: Value = serde_json::from_slice(&outgoing.body.whole()).unwrap();
         assert_eq!(body.get("thinking"), None);
     }
 }

@@ -167,7 +167,7 @@ fn case_a91_signatures_made_here_never_reach_anthropic() {
     };
     for made_here in ["tg1:none", "tg1:openai:Z0FB", "tg1:gemini:c2ln"] {
         let outgoing = anthropic.prepare(&with(made_here)).unwrap();
-        let sent: Value = serde_json::from_slice(&outgoing.body).unwrap();
+        let sent: Value = serde_json::from_slice(&outgoing.body.whole()).unwrap();
         assert_eq!(sent["messages"][1]["content"], json!([{"type": "text", "text": "a"}]), "{made_here}");
         assert_eq!(outgoing.loss.to_string(), "dropped=reasoning");
     }
@@ -211,7 +211,7 @@ fn withheld(client: Dialect, upstream: Dialect, model: &str, body: &Value) -> Ou
 
 #[test]
 fn case_b51_without_its_signatures_a_request_has_sentinels_or_no_reasoning() {
-    let json = |outgoing: &Outgoing| serde_json::from_slice::<Value>(&outgoing.body).unwrap();
+    let json = |outgoing: &Outgoing| serde_json::from_slice::<Value>(&outgoing.body.whole()).unwrap();
     for (client, history) in histories() {
         let outgoing = withheld(client, Dialect::Gemini, "gemini-3-pro", &history);
         let sent = json(&outgoing);

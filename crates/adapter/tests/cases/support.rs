@@ -36,7 +36,7 @@ pub const fn strict<'a>(to: &To<'a>) -> To<'a> {
 impl To<'_> {
     /// The bytes that go to the upstream.
     pub fn bytes(&self, request: &Value) -> Bytes {
-        self.prepare(request).unwrap().body
+        self.prepare(request).unwrap().body.whole()
     }
 
     /// Field and verdict of each loss, in order.

@@ -74,7 +74,7 @@ impl To<'_> {
 
     /// The upstream's body.
     pub fn body(&self, body: &Value) -> Value {
-        serde_json::from_slice(&self.prepare(body).unwrap().body).unwrap()
+        serde_json::from_slice(&self.prepare(body).unwrap().body.whole()).unwrap()
     }
 
     /// The loss header.

@@ -63,7 +63,7 @@ impl Pair {
     }
 
     fn body(self, body: &Value) -> Value {
-        serde_json::from_slice(&self.prepare(body, false).unwrap().body).unwrap()
+        serde_json::from_slice(&self.prepare(body, false).unwrap().body.whole()).unwrap()
     }
 
     fn answer(self, request: &Talk, whole: &Value) -> Value {

@@ -149,7 +149,7 @@ impl Line {
         let mut headers = request_headers(dialect, self.door.credential.as_ref(), id, self.stream, translated)
             .map_err(|error| misconfigured(&error.into()))?;
         headers.extend(self.codex.iter().cloned());
-        Ok(ToSend { method: Method::POST, target, headers, body: hop.body })
+        Ok(ToSend { method: Method::POST, target, headers, body: hop.body.into() })
     }
 
     /// An answer with another status than 200.

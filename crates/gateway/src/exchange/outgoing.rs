@@ -14,7 +14,6 @@ use crate::path::Operation;
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 use crate::routing::Step;
-use crate::tokens::text_bytes;
 
 /// A request, and its body where media had to be fetched for the upstream in turn.
 #[derive(Clone, Copy)]
@@ -55,7 +54,7 @@ pub fn outgoing(
             client_model: &question.model,
             upstream_model,
             peek: &question.peek,
-            input_estimate: estimate::tokens(text_bytes(&question.body)),
+            input_estimate: estimate::tokens(question.peek.text_bytes),
             strict: model.strict,
         };
         return Ok(prepare_embeddings(&call, &question.body)?);

@@ -21,7 +21,6 @@ use crate::plane::DataPlane;
 use crate::policy;
 use crate::refusal::Refusal;
 use crate::routing;
-use crate::tokens::text_bytes;
 
 /// Tells the limits on counting from those on generating.
 const COUNTING: u128 = 0x636f_756e_7400;
@@ -88,7 +87,7 @@ fn admit(plane: &DataPlane, mut question: Box<Question>) -> Result<Admitted, Ref
 
     let is_free = question.is_count();
     let weight = weigh(plane, &question);
-    let input_tokens = if is_free { estimate::tokens(text_bytes(&question.body)) } else { weight.estimate.input_total() };
+    let input_tokens = if is_free { estimate::tokens(question.peek.text_bytes) } else { weight.estimate.input_total() };
     let currency = price.currency;
     let way = routing::way(plane, &snapshot, &question, &model, (!is_free).then_some(price), input_tokens);
     drop(snapshot);
@@ -131,7 +130,7 @@ fn find_model(snapshot: &Snapshot, question: &Question) -> Result<Arc<ModelEntry
 fn weigh(plane: &DataPlane, question: &Question) -> Weight {
     const INPUT: &[UsageClass] = &[UsageClass::InputUncached, UsageClass::InputCacheWrite5m];
     const OUTPUT: &[UsageClass] = &[UsageClass::OutputText, UsageClass::OutputReasoning];
-    let (bytes, assumed_output) = (text_bytes(&question.body), plane.config.assumed_output_tokens);
+    let (bytes, assumed_output) = (question.peek.text_bytes, plane.config.assumed_output_tokens);
     if let Some(asked) = &question.plain {
         let text = TextWeight { tokens: estimate::tokens, tokens_at_most: estimate::input_upper_bound, assumed_output };
         return asked.weight(bytes, &text);

@@ -9,6 +9,7 @@ use tallygate_store::{CredentialEntry, UpstreamEntry};
 use tokio::time::timeout;
 
 use super::{Door, ToSend, chain, request_headers};
+use crate::body::SentBody;
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 
@@ -40,7 +41,7 @@ pub async fn ask(
     let target = door.target(&asking.path).map_err(|error| unavailable(&error))?;
     let headers = request_headers(upstream.dialect, door.credential.as_ref(), asking.request_id, false, std::iter::empty())
         .map_err(|error| unavailable(&error))?;
-    let to_send = ToSend { method: asking.method, target, headers, body: Bytes::new() };
+    let to_send = ToSend { method: asking.method, target, headers, body: SentBody::default() };
     let exchange = async {
         let response = door.ask(to_send).await.map_err(|error| unavailable(&chain(&error)))?;
         let status = response.status().as_u16();

@@ -9,10 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
-use http_body_util::Full;
 use hyper::client::conn::{http1, http2};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::Connection as _;
@@ -22,6 +20,7 @@ use tower::ServiceExt as _;
 
 use super::dial::Dial;
 use super::wire::{AnswerBody, Wire};
+use crate::body::SentBody;
 
 /// What an upstream sends faster than the client takes it waits here; every piece on its way holds on to the buffer it came in.
 const MAX_BUFFER_BYTES: usize = 32 * 1024;
@@ -33,7 +32,7 @@ const SWEEP_INTERVAL: Duration = Duration::from_secs(5);
 const MAX_HOSTS: usize = 1024;
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
-type Shared = http2::SendRequest<Full<Bytes>>;
+type Shared = http2::SendRequest<SentBody>;
 
 /// One way out. Cheap to clone.
 #[derive(Clone)]
@@ -78,7 +77,7 @@ pub struct ToSend {
     pub method: Method,
     pub target: PathAndQuery,
     pub headers: HeaderMap,
-    pub body: Bytes,
+    pub body: SentBody,
 }
 
 /// What a request can be sent over.
@@ -91,7 +90,7 @@ enum Open {
 enum Sent {
     Answered(Response<AnswerBody>),
     Failed(hyper::Error),
-    Not(hyper::Error, Request<Full<Bytes>>),
+    Not(hyper::Error, Request<SentBody>),
 }
 
 impl Client {
@@ -130,7 +129,7 @@ impl Client {
     pub async fn ask(&self, host: &Arc<Host>, to_send: ToSend) -> Result<Response<AnswerBody>, Unanswered> {
         let ToSend { method, target, mut headers, body } = to_send;
         headers.insert(header::HOST, host.name.clone());
-        let mut request = Request::new(Full::new(body));
+        let mut request = Request::new(body);
         *request.method_mut() = method;
         *request.headers_mut() = headers;
         loop {
@@ -223,7 +222,7 @@ impl Host {
     }
 }
 
-async fn send_shared(mut shared: Shared, mut request: Request<Full<Bytes>>) -> Sent {
+async fn send_shared(mut shared: Shared, mut request: Request<SentBody>) -> Sent {
     let named = request.headers_mut().remove(header::HOST);
     match shared.try_send_request(request).await {
         Ok(response) => Sent::Answered(response.map(AnswerBody::shared)),
@@ -238,7 +237,7 @@ async fn send_shared(mut shared: Shared, mut request: Request<Full<Bytes>>) -> S
 }
 
 impl Wire {
-    async fn send(mut self: Box<Self>, request: Request<Full<Bytes>>, host: &Arc<Host>) -> Sent {
+    async fn send(mut self: Box<Self>, request: Request<SentBody>, host: &Arc<Host>) -> Sent {
         match self.exchange(request).await {
             Ok(response) => Sent::Answered(response.map(|body| AnswerBody::own(body, self, Arc::clone(host)))),
             Err(mut error) => match error.take_message() {

@@ -14,7 +14,6 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Connection, SendRequest};
@@ -22,6 +21,7 @@ use hyper_rustls::MaybeHttpsStream;
 
 use super::client::Host;
 use super::dial::Stream;
+use crate::body::SentBody;
 
 /// The connection is let work again at once so many times, if it asks for it; then others have their turn first.
 const MAX_TURNS: u8 = 4;
@@ -33,9 +33,9 @@ const CALLED: u8 = 2;
 
 /// See the module.
 pub struct Wire {
-    sender: SendRequest<Full<Bytes>>,
+    sender: SendRequest<SentBody>,
     /// `None`: it has ended.
-    connection: Option<Connection<MaybeHttpsStream<Stream>, Full<Bytes>>>,
+    connection: Option<Connection<MaybeHttpsStream<Stream>, SentBody>>,
     nudge: Arc<Nudge>,
     waker: Waker,
 }
@@ -47,7 +47,7 @@ struct Nudge {
 }
 
 impl Wire {
-    pub fn new(sender: SendRequest<Full<Bytes>>, connection: Connection<MaybeHttpsStream<Stream>, Full<Bytes>>) -> Self {
+    pub fn new(sender: SendRequest<SentBody>, connection: Connection<MaybeHttpsStream<Stream>, SentBody>) -> Self {
         let nudge = Arc::new(Nudge { state: AtomicU8::new(RESTING), user: AtomicWaker::new() });
         Self { sender, connection: Some(connection), waker: Waker::from(Arc::clone(&nudge)), nudge }
     }
@@ -61,8 +61,8 @@ impl Wire {
     /// Sends a request, and waits for the head of its answer.
     pub async fn exchange(
         &mut self,
-        request: Request<Full<Bytes>>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<Full<Bytes>>>> {
+        request: Request<SentBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<SentBody>>> {
         let mut answer = pin!(self.sender.try_send_request(request));
         poll_fn(|cx| {
             work(&mut self.connection, &self.nudge, &self.waker, cx);
@@ -79,7 +79,7 @@ impl Wire {
 
 /// Lets the connection read and write what it can.
 fn work(
-    connection: &mut Option<Connection<MaybeHttpsStream<Stream>, Full<Bytes>>>,
+    connection: &mut Option<Connection<MaybeHttpsStream<Stream>, SentBody>>,
     nudge: &Nudge,
     waker: &Waker,
     cx: &mut Context<'_>,
