@@ -7,6 +7,7 @@ use tallygate_types::Dialect;
 
 use crate::context::ResponseContext;
 use crate::failure::{AnswerFailure, BadRequest, EncodedError, ErrorReply, StreamFailure, UpstreamFailure};
+use crate::fragment::Fragment;
 use crate::hop::Follow;
 use crate::ir;
 use crate::loss::{LossReport, in_words_of};
@@ -71,6 +72,10 @@ pub(crate) struct NameRules {
 /// Reads an upstream's stream.
 pub(crate) trait Decode: Send {
     fn event(&mut self, event: Event<'_>, out: &mut Vec<ir::StreamEvent>) -> Result<(), StreamFailure>;
+    /// An event that says nothing but a piece of text, and leaves the decoder as it was. `None`: ask [`event`](Self::event).
+    fn fragment<'a>(&self, _event: Event<'a>) -> Option<Fragment<'a>> {
+        None
+    }
     /// The upstream closed: gives what is still owed (`Finish`, `End`) or says that the stream was cut.
     fn finish(&mut self, out: &mut Vec<ir::StreamEvent>) -> Result<(), StreamFailure>;
 }
@@ -78,6 +83,10 @@ pub(crate) trait Decode: Send {
 /// Writes a client's stream, framing included.
 pub(crate) trait Encode: Send {
     fn event(&mut self, event: &ir::StreamEvent, out: &mut Vec<u8>);
+    /// The same for a piece of an open text. False: nothing was done, and it has to be said as an event.
+    fn fragment(&mut self, _fragment: &Fragment<'_>, _out: &mut Vec<u8>) -> bool {
+        false
+    }
     /// Says an error inside the stream, correct for the state it is in. Nothing is written after.
     fn fail(&mut self, error: &ErrorReply, out: &mut Vec<u8>);
 }

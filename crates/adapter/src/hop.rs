@@ -139,12 +139,17 @@ impl JoinedEvents {
                 *free = (*free).max(*part + 1);
             }
             StreamEvent::PartDelta { candidate, part, .. } | StreamEvent::PartEnd { candidate, part } => {
-                *part += self.parts.get(candidate).map_or(0, |(first, _)| *first);
+                *part = self.number_of(*candidate, *part);
             }
             StreamEvent::Usage(report) => *report = self.sum.add(std::mem::take(report)),
             _ => {}
         }
         Some(event)
+    }
+
+    /// The number in the whole of a part of the present call.
+    pub fn number_of(&self, candidate: u32, part: u32) -> u32 {
+        part + self.parts.get(&candidate).map_or(0, |(first, _)| *first)
     }
 
     pub fn next_call(&mut self) {

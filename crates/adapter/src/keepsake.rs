@@ -201,6 +201,11 @@ impl Collector {
         }
     }
 
+    /// More of an open text.
+    pub fn text(&mut self, candidate: u32, bytes: usize) {
+        self.stretches.entry(candidate).or_default().text_bytes += bytes;
+    }
+
     fn start(&mut self, at: (u32, u32), start: &PartStart) {
         let open = match start {
             PartStart::Text => Open::Text,

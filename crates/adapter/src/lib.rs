@@ -51,6 +51,7 @@ mod dispatch;
 mod effort;
 mod embeddings;
 mod failure;
+mod fragment;
 mod free_text;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -169,6 +169,11 @@ impl Restore {
     }
 
     /// Passes one event on, with the client's names.
+    /// Text comes through as it is.
+    pub const fn leaves_text(&self) -> bool {
+        self.stops.is_none()
+    }
+
     pub fn event(&mut self, event: StreamEvent, out: &mut Vec<StreamEvent>) {
         if self.stops.is_none() {
             return self.named(event, out);

@@ -108,10 +108,12 @@ mod tests {
 
     #[test]
     fn splicing_changes_nothing_but_the_ranges_and_copies_nothing_large() {
-        let small = Pieces::spliced(&Bytes::from_static(b"{\"a\":1,\"b\":2}"), vec![(11..12, b"22".to_vec()), (5..6, Vec::new())]);
+        let small =
+            Pieces::spliced(&Bytes::from_static(b"{\"a\":1,\"b\":2}"), vec![(11..12, b"22".to_vec()), (5..6, Vec::new())]);
         assert_eq!((&small, small.rest.len()), (&Pieces::from(b"{\"a\":,\"b\":22}".to_vec()), 0));
         let body = Bytes::from([b"head 1 ".repeat(4_000), b"tail 2 ".repeat(4_000)].concat());
-        let mut large = Pieces::spliced(&body, vec![(28_005..28_006, b"22".to_vec()), (5..6, b"11".to_vec()), (6..6, Vec::new())]);
+        let mut large =
+            Pieces::spliced(&body, vec![(28_005..28_006, b"22".to_vec()), (5..6, b"11".to_vec()), (6..6, Vec::new())]);
         assert_eq!(large.len(), body.len() + 2);
         let mut pieces = Vec::new();
         while let Some(piece) = large.next_piece() {

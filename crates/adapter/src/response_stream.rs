@@ -21,6 +21,9 @@ use crate::{json_array, sse};
 /// Streams that pass untouched keep nothing and have no such bound here.
 pub const MAX_TRANSLATED_BYTES: u64 = 64 * 1024 * 1024;
 
+/// By so much what is written of a chunk may be longer without need of more room.
+const ROOM_BYTES: usize = 256;
+
 /// How far a stream has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Progress {
@@ -118,7 +121,8 @@ impl ResponseStream {
             }
             Lane::Translate(lane) => {
                 let tap = &mut self.tap;
-                let mut written = Vec::new();
+                // Most events are of about the same size in every dialect.
+                let mut written = Vec::with_capacity(chunk.len() + ROOM_BYTES);
                 let mut events = Vec::new();
                 let result = self.reader.read(&chunk, |event| lane.event(event, &mut events, tap, &mut written));
                 if !written.is_empty() {
@@ -313,9 +317,25 @@ impl Translating {
     ) -> Result<(), StreamFailure> {
         if let Some(course) = &mut self.course {
             course.event(event.data);
+        } else if self.fragment(event, tap, written) {
+            return Ok(());
         }
         let result = self.decoder.event(event, events);
         self.take(events, tap, written).and(result)
+    }
+
+    /// A piece of an open text, if the event is nothing else.
+    fn fragment(&mut self, event: Event<'_>, tap: &mut Tap, written: &mut Vec<u8>) -> bool {
+        let Some(mut fragment) = self.decoder.fragment(event).filter(|_| self.restore.leaves_text()) else { return false };
+        fragment.part = self.joined.number_of(fragment.candidate, fragment.part);
+        // Whoever writes it has the part open as text, and so has the collector, who is told of the same events.
+        if !self.encoder.fragment(&fragment, written) {
+            return false;
+        }
+        self.collector.text(fragment.candidate, fragment.bytes);
+        tap.content = true;
+        tap.output_bytes += fragment.bytes as u64;
+        true
     }
 
     /// Decoded events on their way to the client.

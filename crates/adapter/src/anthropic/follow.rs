@@ -4,19 +4,25 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use memchr::memmem;
 use serde_json::{Map, Value, json};
 
 use crate::hop::Follow;
+use crate::needle::Needle;
 
 /// The beginnings of the types of tools that the vendor runs; only they pause.
-const SERVER_TOOLS: &[&str] = &["web_search_", "web_fetch_", "code_execution_", "tool_search_tool_", "advisor_", "mcp_toolset"];
+static SERVER_TOOLS: [Needle; 6] = [
+    Needle::new("\"type\":\"web_search_"),
+    Needle::new("\"type\":\"web_fetch_"),
+    Needle::new("\"type\":\"code_execution_"),
+    Needle::new("\"type\":\"tool_search_tool_"),
+    Needle::new("\"type\":\"advisor_"),
+    Needle::new("\"type\":\"mcp_toolset"),
+];
 const PAUSED: &str = "pause_turn";
 
 /// Keeps the answer block by block, if the request has tools that may pause it.
 pub(crate) fn follow(body: &Bytes) -> Option<Box<dyn Follow>> {
-    let is_named = |tool: &str| memmem::find(body, format!("\"type\":\"{tool}").as_bytes()).is_some();
-    if !SERVER_TOOLS.iter().any(|tool| is_named(tool)) {
+    if !SERVER_TOOLS.iter().any(|tool| tool.is_in(body)) {
         return None;
     }
     let request: Map<String, Value> = serde_json::from_slice(body).ok()?;

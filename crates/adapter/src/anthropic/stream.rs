@@ -8,11 +8,12 @@ use super::decode::{self, finish_of};
 use super::{blocks, error, usage, wire};
 use crate::dispatch::Decode;
 use crate::failure::StreamFailure;
+use crate::fragment::Fragment;
 use crate::ir::{Delta, PartKind, PartStart, StreamEvent, ToolKind};
 use crate::needle::{Needle, needle};
 use crate::replay;
 use crate::sse::Event;
-use crate::tap::Tap;
+use crate::tap::{self, Tap};
 
 pub(crate) use super::stream_encode::Encoder;
 
@@ -194,6 +195,24 @@ impl Decode for Decoder {
         Ok(())
     }
 
+    /// Only as the vendor writes it.
+    fn fragment<'a>(&self, event: Event<'a>) -> Option<Fragment<'a>> {
+        let rest = event.data.strip_prefix(br#"{"type":"content_block_delta","index":"#)?;
+        let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let index = std::str::from_utf8(&rest[..digits]).ok()?.parse().ok()?;
+        let Some(Open::Part { part, is_call: false, .. }) = self.open.get(&index).filter(|_| !self.has_ended) else {
+            return None;
+        };
+        let rest = rest[digits..].strip_prefix(br#","delta":{"type":"text_delta","text":"#)?;
+        let text = tap::string_at(rest, 0)?;
+        // Spaces in front of a brace hide the length of the text from who listens.
+        let mut closing = rest[text.end + 1..].iter().filter(|byte| **byte != b' ');
+        if !closing.by_ref().take(2).eq(b"}}") || closing.next().is_some() {
+            return None;
+        }
+        Some(Fragment { part: *part, ..Fragment::of(&rest[text])? })
+    }
+
     /// A stop reason without `message_stop` is an end; neither is a cut.
     fn finish(&mut self, out: &mut Vec<StreamEvent>) -> Result<(), StreamFailure> {
         if !self.has_ended && self.stop.is_none() {
@@ -227,7 +246,13 @@ pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> 
             tap.content |= !needle!("\"text\"").is_in(data) && !needle!("\"thinking\"").is_in(data);
             count(data, tap);
         }
-        "content_block_delta" => count(data, tap),
+        "content_block_delta" => {
+            if !tap.is_alike(event) {
+                tap.begin_event();
+                count(data, tap);
+                tap.said_only_text(event);
+            }
+        }
         // A whole answer, or an error, where events were due: JSON without an event's name.
         "" if data.first() == Some(&b'{') => return whole(data, tap),
         _ => {}

@@ -411,6 +411,10 @@ pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> 
         tap.done = true;
         return Ok(());
     }
+    if tap.is_alike(event) {
+        return Ok(());
+    }
+    tap.begin_event();
     let is_first = tap.id.is_none();
     let may_fail = event.name == "error" || needle!("\"error\"").is_in(data);
     let has_usage = needle!("\"usage\":").find(data).is_some_and(|at| {
@@ -437,6 +441,8 @@ pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> 
         && let Some(word) = tap::string_at(data, at + b"\"finish_reason\":".len())
     {
         tap.finish_reason = Some(String::from_utf8_lossy(&data[word]).into_owned());
+    } else if !(is_first || may_fail || has_usage) {
+        tap.said_only_text(event);
     }
     Ok(())
 }

@@ -12,6 +12,7 @@ use super::{carriers, error, usage};
 use crate::context::ResponseContext;
 use crate::dispatch::Encode;
 use crate::failure::ErrorReply;
+use crate::fragment::Fragment;
 use crate::ident;
 use crate::ir::{Citation, Delta, FinishReason, PartKind, PartStart, Reasoning, Signature, StreamEvent, ToolKind};
 use crate::sse;
@@ -24,6 +25,14 @@ pub(crate) struct Encoder {
     usage: Option<Usage>,
     choices: BTreeMap<u32, State>,
     has_ended: bool,
+    /// What stands around the text of a chunk that says nothing else, and of which candidate.
+    around: Option<(u32, Around)>,
+}
+
+#[derive(Debug)]
+struct Around {
+    before: Vec<u8>,
+    behind: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -57,7 +66,7 @@ enum Open {
 impl Encoder {
     pub fn new(context: ResponseContext) -> Self {
         let id = ident::response_id("chatcmpl-", None, &context.response_id);
-        Self { context, id, usage: None, choices: BTreeMap::new(), has_ended: false }
+        Self { context, id, usage: None, choices: BTreeMap::new(), has_ended: false, around: None }
     }
 
     fn chunk(&self, choices: Vec<ChunkChoice>, usage: ChunkUsage, out: &mut Vec<u8>) {
@@ -70,6 +79,22 @@ impl Encoder {
             usage: if self.context.include_usage { usage } else { ChunkUsage::Absent },
         };
         sse::write(None, &serde_json::to_vec(&chunk).unwrap_or_default(), out);
+    }
+
+    /// What stands around a text: the chunk that says an empty one, without it.
+    fn around(&self, candidate: u32) -> Option<Around> {
+        // In a name or an id its quotes would be escaped.
+        const EMPTY: &[u8] = br#""content":"""#;
+        let mut chunk = Vec::new();
+        let delta = ChunkDelta { content: Some(String::new()), ..ChunkDelta::default() };
+        self.chunk(
+            vec![ChunkChoice { index: candidate, delta, logprobs: None, finish_reason: None, native_finish_reason: None }],
+            ChunkUsage::Null,
+            &mut chunk,
+        );
+        let at = memchr::memmem::find(&chunk, EMPTY)? + EMPTY.len() - 1;
+        let behind = chunk.split_off(at);
+        Some(Around { before: chunk, behind })
     }
 
     fn delta(&mut self, candidate: u32, delta: ChunkDelta, out: &mut Vec<u8>) {
@@ -291,6 +316,7 @@ impl Encode for Encoder {
         match event {
             StreamEvent::Start { id, .. } => {
                 self.id = ident::response_id("chatcmpl-", id.as_deref(), &self.context.response_id);
+                self.around = None;
             }
             StreamEvent::PartStart { candidate, part, start } => self.start(*candidate, *part, start, out),
             StreamEvent::PartDelta { candidate, part, delta } => self.part_delta(*candidate, *part, delta, out),
@@ -310,6 +336,27 @@ impl Encode for Encoder {
                 sse::write(None, b"[DONE]", out);
             }
         }
+    }
+
+    fn fragment(&mut self, fragment: &Fragment<'_>, out: &mut Vec<u8>) -> bool {
+        let candidate = fragment.candidate;
+        let Some(state) = self.choices.get_mut(&candidate) else { return false };
+        let is_open = matches!(state.parts.get(&fragment.part), Some(Open::Text { .. }));
+        if self.has_ended || !is_open || !state.role_said {
+            return false;
+        }
+        state.text_chars += fragment.chars as u64;
+        state.has_content = true;
+        if self.around.as_ref().is_none_or(|(known, _)| *known != candidate) {
+            let Some(around) = self.around(candidate) else { return false };
+            self.around = Some((candidate, around));
+        }
+        if let Some((_, around)) = &self.around {
+            for bytes in [&around.before, fragment.json.as_bytes(), &around.behind] {
+                out.extend_from_slice(bytes);
+            }
+        }
+        true
     }
 
     /// No `[DONE]` after it: some clients take that for success.

@@ -36,6 +36,8 @@ const CHECKPOINT_INTERVAL: Duration = Duration::from_secs(2);
 const CHECKPOINT_OUTPUT_BYTES: u64 = 1_024;
 /// The meter is only asked after this many bytes of the stream, for asking it is not free.
 const CHECKPOINT_STREAM_BYTES: usize = 8 * 1024;
+/// Pieces that follow each other so closely are gathered.
+const PRESSING_INTERVAL: Duration = Duration::from_millis(1);
 /// After the terminal event the upstream has this long to close, so that its connection can be used again.
 const TAIL_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -58,6 +60,8 @@ pub struct StreamBody {
     /// When the upstream last sent something; the timer is only moved when it fires.
     active_at: Instant,
     timer: Pin<Box<Sleep>>,
+    /// It came close behind the one before: there may be more in hand.
+    is_pressing: bool,
     /// When the client last got something.
     sent_at: Instant,
     /// What is sent into a silence, and after how long; `None` where the stream has no room for it.
@@ -117,6 +121,7 @@ impl StreamBody {
             idle_timeout,
             active_at: now,
             timer: Box::pin(tokio::time::sleep(keep_alive.map_or(idle_timeout, |(_, after)| idle_timeout.min(after)))),
+            is_pressing: true,
             sent_at: now,
             keep_alive,
             ends_at,
@@ -163,6 +168,10 @@ impl StreamBody {
                 break;
             }
             in_hand += self.out[before..].iter().map(Bytes::len).sum::<usize>();
+            // One that comes after a while comes alone, most likely; and if it does not, hyper asks for the next before it writes.
+            if in_hand > 0 && !self.is_pressing {
+                break;
+            }
         }
         if self.poll_closing(cx).is_pending() {
             return self.take_piece().map_or(Poll::Pending, |piece| Poll::Ready(Some(piece)));
@@ -224,7 +233,9 @@ impl StreamBody {
     fn push(&mut self, data: Bytes) {
         // Bytes that drip and never come to the end of a line are silence.
         if memchr::memrchr2(b'\n', b'}', &data).is_some() {
-            self.active_at = Instant::now();
+            let now = Instant::now();
+            self.is_pressing = now.duration_since(self.active_at) < PRESSING_INTERVAL;
+            self.active_at = now;
         }
         self.received += data.len();
         if self.received > self.max_bytes {
@@ -247,7 +258,7 @@ impl StreamBody {
     /// Before the client has the call: its next request may come before this answer has ended.
     fn remember(&mut self) {
         let keepsakes = self.stream.take_keepsakes();
-        if let Some(settlement) = &self.settlement {
+        if let Some(settlement) = self.settlement.as_ref().filter(|_| !keepsakes.is_empty()) {
             settlement.remember(keepsakes);
         }
     }

@@ -59,10 +59,7 @@ impl Wire {
     }
 
     /// Sends a request, and waits for the head of its answer.
-    pub async fn exchange(
-        &mut self,
-        request: Request<SentBody>,
-    ) -> Result<Response<Incoming>, TrySendError<Request<SentBody>>> {
+    pub async fn exchange(&mut self, request: Request<SentBody>) -> Result<Response<Incoming>, TrySendError<Request<SentBody>>> {
         let mut answer = pin!(self.sender.try_send_request(request));
         poll_fn(|cx| {
             work(&mut self.connection, &self.nudge, &self.waker, cx);
