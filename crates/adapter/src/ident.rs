@@ -1,7 +1,5 @@
 //! Ids that are made or made safe.
 
-use std::fmt::Write as _;
-
 use aws_lc_rs::digest::{SHA256, digest};
 
 /// Longest end-user id OpenAI takes as it is, in characters.
@@ -9,10 +7,10 @@ const USER_CHARS: usize = 64;
 
 /// SHA-256 in hex, lower case.
 pub(crate) fn sha256_hex(text: &str) -> String {
-    digest(&SHA256, text.as_bytes()).as_ref().iter().fold(String::with_capacity(64), |mut hex, byte| {
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digest = digest(&SHA256, text.as_bytes());
+    let digits = digest.as_ref().iter().flat_map(|byte| [byte >> 4, byte & 0x0f]);
+    digits.map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 /// An end user's id for OpenAI: short ones pass, longer ones are hashed.

@@ -11,6 +11,7 @@ use super::{carrier, error};
 use crate::context::ResponseContext;
 use crate::dispatch::Encode;
 use crate::failure::ErrorReply;
+use crate::fragment::Fragment;
 use crate::ident;
 use crate::ir::{Delta, FinishReason, Part, PartKind, PartStart, Signature, StreamEvent, ToolKind};
 use crate::names::FREE_TEXT_FIELD;
@@ -281,6 +282,20 @@ impl Encode for Encoder {
             // Other candidates.
             _ => {}
         }
+    }
+
+    fn fragment(&mut self, fragment: &Fragment<'_>, out: &mut Vec<u8>) -> bool {
+        let is_open = |live: &&Live| live.part == fragment.part && live.kind == BlockKind::Text;
+        let Some(live) = self.live.as_ref().filter(is_open) else { return false };
+        if self.has_ended || self.held.is_some() || fragment.candidate != CANDIDATE {
+            return false;
+        }
+        out.extend_from_slice(b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":");
+        out.extend_from_slice(live.block.to_string().as_bytes());
+        out.extend_from_slice(b",\"delta\":{\"type\":\"text_delta\",\"text\":\"");
+        out.extend_from_slice(fragment.json.as_bytes());
+        out.extend_from_slice(b"\"}}\n\n");
+        true
     }
 
     /// No `message_stop` after it.

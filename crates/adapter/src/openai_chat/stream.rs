@@ -13,6 +13,7 @@ use super::wire_answer::{UpstreamChoice, UpstreamChunk, UpstreamDelta};
 use super::{error, usage};
 use crate::dispatch::Decode;
 use crate::failure::StreamFailure;
+use crate::fragment::Fragment;
 use crate::ir::{Delta, Part, PartKind, PartStart, Reasoning, Signature, StreamEvent, ToolKind, Vendor};
 use crate::needle::{Needle, needle};
 use crate::sse::Event;
@@ -43,7 +44,22 @@ pub(crate) struct Decoder {
     /// The stream's id: calls without an id get theirs by it.
     id: String,
     choices: BTreeMap<u32, State>,
+    sample: Sample,
 }
+
+/// What stood around the text of a chunk that said nothing else. One that is the same but for its text says only that.
+#[derive(Debug, Default)]
+struct Sample {
+    candidate: u32,
+    part: u32,
+    /// With the text's quotes; empty: there is no sample.
+    before: Vec<u8>,
+    behind: Vec<u8>,
+    /// How often one was taken. Chunks that are never alike are not looked at for ever.
+    taken: u32,
+}
+
+const MAX_SAMPLES: u32 = 16;
 
 /// One choice.
 #[derive(Debug, Default)]
@@ -81,6 +97,23 @@ struct Call {
 impl Decoder {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Keeps what stands around the text, if `said` is one and nothing else.
+    fn take_sample(&mut self, event: Event<'_>, said: &[StreamEvent]) {
+        let [StreamEvent::PartDelta { candidate, part, delta: Delta::Text(said) }] = said else { return };
+        let key = needle!("\"content\":");
+        let Some(text) = key.find(event.data).and_then(|at| tap::string_at(event.data, at + key.len())) else { return };
+        let is_it = serde_json::from_slice::<String>(&event.data[text.start - 1..=text.end]).is_ok_and(|text| text == *said);
+        if is_it && event.name.is_empty() && self.sample.taken < MAX_SAMPLES {
+            self.sample = Sample {
+                candidate: *candidate,
+                part: *part,
+                before: event.data[..text.start].to_vec(),
+                behind: event.data[text.end..].to_vec(),
+                taken: self.sample.taken + 1,
+            };
+        }
     }
 
     fn end(&mut self, out: &mut Vec<StreamEvent>) {
@@ -121,6 +154,8 @@ impl Decode for Decoder {
         if let Some(report) = chunk.usage.as_ref().and_then(usage::decode) {
             out.push(StreamEvent::Usage(report));
         }
+        let before = out.len();
+        let says_more = chunk.usage.is_some_and(|usage| !usage.is_null());
         for choice in chunk.choices.unwrap_or_default() {
             let candidate = choice.index.unwrap_or(0);
             if !self.choices.contains_key(&candidate) && self.choices.len() >= MAX_CHOICES {
@@ -129,7 +164,23 @@ impl Decode for Decoder {
             let fresh = || State { origin: self.id.clone(), ..State::default() };
             self.choices.entry(candidate).or_insert_with(fresh).choice(candidate, choice, out)?;
         }
+        if !says_more {
+            self.take_sample(event, &out[before..]);
+        }
         Ok(())
+    }
+
+    fn fragment<'a>(&self, event: Event<'a>) -> Option<Fragment<'a>> {
+        let sample = &self.sample;
+        if sample.before.is_empty() || !event.name.is_empty() || !event.data.starts_with(&sample.before) {
+            return None;
+        }
+        let text = tap::string_at(event.data, sample.before.len() - 1).filter(|text| event.data[text.end..] == sample.behind)?;
+        let open = self.choices.get(&sample.candidate).and_then(|state| state.open);
+        if self.has_ended || open != Some((sample.part, Open::Text)) {
+            return None;
+        }
+        Some(Fragment { candidate: sample.candidate, part: sample.part, ..Fragment::of(&event.data[text])? })
     }
 
     fn finish(&mut self, out: &mut Vec<StreamEvent>) -> Result<(), StreamFailure> {

@@ -1,7 +1,8 @@
 //! Rows that are matched by the model's name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
+use std::sync::{PoisonError, RwLock};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -26,7 +27,15 @@ pub(super) struct TableFile {
 pub(super) struct Table<T> {
     bases: BTreeMap<String, Row<T>>,
     models: Vec<(Vec<Pattern>, Row<T>)>,
+    known: Known<T>,
 }
+
+/// What was found before: a request asks several times, always for one of a few models, and patterns are many.
+#[derive(Debug)]
+struct Known<T>(RwLock<HashMap<String, T>>);
+
+/// More models than any installation has. Beyond it what is known is forgotten.
+const MAX_KNOWN: usize = 1024;
 
 /// Settings as values and as they are written, for rows that are `like` this one.
 #[derive(Debug, Clone)]
@@ -41,13 +50,41 @@ struct Pattern(Vec<String>);
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { bases: BTreeMap::new(), models: Vec::new() }
+        Self { bases: BTreeMap::new(), models: Vec::new(), known: Known::default() }
+    }
+}
+
+impl<T> Default for Known<T> {
+    fn default() -> Self {
+        Self(RwLock::default())
+    }
+}
+
+impl<T> Clone for Known<T> {
+    /// Of another table, which may come to have other rows.
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+impl<T: Copy> Known<T> {
+    fn get(&self, model: &str, find: impl FnOnce() -> T) -> T {
+        if let Some(known) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(model) {
+            return *known;
+        }
+        let found = find();
+        let mut known = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        if known.len() >= MAX_KNOWN {
+            known.clear();
+        }
+        known.insert(model.to_owned(), found);
+        found
     }
 }
 
 impl<T: DeserializeOwned + Copy + Default> Table<T> {
     pub fn of(&self, model: &str) -> T {
-        self.row(model).map(|row| row.value).unwrap_or_default()
+        self.known.get(model, || self.row(model).map(|row| row.value).unwrap_or_default())
     }
 
     fn row(&self, model: &str) -> Option<&Row<T>> {
@@ -58,7 +95,7 @@ impl<T: DeserializeOwned + Copy + Default> Table<T> {
 
     /// These rows behind those of `file`.
     pub fn with(&self, file: TableFile, vendor: &str) -> Result<Self, ProfileError> {
-        let mut bases = Self { bases: self.bases.clone(), models: self.models.clone() };
+        let mut bases = self.clone();
         let mut pending: Vec<(String, toml::Value)> = file.bases.into_iter().collect();
         // A base may be like one that is written after it.
         while !pending.is_empty() {
@@ -90,7 +127,7 @@ impl<T: DeserializeOwned + Copy + Default> Table<T> {
             models.push((patterns, bases.resolve(settings, &row)?));
         }
         models.extend(bases.models);
-        Ok(Self { bases: bases.bases, models })
+        Ok(Self { bases: bases.bases, models, known: Known::default() })
     }
 
     fn resolve(&self, mut settings: toml::Table, row: &str) -> Result<Row<T>, ProfileError> {
