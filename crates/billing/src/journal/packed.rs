@@ -8,6 +8,7 @@
 //! of its fields reads a record of an earlier program.
 
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -47,9 +48,9 @@ impl Record for UsageRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// Prices as they were read: records that were charged by the same share it.
+/// Prices as they were read, by the bytes of their ids: records that were charged by the same share it.
 #[derive(Debug, Default)]
-pub(super) struct Prices(HashMap<Box<[u8]>, Arc<PriceVersion>>);
+pub(super) struct Prices(HashMap<[u8; 16], (Box<[u8]>, Arc<PriceVersion>)>);
 
 /// Reads the payload of a frame.
 pub(super) fn read<R: Record>(form: Form, payload: &[u8], prices: &mut Prices) -> Result<R, Malformed> {
@@ -79,7 +80,14 @@ impl<'a> Fields<'a> {
     }
 
     fn number(&mut self) -> Result<u64, Malformed> {
-        u64::try_from(self.wide_number()?).map_err(|_| Malformed)
+        match self.rest {
+            // Most are short.
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.rest = rest;
+                Ok(u64::from(*byte))
+            }
+            _ => u64::try_from(self.wide_number()?).map_err(|_| Malformed),
+        }
     }
 
     fn wide_number(&mut self) -> Result<u128, Malformed> {
@@ -364,13 +372,21 @@ impl Field for Pico {
     }
 }
 
+/// Classes and a number for each, after the count of them.
+fn put_classes(out: &mut Vec<u8>, classes: impl Iterator<Item = (UsageClass, u64)>) {
+    const { assert!(Usage::CLASSES < 0x80, "the count is one byte") };
+    let start = out.len();
+    out.push(0);
+    for (class, number) in classes {
+        put_text(out, class.as_str());
+        put_number(out, number);
+        out[start] += 1;
+    }
+}
+
 impl Field for Usage {
     fn put(&self, out: &mut Vec<u8>) {
-        put_number(out, self.iter().count() as u64);
-        for (class, tokens) in self.iter() {
-            put_text(out, class.as_str());
-            put_number(out, tokens);
-        }
+        put_classes(out, self.iter());
     }
 
     fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
@@ -380,11 +396,7 @@ impl Field for Usage {
 
 impl Field for ClassPrices {
     fn put(&self, out: &mut Vec<u8>) {
-        put_number(out, self.iter().count() as u64);
-        for (class, price) in self.iter() {
-            put_text(out, class.as_str());
-            put_number(out, price.get().unsigned_abs());
-        }
+        put_classes(out, self.iter().map(|(class, price)| (class, price.get().unsigned_abs())));
     }
 
     fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
@@ -416,19 +428,38 @@ impl Field for Vec<AttemptRecord> {
 
 impl Field for Arc<PriceVersion> {
     fn put(&self, out: &mut Vec<u8>) {
-        put_inner(out, |out| (**self).put(out));
+        /// Prices whose bytes a thread keeps; beyond it all are forgotten and made once more.
+        const MAX_KEPT: usize = 16;
+        thread_local! {
+            /// With the prices themselves, so that no other comes to stand at the address of one.
+            static KEPT: RefCell<Vec<(Arc<PriceVersion>, Vec<u8>)>> = const { RefCell::new(Vec::new()) };
+        }
+        KEPT.with_borrow_mut(|kept| {
+            if let Some((_, bytes)) = kept.iter().find(|(price, _)| Self::ptr_eq(price, self)) {
+                return out.extend_from_slice(bytes);
+            }
+            let start = out.len();
+            put_inner(out, |out| (**self).put(out));
+            if kept.len() >= MAX_KEPT {
+                kept.clear();
+            }
+            kept.push((Self::clone(self), out[start..].to_vec()));
+        });
     }
 
     fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
         let bytes = from.inner()?;
-        if let Some(price) = from.prices.0.get(bytes) {
+        let id = *bytes.first_chunk().ok_or(Malformed)?;
+        if let Some((known, price)) = from.prices.0.get(&id)
+            && **known == *bytes
+        {
             return Ok(Self::clone(price));
         }
         let price = Self::new(PriceVersion::take(&mut Fields { rest: bytes, prices: from.prices })?);
         if from.prices.0.len() >= MAX_PRICES {
             from.prices.0.clear();
         }
-        from.prices.0.insert(bytes.into(), Self::clone(&price));
+        from.prices.0.insert(id, (bytes.into(), Self::clone(&price)));
         Ok(price)
     }
 }
@@ -497,8 +528,20 @@ mod tests {
     #[test]
     fn records_of_one_price_share_it() {
         let mut prices = Prices::default();
-        let mut price = |n| read::<UsageRecord>(Form::Packed, &packed(&testing::record(n)), &mut prices).unwrap().price.unwrap();
-        assert!(Arc::ptr_eq(&price(1), &price(2)));
+        let [first, second] = [1, 2].map(|n| {
+            let read: UsageRecord = read(Form::Packed, &packed(&testing::record(n)), &mut prices).unwrap();
+            read.price.unwrap()
+        });
+        assert!(Arc::ptr_eq(&first, &second));
+        // The same id with another price is another price.
+        let mut dear = (*testing::price()).clone();
+        dear.created_by = "another".into();
+        let dear = Arc::new(dear);
+        for expected in [&dear, &testing::price(), &dear] {
+            let record = UsageRecord { price: Some(Arc::clone(expected)), ..testing::record(3) };
+            let read = read::<UsageRecord>(Form::Packed, &packed(&record), &mut prices).unwrap();
+            assert_eq!(read.price.as_ref(), Some(expected));
+        }
     }
 
     proptest! {
