@@ -50,7 +50,13 @@ pub(super) struct Malformed;
 
 /// Prices as they were read, by the bytes of their ids: records that were charged by the same share it.
 #[derive(Debug, Default)]
-pub(super) struct Prices(HashMap<[u8; 16], (Box<[u8]>, Arc<PriceVersion>)>);
+pub(super) struct Prices(HashMap<[u8; 16], KnownPrice>);
+
+#[derive(Debug)]
+struct KnownPrice {
+    bytes: Box<[u8]>,
+    price: Arc<PriceVersion>,
+}
 
 /// Reads the payload of a frame.
 pub(super) fn read<R: Record>(form: Form, payload: &[u8], prices: &mut Prices) -> Result<R, Malformed> {
@@ -450,16 +456,16 @@ impl Field for Arc<PriceVersion> {
     fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
         let bytes = from.inner()?;
         let id = *bytes.first_chunk().ok_or(Malformed)?;
-        if let Some((known, price)) = from.prices.0.get(&id)
-            && **known == *bytes
+        if let Some(known) = from.prices.0.get(&id)
+            && *known.bytes == *bytes
         {
-            return Ok(Self::clone(price));
+            return Ok(Self::clone(&known.price));
         }
         let price = Self::new(PriceVersion::take(&mut Fields { rest: bytes, prices: from.prices })?);
         if from.prices.0.len() >= MAX_PRICES {
             from.prices.0.clear();
         }
-        from.prices.0.insert(id, (bytes.into(), Self::clone(&price)));
+        from.prices.0.insert(id, KnownPrice { bytes: bytes.into(), price: Self::clone(&price) });
         Ok(price)
     }
 }
