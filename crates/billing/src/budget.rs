@@ -3,13 +3,12 @@
 //! One process keeps the accounts in memory. Over replicas a process will hold leases of a budget; what a request sees
 //! stays the same, because it talks to an [`Account`] only.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use tallygate_store::{Budget, TenantEntry};
-use tallygate_types::{Currency, Pico, TenantId, Timestamp};
+use tallygate_types::{Currency, IdMap, Pico, TenantId, Timestamp};
 
 use crate::period::Period;
 
@@ -71,7 +70,7 @@ pub struct Budgets {
     is_unknown: AtomicBool,
 }
 
-type Shard = HashMap<(TenantId, Currency), Arc<MemoryAccount>>;
+type Shard = IdMap<(TenantId, Currency), Arc<MemoryAccount>>;
 
 /// A lock and not two atomics: the amounts are 128 bits wide and turn over together with the period. It is held for a few
 /// additions.

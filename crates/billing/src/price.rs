@@ -208,6 +208,11 @@ impl PriceVersion {
         self.prices.charge(usage)
     }
 
+    /// See [`ClassPrices::total`].
+    pub fn total(&self, usage: &Usage) -> Result<Pico, Unpriced> {
+        self.prices.total(usage)
+    }
+
     /// See [`ClassPrices::reservation`].
     pub fn reservation(&self, input_upper_bound: u64, output_cap: u64) -> Result<Pico, Unpriced> {
         self.prices.reservation(input_upper_bound, output_cap)
@@ -281,6 +286,7 @@ mod tests {
             ]
         );
         assert_eq!(charge.total.to_string(), "0.0032001");
+        assert_eq!(prices.total(&usage), Ok(charge.total));
     }
 
     #[test]
@@ -311,6 +317,7 @@ mod tests {
     fn a_charge_the_database_could_not_hold_is_refused() {
         let dear = ClassPrices::default().with(C::OutputText, UnitPrice::new(i64::MAX).unwrap());
         assert_eq!(dear.charge(&Usage::default().with(C::OutputText, 2)), Err(Unpriced::Overflow));
+        assert_eq!(dear.total(&Usage::default().with(C::OutputText, 2)), Err(Unpriced::Overflow));
         assert_eq!(dear.charge(&Usage::default().with(C::OutputText, u64::MAX)), Err(Unpriced::Overflow));
     }
 
@@ -366,6 +373,7 @@ mod tests {
             let limit = Pico::new(i128::from(limit));
             let fitted = prices.fit(&usage, limit);
             prop_assert!(prices.charge(&fitted).unwrap().total <= limit);
+            prop_assert_eq!(prices.charge(&usage).map(|charge| charge.total), prices.total(&usage));
             if prices.charge(&usage).unwrap().total <= limit {
                 prop_assert_eq!(fitted, usage);
             }

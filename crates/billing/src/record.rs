@@ -238,27 +238,34 @@ const STATUS_CONNECTION_LOST: u16 = 499;
 impl UsageRecord {
     /// The record a call ends with when nothing went wrong and nothing was used; the caller fills in the rest.
     pub fn from_begin(begin: &BeginRecord, finished_at: Timestamp) -> Self {
-        Self {
-            request_id: begin.request_id,
-            attempt: begin.attempt,
-            accepted_at: begin.accepted_at,
+        begin.clone().into_record(finished_at)
+    }
+}
+
+impl BeginRecord {
+    /// See [`UsageRecord::from_begin`].
+    pub fn into_record(self, finished_at: Timestamp) -> UsageRecord {
+        UsageRecord {
+            request_id: self.request_id,
+            attempt: self.attempt,
+            accepted_at: self.accepted_at,
             first_byte_at: None,
             finished_at,
-            tenant_id: begin.tenant_id,
-            key_id: begin.key_id,
-            end_user: begin.end_user.clone(),
-            endpoint: begin.endpoint,
-            client_dialect: begin.client_dialect,
-            upstream_dialect: begin.upstream_dialect,
-            model_id: begin.model_id,
-            model: begin.model.clone(),
-            upstream_model: begin.upstream_model.clone(),
+            tenant_id: self.tenant_id,
+            key_id: self.key_id,
+            end_user: self.end_user,
+            endpoint: self.endpoint,
+            client_dialect: self.client_dialect,
+            upstream_dialect: self.upstream_dialect,
+            model_id: self.model_id,
+            model: self.model,
+            upstream_model: self.upstream_model,
             returned_model: None,
-            upstream_id: begin.upstream_id,
-            upstream: begin.upstream.clone(),
-            credential_id: begin.credential_id,
+            upstream_id: self.upstream_id,
+            upstream: self.upstream,
+            credential_id: self.credential_id,
             attempts: Vec::new(),
-            stream: begin.stream,
+            stream: self.stream,
             outcome: Outcome::Ok,
             status: 200,
             error_code: None,
@@ -267,25 +274,23 @@ impl UsageRecord {
             usage_source: UsageSource::None,
             estimator: None,
             raw_usage: None,
-            price: begin.price.clone(),
+            currency: self.price.as_ref().map(|price| price.currency),
+            price: self.price,
             charge: Pico::ZERO,
-            currency: begin.price.as_ref().map(|price| price.currency),
-            reserved: begin.reserved,
+            reserved: self.reserved,
             upstream_request_id: None,
             loss: None,
             overhead_us: 0,
-            bytes_in: begin.bytes_in,
+            bytes_in: self.bytes_in,
             bytes_out: 0,
-            trace_id: begin.trace_id.clone(),
-            route: begin.route.clone(),
-            arm: begin.arm.clone(),
-            affinity: begin.affinity.clone(),
+            trace_id: self.trace_id,
+            route: self.route,
+            arm: self.arm,
+            affinity: self.affinity,
             cache_saved: Pico::ZERO,
         }
     }
-}
 
-impl BeginRecord {
     /// Settles a call that was in flight when the process died: the input estimate and the output delivered up to the last
     /// checkpoint, never above the reservation.
     ///

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use http::HeaderMap;
 use tallygate_store::{KeyEntry, Snapshot};
-use tallygate_types::{Clock, Dialect, RequestId, Timestamp};
+use tallygate_types::{Clock, Dialect, IdText, RequestId, Timestamp};
 
 use crate::in_flight::Live;
 use crate::path::Endpoint;
@@ -16,7 +16,7 @@ use crate::path::Endpoint;
 pub struct Facts {
     pub request_id: RequestId,
     /// `request_id` as headers and logs say it.
-    pub request_id_text: String,
+    pub request_id_text: IdText,
     pub accepted_at: Timestamp,
     /// The monotonic twin of `accepted_at`, for durations.
     pub started: Instant,
@@ -44,7 +44,7 @@ impl Facts {
         let request_id = RequestId::generate();
         Self {
             request_id,
-            request_id_text: request_id.to_string(),
+            request_id_text: request_id.text(),
             accepted_at: clock.now(),
             started: Instant::now(),
             endpoint: OnceLock::new(),

@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 
 use futures_util::task::AtomicWaker;
 use tallygate_adapter::ErrorKind;
-use tallygate_billing::{Outcome, estimate};
+use tallygate_billing::{Name, Outcome, estimate};
 use tallygate_store::{CredentialEntry, UpstreamEntry};
 use tallygate_types::live::{LiveRequest, Phase};
 use tallygate_types::{ApiKeyId, IdMap, RequestId, TenantId};
@@ -58,7 +58,7 @@ pub struct Live {
 
 struct Way {
     upstream: Arc<UpstreamEntry>,
-    upstream_model: String,
+    upstream_model: Name,
     credential: Option<Arc<CredentialEntry>>,
 }
 
@@ -143,12 +143,12 @@ impl Live {
         &self,
         number: u32,
         upstream: &Arc<UpstreamEntry>,
-        upstream_model: &str,
+        upstream_model: &Name,
         credential: Option<&Arc<CredentialEntry>>,
     ) {
         let way = Way {
             upstream: Arc::clone(upstream),
-            upstream_model: upstream_model.to_owned(),
+            upstream_model: Arc::clone(upstream_model),
             credential: credential.map(Arc::clone),
         };
         *lock(&self.way) = Some(way);
@@ -217,7 +217,7 @@ impl Live {
             model: facts.model().unwrap_or_default().to_owned(),
             upstream: way.map(|way| way.upstream.id),
             upstream_name: way.map(|way| way.upstream.name.to_string()),
-            upstream_model: way.map(|way| way.upstream_model.clone()),
+            upstream_model: way.map(|way| way.upstream_model.to_string()),
             credential: credential.map(|credential| credential.id),
             credential_name: credential.map(|credential| credential.name.clone()),
             attempt: self.attempt.load(Ordering::Relaxed),

@@ -44,6 +44,7 @@ mod refusal;
 mod routing;
 mod serve;
 mod settle;
+mod short;
 mod stack;
 mod stall;
 mod upstream;

@@ -14,6 +14,8 @@ use tracing_subscriber::registry::LookupSpan;
 
 /// Of the lines that are written here.
 const TARGET: &str = "tallygate::access";
+/// Of a `u64`.
+const MAX_DIGITS: usize = 20;
 /// Most lines fit.
 const EXPECTED_BYTES: usize = 640;
 
@@ -36,12 +38,14 @@ where
             return self.others.format_event(context, writer, event);
         }
         let mut line = String::with_capacity(EXPECTED_BYTES);
-        write!(line, r#"{{"timestamp":"{}","level":"{}""#, SystemClock.now(), metadata.level())?;
+        write!(line, r#"{{"timestamp":"{}","level":"#, SystemClock.now())?;
         let mut members = Members(line);
+        members.text(metadata.level().as_str());
         event.record(&mut members);
         let Members(mut line) = members;
-        line.push_str(r#","target":"#);
-        writeln!(line, "\"{TARGET}\"}}")?;
+        line.push_str(r#","target":""#);
+        line.push_str(TARGET);
+        line.push_str("\"}\n");
         writer.write_str(&line)
     }
 }
@@ -51,6 +55,16 @@ impl Members {
         self.0.push_str(",\"");
         self.0.push_str(field.name());
         self.0.push_str("\":");
+    }
+
+    fn text(&mut self, text: &str) {
+        // No early end: so the compiler looks at many bytes at once.
+        if text.bytes().fold(false, |found, byte| found | is_special(byte)) {
+            return self.0.push_str(&serde_json::Value::from(text).to_string());
+        }
+        self.0.push('"');
+        self.0.push_str(text);
+        self.0.push('"');
     }
 
     /// A value that stands as it is shown.
@@ -68,11 +82,23 @@ const fn is_special(byte: u8) -> bool {
 
 impl Visit for Members {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.record_debug(field, &format_args!("{value}"));
+        self.name(field);
+        self.text(value);
     }
 
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.plain(field, value);
+    fn record_u64(&mut self, field: &Field, mut value: u64) {
+        self.name(field);
+        let mut digits = [0; MAX_DIGITS];
+        let mut at = MAX_DIGITS;
+        loop {
+            at -= 1;
+            digits[at] = b'0' + (value % 10) as u8;
+            value /= 10;
+            if value == 0 {
+                break;
+            }
+        }
+        self.0.push_str(std::str::from_utf8(&digits[at..]).unwrap_or_default());
     }
 
     fn record_i64(&mut self, field: &Field, value: i64) {
@@ -92,7 +118,7 @@ impl Visit for Members {
         self.0.push('"');
         let start = self.0.len();
         let _ = write!(self.0, "{value:?}");
-        if self.0.as_bytes()[start..].iter().copied().any(is_special) {
+        if self.0.as_bytes()[start..].iter().fold(false, |found, byte| found | is_special(*byte)) {
             let escaped = serde_json::Value::from(&self.0[start..]).to_string();
             self.0.truncate(start - 1);
             self.0.push_str(&escaped);
@@ -138,7 +164,7 @@ mod tests {
             .finish();
         macro_rules! say {
             ($target:literal) => {
-                tracing::info!(target: $target, model = %"a\"b\\", status = 200, left = -1, share = 1.0, ok = true, ttft_ms = Option::<u64>::None, code = "\n", "request")
+                tracing::info!(target: $target, model = %"a\"b\\", name = "a\tb", plain = "ä", status = 200, most = u64::MAX, left = -1, share = 1.0, ok = true, ttft_ms = Option::<u64>::None, code = "\n", "request")
             };
         }
         tracing::subscriber::with_default(subscriber, || {

@@ -4,9 +4,10 @@
 //! logs and the command line use; the databases store the bare UUID.
 
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error as _};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 use uuid::fmt::Simple;
 
@@ -19,6 +20,31 @@ pub struct IdError {
     kind: &'static str,
     prefix: &'static str,
     text: String,
+}
+
+/// The text of an id, where no place on the heap is wanted for it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct IdText<const BYTES: usize = { 4 + Simple::LENGTH }>([u8; BYTES]);
+
+impl<const BYTES: usize> Deref for IdText<BYTES> {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        // Prefixes and hex digits.
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+impl<const BYTES: usize> fmt::Display for IdText<BYTES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
+}
+
+impl<const BYTES: usize> fmt::Debug for IdText<BYTES> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self)
+    }
 }
 
 macro_rules! ids {
@@ -43,19 +69,18 @@ macro_rules! ids {
                 self.0
             }
 
-            /// The bytes of its text. Ids are written some twenty times a request, and the machinery of `format!` costs more
-            /// than the digits.
-            fn text(self) -> [u8; $prefix.len() + 1 + Simple::LENGTH] {
+            /// Its text. Ids are written some twenty times a request, and the machinery of `format!` costs more than the digits.
+            pub fn text(self) -> IdText<{ $prefix.len() + 1 + Simple::LENGTH }> {
                 let mut text = [b'_'; $prefix.len() + 1 + Simple::LENGTH];
                 text[..$prefix.len()].copy_from_slice($prefix.as_bytes());
                 self.0.as_simple().encode_lower(&mut text[$prefix.len() + 1..]);
-                text
+                IdText(text)
             }
         }
 
         impl fmt::Display for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(std::str::from_utf8(&self.text()).map_err(|_| fmt::Error)?)
+                f.write_str(&self.text())
             }
         }
 
@@ -77,7 +102,7 @@ macro_rules! ids {
 
         impl Serialize for $name {
             fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(std::str::from_utf8(&self.text()).map_err(S::Error::custom)?)
+                serializer.serialize_str(&self.text())
             }
         }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-/// A map by ids or digests: no client chooses them, so that none can have them collide, and a hash that only mixes will do.
+/// A map by ids, digests or configured names: no client chooses them, so that none can have them collide, and a hash that only mixes will do.
 pub type IdMap<K, V> = HashMap<K, V, BuildHasherDefault<IdHasher>>;
 
 /// An odd number without a pattern: the golden ratio in 64 bits.

@@ -27,7 +27,7 @@ mod usage;
 
 pub use dialect::{Dialect, ParseDialectError};
 pub use id::{
-    AdminTokenId, ApiKeyId, AuditEventId, CredentialId, IdError, ModelId, PriceVersionId, ProjectId, RequestId, RouteId,
+    AdminTokenId, ApiKeyId, AuditEventId, CredentialId, IdError, IdText, ModelId, PriceVersionId, ProjectId, RequestId, RouteId,
     SessionId, TargetId, TenantId, UpstreamId, UserId,
 };
 pub use id_map::{IdHasher, IdMap};

@@ -1,6 +1,6 @@
 //! Counting tokens: asked of an upstream that has a counter, else estimated here and marked.
 
-use http::{HeaderName, HeaderValue, Response, header};
+use http::{HeaderValue, Response, header};
 use tallygate_adapter::{CountCall, Memory, Meter, Outgoing, Profiles, estimate_count, prepare_count};
 use tallygate_billing::Outcome;
 use tallygate_store::{ModelEntry, UpstreamEntry};
@@ -10,7 +10,7 @@ use url::Url;
 use super::reply::ESTIMATED;
 use crate::body::ReplyBody;
 use crate::layers::{Question, Reply};
-use crate::limits::{Levels, rate_headers};
+use crate::limits::{Levels, put_rate_headers};
 use crate::refusal::Refusal;
 use crate::routing::Step;
 use crate::settle::{Ending, Settlement};
@@ -74,8 +74,6 @@ pub fn estimate(question: &Question, mut settlement: Settlement, levels: &Levels
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ESTIMATED, HeaderValue::from_static("true"));
-    headers.extend(
-        rate_headers(dialect, levels, question.facts.accepted_at).into_iter().collect::<Vec<(HeaderName, HeaderValue)>>(),
-    );
+    put_rate_headers(headers, dialect, levels, question.facts.accepted_at);
     Ok(response)
 }

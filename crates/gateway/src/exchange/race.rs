@@ -77,7 +77,8 @@ impl<'a> Search<'a> {
             plane.metrics.exchange.hedged(if is_first { "lost" } else { "won" });
             self.settlement.lost(left, cost);
             if !is_first {
-                self.settlement.waited(Duration::from_millis(self.hedge_policy(rest).map_or(0, |(_, hedge)| hedge.after_ms)));
+                let before_hedge = self.hedge_policy(rest).map_or(0, |(_, hedge)| hedge.after_ms);
+                self.settlement.waited(Duration::from_millis(before_hedge));
             }
             self.settlement.delivered_by(ended.0, &ended.1);
             return Ok((ended.1, self.take(ended.0, attempted)));

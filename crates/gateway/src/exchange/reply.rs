@@ -1,5 +1,7 @@
 //! The response to the client: the tenant's own headers, and the answer as a body.
 
+use std::fmt::Write as _;
+
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use tallygate_types::{Dialect, Timestamp};
 
@@ -9,8 +11,9 @@ use super::pending::PendingBody;
 use super::stream::StreamBody;
 use crate::body::ReplyBody;
 use crate::layers::Question;
-use crate::limits::{Levels, rate_headers};
+use crate::limits::{Levels, put_rate_headers};
 use crate::settle::{Ending, Settlement};
+use crate::short::Short;
 
 const UPSTREAM: HeaderName = HeaderName::from_static("x-tallygate-upstream");
 const MODEL: HeaderName = HeaderName::from_static("x-tallygate-model");
@@ -32,9 +35,7 @@ const NO: HeaderValue = HeaderValue::from_static("no");
 /// The head of a stream whose answer has not come yet: of it nothing can be told.
 pub fn begin(dialect: Dialect, levels: &Levels, accepted_at: Timestamp, body: PendingBody) -> Response<ReplyBody> {
     let mut headers = HeaderMap::with_capacity(8);
-    for (name, value) in rate_headers(dialect, levels, accepted_at) {
-        headers.insert(name, value);
-    }
+    put_rate_headers(&mut headers, dialect, levels, accepted_at);
     streamed(&mut headers, HeaderValue::from_static("text/event-stream"));
     let mut response = Response::new(ReplyBody::Pending(Box::new(body)));
     *response.headers_mut() = headers;
@@ -59,21 +60,19 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
     if let Some(id) = &settlement.upstream_request_id {
         put(&mut headers, UPSTREAM_REQUEST_ID, id);
     }
-    headers.insert(ATTEMPTS, HeaderValue::from(settlement.attempts()));
-    for (name, value) in rate_headers(question.endpoint.dialect, levels, question.facts.accepted_at) {
-        headers.insert(name, value);
-    }
+    put_short(&mut headers, ATTEMPTS, &Short::of(settlement.attempts() as u64));
+    put_rate_headers(&mut headers, question.endpoint.dialect, levels, question.facts.accepted_at);
     let plane = std::sync::Arc::clone(settlement.plane());
     let loss = match &delivery.content {
-        Content::Whole(answer) => answer.meter.loss.to_string(),
-        Content::Stream(opened) => opened.stream.loss().to_string(),
+        Content::Whole(answer) => &answer.meter.loss,
+        Content::Stream(opened) => opened.stream.loss(),
     };
     if !loss.is_empty() {
         plane.metrics.lossy(question.endpoint.dialect.as_str(), delivery.upstream_dialect.as_str());
-        put(&mut headers, LOSS, &loss);
+        put(&mut headers, LOSS, &loss.to_string());
     }
-    let overhead = settlement.overhead();
-    put(&mut headers, OVERHEAD, &format!("{}.{:03}", overhead.as_millis(), overhead.as_micros() % 1_000));
+    let overhead_us = u64::try_from(settlement.overhead().as_micros()).unwrap_or(u64::MAX);
+    put_short(&mut headers, OVERHEAD, &Short::of(overhead_us / 1_000).text(".").padded(overhead_us % 1_000, 3));
 
     let keeper = Keeper::of(&plane, question, delivery.upstream_dialect);
     let told = std::mem::take(&mut settlement.told);
@@ -86,7 +85,10 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
                 headers.insert(ESTIMATED, HeaderValue::from_static("true"));
             }
             if let Some((charge, currency)) = settlement.end(Ending::Complete(answer.meter)) {
-                put(&mut headers, COST, &charge.to_string());
+                let mut cost = Short::new();
+                // A short text takes everything.
+                let _ = write!(cost, "{charge}");
+                put_short(&mut headers, COST, &cost);
                 put(&mut headers, CURRENCY, currency.as_str());
             }
             ReplyBody::Whole(answer.body)
@@ -103,6 +105,12 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
     let mut response = Response::new(body);
     *response.headers_mut() = headers;
     response
+}
+
+fn put_short(headers: &mut HeaderMap, name: HeaderName, text: &Short) {
+    if let Some(value) = text.value() {
+        headers.insert(name, value);
+    }
 }
 
 fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {

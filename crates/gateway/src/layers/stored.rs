@@ -74,7 +74,7 @@ fn question<B>(called: &Called<B>) -> Option<Question> {
         action: *action,
         method: request.method().clone(),
         query: request.uri().query().unwrap_or_default().to_owned(),
-        request_id: facts.request_id_text.clone(),
+        request_id: facts.request_id_text.to_string(),
     })
 }
 

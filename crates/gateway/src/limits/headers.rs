@@ -1,11 +1,13 @@
 //! A tenant's own limits in the header names its SDK knows.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use tallygate_types::{Dialect, Timestamp};
 
 use super::Levels;
+use crate::short::Short;
 
 type Pair = (HeaderName, HeaderValue);
 
@@ -35,7 +37,19 @@ const ANTHROPIC_TOKENS: Names = [
 
 /// The headers for `levels`; Gemini's clients get OpenAI's names, Google having none.
 pub fn rate_headers(dialect: Dialect, levels: &Levels, now: Timestamp) -> Vec<Pair> {
-    let mut headers = Vec::with_capacity(6);
+    let mut headers = Vec::new();
+    each(dialect, levels, now, |name, value| headers.push((name, value)));
+    headers
+}
+
+/// Puts the same where a response's headers are.
+pub fn put_rate_headers(headers: &mut HeaderMap, dialect: Dialect, levels: &Levels, now: Timestamp) {
+    each(dialect, levels, now, |name, value| {
+        headers.insert(name, value);
+    });
+}
+
+fn each(dialect: Dialect, levels: &Levels, now: Timestamp, mut put: impl FnMut(HeaderName, HeaderValue)) {
     let families = match dialect {
         Dialect::Anthropic => [(levels.requests, ANTHROPIC_REQUESTS), (levels.tokens, ANTHROPIC_TOKENS)],
         _ => [(levels.requests, OPENAI_REQUESTS), (levels.tokens, OPENAI_TOKENS)],
@@ -43,54 +57,34 @@ pub fn rate_headers(dialect: Dialect, levels: &Levels, now: Timestamp) -> Vec<Pa
     for (level, [limit, remaining, reset]) in families {
         let Some(level) = level else { continue };
         let until = match dialect {
-            Dialect::Anthropic => now.saturating_add(level.reset).to_string(),
+            Dialect::Anthropic => time_text(now.saturating_add(level.reset)),
             _ => duration_text(level.reset),
         };
-        headers.push((limit, HeaderValue::from(level.limit)));
-        headers.push((remaining, HeaderValue::from(level.remaining)));
-        if let Ok(until) = HeaderValue::try_from(until) {
-            headers.push((reset, until));
+        for (name, text) in [(limit, Short::of(level.limit)), (remaining, Short::of(level.remaining)), (reset, until)] {
+            if let Some(value) = text.value() {
+                put(name, value);
+            }
         }
     }
-    headers
 }
 
-/// OpenAI writes a duration as Go does: `1h2m3s`, `6m0s`, `1.5s` or `12ms`.
-fn duration_text(duration: Duration) -> String {
-    let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
-    let mut text = String::with_capacity(24);
-    let mut put = |number: u64, unit: &str| {
-        push(&mut text, number);
-        text.push_str(unit);
-    };
-    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, 0) => put(u64::from(millis), "ms"),
-        (0, 0, seconds) if millis > 0 => {
-            put(seconds, ".");
-            put(u64::from(millis / 100), "");
-            put(u64::from(millis / 10 % 10), "");
-            put(u64::from(millis % 10), "s");
-        }
-        (0, 0, seconds) => put(seconds, "s"),
-        (0, minutes, seconds) => {
-            put(minutes, "m");
-            put(seconds, "s");
-        }
-        (hours, minutes, seconds) => {
-            put(hours, "h");
-            put(minutes, "m");
-            put(seconds, "s");
-        }
-    }
+fn time_text(at: Timestamp) -> Short {
+    let mut text = Short::new();
+    // A short text takes everything.
+    let _ = write!(text, "{at}");
     text
 }
 
-/// The machinery of `format!` costs more than the digits.
-fn push(text: &mut String, number: u64) {
-    if number >= 10 {
-        push(text, number / 10);
+/// OpenAI writes a duration as Go does: `1h2m3s`, `6m0s`, `1.5s` or `12ms`.
+fn duration_text(duration: Duration) -> Short {
+    let (seconds, millis) = (duration.as_secs(), u64::from(duration.subsec_millis()));
+    match (seconds / 3_600, seconds / 60 % 60, seconds % 60) {
+        (0, 0, 0) => Short::of(millis).text("ms"),
+        (0, 0, seconds) if millis > 0 => Short::of(seconds).text(".").padded(millis, 3).text("s"),
+        (0, 0, seconds) => Short::of(seconds).text("s"),
+        (0, minutes, seconds) => Short::of(minutes).text("m").number(seconds).text("s"),
+        (hours, minutes, seconds) => Short::of(hours).text("h").number(minutes).text("m").number(seconds).text("s"),
     }
-    text.push(char::from(b'0' + (number % 10) as u8));
 }
 
 #[cfg(test)]

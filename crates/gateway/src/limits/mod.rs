@@ -15,7 +15,7 @@ use tallygate_types::Timestamp;
 use uuid::Uuid;
 
 pub use bucket::{Bucket, Level};
-pub use headers::rate_headers;
+pub use headers::{put_rate_headers, rate_headers};
 pub use memory::MemoryLimiter;
 
 /// One holder of limits that a request falls under.

@@ -1,12 +1,11 @@
 //! What the arms of splits do, beside each other: requests, errors, latency, tokens and money.
 
-use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use prometheus::{Counter, CounterVec, Histogram, HistogramVec, IntCounter, IntCounterVec, Opts, Registry};
 use tallygate_billing::Outcome;
-use tallygate_types::{Pico, Usage};
+use tallygate_types::{IdMap, Pico, Usage};
 
 use super::{DURATION_BUCKETS, MAX_LABEL_VALUES, OTHER, PICO_PER_UNIT, counters, histogram, register};
 
@@ -18,7 +17,7 @@ pub struct ArmMetrics {
     tokens: IntCounterVec,
     billed: CounterVec,
     /// By rule and arm.
-    known: RwLock<HashMap<String, HashMap<String, Arc<Handles>>>>,
+    known: RwLock<IdMap<String, IdMap<String, Arc<Handles>>>>,
 }
 
 struct Handles {

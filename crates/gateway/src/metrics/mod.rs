@@ -13,7 +13,6 @@ mod tests;
 
 pub use exchange::ExchangeMetrics;
 
-use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -23,7 +22,7 @@ use prometheus::{
     Counter, CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use tallygate_billing::{Outcome, UsageSource};
-use tallygate_types::{Pico, Usage, UsageClass};
+use tallygate_types::{IdMap, Pico, Usage, UsageClass};
 
 pub use proxies::ProxyMetrics;
 
@@ -107,7 +106,7 @@ pub struct Metrics {
 
 /// The handles of one label value, made when it is first seen.
 struct Kept<T> {
-    by_name: RwLock<HashMap<String, Arc<T>>>,
+    by_name: RwLock<IdMap<String, Arc<T>>>,
 }
 
 /// Everything counted for one model, by endpoint and by whether it was streamed.
