@@ -40,10 +40,10 @@ impl Shipping {
             if let Some(tidy) = tidy {
                 tokio::spawn(tidy);
             }
-            let endless = async {
+            let endless = Box::pin(async {
                 loaded.cancelled().await;
                 Arc::clone(&shipper).run().await;
-            };
+            });
             stopped.run_until_cancelled(endless).await;
             let Ok(Flush { deadline, done }) = asked.await else { return };
             if let Err(error) = shipper.flush(deadline).await {
