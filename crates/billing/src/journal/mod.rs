@@ -124,7 +124,7 @@ pub struct Journal {
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
     sync_thread: Mutex<Option<JoinHandle<()>>>,
-    _lock: File,
+    lock: File,
 }
 
 struct Shared {
@@ -174,7 +174,7 @@ impl Journal {
             .name("journal-sync".into())
             .spawn(move || for_thread.sync_loop())
             .map_err(JournalError::io("start the sync thread of", &shared.dir))?;
-        let journal = Self { shared, clock: config.clock, sync_thread: Mutex::new(Some(thread)), _lock: lock };
+        let journal = Self { shared, clock: config.clock, sync_thread: Mutex::new(Some(thread)), lock };
         Ok((Arc::new(journal), recovery))
     }
 
@@ -324,6 +324,10 @@ impl Drop for Journal {
         let thread = self.sync_thread.get_mut().unwrap_or_else(PoisonError::into_inner).take();
         if thread.is_some_and(|thread| thread.join().is_err()) {
             tracing::error!("the sync thread of the usage journal panicked");
+        }
+        // Closing is not enough: a process that is just being started holds the same lock until its program runs.
+        if let Err(error) = self.lock.unlock() {
+            tracing::debug!(%error, "the lock of the usage journal goes with its file");
         }
     }
 }
