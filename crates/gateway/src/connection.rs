@@ -23,6 +23,8 @@ use pin_project_lite::pin_project;
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
+use crate::nudge::Nudge;
+
 /// Requests are served.
 const OPEN: u8 = 0;
 /// Those that are open go on, no other begins.
@@ -71,6 +73,7 @@ impl Connections {
             requests,
             patience,
             place: Place { all: Arc::clone(self), number },
+            nudge: Nudge::new(),
             is_known: false,
             is_winding_down: false,
         }
@@ -251,6 +254,7 @@ pin_project! {
         requests: Arc<Requests>,
         patience: Patience,
         place: Place,
+        nudge: Nudge,
         is_known: bool,
         is_winding_down: bool,
     }
@@ -278,7 +282,7 @@ where
                 }
             }
         }
-        if let Poll::Ready(ended) = this.connection.poll(cx) {
+        if let Poll::Ready(ended) = this.nudge.drive(cx, |cx| this.connection.as_mut().poll(cx)) {
             return Poll::Ready(Ended::Itself(ended));
         }
         while this.timer.as_mut().poll(cx).is_ready() {

@@ -4,14 +4,16 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use tallygate_store::{KeyEntry, Snapshot};
 use tallygate_types::{Clock, Dialect, IdText, RequestId, Timestamp};
 
 use crate::in_flight::Live;
 use crate::path::Endpoint;
 
-/// A request extension, made by the first layer and shared by all others.
+const TRACE_PARENT: HeaderName = HeaderName::from_static("traceparent");
+
+/// Made by the first layer and shared by all others.
 #[derive(Debug)]
 pub struct Facts {
     pub request_id: RequestId,
@@ -143,7 +145,7 @@ impl Facts {
 /// The trace id of a W3C `traceparent`: `00-<32 hex digits>-<16 hex digits>-<2 hex digits>`.
 fn trace_id(headers: &HeaderMap) -> Option<String> {
     const ID_CHARS: usize = 32;
-    let mut fields = headers.get("traceparent")?.to_str().ok()?.split('-');
+    let mut fields = headers.get(TRACE_PARENT)?.to_str().ok()?.split('-');
     let id = fields.nth(1)?;
     let is_id =
         id.len() == ID_CHARS && id.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')) && id.bytes().any(|b| b != b'0');

@@ -35,6 +35,7 @@ pub mod limits;
 mod media;
 mod memory;
 pub mod metrics;
+mod nudge;
 mod once;
 mod overload;
 mod path;

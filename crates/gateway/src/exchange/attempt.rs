@@ -123,9 +123,10 @@ pub async fn run(plane: &DataPlane, question: &Question, step: &Step<'_>, outgoi
         }
     };
     let upstream = &step.target.upstream;
-    plane.metrics.attempted(&upstream.name, upstream.dialect.provider(), outcome, label, round.elapsed());
+    let took = round.elapsed();
+    plane.metrics.attempted(&upstream.name, upstream.dialect.provider(), outcome, label, took);
     let outcome = if outcome == FAILED { label } else { outcome };
-    trail.waited += round.elapsed();
+    trail.waited += took;
     trail.has_failed = tried.is_err();
     trail.records.push(round.record(upstream, step.credential.map(|credential| credential.id), outcome, detail));
     let mut held = None;

@@ -4,7 +4,7 @@
 //! the client reads. Dropping it, because the client left, drops the upstream's connection with it and settles.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
@@ -181,7 +181,8 @@ impl StreamBody {
         }
         if self.looks > 0 && !self.is_over() && in_hand < MAX_PIECE_BYTES {
             self.looks -= 1;
-            cx.waker().wake_by_ref();
+            // Woken after others had their turn, not before.
+            let _ = pin!(tokio::task::yield_now()).poll(cx);
             return Poll::Pending;
         }
         if let Some(piece) = self.take_piece() {

@@ -35,7 +35,7 @@ pub(super) struct Held {
     pub ticket: Ticket,
     /// Something was held against it for this model.
     pub model_slot: Option<(Arc<Slot>, Ticket)>,
-    pub model: Box<str>,
+    pub model: Arc<str>,
     pub caps: Caps,
     /// Its upstream has no other.
     pub is_sole: bool,

@@ -173,7 +173,7 @@ impl Health {
         &self,
         health: Arc<CredentialHealth>,
         caps: Caps,
-        model: &str,
+        model: &Arc<str>,
         tokens: u64,
         resort: Resort,
         now: Timestamp,
@@ -189,7 +189,8 @@ impl Health {
         let as_last = resort == Resort::Last;
         let admit = |slot: &slot::Slot| slot.admit(as_last, now).map_err(|door| shut(slot.see(now).state, door));
         health.taken.take(&caps, tokens, now).map_err(|at_cap| Readiness::Not { why: at_cap.why, until: at_cap.until })?;
-        let mut held = Held { ticket: Ticket::open(now), model_slot: None, model: model.into(), caps, is_sole: false, health };
+        let mut held =
+            Held { ticket: Ticket::open(now), model_slot: None, model: Arc::clone(model), caps, is_sole: false, health };
         let admitted = admit(&held.health.slot).and_then(|ticket| {
             held.ticket = ticket;
             let Some(slot) = held.health.model(model) else { return Ok(()) };

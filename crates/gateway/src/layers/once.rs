@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::Either;
-use http::{Response, StatusCode};
+use http::{HeaderName, Response, StatusCode};
 use hyper::service::Service;
 use tallygate_adapter::ErrorKind;
 
@@ -18,7 +18,7 @@ use crate::once::{Known, MAX_KEY_BYTES, Ticket};
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 
-const HEADER: &str = "idempotency-key";
+const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 /// After it a request that is under way elsewhere may have been answered.
 const RETRY: Duration = Duration::from_secs(1);
 

@@ -153,9 +153,13 @@ impl<S> Read<S> {
 /// JSON, by any of its names, or a form where one is taken.
 fn check_content(headers: &HeaderMap, takes_form: bool) -> Result<(), Refusal> {
     if let Some(value) = headers.get(header::CONTENT_TYPE) {
-        let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
+        let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
+        if essence.eq_ignore_ascii_case("application/json") {
+            return Ok(());
+        }
+        let essence = essence.to_ascii_lowercase();
         let is_form = takes_form && essence == "multipart/form-data";
-        if essence != "application/json" && !essence.ends_with("+json") && !is_form {
+        if !essence.ends_with("+json") && !is_form {
             let message = format!("The body must be JSON: send `content-type: application/json`, not `{essence}`.");
             return Err(
                 Refusal::new(ErrorKind::UnsupportedMediaType, "unsupported_content_type", message).with_should_retry(false)

@@ -16,8 +16,8 @@ const ANTHROPIC_VERSION_DEFAULT: HeaderValue = HeaderValue::from_static("2023-06
 const HEADERS: usize = 12;
 
 /// Request headers a client may hand on to an upstream of its own dialect. Everything else stays here.
-const ANTHROPIC_PASSED: [&str; 2] = ["anthropic-version", "anthropic-beta"];
-const OPENAI_PASSED: [&str; 1] = ["openai-beta"];
+static ANTHROPIC_PASSED: [HeaderName; 2] = [ANTHROPIC_VERSION, HeaderName::from_static("anthropic-beta")];
+static OPENAI_PASSED: [HeaderName; 1] = [HeaderName::from_static("openai-beta")];
 
 /// The headers of the client that matter for translation and forwarding, as text.
 #[derive(Debug, Clone, Default)]
@@ -26,16 +26,16 @@ pub struct AskedWith(pub Vec<(String, String)>);
 impl AskedWith {
     /// Picks from the client's header what its dialect may hand on.
     pub fn of(client: Dialect, headers: &HeaderMap) -> Self {
-        let passed: &[&str] = match client {
+        let passed: &[HeaderName] = match client {
             Dialect::Anthropic => &ANTHROPIC_PASSED,
             Dialect::OpenaiChat | Dialect::OpenaiResponses => &OPENAI_PASSED,
             Dialect::Gemini => &[],
         };
         let mut picked = Vec::new();
         for name in passed {
-            for value in headers.get_all(*name) {
+            for value in headers.get_all(name) {
                 if let Ok(value) = value.to_str() {
-                    picked.push(((*name).to_owned(), value.to_owned()));
+                    picked.push((name.as_str().to_owned(), value.to_owned()));
                 }
             }
         }

@@ -1,17 +1,14 @@
 //! A connection over HTTP/1.1 that is driven by whoever uses it.
 //!
 //! hyper's connection is a future that somebody has to poll, as a rule a task of its own. Here it is the task that waits for
-//! the answer anyway: it lets the connection work, and then looks at what has come. The connection's own calls to be polled
-//! again, most of which are meant for such a task, are heard by a [`Nudge`] and reach the user's task only from outside.
+//! the answer anyway: it lets the connection work, and then looks at what has come.
 
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use futures_util::task::AtomicWaker;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
@@ -22,34 +19,19 @@ use hyper_rustls::MaybeHttpsStream;
 use super::client::Host;
 use super::dial::Stream;
 use crate::body::SentBody;
-
-/// The connection is let work again at once so many times, if it asks for it; then others have their turn first.
-const MAX_TURNS: u8 = 4;
-
-const RESTING: u8 = 0;
-const WORKING: u8 = 1;
-/// It asked to be polled again while it was.
-const CALLED: u8 = 2;
+use crate::nudge::Nudge;
 
 /// See the module.
 pub struct Wire {
     sender: SendRequest<SentBody>,
     /// `None`: it has ended.
     connection: Option<Connection<MaybeHttpsStream<Stream>, SentBody>>,
-    nudge: Arc<Nudge>,
-    waker: Waker,
-}
-
-/// Hears the calls of a connection.
-struct Nudge {
-    state: AtomicU8,
-    user: AtomicWaker,
+    nudge: Nudge,
 }
 
 impl Wire {
     pub fn new(sender: SendRequest<SentBody>, connection: Connection<MaybeHttpsStream<Stream>, SentBody>) -> Self {
-        let nudge = Arc::new(Nudge { state: AtomicU8::new(RESTING), user: AtomicWaker::new() });
-        Self { sender, connection: Some(connection), waker: Waker::from(Arc::clone(&nudge)), nudge }
+        Self { sender, connection: Some(connection), nudge: Nudge::new() }
     }
 
     /// Lets an idle connection look whether it is still there.
@@ -62,7 +44,7 @@ impl Wire {
     pub async fn exchange(&mut self, request: Request<SentBody>) -> Result<Response<Incoming>, TrySendError<Request<SentBody>>> {
         let mut answer = pin!(self.sender.try_send_request(request));
         poll_fn(|cx| {
-            work(&mut self.connection, &self.nudge, &self.waker, cx);
+            work(&mut self.connection, &self.nudge, cx);
             // Only the connection brings it, and it has just worked.
             answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
         })
@@ -70,45 +52,17 @@ impl Wire {
     }
 
     fn work(&mut self, cx: &mut Context<'_>) {
-        work(&mut self.connection, &self.nudge, &self.waker, cx);
+        work(&mut self.connection, &self.nudge, cx);
     }
 }
 
 /// Lets the connection read and write what it can.
-fn work(
-    connection: &mut Option<Connection<MaybeHttpsStream<Stream>, SentBody>>,
-    nudge: &Nudge,
-    waker: &Waker,
-    cx: &mut Context<'_>,
-) {
-    let Some(open) = connection else { return };
-    nudge.user.register(cx.waker());
-    for _ in 0..MAX_TURNS {
-        nudge.state.store(WORKING, Ordering::Release);
-        if Pin::new(&mut *open).poll(&mut Context::from_waker(waker)).is_ready() {
-            // What it still owes an answer to is told so when it is dropped.
-            *connection = None;
-            nudge.state.store(RESTING, Ordering::Release);
-            return;
-        }
-        if nudge.state.compare_exchange(WORKING, RESTING, Ordering::AcqRel, Ordering::Acquire).is_ok() {
-            return;
-        }
-    }
-    nudge.state.store(RESTING, Ordering::Release);
-    cx.waker().wake_by_ref();
-}
-
-impl Wake for Nudge {
-    fn wake(self: Arc<Self>) {
-        self.wake_by_ref();
-    }
-
-    fn wake_by_ref(self: &Arc<Self>) {
-        let was_working = self.state.compare_exchange(WORKING, CALLED, Ordering::AcqRel, Ordering::Acquire);
-        if was_working == Err(RESTING) {
-            self.user.wake();
-        }
+fn work(connection: &mut Option<Connection<MaybeHttpsStream<Stream>, SentBody>>, nudge: &Nudge, cx: &mut Context<'_>) {
+    if let Some(open) = connection
+        && nudge.drive(cx, |cx| Pin::new(&mut *open).poll(cx)).is_ready()
+    {
+        // What it still owes an answer to is told so when it is dropped.
+        *connection = None;
     }
 }
 
