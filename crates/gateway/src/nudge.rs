@@ -35,6 +35,11 @@ impl Nudge {
         Self { waker: Waker::from(Arc::clone(&ear)), ear }
     }
 
+    /// Whoever polled last is woken no more.
+    pub fn forget(&self) {
+        self.ear.task.take();
+    }
+
     /// Polls until nothing is left to do for now.
     pub fn drive<T>(&self, cx: &mut Context<'_>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         let state = &self.ear.state;

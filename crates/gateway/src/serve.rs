@@ -46,13 +46,7 @@ pub async fn serve(listener: TcpListener, plane: Arc<DataPlane>, shutdown: Cance
     let connections = Arc::new(Connections::default());
     let stack = Arc::new(stack::assemble(Arc::clone(&plane)));
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        // One write of an answer and its head costs less than two pieces of one.
-        .writev(false)
-        .max_headers(config.max_headers)
-        .max_buf_size(MAX_BUFFER_BYTES)
-        .pipeline_flush(false);
+    builder.http1().max_headers(config.max_headers).max_buf_size(MAX_BUFFER_BYTES).pipeline_flush(false);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -160,7 +160,6 @@ pub struct CredentialEntry {
     pub limits: CredentialLimits,
     /// From then on it is not to be used.
     pub retires_at: Option<Timestamp>,
-    pub made: Made,
 }
 
 /// Entries with every default, for tests of what reads a snapshot.
@@ -193,7 +192,6 @@ impl CredentialEntry {
             weight: 1,
             limits: CredentialLimits::default(),
             retires_at: None,
-            made: Made::default(),
         }
     }
 }
@@ -350,7 +348,6 @@ fn upstream_entries(
                     weight: credentials::read_weight(row.weight)?,
                     limits: CredentialLimits::read(row.limits, row.daily_spend.as_deref())?,
                     retires_at: row.retires_at.map(Timestamp::from),
-                    made: Made::default(),
                 };
                 of_upstream.entry(row.upstream_id).or_default().push(Arc::new(entry));
             }

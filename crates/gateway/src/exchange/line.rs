@@ -91,8 +91,7 @@ impl Line {
     pub fn open(plane: &DataPlane, question: &Question, step: &Step<'_>) -> Result<Self, Failure> {
         let upstream = &step.target.upstream;
         let times = Times::of(upstream, &plane.config, question.stream);
-        let credential = step.credential.map(|credential| &**credential);
-        let door = Door::of(&plane.pool, upstream, credential, times.connect).map_err(|error| match error {
+        let door = Door::of(&plane.pool, upstream, step.credential, times.connect).map_err(|error| match error {
             NoDoor::Proxy(error) => Failure::proxy(error.to_string()),
             error => misconfigured(&error),
         })?;

@@ -36,7 +36,7 @@ pub async fn ask(
         tracing::warn!(upstream = %upstream.name, %why, "an upstream could not be asked");
         Refusal::unavailable("The upstream cannot be asked right now. Try again shortly.", None)
     };
-    let door = Door::of(&plane.pool, upstream, credential.map(|credential| &**credential), CONNECT_TIMEOUT);
+    let door = Door::of(&plane.pool, upstream, credential, CONNECT_TIMEOUT);
     let door = door.map_err(|error| unavailable(&error))?;
     let target = door.target(&asking.path).map_err(|error| unavailable(&error))?;
     let headers = request_headers(upstream.dialect, door.credential.as_ref(), asking.request_id, false, std::iter::empty())

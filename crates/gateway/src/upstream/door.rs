@@ -33,6 +33,9 @@ pub struct Door {
     pool: u64,
 }
 
+/// Of an upstream with each of its credentials, and with none.
+type Doors = Box<[ArcSwapOption<Door>]>;
+
 /// Why an upstream cannot be asked at all.
 #[derive(Debug, thiserror::Error)]
 pub enum NoDoor {
@@ -49,18 +52,22 @@ impl Door {
     pub fn of(
         pool: &Pool,
         upstream: &UpstreamEntry,
-        credential: Option<&CredentialEntry>,
+        credential: Option<&Arc<CredentialEntry>>,
         connect_timeout: Duration,
     ) -> Result<Arc<Self>, NoDoor> {
-        // A credential belongs to one upstream.
-        let made = credential.map_or(&upstream.made, |credential| &credential.made);
-        let known = made.get::<ArcSwapOption<Self>>(ArcSwapOption::empty);
+        let at = match credential {
+            None => Some(upstream.credentials.len()),
+            Some(credential) => upstream.credentials.iter().position(|known| Arc::ptr_eq(known, credential)),
+        };
+        let doors = upstream.made.get::<Doors>(|| (0..=upstream.credentials.len()).map(|_| ArcSwapOption::empty()).collect());
+        let known = doors.zip(at).and_then(|(doors, at)| doors.get(at));
         if let Some(door) = known.and_then(ArcSwapOption::load_full)
             && door.pool == pool.id
             && door.connect_timeout == connect_timeout
         {
             return Ok(door);
         }
+        let credential = credential.map(|credential| &**credential);
         let door = Arc::new(Self::new(pool, upstream, credential, connect_timeout)?);
         if let Some(known) = known {
             known.store(Some(Arc::clone(&door)));
@@ -144,6 +151,26 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &of(&one, 1)));
         assert!(!Arc::ptr_eq(&first, &of(&other, 1)));
         assert!(!Arc::ptr_eq(&first, &of(&one, 2)));
+    }
+
+    #[tokio::test]
+    async fn each_credential_has_its_own() {
+        let pool = Pool::new(&GatewayConfig::default(), Metrics::new().unwrap().proxies);
+        let credentials = ["one", "two"].map(|secret| Arc::new(CredentialEntry::named(secret, secret))).to_vec();
+        let upstream = UpstreamEntry { credentials, ..UpstreamEntry::at("u", Dialect::OpenaiChat, "http://127.0.0.1:1") };
+        let shown = |credential| {
+            let door = Door::of(&pool, &upstream, credential, Duration::from_secs(1)).unwrap();
+            door.credential.as_ref().map(|(_, value)| value.to_str().unwrap().to_owned())
+        };
+        for _ in 0..2 {
+            let all = [None, Some(&upstream.credentials[0]), Some(&upstream.credentials[1])].map(shown);
+            assert_eq!(all, [None, Some("Bearer one".to_owned()), Some("Bearer two".to_owned())]);
+        }
+        // The same credential at another address.
+        let moved = UpstreamEntry { base_url: "http://127.0.0.1:2/v1".into(), ..upstream.clone() };
+        let door = Door::of(&pool, &moved, Some(&moved.credentials[0]), Duration::from_secs(1)).unwrap();
+        assert_eq!(door.target("/v1/messages").unwrap(), "/v1/messages");
+        assert_eq!(door.prefix, "/v1");
     }
 
     #[tokio::test]

@@ -40,6 +40,11 @@ impl Wire {
         self.connection.is_some() && self.sender.is_ready()
     }
 
+    /// Nobody waits for it.
+    pub fn rest(&self) {
+        self.nudge.forget();
+    }
+
     /// Sends a request, and waits for the head of its answer.
     pub async fn exchange(&mut self, request: Request<SentBody>) -> Result<Response<Incoming>, TrySendError<Request<SentBody>>> {
         let mut answer = pin!(self.sender.try_send_request(request));
