@@ -26,7 +26,7 @@ impl<'a> Fragment<'a> {
             escapes += 1;
             rest = &rest[at + 2..];
         }
-        let is_plain = json.bytes().fold(true, |all, byte| all & (byte >= b' '));
+        let is_plain = json.bytes().fold(u8::MAX, u8::min) >= b' ';
         is_plain.then(|| Self { candidate: 0, part: 0, json, bytes: json.len() - escapes, chars: json.chars().count() - escapes })
     }
 }

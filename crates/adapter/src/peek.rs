@@ -94,7 +94,7 @@ pub fn peek(dialect: Dialect, body: &[u8]) -> Result<Peek, BadRequest> {
         tools: first_span(&["tools"]),
         turns: first_span(fields.turns),
     };
-    peek.has_tools = ["tools", "functions"].iter().any(|name| top.get(name).is_some_and(|raw| is_filled_list(raw)));
+    peek.has_tools = ["tools", "functions"].iter().any(|name| top.get(name).is_some_and(is_filled_list));
     Ok(peek)
 }
 

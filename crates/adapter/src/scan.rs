@@ -242,7 +242,7 @@ impl Scan<'_> {
     /// No control character may stand in a string; what is beyond ASCII may, if it is UTF-8.
     fn check(&mut self, inside: &[u8]) -> Option<()> {
         self.is_ascii &= inside.is_ascii();
-        inside.iter().fold(true, |all, byte| all & (*byte >= b' ')).then_some(())
+        (inside.iter().fold(u8::MAX, |least, byte| least.min(*byte)) >= b' ').then_some(())
     }
 
     /// Near the end of the body there is no whole block; gives where the closing quote is.
@@ -323,7 +323,7 @@ mod tests {
     }
 
     const BODIES: [&str; 12] = [
-        r#"{}"#,
+        "{}",
         " {\"a\" : 1 , \"b\":[ ] ,\"c\":{ \"d\" : [1,{\"e\":null},[true,false]] } } \n",
         r#"{"a":-0.5e+10,"b":0,"c":1E5,"d":10.25,"\u0065x":"\ud800 \/\b\f\n\r\t\"\\"}"#,
         r#"{"a":"a string that is longer than one block of sixty-four bytes, which it has to be, \"with\" \\ escapes \u00e9"}"#,

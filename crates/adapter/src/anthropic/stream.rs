@@ -246,12 +246,10 @@ pub(crate) fn tap(event: Event<'_>, tap: &mut Tap) -> Result<(), StreamFailure> 
             tap.content |= !needle!("\"text\"").is_in(data) && !needle!("\"thinking\"").is_in(data);
             count(data, tap);
         }
-        "content_block_delta" => {
-            if !tap.is_alike(event) {
-                tap.begin_event();
-                count(data, tap);
-                tap.said_only_text(event);
-            }
+        "content_block_delta" if !tap.is_alike(event) => {
+            tap.begin_event();
+            count(data, tap);
+            tap.said_only_text(event);
         }
         // A whole answer, or an error, where events were due: JSON without an event's name.
         "" if data.first() == Some(&b'{') => return whole(data, tap),
