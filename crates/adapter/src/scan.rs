@@ -8,7 +8,7 @@ mod media;
 
 use std::borrow::Cow;
 
-use self::block::{BLOCK_BYTES, Block};
+use self::block::{BLOCK_BYTES, Block, Escapes};
 use self::media::MEDIA_RUN_BYTES;
 
 pub(crate) use self::media::text_bytes;
@@ -68,6 +68,18 @@ fn text_of(quoted: &[u8]) -> Option<Cow<'_, str>> {
     }
     serde_json::from_slice(quoted).ok().map(Cow::Owned)
 }
+
+/// Whether a byte makes an escape by itself behind a backslash.
+const IS_SIMPLE: [bool; 256] = {
+    let mut simple = [false; 256];
+    let mut at = 0;
+    while at < SIMPLE.len() {
+        simple[SIMPLE[at] as usize] = true;
+        at += 1;
+    }
+    simple
+};
+const SIMPLE: &[u8] = b"\"\\/bfnrt";
 
 struct Scan<'a> {
     body: &'a [u8],
@@ -194,42 +206,34 @@ impl Scan<'_> {
         self.long_string(start, start + SHORT_BYTES)
     }
 
-    /// The same, from `at` on.
+    /// The same, from `at` on, where no escape is under way.
     fn long_string(&mut self, start: usize, mut at: usize) -> Option<usize> {
-        let mut has_quotes = false;
+        let (mut has_quotes, mut escapes) = (false, Escapes::default());
         loop {
             let Some(bytes) = self.body.get(at..).and_then(<[u8]>::first_chunk::<BLOCK_BYTES>) else {
-                let last = at;
-                at = self.last_of_string(at)?;
+                let last = at - usize::from(escapes.is_under_way());
+                at = self.last_of_string(last)?;
                 has_quotes |= memchr::memchr(b'"', &self.body[last..at]).is_some();
                 break;
             };
             let block = Block::of(bytes);
-            if block.is_plain() {
+            if block.is_plain() && !escapes.is_under_way() {
                 at += BLOCK_BYTES;
                 continue;
             }
-            let mut marks = block.marks();
-            let end = loop {
-                if marks == 0 {
-                    break BLOCK_BYTES;
-                }
-                let mark = marks.trailing_zeros() as usize;
-                if bytes[mark] == b'"' {
-                    break mark;
-                }
-                has_quotes |= self.byte(at + mark + 1) == Some(b'"');
-                let behind = self.escape(at + mark)? - at;
-                if behind >= BLOCK_BYTES {
-                    break behind;
-                }
-                marks &= !0 << behind;
-            };
-            if block.has_odd() {
-                self.check(&bytes[..end.min(BLOCK_BYTES)])?;
+            let escaped = escapes.escaped(block.backslashes);
+            let ends = block.quotes & !escaped;
+            let end = ends.trailing_zeros() as usize;
+            let inside = if end == BLOCK_BYTES { u64::MAX } else { (1 << end) - 1 };
+            has_quotes |= block.quotes & escaped & inside != 0;
+            if escaped & inside != 0 {
+                self.check_escapes(at, escaped & inside)?;
+            }
+            if block.odd & inside != 0 {
+                self.check(&bytes[..end])?;
             }
             at += end;
-            if marks != 0 && end < BLOCK_BYTES {
+            if ends != 0 {
                 break;
             }
         }
@@ -237,6 +241,19 @@ impl Scan<'_> {
             self.weigh(start, at, has_quotes);
         }
         Some(at + 1)
+    }
+
+    /// What stands behind a backslash, one bit for each, counted from `at`.
+    #[inline]
+    fn check_escapes(&self, at: usize, mut escaped: u64) -> Option<()> {
+        while escaped != 0 {
+            let behind = at + escaped.trailing_zeros() as usize;
+            if !IS_SIMPLE[usize::from(self.byte(behind)?)] {
+                self.escape(behind - 1)?;
+            }
+            escaped &= escaped - 1;
+        }
+        Some(())
     }
 
     /// No control character may stand in a string; what is beyond ASCII may, if it is UTF-8.

@@ -1,70 +1,70 @@
-//! Sixty-four bytes of a JSON string at once, in loops that the compiler turns into instructions on many bytes.
+//! Sixty-four bytes of a JSON string at once.
+
+use wide::i8x16;
 
 pub(super) const BLOCK_BYTES: usize = 64;
-const WORD_BYTES: usize = 8;
+const LANE_BYTES: usize = 16;
 
-/// Quotes and backslashes.
-const MARK: u8 = 1;
-/// Control characters, and bytes beyond ASCII.
-const ODD: u8 = 2;
-
-/// What stands in a block that ends a string or needs a look.
-#[derive(Clone, Copy)]
-pub(super) struct Block<'a> {
-    bytes: &'a [u8; BLOCK_BYTES],
-    /// `MARK` and `ODD`, if there is one.
-    seen: u8,
+/// What stands in a block that ends a string or needs a look: one bit a byte, the first byte lowest.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Block {
+    pub quotes: u64,
+    pub backslashes: u64,
+    /// Control characters, and bytes beyond ASCII.
+    pub odd: u64,
 }
 
-impl<'a> Block<'a> {
+impl Block {
     #[inline]
-    pub fn of(bytes: &'a [u8; BLOCK_BYTES]) -> Self {
-        let seen = bytes.iter().fold(0, |seen, byte| seen | (u8::from(is_mark(*byte)) * MARK) | (u8::from(is_odd(*byte)) * ODD));
-        Self { bytes, seen }
+    pub fn of(bytes: &[u8; BLOCK_BYTES]) -> Self {
+        let (lanes, _) = bytes.as_chunks::<LANE_BYTES>();
+        let all = |is_one: fn(i8x16) -> i8x16| {
+            lanes.iter().rev().fold(0, |bits, lane| {
+                bits << LANE_BYTES | u64::from(is_one(i8x16::new(lane.map(|byte| byte as i8))).to_bitmask())
+            })
+        };
+        Self {
+            quotes: all(|lane| lane.simd_eq(i8x16::splat(b'"' as i8))),
+            backslashes: all(|lane| lane.simd_eq(i8x16::splat(b'\\' as i8))),
+            // As signed numbers the bytes beyond ASCII are below zero.
+            odd: all(|lane| lane.simd_lt(i8x16::splat(b' ' as i8))),
+        }
     }
 
     /// Nothing.
     #[inline]
-    pub fn is_plain(self) -> bool {
-        self.seen == 0
+    pub const fn is_plain(self) -> bool {
+        self.quotes | self.backslashes | self.odd == 0
+    }
+}
+
+/// Tells the backslashes that begin an escape from those that stand in one, block after block.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Escapes {
+    /// One: the last block ended in a backslash that begins an escape.
+    under_way: u64,
+}
+
+impl Escapes {
+    pub const fn is_under_way(self) -> bool {
+        self.under_way != 0
     }
 
+    /// Of the next block: where bytes stand that a backslash escapes. By simdjson's way: in a run of backslashes every second is
+    /// escaped, and an addition carries from the beginning of a run to its end.
     #[inline]
-    pub fn has_odd(self) -> bool {
-        self.seen & ODD != 0
-    }
-
-    /// The quotes and backslashes: one bit a byte, the first byte lowest.
-    #[inline]
-    pub fn marks(self) -> u64 {
-        if self.seen & MARK == 0 {
-            return 0;
+    pub const fn escaped(&mut self, backslashes: u64) -> u64 {
+        const EVEN: u64 = 0x5555_5555_5555_5555;
+        if backslashes == 0 {
+            return std::mem::replace(&mut self.under_way, 0);
         }
-        let mut flags = [0; BLOCK_BYTES];
-        for (flag, byte) in flags.iter_mut().zip(self.bytes) {
-            *flag = u8::from(is_mark(*byte));
-        }
-        let (words, _) = flags.as_chunks::<WORD_BYTES>();
-        words.iter().rev().fold(0, |bits, word| bits << WORD_BYTES | gather(*word))
+        let backslashes = backslashes & !self.under_way;
+        let behind = backslashes << 1 | self.under_way;
+        let odd_starts = backslashes & !EVEN & !behind;
+        let (even_runs, is_under_way) = odd_starts.overflowing_add(backslashes);
+        self.under_way = is_under_way as u64;
+        (EVEN ^ (even_runs << 1)) & behind
     }
-}
-
-#[inline]
-const fn is_mark(byte: u8) -> bool {
-    byte == b'"' || byte == b'\\'
-}
-
-#[inline]
-const fn is_odd(byte: u8) -> bool {
-    // As signed numbers the bytes beyond ASCII are below zero.
-    (byte as i8) < b' ' as i8
-}
-
-/// The lowest bits of eight bytes as one byte: the product brings each to its place in the highest.
-#[inline]
-const fn gather(flags: [u8; WORD_BYTES]) -> u64 {
-    const PLACES: u64 = 0x0102_0408_1020_4080;
-    u64::from_le_bytes(flags).wrapping_mul(PLACES) >> (u64::BITS - u8::BITS)
 }
 
 #[cfg(test)]
@@ -77,12 +77,34 @@ mod tests {
             for byte in 0..=u8::MAX {
                 let mut bytes = [b'a'; BLOCK_BYTES];
                 bytes[at] = byte;
-                let block = Block::of(&bytes);
-                let (mark, odd) = (matches!(byte, b'"' | b'\\'), byte < b' ' || !byte.is_ascii());
-                assert_eq!((block.marks(), block.has_odd()), (u64::from(mark) << at, odd), "{byte:#x} at {at}");
-                assert_eq!(block.is_plain(), !mark && !odd);
+                let bit = |is_one: bool| u64::from(is_one) << at;
+                let block = Block {
+                    quotes: bit(byte == b'"'),
+                    backslashes: bit(byte == b'\\'),
+                    odd: bit(byte < b' ' || !byte.is_ascii()),
+                };
+                assert_eq!(Block::of(&bytes), block, "{byte:#x} at {at}");
+                assert_eq!(block.is_plain(), block == Block::default());
             }
         }
-        assert_eq!(Block::of(&[b'"'; BLOCK_BYTES]).marks(), u64::MAX);
+        assert_eq!(Block::of(&[b'"'; BLOCK_BYTES]).quotes, u64::MAX);
+    }
+
+    #[test]
+    fn every_second_backslash_of_a_run_is_escaped_also_across_blocks() {
+        for run in 1..=2 * BLOCK_BYTES {
+            for start in 0..=BLOCK_BYTES {
+                let mut text = vec![b'a'; 4 * BLOCK_BYTES];
+                text[start..start + run].fill(b'\\');
+                let mut escapes = Escapes::default();
+                let (blocks, _) = text.as_chunks::<BLOCK_BYTES>();
+                let found: Vec<u64> = blocks.iter().map(|bytes| escapes.escaped(Block::of(bytes).backslashes)).collect();
+                let is_escaped = |at: usize| at > start && at <= start + run && (at - start) % 2 == 1;
+                for at in 0..text.len() {
+                    let bit = found[at / BLOCK_BYTES] >> (at % BLOCK_BYTES) & 1;
+                    assert_eq!(bit == 1, is_escaped(at), "{run} from {start}: {at}");
+                }
+            }
+        }
     }
 }
