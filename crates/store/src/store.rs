@@ -25,7 +25,7 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(2);
 const SQLITE_WRITE_ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Readers of SQLite. They never wait for the writer (WAL), only for the disk.
 const SQLITE_READERS: u32 = 4;
-/// Connections of one replica, with those of [`Store::beside`]: eight replicas fit PostgreSQL's default of 100.
+/// Connections of one replica, with those of [`Store::beside`]: with a pool of retention seven replicas fit PostgreSQL's default of 100.
 const POSTGRES_CONNECTIONS: u32 = 10;
 /// Those of [`Store::beside`], in addition.
 const CONNECTIONS_BESIDE: u32 = 2;
