@@ -3,51 +3,15 @@
 //! An id is a UUIDv7: sortable by creation. Its text is a short prefix and 32 hex digits (`ten_0192…`), which the API, the
 //! logs and the command line use; the databases store the bare UUID.
 
-use std::cell::Cell;
 use std::fmt;
-use std::hash::{BuildHasher as _, RandomState};
 use std::ops::Deref;
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 use uuid::fmt::Simple;
 
 use crate::text::deserialize_parsed;
-
-/// Bits of a tick below the millisecond.
-const FRACTION_BITS: u32 = 12;
-const FRACTIONS_PER_MILLI: u64 = 1 << FRACTION_BITS;
-const VERSION: u64 = 7 << 12;
-const VARIANT: u64 = 2 << 62;
-
-/// The time of the last id, in fractions of a millisecond, so that none comes before it.
-static LAST: AtomicU64 = AtomicU64::new(0);
-
-thread_local! {
-    /// The keys of a hash that nobody outside knows, and how often it was asked.
-    static RANDOM: (RandomState, Cell<u64>) = (RandomState::new(), Cell::new(0));
-}
-
-/// A UUIDv7 whose time is counted on where two are made at once. The library's own asks the kernel for randomness each time,
-/// which each request would wait for.
-fn next_uuid() -> Uuid {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let millis = u64::try_from(now.as_millis()).unwrap_or(u64::MAX >> (FRACTION_BITS + 1));
-    let fraction = u64::from(now.subsec_nanos() % 1_000_000) * FRACTIONS_PER_MILLI / 1_000_000;
-    let now = (millis << FRACTION_BITS) | fraction;
-    let next = |last: u64| now.max(last + 1);
-    // It only fails if the closure says so.
-    let tick = next(LAST.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| Some(next(last))).unwrap_or_else(|last| last));
-    let random = RANDOM.with(|(keys, asked)| {
-        asked.set(asked.get().wrapping_add(1));
-        keys.hash_one((asked.get(), tick))
-    });
-    let (millis, fraction) = (tick >> FRACTION_BITS, tick % FRACTIONS_PER_MILLI);
-    Uuid::from_u64_pair((millis << 16) | VERSION | fraction, VARIANT | (random >> 2))
-}
 
 /// The text is not an id of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -94,7 +58,7 @@ macro_rules! ids {
 
             /// A new id, later than any made before it by this process.
             pub fn generate() -> Self {
-                Self(next_uuid())
+                Self(Uuid::now_v7())
             }
 
             pub const fn from_uuid(uuid: Uuid) -> Self {
@@ -183,6 +147,8 @@ ids! {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{SystemTime, UNIX_EPOCH};
+
     use super::*;
 
     #[test]
