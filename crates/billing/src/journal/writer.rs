@@ -1,13 +1,12 @@
 //! The state behind the journal's lock: the segment being written, and which segments are still needed.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
-use std::hash::{BuildHasherDefault, Hasher};
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tallygate_types::RequestId;
+use tallygate_types::{IdMap, RequestId};
 
 use super::frame::{self, Kind, Scan};
 use super::packed::{self, Prices};
@@ -27,7 +26,7 @@ pub(super) struct Writer {
     length: u64,
     /// The active file ends in a part of a record that could not be cut off: nothing more may be written to it.
     spoiled: bool,
-    open: HashMap<RequestId, OpenCall, BuildHasherDefault<OfRandomEnd>>,
+    open: IdMap<RequestId, OpenCall>,
     /// What is known of the active segment, but its length.
     active: Held,
     /// The other segments on disk.
@@ -50,23 +49,6 @@ struct OpenCall {
     segment: u64,
     /// Few calls last long enough for one.
     checkpoint: Option<Box<Checkpoint>>,
-}
-
-/// The last bytes of an id are random, and an id is made here, so that nobody can choose them: they are their own hash.
-#[derive(Default)]
-struct OfRandomEnd(u64);
-
-impl Hasher for OfRandomEnd {
-    fn write(&mut self, bytes: &[u8]) {
-        if let Some(end) = bytes.last_chunk() {
-            // Both ends of a hash are looked at.
-            self.0 = u64::from(u32::from_le_bytes(*end)) * 0x1_0000_0001;
-        }
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
-    }
 }
 
 /// Why a segment is still on disk.
@@ -110,7 +92,7 @@ impl Writer {
             sequence,
             length: 0,
             spoiled: false,
-            open: HashMap::default(),
+            open: IdMap::default(),
             active: Held::default(),
             held,
             bytes,
