@@ -4,8 +4,8 @@
 //! ids and times in full; members of closed sets go by their names, so that no numbering has to be kept. What consists of
 //! fields and stands inside a record carries its length.
 //!
-//! The lists grow at their ends alone. A reader leaves what follows the fields it knows; one that finds no bytes for the last
-//! of its fields reads a record of an earlier program.
+//! The lists grow at their ends alone, and a reader leaves what follows the fields it knows. Whoever adds a field to a record
+//! says what it is where an earlier program wrote no bytes for it: as it stands, a record that ends too soon is refused.
 
 use std::borrow::Cow;
 use std::cell::RefCell;
