@@ -10,10 +10,10 @@ use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Arguments as _, Encode, Postgres, Sqlite, Type};
 use tallygate_store::DbTime;
-use tallygate_types::Timestamp;
+use tallygate_types::{Timestamp, Usage, UsageClass};
 use uuid::Uuid;
 
-use crate::sql::clean;
+use crate::sql::{clean, int};
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,28 @@ impl Kind {
             Self::Text => format!("unnest(${parameter}::text[])"),
             Self::Json => format!("unnest(${parameter}::text[])::jsonb"),
         }
+    }
+}
+
+/// A column's name, and what it holds.
+pub type Column = (&'static str, Kind);
+
+/// `own`, and behind them a column for each class of usage, which [`put_usage`] fills.
+pub const fn with_usage<const OWN: usize, const ALL: usize>(own: [Column; OWN]) -> [Column; ALL] {
+    assert!(ALL == OWN + UsageClass::ALL.len(), "a column for each class");
+    let mut all = [("", Kind::Int); ALL];
+    let mut at = 0;
+    while at < ALL {
+        all[at] = if at < OWN { own[at] } else { (UsageClass::ALL[at - OWN].as_str(), Kind::Int) };
+        at += 1;
+    }
+    all
+}
+
+/// See [`with_usage`].
+pub fn put_usage(usage: &Usage, cells: &mut dyn Cells<'_>) {
+    for class in UsageClass::ALL {
+        cells.int(int(usage.get(class)));
     }
 }
 

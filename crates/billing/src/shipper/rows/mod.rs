@@ -11,7 +11,7 @@ use tallygate_store::{DbTime, StoreError, Tx, query};
 use tallygate_types::{CredentialId, Currency, Dialect, ModelId, Pico, UpstreamId, UsageClass};
 use uuid::Uuid;
 
-use self::cells::{Cells, Kind};
+use self::cells::{Cells, Column, Kind, put_usage, with_usage};
 use self::rollups::Rollups;
 use self::statement::Statement;
 use crate::credential_spend;
@@ -20,7 +20,7 @@ use crate::record::UsageRecord;
 use crate::sql::{clean, int};
 
 /// In the order of [`put`].
-const COLUMNS: [(&str, Kind); 43 + UsageClass::ALL.len()] = [
+const COLUMNS: [Column; 43 + UsageClass::ALL.len()] = with_usage([
     ("request_id", Kind::Uuid),
     ("attempt", Kind::Int),
     ("accepted_at", Kind::Time),
@@ -64,19 +64,7 @@ const COLUMNS: [(&str, Kind); 43 + UsageClass::ALL.len()] = [
     ("arm", Kind::Text),
     ("affinity", Kind::Text),
     ("cache_saved", Kind::Int),
-    (UsageClass::ALL[0].as_str(), Kind::Int),
-    (UsageClass::ALL[1].as_str(), Kind::Int),
-    (UsageClass::ALL[2].as_str(), Kind::Int),
-    (UsageClass::ALL[3].as_str(), Kind::Int),
-    (UsageClass::ALL[4].as_str(), Kind::Int),
-    (UsageClass::ALL[5].as_str(), Kind::Int),
-    (UsageClass::ALL[6].as_str(), Kind::Int),
-    (UsageClass::ALL[7].as_str(), Kind::Int),
-    (UsageClass::ALL[8].as_str(), Kind::Int),
-    (UsageClass::ALL[9].as_str(), Kind::Int),
-    (UsageClass::ALL[10].as_str(), Kind::Int),
-    (UsageClass::ALL[11].as_str(), Kind::Int),
-];
+]);
 
 static INSERT: LazyLock<Statement> = LazyLock::new(|| {
     Statement::new("INSERT INTO usage_records", &COLUMNS, "ON CONFLICT (request_id, attempt, accepted_at) DO NOTHING")
@@ -212,9 +200,7 @@ fn put<'a>(row: &'a Row<'a>, batch: Uuid, cells: &mut dyn Cells<'a>) {
     cells.name(r.arm.as_ref());
     cells.text(r.affinity.as_deref());
     cells.int(row.cache_saved);
-    for class in UsageClass::ALL {
-        cells.int(int(r.usage.get(class)));
-    }
+    put_usage(&r.usage, cells);
 }
 
 fn pico(amount: Pico) -> Result<i64, StoreError> {

@@ -8,7 +8,7 @@ use tallygate_store::{SplitAmount, StoreError, Tx};
 use tallygate_types::{Currency, ModelId, Pico, TenantId, Timestamp, UpstreamId, Usage, UsageClass};
 use uuid::Uuid;
 
-use super::cells::{Cells, Kind};
+use super::cells::{Cells, Column, Kind, put_usage, with_usage};
 use super::statement::Statement;
 use crate::price::PriceVersion;
 use crate::record::{Outcome, UsageRecord};
@@ -16,7 +16,7 @@ use crate::span::hour_of;
 use crate::sql::{clean, int};
 
 /// In the order of [`put`]; the first tell one rollup from another.
-const COLUMNS: [(&str, Kind); 20 + UsageClass::ALL.len()] = [
+const COLUMNS: [Column; 20 + UsageClass::ALL.len()] = with_usage([
     ("tenant_id", Kind::Uuid),
     ("hour", Kind::Time),
     ("key_id", Kind::Uuid),
@@ -37,23 +37,11 @@ const COLUMNS: [(&str, Kind); 20 + UsageClass::ALL.len()] = [
     ("overhead_us", Kind::Int),
     ("cache_saved_units", Kind::Int),
     ("cache_saved_pico", Kind::Int),
-    (UsageClass::ALL[0].as_str(), Kind::Int),
-    (UsageClass::ALL[1].as_str(), Kind::Int),
-    (UsageClass::ALL[2].as_str(), Kind::Int),
-    (UsageClass::ALL[3].as_str(), Kind::Int),
-    (UsageClass::ALL[4].as_str(), Kind::Int),
-    (UsageClass::ALL[5].as_str(), Kind::Int),
-    (UsageClass::ALL[6].as_str(), Kind::Int),
-    (UsageClass::ALL[7].as_str(), Kind::Int),
-    (UsageClass::ALL[8].as_str(), Kind::Int),
-    (UsageClass::ALL[9].as_str(), Kind::Int),
-    (UsageClass::ALL[10].as_str(), Kind::Int),
-    (UsageClass::ALL[11].as_str(), Kind::Int),
-];
+]);
 const KEYS: usize = 10;
 
 static UPSERT: LazyLock<Statement> = LazyLock::new(|| {
-    let sum = |(column, _): &(&str, Kind)| match column.rsplit_once('_') {
+    let sum = |(column, _): &Column| match column.rsplit_once('_') {
         // Whole units and 10^-12 of them stand in two columns: the second carries over into the first.
         Some((amount, "units")) => {
             format!("{column} = r.{column} + excluded.{column} + (r.{amount}_pico + excluded.{amount}_pico) / 1000000000000")
@@ -179,9 +167,7 @@ fn put<'a>(row: &'a Row<'_>, cells: &mut dyn Cells<'a>) {
     cells.int(int(sum.overhead_us));
     cells.int(cache_saved.units);
     cells.int(cache_saved.pico);
-    for class in UsageClass::ALL {
-        cells.int(int(sum.usage.get(class)));
-    }
+    put_usage(&sum.usage, cells);
 }
 
 /// Whether the outcome counts as an error in charts: not the client's leaving, which nobody can prevent.

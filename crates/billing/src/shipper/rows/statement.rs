@@ -5,7 +5,7 @@ use sqlx::sqlite::SqliteArguments;
 use sqlx::{Postgres, Sqlite};
 use tallygate_store::{Conn, Source, StoreError, Tx};
 
-use super::cells::{Arrays, Cells, Kind, Values};
+use super::cells::{Arrays, Cells, Column, Values};
 
 /// Rows of one statement on SQLite. Statements of few sizes stay prepared, and 100 rows of 55 columns are far below the bounds of
 /// the engine.
@@ -13,14 +13,14 @@ const STATEMENT_ROWS: [usize; 3] = [100, 10, 1];
 
 /// An INSERT of rows with `columns`.
 pub struct Statement {
-    columns: &'static [(&'static str, Kind)],
+    columns: &'static [Column],
     postgres: String,
     sqlite: [String; STATEMENT_ROWS.len()],
 }
 
 impl Statement {
     /// Between `head` (`INSERT INTO t`) and `tail` (`ON CONFLICT ...`) stand the names of the columns and the rows.
-    pub fn new(head: &str, columns: &'static [(&'static str, Kind)], tail: &str) -> Self {
+    pub fn new(head: &str, columns: &'static [Column], tail: &str) -> Self {
         let names = columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
         let arrays: Vec<_> = columns.iter().zip(1..).map(|((_, kind), parameter)| kind.sql_of_array(parameter)).collect();
         // A numbered parameter is a name to SQLite, and each is looked for among all others when it is bound, which costs ten
