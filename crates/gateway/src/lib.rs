@@ -21,6 +21,7 @@
 //! # }
 //! ```
 
+mod access;
 mod body;
 mod config;
 mod connection;
@@ -50,6 +51,7 @@ mod stack;
 mod stall;
 mod upstream;
 
+pub use access::{ACCESS_TARGET, AccessLine, AccessLog, TracedAccess};
 pub use config::{GatewayConfig, MediaBounds, MemoryBounds, Outbound};
 pub use health::HealthBounds;
 pub use kept::{NoShelf, Shelf};

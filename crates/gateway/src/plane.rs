@@ -12,6 +12,7 @@ use tallygate_types::live::{CredentialStanding, LiveRequest, UpstreamStanding};
 use tallygate_types::{Clock, CredentialId, RequestId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
+use crate::access::AccessLog;
 use crate::config::GatewayConfig;
 use crate::exchange::Hedging;
 use crate::health::Health;
@@ -40,6 +41,8 @@ pub struct Parts {
     pub digester: KeyDigester,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
+    /// Where the line of each request goes.
+    pub access: Arc<dyn AccessLog>,
     /// Where responses are kept that later requests refer to.
     pub shelf: Arc<dyn Shelf>,
 }
@@ -51,6 +54,7 @@ pub struct DataPlane {
     pub metrics: Arc<Metrics>,
     /// Cancel it to end the drain early: what still runs is told so in band.
     pub stop: CancellationToken,
+    pub(crate) access: Arc<dyn AccessLog>,
     pub(crate) snapshot: Arc<ArcSwap<Snapshot>>,
     pub(crate) store_fresh: Arc<AtomicBool>,
     pub(crate) profiles: Arc<ArcSwap<Profiles>>,
@@ -105,6 +109,7 @@ impl DataPlane {
             hedging: Hedging::default(),
             config: Arc::new(parts.config),
             metrics: parts.metrics,
+            access: parts.access,
             stop: CancellationToken::new(),
             snapshot: parts.snapshot,
             store_fresh: parts.store_fresh,

@@ -101,6 +101,8 @@ pub struct ModelEntry {
     pub routing: RoutingPolicy,
     /// By priority, then in the order they were written. Empty if every upstream is disabled.
     pub targets: Vec<TargetEntry>,
+    /// What its requests are counted by.
+    pub series: Made,
 }
 
 #[derive(Debug, Clone)]
@@ -223,6 +225,7 @@ impl ModelEntry {
             strict: false,
             routing: RoutingPolicy::default(),
             targets,
+            series: Made::default(),
         }
     }
 }
@@ -448,6 +451,7 @@ fn model_entries(
             strict: row.strict,
             routing: row.routing.0,
             targets: of_model.remove(&row.id).unwrap_or_default(),
+            series: Made::default(),
         };
         Ok((row.name, Arc::new(entry)))
     });

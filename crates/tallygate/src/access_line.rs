@@ -1,131 +1,79 @@
 //! The line that every request leaves in the log, as JSON.
 //!
-//! It reads like every other line of the log. But the others are few, and this one comes with each request: written by the
-//! general way, through a serialiser of its own for each field, it costs as much as the journal.
+//! It reads like every other line of the log. But the others are few, and this one comes with each request: as an event, through
+//! the layers of a subscriber and the machinery of formats, it costs more than the journal.
 
-use std::fmt::{self, Debug, Write as _};
+use tallygate_gateway::{ACCESS_TARGET, AccessLine, AccessLog};
 
-use tallygate_types::{Clock as _, SystemClock};
-use tracing::field::{Field, Visit};
-use tracing::{Event, Subscriber};
-use tracing_subscriber::fmt::format::{Format, Json, Writer};
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
-use tracing_subscriber::registry::LookupSpan;
+use crate::log_lines::LogLines;
 
-/// Of the lines that are written here.
-const TARGET: &str = "tallygate::access";
-/// Of a `u64`.
-const MAX_DIGITS: usize = 20;
 /// Most lines fit.
 const EXPECTED_BYTES: usize = 640;
 
-/// Writes the requests' lines itself and leaves all others to `others`.
-pub struct AccessLines {
-    pub others: Format<Json>,
-}
+/// Writes the lines as JSON.
+pub struct JsonAccess(pub LogLines);
 
-/// The members of a JSON object, each with the comma before it.
-struct Members(String);
-
-impl<S, N> FormatEvent<S, N> for AccessLines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
-        let metadata = event.metadata();
-        if metadata.target() != TARGET {
-            return self.others.format_event(context, writer, event);
-        }
-        let mut line = String::with_capacity(EXPECTED_BYTES);
-        write!(line, r#"{{"timestamp":"{}","level":"#, SystemClock.now())?;
-        let mut members = Members(line);
-        members.text(metadata.level().as_str());
-        event.record(&mut members);
-        let Members(mut line) = members;
-        line.push_str(r#","target":""#);
-        line.push_str(TARGET);
-        line.push_str("\"}\n");
-        writer.write_str(&line)
+impl AccessLog for JsonAccess {
+    fn write(&self, line: &AccessLine<'_>) {
+        self.0.append(|out| put(out, line));
     }
 }
 
-impl Members {
-    fn name(&mut self, field: &Field) {
-        self.0.push_str(",\"");
-        self.0.push_str(field.name());
-        self.0.push_str("\":");
+/// Members in the order in which an event has them.
+fn put(out: &mut Vec<u8>, line: &AccessLine<'_>) {
+    out.reserve(EXPECTED_BYTES);
+    out.extend_from_slice(br#"{"timestamp":""#);
+    match line.at.text() {
+        Some(at) => out.extend_from_slice(&at),
+        None => plain(out, "", &line.at.to_string()),
     }
+    plain(out, r#"","level":"INFO","message":"request","request_id":""#, line.request_id);
+    text(out, r#"","tenant":""#, line.tenant);
+    plain(out, r#"","key_id":""#, &line.key_id.text());
+    plain(out, r#"","endpoint":""#, line.endpoint);
+    text(out, r#"","model":""#, line.model);
+    text(out, r#"","upstream":""#, line.upstream);
+    number(out, r#"","attempt":"#, line.attempt.into());
+    number(out, r#","status":"#, line.status.into());
+    plain(out, r#","outcome":""#, line.outcome);
+    number(out, r#"","dur_ms":"#, line.duration_ms);
+    if let Some(first_token_ms) = line.first_token_ms {
+        number(out, r#","ttft_ms":"#, first_token_ms);
+    }
+    number(out, r#","tokens_in":"#, line.tokens_in);
+    number(out, r#","tokens_out":"#, line.tokens_out);
+    plain(out, r#","cost":""#, &line.cost.text());
+    text(out, r#"","err_code":""#, line.error_code);
+    plain(out, r#"","target":""#, ACCESS_TARGET);
+    out.extend_from_slice(b"\"}\n");
+}
 
-    fn text(&mut self, text: &str) {
-        // No early end: so the compiler looks at many bytes at once.
-        if text.bytes().fold(false, |found, byte| found | is_special(byte)) {
-            return self.0.push_str(&serde_json::Value::from(text).to_string());
-        }
-        self.0.push('"');
-        self.0.push_str(text);
-        self.0.push('"');
-    }
+/// A text that needs no escaping, after what stands before it.
+#[inline]
+fn plain(out: &mut Vec<u8>, before: &str, text: &str) {
+    out.extend_from_slice(before.as_bytes());
+    out.extend_from_slice(text.as_bytes());
+}
 
-    /// A value that stands as it is shown.
-    fn plain(&mut self, field: &Field, value: impl fmt::Display) {
-        self.name(field);
-        // Writing to a string does not fail.
-        let _ = write!(self.0, "{value}");
+#[inline]
+fn number(out: &mut Vec<u8>, before: &str, number: u64) {
+    plain(out, before, itoa::Buffer::new().format(number));
+}
+
+/// Any text.
+#[inline]
+fn text(out: &mut Vec<u8>, before: &str, text: &str) {
+    // No early end: so the compiler looks at many bytes at once.
+    if text.bytes().fold(false, |found, byte| found | is_special(byte)) {
+        let quoted = serde_json::Value::from(text).to_string();
+        return plain(out, before, &quoted[1..quoted.len() - 1]);
     }
+    plain(out, before, text);
 }
 
 /// What JSON must escape.
 const fn is_special(byte: u8) -> bool {
     byte < b' ' || matches!(byte, b'"' | b'\\')
-}
-
-impl Visit for Members {
-    fn record_str(&mut self, field: &Field, value: &str) {
-        self.name(field);
-        self.text(value);
-    }
-
-    fn record_u64(&mut self, field: &Field, mut value: u64) {
-        self.name(field);
-        let mut digits = [0; MAX_DIGITS];
-        let mut at = MAX_DIGITS;
-        loop {
-            at -= 1;
-            digits[at] = b'0' + (value % 10) as u8;
-            value /= 10;
-            if value == 0 {
-                break;
-            }
-        }
-        self.0.push_str(std::str::from_utf8(&digits[at..]).unwrap_or_default());
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        self.plain(field, value);
-    }
-
-    fn record_f64(&mut self, field: &Field, value: f64) {
-        self.plain(field, serde_json::Value::from(value));
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.plain(field, value);
-    }
-
-    fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.name(field);
-        self.0.push('"');
-        let start = self.0.len();
-        let _ = write!(self.0, "{value:?}");
-        if self.0.as_bytes()[start..].iter().fold(false, |found, byte| found | is_special(*byte)) {
-            let escaped = serde_json::Value::from(&self.0[start..]).to_string();
-            self.0.truncate(start - 1);
-            self.0.push_str(&escaped);
-        } else {
-            self.0.push('"');
-        }
-    }
 }
 
 #[cfg(test)]
@@ -134,6 +82,8 @@ mod tests {
     use std::sync::{Arc, Mutex};
 
     use serde_json::Value;
+    use tallygate_gateway::TracedAccess;
+    use tallygate_types::{ApiKeyId, Pico, Timestamp};
     use tracing_subscriber::fmt::format::JsonFields;
 
     use super::*;
@@ -152,33 +102,47 @@ mod tests {
         }
     }
 
+    fn line(first_token_ms: Option<u64>) -> AccessLine<'static> {
+        AccessLine {
+            at: Timestamp::parse("2026-11-22T09:30:00.000001Z").unwrap(),
+            request_id: "req_1",
+            tenant: "a\"b\\",
+            key_id: ApiKeyId::generate(),
+            endpoint: "messages",
+            model: "a\tb",
+            upstream: "ä",
+            attempt: 1,
+            status: 200,
+            outcome: "ok",
+            duration_ms: u64::MAX,
+            first_token_ms,
+            tokens_in: 0,
+            tokens_out: 9,
+            cost: Pico::new(-3_600_000_000),
+            error_code: "\n",
+        }
+    }
+
     #[test]
     fn a_requests_line_reads_like_any_other() {
-        let sink = Sink::default();
-        let writer = sink.clone();
-        let others = tracing_subscriber::fmt::format().json().flatten_event(true);
-        let subscriber = tracing_subscriber::fmt()
-            .fmt_fields(JsonFields::new())
-            .event_format(AccessLines { others })
-            .with_writer(move || writer.clone())
-            .finish();
-        macro_rules! say {
-            ($target:literal) => {
-                tracing::info!(target: $target, model = %"a\"b\\", name = "a\tb", plain = "ä", status = 200, most = u64::MAX, left = -1, share = 1.0, ok = true, ttft_ms = Option::<u64>::None, code = "\n", "request")
-            };
+        for line in [line(None), line(Some(7))] {
+            let (mut own, sink) = (Vec::new(), Sink::default());
+            put(&mut own, &line);
+            let writer = sink.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .fmt_fields(JsonFields::new())
+                .event_format(tracing_subscriber::fmt::format().json().flatten_event(true))
+                .with_writer(move || writer.clone())
+                .finish();
+            tracing::subscriber::with_default(subscriber, || TracedAccess.write(&line));
+            let other = sink.0.lock().unwrap().clone();
+            let [mut own, mut other] = [own, other].map(|bytes| {
+                assert_eq!(bytes.iter().position(|byte| *byte == b'\n'), Some(bytes.len() - 1));
+                serde_json::from_slice::<Value>(&bytes).unwrap()
+            });
+            assert_eq!(own["timestamp"].take(), "2026-11-22T09:30:00.000001Z");
+            assert_eq!(other["timestamp"].take().as_str().unwrap().len(), 27);
+            assert_eq!(own.to_string(), other.to_string());
         }
-        tracing::subscriber::with_default(subscriber, || {
-            say!("tallygate::access");
-            say!("another");
-        });
-        let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
-        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let [mut own, mut other] = <[Value; 2]>::try_from(lines).unwrap();
-        assert_eq!(own["target"], "tallygate::access");
-        for line in [&mut own, &mut other] {
-            assert_eq!(line["timestamp"].take().as_str().unwrap().len(), 27);
-            line["target"].take();
-        }
-        assert_eq!(own.to_string(), other.to_string());
     }
 }

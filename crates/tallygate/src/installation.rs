@@ -29,7 +29,7 @@ use crate::probe::Probe;
 use crate::profiles::ProfileFile;
 use crate::refresh::Refresher;
 use crate::shipping::Shipping;
-use crate::{give_back, retention, secrets, shutdown, usage_metrics};
+use crate::{give_back, retention, secrets, shutdown, telemetry, usage_metrics};
 
 /// How long the last flush to the database may take; what is left then stays in the journal and goes at the next start.
 const FLUSH_DEADLINE: Duration = Duration::from_secs(10);
@@ -174,6 +174,7 @@ impl Opened {
             digester: self.store.digester(),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&metrics),
+            access: telemetry::access_log(),
             shelf: Arc::<Store>::clone(&self.store),
         });
 

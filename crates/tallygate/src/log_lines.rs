@@ -53,6 +53,11 @@ impl LogLines {
         Ok(Self { shared })
     }
 
+    /// Takes the line that `put` adds. One that finds no room is taken away again.
+    pub fn append(&self, put: impl FnOnce(&mut Vec<u8>)) {
+        self.shared.append(false, put);
+    }
+
     /// Waits until every line so far is written, or for `deadline`: for the end of the process.
     pub fn flush(&self, deadline: Duration) {
         let mut gathered = self.shared.gathered();
@@ -67,6 +72,25 @@ impl LogLines {
 impl Shared {
     fn gathered(&self) -> MutexGuard<'_, Gathered> {
         self.gathered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn append(&self, is_urgent: bool, put: impl FnOnce(&mut Vec<u8>)) {
+        let mut gathered = self.gathered();
+        let before = gathered.bytes.len();
+        put(&mut gathered.bytes);
+        if gathered.bytes.len() > MAX_BYTES {
+            gathered.bytes.truncate(before);
+            gathered.dropped += 1;
+            return;
+        }
+        gathered.is_urgent |= is_urgent;
+        let is_half_full = gathered.bytes.len() >= MAX_BYTES / 2;
+        drop(gathered);
+        // Between the first line and the write the thread sleeps by the clock: waking it for each line would cost as much as
+        // writing each.
+        if before == 0 || is_urgent || is_half_full {
+            self.wake.notify_one();
+        }
     }
 
     fn write_all_to(&self, mut sink: impl io::Write) {
@@ -116,21 +140,7 @@ impl<'a> MakeWriter<'a> for LogLines {
 
 impl io::Write for Line<'_> {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let mut gathered = self.shared.gathered();
-        if gathered.bytes.len() + line.len() > MAX_BYTES {
-            gathered.dropped += 1;
-            return Ok(line.len());
-        }
-        let was_empty = gathered.bytes.is_empty();
-        gathered.bytes.extend_from_slice(line);
-        gathered.is_urgent |= self.is_urgent;
-        let is_half_full = gathered.bytes.len() >= MAX_BYTES / 2;
-        drop(gathered);
-        // Between the first line and the write the thread sleeps by the clock: waking it for each line would cost as much as
-        // writing each.
-        if was_empty || self.is_urgent || is_half_full {
-            self.shared.wake.notify_one();
-        }
+        self.shared.append(self.is_urgent, |out| out.extend_from_slice(line));
         Ok(line.len())
     }
 

@@ -31,7 +31,7 @@ pub use id::{
     SessionId, TargetId, TenantId, UpstreamId, UserId,
 };
 pub use id_map::{IdHasher, IdMap};
-pub use money::{Currency, MoneyError, Pico, UnitPrice};
+pub use money::{Currency, MoneyError, Pico, PicoText, UnitPrice};
 pub use no_proxy::{NoProxy, NoProxyError};
 pub use steady::SteadyClock;
 pub use time::{Clock, ManualClock, SystemClock, Timestamp};

@@ -4,6 +4,7 @@
 //! an invoice total is ever rounded.
 
 use std::fmt;
+use std::ops::Deref;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -38,6 +39,12 @@ pub enum MoneyError {
 /// Its text is a decimal in major units without trailing zeros (`"0.0036"`), which is how the API carries it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
 pub struct Pico(i128);
+
+/// See [`Pico::text`].
+pub struct PicoText {
+    bytes: [u8; TEXT_BYTES],
+    start: usize,
+}
 
 /// What one unit (one token, say) of a usage class costs, in whole pico-units. Never negative.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
@@ -106,15 +113,16 @@ impl FromStr for Pico {
     }
 }
 
-impl fmt::Display for Pico {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Pico {
+    /// Its text, where no place on the heap is wanted for it. From its end, and without the machinery of `format!`: amounts are
+    /// written some times a request.
+    pub fn text(self) -> PicoText {
         let magnitude = self.0.unsigned_abs();
         // Of all amounts but the very largest; 128 bits are slow to divide.
         let (mut whole, mut fraction) = match u64::try_from(magnitude) {
             Ok(magnitude) => (u128::from(magnitude / PICO_PER_UNIT as u64), magnitude % PICO_PER_UNIT as u64),
             Err(_) => (magnitude / PICO_PER_UNIT.unsigned_abs(), (magnitude % PICO_PER_UNIT.unsigned_abs()) as u64),
         };
-        // From its end, and without the machinery of `format!`: amounts are written some times a request.
         let mut text = [0; TEXT_BYTES];
         let mut at = TEXT_BYTES;
         let mut put = |byte: u8| {
@@ -148,7 +156,22 @@ impl fmt::Display for Pico {
         if self.0 < 0 {
             put(b'-');
         }
-        f.write_str(std::str::from_utf8(&text[at..]).map_err(|_| fmt::Error)?)
+        PicoText { bytes: text, start: at }
+    }
+}
+
+impl Deref for PicoText {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        // A sign, a point and digits.
+        std::str::from_utf8(&self.bytes[self.start..]).unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Pico {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text())
     }
 }
 

@@ -71,7 +71,7 @@ impl Timestamp {
 
     /// The text of the years 0 to 9999, by hand: times are written some ten times a request, and the general way takes ten
     /// times as long.
-    fn text(self) -> Option<[u8; TEXT_BYTES]> {
+    pub fn text(self) -> Option<[u8; TEXT_BYTES]> {
         let (seconds, micros) = (self.seconds(), self.0.rem_euclid(MICROS_PER_SECOND));
         let (year, month, day) = civil(seconds.div_euclid(SECONDS_PER_DAY));
         if !(0..=9999).contains(&year) {

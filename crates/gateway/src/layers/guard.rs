@@ -171,6 +171,7 @@ mod tests {
             digester: KeyDigester::new(&SecretBytes32::new([1; 32])),
             clock: Arc::new(SystemClock),
             metrics: Arc::clone(&metrics),
+            access: Arc::new(crate::access::TracedAccess),
             shelf: Arc::new(crate::kept::NoShelf),
         });
         let guard = Guard { plane, inner: Buggy };

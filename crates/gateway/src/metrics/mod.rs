@@ -1,5 +1,5 @@
-//! The data plane's metrics. Handles are looked up once per model and upstream and then kept, so that counting a request
-//! costs a few atomic additions.
+//! The data plane's metrics. Handles are looked up once per model and upstream and then kept, those of a model beside its entry
+//! of the snapshot, so that counting a request costs a few atomic additions.
 //!
 //! Label rules: a label's values come from configuration or from a closed set, never from a client. A model name that is
 //! not configured is `other`. Histograms carry no tenant. Each family of kept handles is capped; beyond the cap all is
@@ -22,6 +22,7 @@ use prometheus::{
     Counter, CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
 };
 use tallygate_billing::{Outcome, UsageSource};
+use tallygate_store::ModelEntry;
 use tallygate_types::{IdMap, Pico, Usage, UsageClass};
 
 pub use proxies::ProxyMetrics;
@@ -145,8 +146,7 @@ struct EndpointHandles {
 /// One finished request, as the metrics see it.
 pub struct Finished<'a> {
     pub endpoint: &'static str,
-    /// A configured name, or `None`.
-    pub model: Option<&'a str>,
+    pub model: &'a ModelHandles,
     pub tenant: Option<&'a str>,
     pub provider: Option<&'static str>,
     pub stream: bool,
@@ -329,8 +329,8 @@ impl Metrics {
 
     pub fn finished(&self, request: &Finished<'_>) {
         let endpoint = index(request.endpoint);
-        let model = self.model(request.model.unwrap_or(OTHER));
-        let series = self.series(&model, endpoint, request.stream);
+        let model = request.model;
+        let series = self.series(model, endpoint, request.stream);
         series.outcomes[request.outcome as usize]
             .get_or_init(|| {
                 let labels = [ENDPOINTS[endpoint], model.name.as_str(), request.outcome.as_str(), truth(request.stream)];
@@ -348,12 +348,12 @@ impl Metrics {
         }
         let total = request.usage.total();
         if total > 0 {
-            self.count_tokens(&model, request);
+            self.count_tokens(model, request);
         }
         if let Some(currency) = request.currency
             && request.charge > Pico::ZERO
         {
-            self.count_money(&model, request.charge, currency);
+            self.count_money(model, request.charge, currency);
         }
         if let Some(currency) = request.currency
             && request.cache_saved != Pico::ZERO
@@ -470,6 +470,16 @@ impl Metrics {
         }
     }
 
+    /// What requests for a model are counted by.
+    pub fn of_model(&self, entry: &ModelEntry) -> Arc<ModelHandles> {
+        entry.series.get(|| self.model(&entry.name)).map_or_else(|| self.model(&entry.name), Arc::clone)
+    }
+
+    /// The same for what is no configured model.
+    pub fn of_no_model(&self) -> Arc<ModelHandles> {
+        self.model(OTHER)
+    }
+
     fn model(&self, name: &str) -> Arc<ModelHandles> {
         self.models.get(name, |name| ModelHandles {
             name: name.to_owned(),
@@ -531,9 +541,12 @@ impl<T> Default for Kept<T> {
 
 impl<T> Kept<T> {
     fn get(&self, name: &str, make: impl Fn(&str) -> T) -> Arc<T> {
-        if let Some(handles) = self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name) {
+        let known = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
+        let other = || known.get(OTHER).filter(|_| known.len() > MAX_LABEL_VALUES);
+        if let Some(handles) = known.get(name).or_else(other) {
             return Arc::clone(handles);
         }
+        drop(known);
         let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
         let name = if by_name.len() < MAX_LABEL_VALUES || by_name.contains_key(name) { name } else { OTHER };
         Arc::clone(by_name.entry(name.to_owned()).or_insert_with(|| Arc::new(make(name))))

@@ -1,6 +1,6 @@
 use super::*;
 
-fn finished<'a>(model: Option<&'a str>, usage: &'a Usage) -> Finished<'a> {
+fn finished<'a>(model: &'a ModelHandles, usage: &'a Usage) -> Finished<'a> {
     Finished {
         endpoint: "chat_completions",
         model,
@@ -24,11 +24,12 @@ fn finished<'a>(model: Option<&'a str>, usage: &'a Usage) -> Finished<'a> {
 fn the_arms_of_a_split_stand_beside_each_other_and_savings_are_told() {
     let metrics = Metrics::new().unwrap();
     let usage = Usage::default().with(UsageClass::InputUncached, 100).with(UsageClass::OutputText, 20);
+    let smart = metrics.model("smart");
     let of = |arm, outcome, saved| Finished {
         arm: Some(("beta", arm)),
         outcome,
         cache_saved: Pico::new(saved),
-        ..finished(Some("smart"), &usage)
+        ..finished(&smart, &usage)
     };
     metrics.finished(&of("a", Outcome::Ok, 2_000_000_000));
     metrics.finished(&of("a", Outcome::UpstreamError, -1_000_000_000));
@@ -58,7 +59,7 @@ fn series(metrics: &Metrics) -> usize {
 fn a_finished_request_is_counted_under_its_configured_names() {
     let metrics = Metrics::new().unwrap();
     let usage = Usage::default().with(UsageClass::InputUncached, 1_200).with(UsageClass::OutputReasoning, 7);
-    metrics.finished(&finished(Some("smart"), &usage));
+    metrics.finished(&finished(&metrics.model("smart"), &usage));
     let page = metrics.render().unwrap();
     for line in [
         r#"tallygate_requests_total{endpoint="chat_completions",model="smart",outcome="ok",stream="false"} 1"#,
@@ -75,17 +76,22 @@ fn a_finished_request_is_counted_under_its_configured_names() {
 #[test]
 fn unconfigured_models_and_endpoints_grow_no_series() {
     let metrics = Metrics::new().unwrap();
-    let none = Usage::default();
-    metrics.finished(&Finished { outcome: Outcome::ClientError, charge: Pico::ZERO, ..finished(None, &none) });
-    metrics.finished(&Finished { endpoint: "junk", outcome: Outcome::ClientError, charge: Pico::ZERO, ..finished(None, &none) });
+    let (none, other) = (Usage::default(), metrics.of_no_model());
+    metrics.finished(&Finished { outcome: Outcome::ClientError, charge: Pico::ZERO, ..finished(&other, &none) });
+    metrics.finished(&Finished {
+        endpoint: "junk",
+        outcome: Outcome::ClientError,
+        charge: Pico::ZERO,
+        ..finished(&other, &none)
+    });
     let before = series(&metrics);
     for _ in 0..1_000 {
-        metrics.finished(&Finished { outcome: Outcome::ClientError, charge: Pico::ZERO, ..finished(None, &none) });
+        metrics.finished(&Finished { outcome: Outcome::ClientError, charge: Pico::ZERO, ..finished(&other, &none) });
         metrics.finished(&Finished {
             endpoint: "junk",
             outcome: Outcome::ClientError,
             charge: Pico::ZERO,
-            ..finished(None, &none)
+            ..finished(&other, &none)
         });
     }
     assert_eq!(series(&metrics), before);
@@ -94,10 +100,10 @@ fn unconfigured_models_and_endpoints_grow_no_series() {
 #[test]
 fn beyond_the_cap_a_label_is_other() {
     let metrics = Metrics::new().unwrap();
-    let none = Usage::default();
+    let (none, model) = (Usage::default(), metrics.model("m"));
     for number in 0..MAX_LABEL_VALUES + 50 {
         let name = format!("model-{number}");
-        metrics.finished(&Finished { tenant: Some(&name), ..finished(Some("m"), &none) });
+        metrics.finished(&Finished { tenant: Some(&name), ..finished(&model, &none) });
     }
     let page = metrics.render().unwrap();
     assert_eq!(page.matches("tallygate_tenant_requests_total{").count(), MAX_LABEL_VALUES + 1);
@@ -107,7 +113,7 @@ fn beyond_the_cap_a_label_is_other() {
 #[test]
 fn a_removed_model_takes_its_series_along() {
     let metrics = Metrics::new().unwrap();
-    metrics.finished(&finished(Some("gone"), &Usage::default()));
+    metrics.finished(&finished(&metrics.model("gone"), &Usage::default()));
     assert!(metrics.render().unwrap().contains(r#"requests_total{endpoint="chat_completions",model="gone""#));
     metrics.forget_model("gone");
     assert!(!metrics.render().unwrap().contains(r#"requests_total{endpoint="chat_completions",model="gone""#));

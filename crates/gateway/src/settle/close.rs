@@ -1,5 +1,6 @@
 //! Closing: the record is made and goes to everybody who must know of it.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tallygate_adapter::Meter;
@@ -9,9 +10,10 @@ use tallygate_types::{Currency, Dialect, Pico, Usage};
 
 use super::account::charge;
 use super::{Ending, Open, STATUS_CLIENT_GONE, Unsettled};
+use crate::access::AccessLine;
 use crate::facts::Facts;
 use crate::layers::Held;
-use crate::metrics::{Finished, OTHER};
+use crate::metrics::{Finished, ModelHandles, OTHER};
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 
@@ -20,8 +22,10 @@ const MAX_NAME_CHARS: usize = 256;
 /// A provider's usage object is some hundred bytes; one larger than this is not kept beside the counts.
 const MAX_RAW_USAGE_BYTES: usize = 16 * 1024;
 
-/// How long a request took.
-struct Times {
+/// How a request went, beside its record.
+struct Manner<'a> {
+    /// What it is counted by.
+    series: &'a ModelHandles,
     duration: Duration,
     first_token: Option<Duration>,
 }
@@ -43,7 +47,7 @@ impl Unsettled {
             Ending::Complete(meter) | Ending::Cut { meter, .. } => self.estimate_of_bytes(meter),
             Ending::Refused { .. } => Usage::default(),
         };
-        let Self { plane, facts, held, begin, attempts, open, lease, fault, is_stored, first_byte, .. } = *self;
+        let Self { plane, facts, held, begin, series, attempts, open, lease, fault, is_stored, first_byte, .. } = *self;
         let mut record = begin.into_record(finished_at);
         record.attempts = attempts;
         record.first_byte_at = first_byte.map(|(_, at)| at);
@@ -91,7 +95,7 @@ impl Unsettled {
         }
         let since_start = |at: Instant| at.saturating_duration_since(facts.started);
         let first_token = first_byte.filter(|_| record.stream).map(|(at, _)| since_start(at));
-        write(&plane, &facts, &record, held, &Times { duration: since_start(ended), first_token });
+        write(&plane, &facts, &record, held, &Manner { series: &series, duration: since_start(ended), first_token });
         record.currency.map(|currency| (record.charge, currency))
     }
 }
@@ -133,7 +137,7 @@ fn take_words(plane: &DataPlane, record: &mut UsageRecord, meter: Meter) {
 }
 
 /// Everybody who must know, in the order of how bad it would be if they did not.
-fn write(plane: &DataPlane, facts: &Facts, record: &UsageRecord, held: Held, times: &Times) {
+fn write(plane: &DataPlane, facts: &Facts, record: &UsageRecord, held: Held, manner: &Manner<'_>) {
     if record.attempt > 0 {
         if let Err(error) = plane.journal.end(record) {
             plane.metrics.journal_failures.inc();
@@ -148,22 +152,22 @@ fn write(plane: &DataPlane, facts: &Facts, record: &UsageRecord, held: Held, tim
         permit.settle(record.usage.total(), record.finished_at);
     }
     drop((permit, seat, present));
-    announce(plane, facts, record, times);
+    announce(plane, facts, record, manner);
 }
 
 /// A request that no layer took over was answered: a list of models, say.
 pub fn note_answer(plane: &DataPlane, facts: &Facts, status: u16) {
-    let Some(record) = bare_record(plane, facts) else { return };
-    announce(plane, facts, &UsageRecord { status, ..record }, &Times::of(facts));
+    let Some((record, series)) = bare_record(plane, facts) else { return };
+    announce(plane, facts, &UsageRecord { status, ..record }, &Manner::of(facts, &series));
 }
 
 /// A request was refused before it was admitted. A known tenant finds it among its requests; strangers are only counted.
 pub fn note_refusal(plane: &DataPlane, facts: &Facts, refusal: &Refusal, status: u16) {
-    let Some(record) = bare_record(plane, facts) else {
+    let Some((record, series)) = bare_record(plane, facts) else {
         tracing::debug!(request_id = %facts.request_id_text, status, err_code = refusal.code, "refused");
         plane.metrics.finished(&Finished {
             endpoint: facts.endpoint().map_or(OTHER, |endpoint| endpoint.operation.name()),
-            model: None,
+            model: &plane.metrics.of_no_model(),
             tenant: None,
             provider: None,
             stream: false,
@@ -182,7 +186,7 @@ pub fn note_refusal(plane: &DataPlane, facts: &Facts, refusal: &Refusal, status:
     };
     let record = UsageRecord { status, outcome: refusal.outcome, error_code: Some(refusal.code.into()), ..record };
     write_rejection(plane, facts, &record);
-    announce(plane, facts, &record, &Times::of(facts));
+    announce(plane, facts, &record, &Manner::of(facts, &series));
 }
 
 /// Records what was never dispatched, and so costs nothing, as long as there is room for it: above all it must not take the
@@ -197,11 +201,12 @@ fn write_rejection(plane: &DataPlane, facts: &Facts, record: &UsageRecord) {
     }
 }
 
-/// The record of a request that never reached an upstream, if it is known whose it is.
-fn bare_record(plane: &DataPlane, facts: &Facts) -> Option<UsageRecord> {
+/// The record of a request that never reached an upstream, if it is known whose it is, and what it is counted by.
+fn bare_record(plane: &DataPlane, facts: &Facts) -> Option<(UsageRecord, Arc<ModelHandles>)> {
     let (key, endpoint) = (facts.key()?, facts.endpoint()?);
     let model = facts.model().unwrap_or_default();
-    let known = plane.snapshot.load().model(model).map(|known| (known.id, known.name.clone()));
+    let snapshot = plane.snapshot.load();
+    let known = snapshot.model(model);
     let begin = BeginRecord {
         request_id: facts.request_id,
         attempt: 0,
@@ -212,8 +217,8 @@ fn bare_record(plane: &DataPlane, facts: &Facts) -> Option<UsageRecord> {
         endpoint: endpoint_of(endpoint.operation.name()),
         client_dialect: endpoint.dialect,
         upstream_dialect: None,
-        model_id: known.as_ref().map(|(id, _)| *id),
-        model: known.map_or_else(|| shortened(model.to_owned()).into(), |(_, name)| name),
+        model_id: known.map(|known| known.id),
+        model: known.map_or_else(|| shortened(model.to_owned()).into(), |known| Arc::clone(&known.name)),
         upstream_model: None,
         upstream_id: None,
         upstream: None,
@@ -230,24 +235,24 @@ fn bare_record(plane: &DataPlane, facts: &Facts) -> Option<UsageRecord> {
     };
     let mut record = begin.into_record(plane.clock.now());
     record.overhead_us = micros(facts.started.elapsed());
-    Some(record)
+    let series = known.map_or_else(|| plane.metrics.of_no_model(), |known| plane.metrics.of_model(known));
+    Some((record, series))
 }
 
-impl Times {
+impl<'a> Manner<'a> {
     /// Of a request that ends now without an answer.
-    fn of(facts: &Facts) -> Self {
-        Self { duration: facts.started.elapsed(), first_token: None }
+    fn of(facts: &Facts, series: &'a ModelHandles) -> Self {
+        Self { series, duration: facts.started.elapsed(), first_token: None }
     }
 }
 
-/// Metrics and the access line. Neither carries a secret or a body.
-fn announce(plane: &DataPlane, facts: &Facts, record: &UsageRecord, times: &Times) {
-    let Times { duration, first_token } = *times;
+/// Metrics and the access line.
+fn announce(plane: &DataPlane, facts: &Facts, record: &UsageRecord, manner: &Manner<'_>) {
+    let Manner { series, duration, first_token } = *manner;
     let tenant = facts.key().map(|key| key.tenant.name.as_ref());
-    let is_configured = record.model_id.is_some();
     plane.metrics.finished(&Finished {
         endpoint: record.endpoint.as_str(),
-        model: is_configured.then_some(&*record.model),
+        model: series,
         tenant,
         provider: record.upstream_dialect.map(Dialect::provider),
         stream: record.stream,
@@ -262,25 +267,24 @@ fn announce(plane: &DataPlane, facts: &Facts, record: &UsageRecord, times: &Time
         arm: record.arm.as_deref().map(|arm| (record.route.as_deref().unwrap_or(&record.model), arm)),
         cache_saved: record.cache_saved,
     });
-    tracing::info!(
-        target: "tallygate::access",
-        request_id = %facts.request_id_text,
-        tenant = tenant.unwrap_or_default(),
-        key_id = %record.key_id,
-        endpoint = record.endpoint.as_str(),
-        model = %record.model,
-        upstream = record.upstream.as_deref().unwrap_or_default(),
-        attempt = record.attempt,
-        status = record.status,
-        outcome = record.outcome.as_str(),
-        dur_ms = micros(duration) / 1_000,
-        ttft_ms = first_token.map(|first| micros(first) / 1_000),
-        tokens_in = record.usage.input_total(),
-        tokens_out = record.usage.output_total(),
-        cost = %record.charge,
-        err_code = record.error_code.as_deref().unwrap_or_default(),
-        "request"
-    );
+    plane.access.write(&AccessLine {
+        at: record.finished_at,
+        request_id: &facts.request_id_text,
+        tenant: tenant.unwrap_or_default(),
+        key_id: record.key_id,
+        endpoint: record.endpoint.as_str(),
+        model: &record.model,
+        upstream: record.upstream.as_deref().unwrap_or_default(),
+        attempt: record.attempt,
+        status: record.status,
+        outcome: record.outcome.as_str(),
+        duration_ms: micros(duration) / 1_000,
+        first_token_ms: first_token.map(|first| micros(first) / 1_000),
+        tokens_in: record.usage.input_total(),
+        tokens_out: record.usage.output_total(),
+        cost: record.charge,
+        error_code: record.error_code.as_deref().unwrap_or_default(),
+    });
 }
 
 pub(super) fn shortened(text: String) -> String {

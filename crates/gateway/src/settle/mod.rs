@@ -23,6 +23,7 @@ use crate::exchange::failure::Failure;
 use crate::facts::Facts;
 use crate::health::Lease;
 use crate::layers::{Held, Question};
+use crate::metrics::ModelHandles;
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 use crate::routing::{self, Plan, Step, Tariffs};
@@ -43,6 +44,8 @@ pub struct Unsettled {
     facts: Arc<Facts>,
     held: Held,
     begin: BeginRecord,
+    /// What it is counted by.
+    series: Arc<ModelHandles>,
     tariffs: Tariffs,
     /// Where its session belongs.
     home: Option<routing::Held>,
@@ -117,6 +120,7 @@ impl Settlement {
             affinity: None,
         };
         Self(Some(Box::new(Unsettled {
+            series: plane.metrics.of_model(model),
             plane,
             facts: Arc::clone(&question.facts),
             held,

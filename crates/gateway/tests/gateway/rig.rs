@@ -17,7 +17,7 @@ use hyper_util::rt::TokioExecutor;
 use tallygate_adapter::Profiles;
 use tallygate_billing::journal::Position;
 use tallygate_billing::{Budgets, ClassPrices, Journal, JournalConfig, PriceBook, PriceVersion, UsageRecord};
-use tallygate_gateway::{DataPlane, Drained, GatewayConfig, Metrics, NoShelf, Parts, Shelf, serve};
+use tallygate_gateway::{DataPlane, Drained, GatewayConfig, Metrics, NoShelf, Parts, Shelf, TracedAccess, serve};
 use tallygate_store::keys::KeyStatus;
 use tallygate_store::responses::ResponseSettings;
 use tallygate_store::routing::{Affinity, RoutingPolicy};
@@ -186,6 +186,7 @@ impl Rig {
             digester,
             clock: self.clock,
             metrics: Arc::clone(&metrics),
+            access: Arc::new(TracedAccess),
             shelf: self.shelf,
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -11,7 +11,7 @@ use arc_swap::ArcSwap;
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
 use tallygate_billing::{Budgets, Journal, JournalConfig, PriceBook};
-use tallygate_gateway::{DataPlane, Metrics, Parts};
+use tallygate_gateway::{DataPlane, Metrics, Parts, TracedAccess};
 use tallygate_store::{Store, TenantScope, keys, tenants};
 use tallygate_types::live::{ExplainRequest, Explanation};
 use tallygate_types::{ApiKeyId, TenantId};
@@ -86,6 +86,7 @@ async fn decide_here(asked: &Explain) -> Result<Explanation> {
         digester: store.digester(),
         clock: Arc::clone(store.clock()),
         metrics: Arc::new(Metrics::new()?),
+        access: Arc::new(TracedAccess),
         shelf: Arc::<Store>::clone(&store),
     });
     let told = plane.explain(&request);
