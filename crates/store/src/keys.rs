@@ -12,20 +12,18 @@ use uuid::Uuid;
 
 use crate::key_format::{self, KEY_PREFIX, KeyShape, MAX_KEY_CHARS, MIN_DECLARED_KEY_CHARS, key_shape};
 use crate::limits::LimitColumns;
+use crate::many::ManyRows;
 use crate::page::contains_pattern;
 use crate::value::text_enum;
 use crate::{Conn, DbTime, Limits, ManagedBy, Page, PageRequest, Source, StoreError, TenantScope, Tx, check, query};
 
 const KIND: &str = "API key";
-/// Keys of one statement on SQLite: statements of few sizes stay prepared.
-const USED_AT_ONCE: [usize; 3] = [100, 10, 1];
 
-static NOTE_USED: LazyLock<[String; USED_AT_ONCE.len()]> = LazyLock::new(|| {
-    USED_AT_ONCE.map(|count| {
+static NOTE_USED: LazyLock<ManyRows> = LazyLock::new(|| {
+    ManyRows::new(2, |rows| {
         format!(
-            "UPDATE api_keys SET last_used_at = u.column2 FROM (VALUES {}) AS u
-             WHERE api_keys.id = u.column1 AND (api_keys.last_used_at IS NULL OR api_keys.last_used_at < u.column2)",
-            vec!["(?, ?)"; count].join(", ")
+            "UPDATE api_keys SET last_used_at = u.column2 FROM (VALUES {rows}) AS u
+             WHERE api_keys.id = u.column1 AND (api_keys.last_used_at IS NULL OR api_keys.last_used_at < u.column2)"
         )
     })
 });
@@ -434,13 +432,10 @@ pub async fn note_used(tx: &mut Tx, used: &[(ApiKeyId, Timestamp)]) -> Result<()
             .await?;
         }
         Conn::Lite(mut held) => {
-            let mut rest = used;
-            while let Some(size) = USED_AT_ONCE.iter().position(|count| rest.len() >= *count) {
-                let (now, later) = rest.split_at(USED_AT_ONCE[size]);
-                rest = later;
+            for (text, used) in NOTE_USED.split(used) {
                 let bind =
                     |query: Query<'static, Sqlite, _>, (id, at): &(ApiKeyId, Timestamp)| query.bind(id.uuid()).bind(DbTime(*at));
-                now.iter().fold(sqlx::query(NOTE_USED[size].as_str()), bind).execute(&mut *held).await?;
+                used.iter().fold(sqlx::query(text), bind).execute(&mut *held).await?;
             }
         }
     }

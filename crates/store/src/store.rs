@@ -270,9 +270,10 @@ impl Core {
 pub(crate) async fn begin(db: &Db, core: &Arc<Core>) -> Result<Tx, StoreError> {
     let core = Arc::clone(core);
     Ok(match db {
-        Db::Pg(pool) => Tx::postgres(pool.begin().await?, core),
+        // Boxed, as in `Place::connection`.
+        Db::Pg(pool) => Tx::postgres(Box::pin(pool.begin()).await?, core),
         // IMMEDIATE: a transaction that begins by reading and then writes would fail at once if another wrote meanwhile.
-        Db::Lite { write, .. } => Tx::sqlite(write.begin_with("BEGIN IMMEDIATE").await?, core),
+        Db::Lite { write, .. } => Tx::sqlite(Box::pin(write.begin_with("BEGIN IMMEDIATE")).await?, core),
     })
 }
 
