@@ -44,22 +44,22 @@ impl Kind {
 /// A column's name, and what it holds.
 pub type Column = (&'static str, Kind);
 
-/// `own`, and behind them a column for each class of usage, which [`put_usage`] fills.
-pub const fn with_usage<const OWN: usize, const ALL: usize>(own: [Column; OWN]) -> [Column; ALL] {
-    assert!(ALL == OWN + UsageClass::ALL.len(), "a column for each class");
+/// `own`, and behind them a column for each of `classes`, which [`put_usage`] fills.
+pub const fn with_usage<const OWN: usize, const ALL: usize>(own: [Column; OWN], classes: &[UsageClass]) -> [Column; ALL] {
+    assert!(ALL == OWN + classes.len(), "a column for each class");
     let mut all = [("", Kind::Int); ALL];
     let mut at = 0;
     while at < ALL {
-        all[at] = if at < OWN { own[at] } else { (UsageClass::ALL[at - OWN].as_str(), Kind::Int) };
+        all[at] = if at < OWN { own[at] } else { (classes[at - OWN].as_str(), Kind::Int) };
         at += 1;
     }
     all
 }
 
 /// See [`with_usage`].
-pub fn put_usage(usage: &Usage, cells: &mut dyn Cells<'_>) {
-    for class in UsageClass::ALL {
-        cells.int(int(usage.get(class)));
+pub fn put_usage(usage: &Usage, classes: &[UsageClass], cells: &mut dyn Cells<'_>) {
+    for class in classes {
+        cells.int(int(usage.get(*class)));
     }
 }
 

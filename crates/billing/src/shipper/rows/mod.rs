@@ -19,56 +19,88 @@ use crate::price::PriceVersion;
 use crate::record::UsageRecord;
 use crate::sql::{clean, int};
 
-/// In the order of [`put`].
-const COLUMNS: [Column; 43 + UsageClass::ALL.len()] = with_usage([
-    ("request_id", Kind::Uuid),
-    ("attempt", Kind::Int),
-    ("accepted_at", Kind::Time),
-    ("first_byte_at", Kind::Time),
-    ("finished_at", Kind::Time),
-    ("tenant_id", Kind::Uuid),
-    ("key_id", Kind::Uuid),
-    ("end_user", Kind::Text),
-    ("endpoint", Kind::Text),
-    ("client_dialect", Kind::Text),
-    ("upstream_dialect", Kind::Text),
-    ("model_id", Kind::Uuid),
-    ("model", Kind::Text),
-    ("upstream_model", Kind::Text),
-    ("returned_model", Kind::Text),
-    ("upstream_id", Kind::Uuid),
-    ("upstream", Kind::Text),
-    ("credential_id", Kind::Uuid),
-    ("attempts", Kind::Json),
-    ("stream", Kind::Flag),
-    ("outcome", Kind::Text),
-    ("status", Kind::Int),
-    ("error_code", Kind::Text),
-    ("finish_reason", Kind::Text),
-    ("usage_source", Kind::Text),
-    ("estimator", Kind::Text),
-    ("raw_usage", Kind::Text),
-    ("price_version_id", Kind::Uuid),
-    ("prices", Kind::Json),
-    ("charge", Kind::Int),
-    ("currency", Kind::Text),
-    ("reserved", Kind::Int),
-    ("upstream_request_id", Kind::Text),
-    ("loss", Kind::Text),
-    ("overhead_us", Kind::Int),
-    ("bytes_in", Kind::Int),
-    ("bytes_out", Kind::Int),
-    ("trace_id", Kind::Text),
-    ("batch_id", Kind::Uuid),
-    ("route", Kind::Text),
-    ("arm", Kind::Text),
-    ("affinity", Kind::Text),
-    ("cache_saved", Kind::Int),
-]);
+/// The classes that most models count, and the others.
+const COMMON_CLASSES: [UsageClass; 5] = [
+    UsageClass::InputUncached,
+    UsageClass::InputCacheRead,
+    UsageClass::InputCacheWrite5m,
+    UsageClass::OutputText,
+    UsageClass::OutputReasoning,
+];
+const RARE_CLASSES: [UsageClass; UsageClass::ALL.len() - COMMON_CLASSES.len()] = [
+    UsageClass::InputCacheWrite1h,
+    UsageClass::InputAudio,
+    UsageClass::InputAudioCached,
+    UsageClass::InputImage,
+    UsageClass::InputVideo,
+    UsageClass::OutputAudio,
+    UsageClass::OutputImage,
+];
 
-static INSERT: LazyLock<Statement> = LazyLock::new(|| {
-    Statement::new("INSERT INTO usage_records", &COLUMNS, "ON CONFLICT (request_id, attempt, accepted_at) DO NOTHING")
-});
+/// In the order of [`put_common`].
+const COMMON: [Column; 37 + COMMON_CLASSES.len()] = with_usage(
+    [
+        ("request_id", Kind::Uuid),
+        ("attempt", Kind::Int),
+        ("accepted_at", Kind::Time),
+        ("first_byte_at", Kind::Time),
+        ("finished_at", Kind::Time),
+        ("tenant_id", Kind::Uuid),
+        ("key_id", Kind::Uuid),
+        ("end_user", Kind::Text),
+        ("endpoint", Kind::Text),
+        ("client_dialect", Kind::Text),
+        ("upstream_dialect", Kind::Text),
+        ("model_id", Kind::Uuid),
+        ("model", Kind::Text),
+        ("upstream_model", Kind::Text),
+        ("returned_model", Kind::Text),
+        ("upstream_id", Kind::Uuid),
+        ("upstream", Kind::Text),
+        ("credential_id", Kind::Uuid),
+        ("attempts", Kind::Json),
+        ("stream", Kind::Flag),
+        ("outcome", Kind::Text),
+        ("status", Kind::Int),
+        ("finish_reason", Kind::Text),
+        ("usage_source", Kind::Text),
+        ("raw_usage", Kind::Text),
+        ("price_version_id", Kind::Uuid),
+        ("prices", Kind::Json),
+        ("charge", Kind::Int),
+        ("currency", Kind::Text),
+        ("reserved", Kind::Int),
+        ("upstream_request_id", Kind::Text),
+        ("overhead_us", Kind::Int),
+        ("bytes_in", Kind::Int),
+        ("bytes_out", Kind::Int),
+        ("batch_id", Kind::Uuid),
+        ("affinity", Kind::Text),
+        ("cache_saved", Kind::Int),
+    ],
+    &COMMON_CLASSES,
+);
+
+/// In the order of [`put_rare`]: what hardly any record has, nothing or 0 where a row is written without. A value costs as
+/// much to bind as a column of a row to insert.
+const RARE: [Column; 6 + RARE_CLASSES.len()] = with_usage(
+    [
+        ("error_code", Kind::Text),
+        ("estimator", Kind::Text),
+        ("loss", Kind::Text),
+        ("trace_id", Kind::Text),
+        ("route", Kind::Text),
+        ("arm", Kind::Text),
+    ],
+    &RARE_CLASSES,
+);
+
+static INSERT_COMMON: LazyLock<Statement> = LazyLock::new(|| insert(COMMON.to_vec()));
+static INSERT_ALL: LazyLock<Statement> = LazyLock::new(|| insert([&COMMON[..], &RARE].concat()));
+
+fn insert(columns: Vec<Column>) -> Statement {
+    Statement::new("INSERT INTO usage_records", columns, "ON CONFLICT (request_id, attempt, accepted_at) DO NOTHING")
+}
 
 /// What became of a batch.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -101,9 +133,15 @@ enum Found {
 
 /// Writes `records` and adds the new ones to the rollups. `batch` names this writing and no other.
 pub(super) async fn write(tx: &mut Tx, batch: Uuid, records: &[UsageRecord]) -> Result<Written, StoreError> {
-    let rows = rows(records)?;
-    let inserted = INSERT.run(tx, &rows, |row, cells| put(row, batch, cells)).await?;
-    drop(rows);
+    let (rare, common): (Vec<_>, Vec<_>) = rows(records)?.into_iter().partition(|row| has_rare(row.record));
+    let mut inserted = INSERT_COMMON.run(tx, &common, |row, cells| put_common(row, batch, cells)).await?;
+    inserted += INSERT_ALL
+        .run(tx, &rare, |row, cells| {
+            put_common(row, batch, cells);
+            put_rare(row, cells);
+        })
+        .await?;
+    drop((rare, common));
     // Nearly always: whoever ships again what is there already has lost its place.
     let are_all_new = inserted == records.len() as u64;
     let mut written = Written::default();
@@ -154,8 +192,21 @@ fn rows(records: &[UsageRecord]) -> Result<Vec<Row<'_>>, StoreError> {
     Ok(rows)
 }
 
-/// Tells the cells of a row in the order of [`COLUMNS`].
-fn put<'a>(row: &'a Row<'a>, batch: Uuid, cells: &mut dyn Cells<'a>) {
+/// Whether anything of [`RARE`] is to be said.
+fn has_rare(r: &UsageRecord) -> bool {
+    let texts = [
+        r.error_code.is_some(),
+        r.estimator.is_some(),
+        r.loss.is_some(),
+        r.trace_id.is_some(),
+        r.route.is_some(),
+        r.arm.is_some(),
+    ];
+    texts.contains(&true) || RARE_CLASSES.into_iter().any(|class| r.usage.get(class) > 0)
+}
+
+/// Tells the cells of a row in the order of [`COMMON`].
+fn put_common<'a>(row: &'a Row<'a>, batch: Uuid, cells: &mut dyn Cells<'a>) {
     let r = row.record;
     cells.uuid(Some(r.request_id.uuid()));
     cells.int(i64::from(r.attempt));
@@ -179,10 +230,8 @@ fn put<'a>(row: &'a Row<'a>, batch: Uuid, cells: &mut dyn Cells<'a>) {
     cells.flag(r.stream);
     cells.text(Some(r.outcome.as_str()));
     cells.int(i64::from(r.status));
-    cells.text(r.error_code.as_deref());
     cells.text(r.finish_reason.as_deref());
     cells.text(Some(r.usage_source.as_str()));
-    cells.text(r.estimator.as_deref());
     cells.text(r.raw_usage.as_deref());
     cells.uuid(r.price.as_ref().map(|price| price.id.uuid()));
     cells.name(row.prices.as_ref());
@@ -190,17 +239,25 @@ fn put<'a>(row: &'a Row<'a>, batch: Uuid, cells: &mut dyn Cells<'a>) {
     cells.text(r.currency.as_ref().map(Currency::as_str));
     cells.int(row.reserved);
     cells.text(r.upstream_request_id.as_deref());
-    cells.text(r.loss.as_deref());
     cells.int(int(r.overhead_us));
     cells.int(int(r.bytes_in));
     cells.int(int(r.bytes_out));
-    cells.text(r.trace_id.as_deref());
     cells.uuid(Some(batch));
-    cells.name(r.route.as_ref());
-    cells.name(r.arm.as_ref());
     cells.text(r.affinity.as_deref());
     cells.int(row.cache_saved);
-    put_usage(&r.usage, cells);
+    put_usage(&r.usage, &COMMON_CLASSES, cells);
+}
+
+/// Tells the other cells of it in the order of [`RARE`].
+fn put_rare<'a>(row: &'a Row<'a>, cells: &mut dyn Cells<'a>) {
+    let r = row.record;
+    cells.text(r.error_code.as_deref());
+    cells.text(r.estimator.as_deref());
+    cells.text(r.loss.as_deref());
+    cells.text(r.trace_id.as_deref());
+    cells.name(r.route.as_ref());
+    cells.name(r.arm.as_ref());
+    put_usage(&r.usage, &RARE_CLASSES, cells);
 }
 
 fn pico(amount: Pico) -> Result<i64, StoreError> {
@@ -264,7 +321,9 @@ mod tests {
 
     #[test]
     fn every_class_of_usage_has_its_column() {
-        let names: Vec<_> = COLUMNS[COLUMNS.len() - UsageClass::ALL.len()..].iter().map(|(name, _)| *name).collect();
-        assert_eq!(names, UsageClass::ALL.map(UsageClass::as_str));
+        let columns = [&COMMON[..], &RARE].concat();
+        for class in UsageClass::ALL {
+            assert_eq!(columns.iter().filter(|(name, _)| *name == class.as_str()).count(), 1, "{class}");
+        }
     }
 }

@@ -16,28 +16,31 @@ use crate::span::hour_of;
 use crate::sql::{clean, int};
 
 /// In the order of [`put`]; the first tell one rollup from another.
-const COLUMNS: [Column; 20 + UsageClass::ALL.len()] = with_usage([
-    ("tenant_id", Kind::Uuid),
-    ("hour", Kind::Time),
-    ("key_id", Kind::Uuid),
-    ("model_id", Kind::Uuid),
-    ("model", Kind::Text),
-    ("upstream_id", Kind::Uuid),
-    ("upstream", Kind::Text),
-    ("outcome", Kind::Text),
-    ("price_version_id", Kind::Uuid),
-    ("currency", Kind::Text),
-    ("requests", Kind::Int),
-    ("errors", Kind::Int),
-    ("charge_units", Kind::Int),
-    ("charge_pico", Kind::Int),
-    ("duration_us", Kind::Int),
-    ("first_byte_us", Kind::Int),
-    ("first_byte_count", Kind::Int),
-    ("overhead_us", Kind::Int),
-    ("cache_saved_units", Kind::Int),
-    ("cache_saved_pico", Kind::Int),
-]);
+const COLUMNS: [Column; 20 + UsageClass::ALL.len()] = with_usage(
+    [
+        ("tenant_id", Kind::Uuid),
+        ("hour", Kind::Time),
+        ("key_id", Kind::Uuid),
+        ("model_id", Kind::Uuid),
+        ("model", Kind::Text),
+        ("upstream_id", Kind::Uuid),
+        ("upstream", Kind::Text),
+        ("outcome", Kind::Text),
+        ("price_version_id", Kind::Uuid),
+        ("currency", Kind::Text),
+        ("requests", Kind::Int),
+        ("errors", Kind::Int),
+        ("charge_units", Kind::Int),
+        ("charge_pico", Kind::Int),
+        ("duration_us", Kind::Int),
+        ("first_byte_us", Kind::Int),
+        ("first_byte_count", Kind::Int),
+        ("overhead_us", Kind::Int),
+        ("cache_saved_units", Kind::Int),
+        ("cache_saved_pico", Kind::Int),
+    ],
+    &UsageClass::ALL,
+);
 const KEYS: usize = 10;
 
 static UPSERT: LazyLock<Statement> = LazyLock::new(|| {
@@ -52,7 +55,7 @@ static UPSERT: LazyLock<Statement> = LazyLock::new(|| {
     let sums: Vec<_> = COLUMNS[KEYS..].iter().map(sum).collect();
     let keys = COLUMNS[..KEYS].iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     let tail = format!("ON CONFLICT ({keys}) DO UPDATE SET {}", sums.join(", "));
-    Statement::new("INSERT INTO usage_rollups_hourly AS r", &COLUMNS, &tail)
+    Statement::new("INSERT INTO usage_rollups_hourly AS r", COLUMNS.to_vec(), &tail)
 });
 
 /// The sums of one batch, in the order of their keys, so that two replicas never wait for each other in turn.
@@ -167,7 +170,7 @@ fn put<'a>(row: &'a Row<'_>, cells: &mut dyn Cells<'a>) {
     cells.int(int(sum.overhead_us));
     cells.int(cache_saved.units);
     cells.int(cache_saved.pico);
-    put_usage(&sum.usage, cells);
+    put_usage(&sum.usage, &UsageClass::ALL, cells);
 }
 
 /// Whether the outcome counts as an error in charts: not the client's leaving, which nobody can prevent.

@@ -3,34 +3,26 @@
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Postgres, Sqlite};
-use tallygate_store::{Conn, Source, StoreError, Tx};
+use tallygate_store::{Conn, ManyRows, Source, StoreError, Tx};
 
 use super::cells::{Arrays, Cells, Column, Values};
 
-/// Rows of one statement on SQLite. Statements of few sizes stay prepared, and 100 rows of 55 columns are far below the bounds of
-/// the engine.
-const STATEMENT_ROWS: [usize; 3] = [100, 10, 1];
-
 /// An INSERT of rows with `columns`.
 pub struct Statement {
-    columns: &'static [Column],
+    columns: Vec<Column>,
     postgres: String,
-    sqlite: [String; STATEMENT_ROWS.len()],
+    sqlite: ManyRows,
 }
 
 impl Statement {
     /// Between `head` (`INSERT INTO t`) and `tail` (`ON CONFLICT ...`) stand the names of the columns and the rows.
-    pub fn new(head: &str, columns: &'static [Column], tail: &str) -> Self {
+    pub fn new(head: &str, columns: Vec<Column>, tail: &str) -> Self {
         let names = columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
         let arrays: Vec<_> = columns.iter().zip(1..).map(|((_, kind), parameter)| kind.sql_of_array(parameter)).collect();
-        // A numbered parameter is a name to SQLite, and each is looked for among all others when it is bound, which costs ten
-        // times what the insertion does.
-        let row = format!("({})", vec!["?"; columns.len()].join(", "));
-        let rows = |count| vec![row.as_str(); count].join(", ");
         Self {
-            columns,
             postgres: format!("{head} ({names}) SELECT {} {tail}", arrays.join(", ")),
-            sqlite: STATEMENT_ROWS.map(|count| format!("{head} ({names}) VALUES {} {tail}", rows(count))),
+            sqlite: ManyRows::new(columns.len(), |rows| format!("{head} ({names}) VALUES {rows} {tail}")),
+            columns,
         }
     }
 
@@ -54,16 +46,14 @@ impl Statement {
                 Ok(arrays.bind(query).execute(&mut *held).await?.rows_affected())
             }
             Conn::Lite(mut held) => {
-                let (mut written, mut rest) = (0, rows);
-                while let Some(size) = STATEMENT_ROWS.iter().position(|count| rest.len() >= *count) {
-                    let (now, later) = rest.split_at(STATEMENT_ROWS[size]);
-                    rest = later;
-                    let mut values = Values::for_cells(now.len() * self.columns.len());
-                    for row in now {
+                let mut written = 0;
+                for (text, rows) in self.sqlite.split(rows) {
+                    let mut values = Values::for_cells(rows.len() * self.columns.len());
+                    for row in rows {
                         put(row, &mut values);
                     }
                     let arguments = values.into_arguments()?;
-                    let query: Query<'_, Sqlite, SqliteArguments> = sqlx::query_with(self.sqlite[size].as_str(), arguments);
+                    let query: Query<'_, Sqlite, SqliteArguments> = sqlx::query_with(text, arguments);
                     written += query.execute(&mut *held).await?.rows_affected();
                 }
                 Ok(written)
