@@ -1,15 +1,14 @@
 //! The prices of all models in memory, for the data plane.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use tallygate_types::{ModelId, Timestamp};
+use tallygate_types::{IdMap, ModelId, Timestamp};
 
 use crate::price::PriceVersion;
 
 /// Each model's price versions, the latest last.
-type Versions = HashMap<ModelId, Vec<Arc<PriceVersion>>>;
+type Versions = IdMap<ModelId, Vec<Arc<PriceVersion>>>;
 
 /// Every price version there is, replaced as a whole on [`reload`](Self::replace) and read without a lock.
 #[derive(Debug, Default)]
@@ -28,7 +27,7 @@ impl PriceBook {
 
     /// Takes `all` as the whole truth. Of two versions from the same instant the one created later counts.
     pub fn replace(&self, all: impl IntoIterator<Item = PriceVersion>) {
-        let mut versions = Versions::new();
+        let mut versions = Versions::default();
         for version in all {
             versions.entry(version.model_id).or_default().push(Arc::new(version));
         }

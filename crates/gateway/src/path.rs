@@ -17,10 +17,6 @@ const MAX_SUGGESTION_DISTANCE: f64 = 0.4;
 /// A path longer than this is not a misspelt endpoint, and comparing is quadratic.
 const MAX_SUGGESTION_BYTES: usize = 100;
 
-/// Paths of up to so many segments and bytes, which all but a few have, are taken apart without a list.
-const USUAL_SEGMENTS: usize = 8;
-const USUAL_PATH_BYTES: usize = 256;
-
 /// The endpoints as the documentation names them, for suggestions.
 const ENDPOINTS: [&str; 22] = [
     "/v1/chat/completions",
@@ -167,16 +163,27 @@ impl Operation {
 
 /// Finds the endpoint of a request.
 pub fn locate(method: &Method, path: &str, query: Option<&str>, headers: &HeaderMap) -> Result<Endpoint, NoEndpoint> {
-    let all = path.split('/').filter(|segment| !segment.is_empty());
-    let (mut usual, unusual): ([&str; USUAL_SEGMENTS], Vec<&str>);
-    usual = [""; USUAL_SEGMENTS];
-    let mut segments: &[&str] = if path.len() <= USUAL_PATH_BYTES && all.clone().count() <= USUAL_SEGMENTS {
-        usual.iter_mut().zip(all.clone()).for_each(|(slot, segment)| *slot = segment);
-        &usual[..all.count()]
-    } else {
-        unusual = all.collect();
-        &unusual
+    match usual(path) {
+        Some(endpoint) if *method == Method::POST => Ok(endpoint),
+        _ => find(method, path, query, headers),
+    }
+}
+
+/// What nearly all requests ask for, as the documentation writes it: seen without taking the path apart.
+fn usual(path: &str) -> Option<Endpoint> {
+    let (operation, dialect) = match path {
+        "/v1/chat/completions" => (Operation::ChatCompletions, Dialect::OpenaiChat),
+        "/v1/responses" => (Operation::Responses, Dialect::OpenaiResponses),
+        "/v1/messages" => (Operation::Messages, Dialect::Anthropic),
+        "/v1/embeddings" => (Operation::Embeddings, Dialect::OpenaiChat),
+        _ => return None,
     };
+    Some(Endpoint { operation, dialect })
+}
+
+fn find(method: &Method, path: &str, query: Option<&str>, headers: &HeaderMap) -> Result<Endpoint, NoEndpoint> {
+    let all: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let mut segments = all.as_slice();
     let mut family = None;
     for _ in 0..MAX_PREFIXES {
         let Some((first, rest)) = segments.split_first() else { break };
@@ -191,9 +198,9 @@ pub fn locate(method: &Method, path: &str, query: Option<&str>, headers: &Header
         segments = rest;
     }
 
-    let listing = family.unwrap_or_else(|| listing_dialect(query, headers));
+    let listing = || family.unwrap_or_else(|| listing_dialect(query, headers));
     let (operation, dialect, allow) = match segments {
-        [] => (Operation::Root, listing, "GET, HEAD"),
+        [] => (Operation::Root, listing(), "GET, HEAD"),
         ["chat", "completions"] => (Operation::ChatCompletions, Dialect::OpenaiChat, "POST"),
         ["responses"] => (Operation::Responses, Dialect::OpenaiResponses, "POST"),
         ["responses", "input_tokens"] => (Operation::CountTokens { model: None }, Dialect::OpenaiResponses, "POST"),
@@ -203,18 +210,18 @@ pub fn locate(method: &Method, path: &str, query: Option<&str>, headers: &Header
         ["messages"] => (Operation::Messages, Dialect::Anthropic, "POST"),
         ["messages", "count_tokens"] => (Operation::CountTokens { model: None }, Dialect::Anthropic, "POST"),
         ["embeddings"] => (Operation::Embeddings, Dialect::OpenaiChat, "POST"),
-        ["models"] => (Operation::ListModels, listing, "GET"),
+        ["models"] => (Operation::ListModels, listing(), "GET"),
         ["models", id @ ..] => match of_model(id) {
             Some(operation) => (operation, Dialect::Gemini, "POST"),
             None if id.last().is_some_and(|last| last.contains(':')) && *method == Method::POST => {
                 let verb = id.last().and_then(|last| last.rsplit(':').next()).unwrap_or_default();
                 return Err(NoEndpoint::NotFound { dialect: Dialect::Gemini, suggestion: suggest_verb(verb) });
             }
-            None => (Operation::GetModel(decode(&id.join("/")).into_owned()), listing, "GET"),
+            None => (Operation::GetModel(decode(&id.join("/")).into_owned()), listing(), "GET"),
         },
         _ => match Plain::at(segments) {
             Some(plain) => (Operation::Plain(plain), Dialect::OpenaiChat, "POST"),
-            None => return Err(unknown(segments, family, listing)),
+            None => return Err(unknown(segments, family, listing())),
         },
     };
     let fits = match *method {
@@ -344,10 +351,19 @@ fn decode(text: &str) -> Cow<'_, str> {
 mod tests {
     use super::*;
 
-    fn find(method: Method, uri: &str, headers: &[(&'static str, &str)]) -> Result<Endpoint, NoEndpoint> {
+    fn located(method: Method, uri: &str, headers: &[(&'static str, &str)]) -> Result<Endpoint, NoEndpoint> {
         let (path, query) = uri.split_once('?').map_or((uri, None), |(path, query)| (path, Some(query)));
         let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
         locate(&method, path, query, &headers)
+    }
+
+    #[test]
+    fn the_usual_way_says_what_the_general_one_does() {
+        for path in ENDPOINTS {
+            if let Some(endpoint) = usual(path) {
+                assert_eq!(find(&Method::POST, path, None, &HeaderMap::new()), Ok(endpoint), "{path}");
+            }
+        }
     }
 
     #[test]
@@ -384,7 +400,7 @@ mod tests {
             ),
         ] {
             for path in paths {
-                assert_eq!(find(Method::POST, path, &[]), Ok(Endpoint { operation: operation.clone(), dialect }), "{path}");
+                assert_eq!(located(Method::POST, path, &[]), Ok(Endpoint { operation: operation.clone(), dialect }), "{path}");
             }
         }
     }
@@ -401,7 +417,7 @@ mod tests {
             (Method::GET, "/openai/v1/responses/resp%5F1/input_items?limit=2", "resp_1", ResponseAction::InputItems),
             (Method::POST, "/v1/responses/resp_1/cancel", "resp_1", ResponseAction::Cancel),
         ] {
-            assert_eq!(find(method, path, &[]), stored(id, action), "{path}");
+            assert_eq!(located(method, path, &[]), stored(id, action), "{path}");
         }
         for (method, path, allow) in [
             (Method::POST, "/v1/responses/resp_1", "GET, DELETE"),
@@ -409,7 +425,7 @@ mod tests {
             (Method::GET, "/v1/responses/resp_1/cancel", "POST"),
             (Method::DELETE, "/v1/models", "GET"),
         ] {
-            let refused = find(method, path, &[]).unwrap_err();
+            let refused = located(method, path, &[]).unwrap_err();
             assert!(
                 matches!(&refused, NoEndpoint::MethodNotAllowed { allow: known, .. } if *known == allow),
                 "{path}: {refused:?}"
@@ -429,7 +445,7 @@ mod tests {
             ("/v1alpha/models/qwen3:8b:generateContent", "qwen3:8b", false),
         ] {
             let operation = Operation::Generate { model: model.into(), stream };
-            assert_eq!(find(Method::POST, uri, &[]), Ok(Endpoint { operation, dialect: Dialect::Gemini }), "{uri}");
+            assert_eq!(located(Method::POST, uri, &[]), Ok(Endpoint { operation, dialect: Dialect::Gemini }), "{uri}");
         }
     }
 
@@ -450,13 +466,13 @@ mod tests {
             ("/anthropic/v1/models", vec![bearer], Dialect::Anthropic),
         ] {
             assert_eq!(
-                find(Method::GET, uri, &headers),
+                located(Method::GET, uri, &headers),
                 Ok(Endpoint { operation: Operation::ListModels, dialect }),
                 "{uri} {headers:?}"
             );
         }
         assert_eq!(
-            find(Method::GET, "/v1/models/vendor/m%3A1", &[bearer]),
+            located(Method::GET, "/v1/models/vendor/m%3A1", &[bearer]),
             Ok(Endpoint { operation: Operation::GetModel("vendor/m:1".into()), dialect: Dialect::OpenaiChat })
         );
     }
@@ -464,7 +480,7 @@ mod tests {
     #[test]
     fn the_root_answers_probes_under_every_prefix() {
         for (method, path) in [(Method::HEAD, "/"), (Method::GET, "/"), (Method::GET, "/v1"), (Method::HEAD, "/anthropic/")] {
-            assert_eq!(find(method, path, &[]).unwrap().operation, Operation::Root, "{path}");
+            assert_eq!(located(method, path, &[]).unwrap().operation, Operation::Root, "{path}");
         }
     }
 
@@ -479,21 +495,21 @@ mod tests {
             ("/dashboard/index.html", None),
         ] {
             assert_eq!(
-                find(Method::POST, path, &[]),
+                located(Method::POST, path, &[]),
                 Err(NoEndpoint::NotFound { dialect: Dialect::OpenaiChat, suggestion }),
                 "{path}"
             );
         }
         assert_eq!(
-            find(Method::POST, "/v1beta/models/g:countToken", &[]),
+            located(Method::POST, "/v1beta/models/g:countToken", &[]),
             Err(NoEndpoint::NotFound { dialect: Dialect::Gemini, suggestion: Some("/v1beta/models/{model}:countTokens") })
         );
         assert_eq!(
-            find(Method::GET, "/v1/messages", &[]),
+            located(Method::GET, "/v1/messages", &[]),
             Err(NoEndpoint::MethodNotAllowed { dialect: Dialect::Anthropic, allow: "POST" })
         );
         assert_eq!(
-            find(Method::DELETE, "/v1/models", &[]),
+            located(Method::DELETE, "/v1/models", &[]),
             Err(NoEndpoint::MethodNotAllowed { dialect: Dialect::OpenaiChat, allow: "GET" })
         );
     }
@@ -510,7 +526,7 @@ mod tests {
             ("/v1beta/models/g:batchEmbedContents", Operation::Embed { model: "g".into(), batch: true }, Dialect::Gemini),
             ("/embeddings", Operation::Embeddings, Dialect::OpenaiChat),
         ] {
-            assert_eq!(find(Method::POST, path, &[]), Ok(Endpoint { operation, dialect }), "{path}");
+            assert_eq!(located(Method::POST, path, &[]), Ok(Endpoint { operation, dialect }), "{path}");
         }
     }
 
@@ -525,13 +541,13 @@ mod tests {
             ("/v1/realtime", Dialect::OpenaiChat, "Sessions"),
             ("/v1/conversations", Dialect::OpenaiResponses, "Conversations"),
         ] {
-            let Err(NoEndpoint::NotOffered { dialect: said, why }) = find(Method::POST, path, &[]) else {
+            let Err(NoEndpoint::NotOffered { dialect: said, why }) = located(Method::POST, path, &[]) else {
                 panic!("{path}");
             };
             assert!(said == dialect && why.starts_with(about), "{path}: {said} {why}");
         }
         assert_eq!(
-            find(Method::POST, "/v1/messages/count_token", &[]),
+            located(Method::POST, "/v1/messages/count_token", &[]),
             Err(NoEndpoint::NotFound { dialect: Dialect::Anthropic, suggestion: Some("/v1/messages/count_tokens") })
         );
     }

@@ -177,9 +177,9 @@ impl KeyDigester {
         Self(hmac::Key::new(hmac::HMAC_SHA256, pepper.0.as_slice()))
     }
 
-    pub fn digest(&self, key: &str) -> KeyDigest {
+    pub fn digest(&self, key: impl AsRef<[u8]>) -> KeyDigest {
         let mut bytes = [0; 32];
-        bytes.copy_from_slice(hmac::sign(&self.0, key.as_bytes()).as_ref());
+        bytes.copy_from_slice(hmac::sign(&self.0, key.as_ref()).as_ref());
         KeyDigest(bytes)
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use sqlx::types::Json;
-use tallygate_types::{ApiKeyId, CredentialId, Dialect, ModelId, RouteId, TargetId, TenantId, Timestamp, UpstreamId};
+use tallygate_types::{ApiKeyId, CredentialId, Dialect, IdMap, ModelId, RouteId, TargetId, TenantId, Timestamp, UpstreamId};
 use uuid::Uuid;
 
 use crate::credentials::{self, CredentialLimits};
@@ -25,14 +25,14 @@ use crate::{Budget, KeyDigest, Limits, ProxyPool, StoreError, proxies};
 pub struct Snapshot {
     pub version: i64,
     /// Revoked and expired keys are listed too, so that an answer can say which it is.
-    pub keys: HashMap<KeyDigest, Arc<KeyEntry>>,
-    pub tenants: HashMap<TenantId, Arc<TenantEntry>>,
+    pub keys: IdMap<KeyDigest, Arc<KeyEntry>>,
+    pub tenants: IdMap<TenantId, Arc<TenantEntry>>,
     /// By public name; disabled models are left out.
-    pub models: HashMap<String, Arc<ModelEntry>>,
+    pub models: IdMap<String, Arc<ModelEntry>>,
     /// By alias, to the public name.
-    pub aliases: HashMap<String, String>,
+    pub aliases: IdMap<String, String>,
     /// Disabled upstreams are left out, and so are targets and credentials of theirs.
-    pub upstreams: HashMap<UpstreamId, Arc<UpstreamEntry>>,
+    pub upstreams: IdMap<UpstreamId, Arc<UpstreamEntry>>,
     /// Active ones, in the order they are tried.
     pub routes: Vec<Arc<RouteEntry>>,
 }
@@ -248,8 +248,8 @@ impl RouteEntry {
 /// A snapshot in the making. What a row holds is taken over at once: no row outlives the next.
 #[derive(Default)]
 pub(crate) struct Assembly {
-    tenants: HashMap<TenantId, Arc<TenantEntry>>,
-    keys: HashMap<KeyDigest, Arc<KeyEntry>>,
+    tenants: IdMap<TenantId, Arc<TenantEntry>>,
+    keys: IdMap<KeyDigest, Arc<KeyEntry>>,
     /// Many tenants share few.
     time_zones: HashSet<Arc<str>>,
 }
@@ -336,7 +336,7 @@ fn upstream_entries(
     rows: Vec<UpstreamRow>,
     secrets: Vec<CredentialRow>,
     sealer: &Sealer,
-) -> Result<HashMap<UpstreamId, Arc<UpstreamEntry>>, StoreError> {
+) -> Result<IdMap<UpstreamId, Arc<UpstreamEntry>>, StoreError> {
     let mut of_upstream: HashMap<Uuid, Vec<Arc<CredentialEntry>>> = HashMap::new();
     for row in secrets {
         // One secret that does not open must not take the gateway down: it is said, and the others serve.
@@ -380,7 +380,7 @@ fn upstream_entries(
 /// By the model or route they belong to. A target of a disabled upstream is left out.
 fn target_entries(
     rows: Vec<TargetRow>,
-    upstreams: &HashMap<UpstreamId, Arc<UpstreamEntry>>,
+    upstreams: &IdMap<UpstreamId, Arc<UpstreamEntry>>,
 ) -> Result<HashMap<Uuid, Vec<TargetEntry>>, StoreError> {
     let mut of_owner: HashMap<Uuid, Vec<TargetEntry>> = HashMap::new();
     for row in rows {
@@ -406,7 +406,7 @@ fn target_entries(
 fn route_entries(
     rows: Vec<RouteRow>,
     targets: &mut HashMap<Uuid, Vec<TargetEntry>>,
-    tenants: &HashMap<TenantId, Arc<TenantEntry>>,
+    tenants: &IdMap<TenantId, Arc<TenantEntry>>,
 ) -> Result<Vec<Arc<RouteEntry>>, StoreError> {
     let names_any = rows.iter().any(|row| !row.matches.tenants.is_empty());
     let by_name: HashMap<&str, TenantId> =
@@ -437,7 +437,7 @@ fn model_entries(
     rows: Vec<ModelRow>,
     aliases: Vec<(Uuid, String)>,
     mut of_model: HashMap<Uuid, Vec<TargetEntry>>,
-) -> Result<HashMap<String, Arc<ModelEntry>>, StoreError> {
+) -> Result<IdMap<String, Arc<ModelEntry>>, StoreError> {
     let mut aliases_of: HashMap<Uuid, Vec<String>> = HashMap::new();
     for (model, alias) in aliases {
         aliases_of.entry(model).or_default().push(alias);

@@ -15,6 +15,7 @@ const WORD: usize = size_of::<u64>();
 pub struct IdHasher(u64);
 
 impl Hasher for IdHasher {
+    #[inline]
     fn write(&mut self, bytes: &[u8]) {
         let (words, rest) = bytes.as_chunks::<WORD>();
         for word in words {
@@ -27,23 +28,28 @@ impl Hasher for IdHasher {
         }
     }
 
+    #[inline]
     fn write_u64(&mut self, word: u64) {
         self.0 = (self.0.rotate_left(5) ^ word).wrapping_mul(MIX);
     }
 
+    #[inline]
     fn write_u8(&mut self, byte: u8) {
         self.write_u64(u64::from(byte));
     }
 
     /// The length of what follows, which is that of an id, or the variant of an enum.
+    #[inline]
     fn write_usize(&mut self, number: usize) {
         self.write_u64(number as u64);
     }
 
+    #[inline]
     fn write_isize(&mut self, number: isize) {
         self.write_u64(number as u64);
     }
 
+    #[inline]
     fn finish(&self) -> u64 {
         // A map takes its bucket from the low bits, which multiplication leaves as they were mixed least.
         self.0 ^ (self.0 >> 32)

@@ -17,9 +17,14 @@ use crate::path;
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 
-const X_API_KEY: HeaderName = HeaderName::from_static("x-api-key");
-const X_GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
-const API_KEY: HeaderName = HeaderName::from_static("api-key");
+/// The headers that keys come in.
+static CARRIERS: [HeaderName; 4] = [
+    header::AUTHORIZATION,
+    HeaderName::from_static("x-api-key"),
+    HeaderName::from_static("x-goog-api-key"),
+    HeaderName::from_static("api-key"),
+];
+const BEARER: &[u8] = b"bearer";
 
 plane_layer! {
     /// See the module.
@@ -91,15 +96,15 @@ fn check(key: &KeyEntry, now: tallygate_types::Timestamp) -> Result<(), Refusal>
 }
 
 /// The one key of a request. SDKs put it in different places, and some in two at once; an empty one counts as none.
-fn presented_key<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Result<Cow<'a, str>, Refusal> {
-    let text = |name: &HeaderName| headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim);
-    let bearer = text(&header::AUTHORIZATION).and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+fn presented_key<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Result<Cow<'a, [u8]>, Refusal> {
+    let in_query = path::query_value(query, "key").map(|key| match key {
+        Cow::Borrowed(key) => Cow::Borrowed(key.as_bytes()),
+        Cow::Owned(key) => Cow::Owned(key.into_bytes()),
     });
-    let mut found: Option<Cow<'a, str>> = None;
-    let candidates = [bearer, text(&X_API_KEY), text(&X_GOOG_API_KEY), text(&API_KEY)];
-    for candidate in candidates.into_iter().flatten().map(Cow::Borrowed).chain(path::query_value(query, "key")) {
+    let mut found: Option<Cow<'a, [u8]>> = None;
+    // One look at the names there are takes less than one for each name that might be.
+    let carriers = headers.keys().filter(|name| CARRIERS.contains(name));
+    for candidate in carriers.filter_map(|name| carried(name, headers)).map(Cow::Borrowed).chain(in_query) {
         if candidate.is_empty() {
             continue;
         }
@@ -112,13 +117,24 @@ fn presented_key<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> Result<C
     found.ok_or_else(Refusal::no_key)
 }
 
+/// What a header holds that keys come in.
+fn carried<'a>(name: &HeaderName, headers: &'a HeaderMap) -> Option<&'a [u8]> {
+    let value = headers.get(name)?.as_bytes().trim_ascii();
+    if !value.is_ascii() || *name != header::AUTHORIZATION {
+        return value.is_ascii().then_some(value);
+    }
+    let (scheme, token) = value.split_at_checked(BEARER.len())?;
+    let is_bearer = scheme.eq_ignore_ascii_case(BEARER) && token.first() == Some(&b' ');
+    is_bearer.then(|| token.trim_ascii())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn presented(headers: &[(&'static str, &'static str)], query: Option<&str>) -> Result<String, &'static str> {
         let headers: HeaderMap = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        presented_key(&headers, query).map(Cow::into_owned).map_err(|refusal| refusal.code)
+        presented_key(&headers, query).map(|key| String::from_utf8(key.into_owned()).unwrap()).map_err(|refusal| refusal.code)
     }
 
     #[test]

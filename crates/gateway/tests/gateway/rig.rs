@@ -1,6 +1,5 @@
 //! The data plane on a loopback port, with the configuration a test wants and nothing behind it but a journal.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -27,7 +26,7 @@ use tallygate_store::{
     UpstreamEntry,
 };
 use tallygate_types::{
-    ApiKeyId, Clock, Currency, Dialect, PriceVersionId, SystemClock, TenantId, Timestamp, UnitPrice, UsageClass,
+    ApiKeyId, Clock, Currency, Dialect, IdMap, PriceVersionId, SystemClock, TenantId, Timestamp, UnitPrice, UsageClass,
 };
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -164,8 +163,8 @@ impl Rig {
             self.models.iter().flat_map(|model| &model.targets).map(|t| (t.upstream.id, Arc::clone(&t.upstream))).collect();
         let snapshot = Snapshot {
             version: 1,
-            keys: HashMap::from([(digester.digest(KEY), Arc::new(key)), (digester.digest(OTHER_KEY), Arc::new(other_key))]),
-            tenants: HashMap::from([(tenant.id, tenant), (other.id, other)]),
+            keys: IdMap::from_iter([(digester.digest(KEY), Arc::new(key)), (digester.digest(OTHER_KEY), Arc::new(other_key))]),
+            tenants: IdMap::from_iter([(tenant.id, tenant), (other.id, other)]),
             models: self.models.into_iter().map(|model| (model.name.to_string(), Arc::new(model))).collect(),
             aliases,
             upstreams,
