@@ -60,6 +60,7 @@ mod ident;
 pub mod ir;
 mod json_answer;
 mod json_array;
+mod json_text;
 mod keepsake;
 pub mod kept;
 mod loss;

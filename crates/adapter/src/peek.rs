@@ -46,18 +46,35 @@ pub struct Peek {
     pub(crate) stream_options_span: Option<Range<usize>>,
 }
 
-/// Which fields say it, in one dialect. A dot enters an object (`generationConfig.maxOutputTokens`); of several the first
-/// that is there wins.
+/// A field at the top of a body, or one of the object that such a field is.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Path {
+    Top(&'static str),
+    In(&'static str, &'static str),
+}
+
+/// Which fields say it, in one dialect; of several the first that is there wins.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct PeekFields {
     /// `model` and `stream` stand in the body, not in the path.
     pub in_body: bool,
-    pub max_output_tokens: &'static [&'static str],
-    pub candidates: &'static [&'static str],
-    pub user: &'static [&'static str],
+    pub max_output_tokens: &'static [Path],
+    pub candidates: &'static [Path],
+    pub user: &'static [Path],
     /// Of the prompt; the first that is there.
     pub instructions: &'static [&'static str],
     pub turns: &'static [&'static str],
+}
+
+impl Path {
+    fn refused(self, expected: &str) -> BadRequest {
+        let field = match self {
+            Self::Top(field) => field.to_owned(),
+            Self::In(field, inner) => format!("{field}.{inner}"),
+        };
+        let message = format!("The field `{field}` must be {expected}.");
+        BadRequest::invalid(field, message)
+    }
 }
 
 /// Reads the body's top level once. Refuses what is not a JSON object, and bodies that name `model` or `stream` twice:
@@ -84,8 +101,8 @@ pub fn peek(dialect: Dialect, body: &[u8]) -> Result<Peek, BadRequest> {
     peek.candidates = candidates.map_or(1, |count| u32::try_from(count.0).unwrap_or(u32::MAX));
     // An end user or a cache key of another type is for the upstream to refuse.
     if fields.in_body {
-        peek.prompt_cache_key = first(&top, &["prompt_cache_key"], "a string").unwrap_or(None);
-        peek.conversation = first(&top, &["conversation.id", "conversation"], "a string").unwrap_or(None);
+        peek.prompt_cache_key = first(&top, &[Path::Top("prompt_cache_key")], "a string").unwrap_or(None);
+        peek.conversation = first(&top, &[Path::In("conversation", "id"), Path::Top("conversation")], "a string").unwrap_or(None);
     }
     peek.user = first(&top, fields.user, "a string").unwrap_or(None);
     let first_span = |names: &[&str]| names.iter().find_map(|name| top.get(name)).map(|raw| span_of(body, raw));
@@ -144,7 +161,7 @@ impl<'de> Deserialize<'de> for Count {
 
 /// The members of one JSON object, values unread.
 struct Top<'a> {
-    members: Vec<(Cow<'a, str>, &'a [u8])>,
+    members: Vec<(Cow<'a, [u8]>, &'a [u8])>,
     text_bytes: u64,
 }
 
@@ -155,7 +172,7 @@ impl<'a> Top<'a> {
             None => Self::explained(body)?,
         };
         for field in ["model", "stream"] {
-            if top.members.iter().filter(|(name, _)| name == field).count() > 1 {
+            if top.members.iter().filter(|(name, _)| **name == *field.as_bytes()).count() > 1 {
                 return Err(BadRequest::invalid(field, format!("The field `{field}` is given twice. Send it once.")));
             }
         }
@@ -169,18 +186,18 @@ impl<'a> Top<'a> {
             .deserialize_map(Members)
             .and_then(|members| deserializer.end().map(|()| members))
             .map_err(|error| BadRequest::malformed(format!("The request body is not a JSON object: {error}.")))?;
-        Ok(Self { members, text_bytes: scan::text_bytes(body) })
+        Ok(Self { members, text_bytes: body.len() as u64 })
     }
 
     fn get(&self, field: &str) -> Option<&'a [u8]> {
-        self.members.iter().rev().find(|(name, _)| name == field).map(|(_, raw)| *raw)
+        self.members.iter().rev().find(|(name, _)| **name == *field.as_bytes()).map(|(_, raw)| *raw)
     }
 }
 
 struct Members;
 
 impl<'de> Visitor<'de> for Members {
-    type Value = Vec<(Cow<'de, str>, &'de [u8])>;
+    type Value = Vec<(Cow<'de, [u8]>, &'de [u8])>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("an object")
@@ -196,7 +213,7 @@ impl<'de> Visitor<'de> for Members {
 }
 
 /// A key, borrowed unless it has escapes. A plain `Cow<str>` field would always be owned.
-struct Key<'a>(Cow<'a, str>);
+struct Key<'a>(Cow<'a, [u8]>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -207,10 +224,10 @@ impl<'de: 'a, 'a> Deserialize<'de> for Key<'a> {
                 f.write_str("a string")
             }
             fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Borrowed(text)))
+                Ok(Key(Cow::Borrowed(text.as_bytes())))
             }
             fn visit_str<E>(self, text: &str) -> Result<Key<'de>, E> {
-                Ok(Key(Cow::Owned(text.to_owned())))
+                Ok(Key(Cow::Owned(text.as_bytes().to_owned())))
             }
         }
         deserializer.deserialize_str(KeyVisitor)
@@ -231,10 +248,7 @@ fn value_of<'a, T: Deserialize<'a>>(
     field: &'static str,
     expected: &'static str,
 ) -> impl Fn(&'a [u8]) -> Result<Option<T>, BadRequest> {
-    move |raw| {
-        serde_json::from_slice::<Option<T>>(raw)
-            .map_err(|_| BadRequest::invalid(field, format!("The field `{field}` must be {expected}.")))
-    }
+    move |raw| serde_json::from_slice::<Option<T>>(raw).map_err(|_| Path::Top(field).refused(expected))
 }
 
 fn string_of<'a>(field: &'static str) -> impl Fn(&'a [u8]) -> Result<Option<String>, BadRequest> {
@@ -244,21 +258,21 @@ fn string_of<'a>(field: &'static str) -> impl Fn(&'a [u8]) -> Result<Option<Stri
 /// The first of `paths` that is there and not null.
 fn first<T: for<'a> Deserialize<'a>>(
     top: &Top<'_>,
-    paths: &'static [&'static str],
+    paths: &'static [Path],
     expected: &'static str,
 ) -> Result<Option<T>, BadRequest> {
     for path in paths {
-        let (head, tail) = path.split_once('.').map_or((*path, None), |(head, tail)| (head, Some(tail)));
-        let Some(mut raw) = top.get(head) else { continue };
-        if let Some(tail) = tail {
-            if !raw.starts_with(b"{") {
-                continue;
-            }
-            let Some(inner) = Top::read(raw)?.get(tail) else { continue };
-            raw = inner;
-        }
-        if let Some(value) = value_of(path, expected)(raw)? {
-            return Ok(Some(value));
+        let raw = match *path {
+            Path::Top(field) => top.get(field),
+            Path::In(field, inner) => match top.get(field).filter(|raw| raw.starts_with(b"{")) {
+                Some(object) => Top::read(object)?.get(inner),
+                None => None,
+            },
+        };
+        let Some(raw) = raw else { continue };
+        let value: Option<T> = serde_json::from_slice(raw).map_err(|_| path.refused(expected))?;
+        if value.is_some() {
+            return Ok(value);
         }
     }
     Ok(None)

@@ -5,13 +5,13 @@ use serde_json::Value;
 
 use crate::dispatch::NameRules;
 use crate::ir::Object;
-use crate::peek::PeekFields;
+use crate::peek::{Path, PeekFields};
 
 pub(crate) const PEEK: PeekFields = PeekFields {
     in_body: true,
-    max_output_tokens: &["max_tokens"],
+    max_output_tokens: &[Path::Top("max_tokens")],
     candidates: &[],
-    user: &["metadata.user_id"],
+    user: &[Path::In("metadata", "user_id")],
     instructions: &["system"],
     turns: &["messages"],
 };

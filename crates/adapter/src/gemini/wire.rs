@@ -12,21 +12,21 @@ use serde_json::Value;
 
 use crate::dispatch::NameRules;
 use crate::ir::Object;
-use crate::peek::PeekFields;
+use crate::peek::{Path, PeekFields};
 
 pub(crate) const PEEK: PeekFields = PeekFields {
     in_body: false,
     max_output_tokens: &[
-        "generationConfig.maxOutputTokens",
-        "generationConfig.max_output_tokens",
-        "generation_config.max_output_tokens",
-        "generation_config.maxOutputTokens",
+        Path::In("generationConfig", "maxOutputTokens"),
+        Path::In("generationConfig", "max_output_tokens"),
+        Path::In("generation_config", "max_output_tokens"),
+        Path::In("generation_config", "maxOutputTokens"),
     ],
     candidates: &[
-        "generationConfig.candidateCount",
-        "generationConfig.candidate_count",
-        "generation_config.candidate_count",
-        "generation_config.candidateCount",
+        Path::In("generationConfig", "candidateCount"),
+        Path::In("generationConfig", "candidate_count"),
+        Path::In("generation_config", "candidate_count"),
+        Path::In("generation_config", "candidateCount"),
     ],
     user: &[],
     instructions: &["systemInstruction", "system_instruction"],

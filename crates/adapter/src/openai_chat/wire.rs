@@ -7,14 +7,14 @@ use serde_json::Value;
 
 use crate::dispatch::NameRules;
 use crate::ir::Object;
-use crate::peek::PeekFields;
+use crate::peek::{Path, PeekFields};
 
 pub(crate) const PEEK: PeekFields = PeekFields {
     in_body: true,
     // The last is said in bodies of the Responses API, which agents send here too.
-    max_output_tokens: &["max_completion_tokens", "max_tokens", "max_output_tokens"],
-    candidates: &["n"],
-    user: &["safety_identifier", "user"],
+    max_output_tokens: &[Path::Top("max_completion_tokens"), Path::Top("max_tokens"), Path::Top("max_output_tokens")],
+    candidates: &[Path::Top("n")],
+    user: &[Path::Top("safety_identifier"), Path::Top("user")],
     instructions: &["instructions"],
     turns: &["messages", "input"],
 };

@@ -12,13 +12,13 @@ use serde_json::Value;
 
 use crate::dispatch::NameRules;
 use crate::ir::Object;
-use crate::peek::PeekFields;
+use crate::peek::{Path, PeekFields};
 
 pub(crate) const PEEK: PeekFields = PeekFields {
     in_body: true,
-    max_output_tokens: &["max_output_tokens"],
+    max_output_tokens: &[Path::Top("max_output_tokens")],
     candidates: &[],
-    user: &["safety_identifier", "user"],
+    user: &[Path::Top("safety_identifier"), Path::Top("user")],
     instructions: &["instructions"],
     turns: &["input"],
 };

@@ -1,40 +1,67 @@
 //! Sixty-four bytes of a JSON string at once.
 
-use wide::i8x16;
+use wide::u8x16;
+
+use crate::json_text::{LANE_BYTES, at_most, control, is, marks};
 
 pub(super) const BLOCK_BYTES: usize = 64;
-const LANE_BYTES: usize = 16;
 
-/// What stands in a block that ends a string or needs a look: one bit a byte, the first byte lowest.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Block {
-    pub quotes: u64,
-    pub backslashes: u64,
-    /// Control characters, and bytes beyond ASCII.
-    pub odd: u64,
-}
+/// See the module. What is told of single bytes is told as one bit a byte, the first byte lowest.
+#[derive(Clone, Copy)]
+pub(super) struct Block([u8x16; 4]);
 
 impl Block {
     #[inline]
     pub fn of(bytes: &[u8; BLOCK_BYTES]) -> Self {
         let (lanes, _) = bytes.as_chunks::<LANE_BYTES>();
-        let all = |is_one: fn(i8x16) -> i8x16| {
-            lanes.iter().rev().fold(0, |bits, lane| {
-                bits << LANE_BYTES | u64::from(is_one(i8x16::new(lane.map(|byte| byte as i8))).to_bitmask())
-            })
-        };
-        Self {
-            quotes: all(|lane| lane.simd_eq(i8x16::splat(b'"' as i8))),
-            backslashes: all(|lane| lane.simd_eq(i8x16::splat(b'\\' as i8))),
-            // As signed numbers the bytes beyond ASCII are below zero.
-            odd: all(|lane| lane.simd_lt(i8x16::splat(b' ' as i8))),
-        }
+        Self([u8x16::new(lanes[0]), u8x16::new(lanes[1]), u8x16::new(lanes[2]), u8x16::new(lanes[3])])
     }
 
-    /// Nothing.
     #[inline]
-    pub const fn is_plain(self) -> bool {
-        self.quotes | self.backslashes | self.odd == 0
+    fn bits(self, pick: impl Fn(u8x16) -> u8x16) -> u64 {
+        let bits = |lane: usize| u64::from(pick(self.0[lane]).to_bitmask());
+        bits(0) | bits(1) << 16 | bits(2) << 32 | bits(3) << 48
+    }
+
+    #[inline]
+    fn has(self, pick: impl Fn(u8x16) -> u8x16) -> bool {
+        let [a, b, c, d] = self.0;
+        ((pick(a) | pick(b)) | (pick(c) | pick(d))).to_bitmask() != 0
+    }
+
+    /// All of it is inside of the string, and stands for itself.
+    #[inline]
+    pub fn is_plain(self) -> bool {
+        !self.has(marks)
+    }
+
+    /// Plain, of ASCII, and without spaces.
+    #[inline]
+    pub fn is_dense(self) -> bool {
+        // The highest bit of a byte is that of those beyond ASCII.
+        !self.has(|lane| at_most(lane, b'"') | is(lane, b'\\') | lane)
+    }
+
+    /// Bytes that have every bit that one of its bytes at their place in a lane has.
+    #[inline]
+    pub fn union(self) -> u8x16 {
+        let [a, b, c, d] = self.0;
+        (a | b) | (c | d)
+    }
+
+    #[inline]
+    pub fn of_byte(self, byte: u8) -> u64 {
+        self.bits(|lane| is(lane, byte))
+    }
+
+    #[inline]
+    pub fn controls(self) -> u64 {
+        self.bits(control)
+    }
+
+    #[inline]
+    pub fn beyond_ascii(self) -> u64 {
+        self.bits(|lane| lane)
     }
 }
 
@@ -78,16 +105,20 @@ mod tests {
                 let mut bytes = [b'a'; BLOCK_BYTES];
                 bytes[at] = byte;
                 let bit = |is_one: bool| u64::from(is_one) << at;
-                let block = Block {
-                    quotes: bit(byte == b'"'),
-                    backslashes: bit(byte == b'\\'),
-                    odd: bit(byte < b' ' || !byte.is_ascii()),
-                };
-                assert_eq!(Block::of(&bytes), block, "{byte:#x} at {at}");
-                assert_eq!(block.is_plain(), block == Block::default());
+                let (block, is_mark) = (Block::of(&bytes), matches!(byte, b'"' | b'\\' | ..b' '));
+                for known in [b'"', b'\\', b' ', b'n'] {
+                    assert_eq!(block.of_byte(known), bit(byte == known), "{byte:#x} at {at}");
+                }
+                assert_eq!(block.controls(), bit(byte < b' '));
+                assert_eq!(block.beyond_ascii(), bit(!byte.is_ascii()));
+                assert_eq!(block.is_plain(), !is_mark, "{byte:#x} at {at}");
+                if byte != b'!' {
+                    assert_eq!(block.is_dense(), !is_mark && byte != b' ' && byte.is_ascii(), "{byte:#x} at {at}");
+                }
+                assert_eq!(block.union().to_bitmask(), u32::from(!byte.is_ascii()) << (at % LANE_BYTES));
             }
         }
-        assert_eq!(Block::of(&[b'"'; BLOCK_BYTES]).quotes, u64::MAX);
+        assert_eq!(Block::of(&[b'"'; BLOCK_BYTES]).of_byte(b'"'), u64::MAX);
     }
 
     #[test]
@@ -98,7 +129,7 @@ mod tests {
                 text[start..start + run].fill(b'\\');
                 let mut escapes = Escapes::default();
                 let (blocks, _) = text.as_chunks::<BLOCK_BYTES>();
-                let found: Vec<u64> = blocks.iter().map(|bytes| escapes.escaped(Block::of(bytes).backslashes)).collect();
+                let found: Vec<u64> = blocks.iter().map(|bytes| escapes.escaped(Block::of(bytes).of_byte(b'\\'))).collect();
                 let is_escaped = |at: usize| at > start && at <= start + run && (at - start) % 2 == 1;
                 for at in 0..text.len() {
                     let bit = found[at / BLOCK_BYTES] >> (at % BLOCK_BYTES) & 1;

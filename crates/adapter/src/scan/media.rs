@@ -2,14 +2,10 @@
 
 /// An unbroken run of base64 of this length is media and no text.
 pub(super) const MEDIA_RUN_BYTES: usize = 4 * 1024;
+/// Media may begin with a data URL's head, or a few words.
+pub(super) const PREFIX_BYTES: usize = 256;
 /// What one piece of media counts as, in bytes of text: 1,500 tokens, about a large image at the vendors' rates.
 const MEDIA_AS_TEXT_BYTES: u64 = 6_000;
-
-/// The bytes of `body` as text: a long run of base64 counts as one piece of media, however large it is.
-pub(crate) fn text_bytes(body: &[u8]) -> u64 {
-    let (not_text, as_text) = runs(body);
-    body.len() as u64 - not_text + as_text
-}
 
 /// The bytes of media in it, with the quote behind each, and what they count as.
 ///
@@ -33,42 +29,59 @@ pub(super) fn runs(body: &[u8]) -> (u64, u64) {
 }
 
 /// The same of what stands between two quotes, at least [`MEDIA_RUN_BYTES`] of it.
-pub(super) fn run(run: &[u8]) -> (u64, u64) {
-    if is_base64(run) { (run.len() as u64 + 1, MEDIA_AS_TEXT_BYTES) } else { (0, 0) }
+fn run(run: &[u8]) -> (u64, u64) {
+    let data = &run[PREFIX_BYTES..];
+    if memchr::memchr(b' ', data).is_none() && data.is_ascii() { dense_run(run) } else { (0, 0) }
 }
 
-/// Looks at all of it but the short beginning, which a data URL has: prose between pieces of base64 is still prose, and no prose
-/// is without spaces and marks, or else is not ASCII. Letter by letter only samples are looked at.
-fn is_base64(run: &[u8]) -> bool {
-    const PREFIX: usize = 256;
+/// The same of a run that is known to be ASCII without spaces behind its beginning: prose between pieces of base64 is still
+/// prose. Letter by letter only samples are looked at.
+pub(super) fn dense_run(run: &[u8]) -> (u64, u64) {
     /// Looked at without leaving off in between, so that many bytes are compared by one instruction.
     const PIECE: usize = 256;
     const SAMPLED: usize = 16;
     let is_one = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_' | b'=' | b'\\');
-    let data = &run[PREFIX..];
-    data.chunks(PIECE).step_by(SAMPLED).all(|piece| piece.iter().fold(true, |all, byte| all & is_one(byte)))
-        && memchr::memchr3(b' ', b',', b'.', data).is_none()
-        && data.is_ascii()
+    let mut samples = run[PREFIX_BYTES..].chunks(PIECE).step_by(SAMPLED);
+    let is_base64 = samples.all(|piece| piece.iter().fold(true, |all, byte| all & is_one(byte)));
+    if is_base64 { (run.len() as u64 + 1, MEDIA_AS_TEXT_BYTES) } else { (0, 0) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scan::members;
+
+    fn text_bytes(body: &str) -> u64 {
+        members(body.as_bytes()).unwrap().text_bytes
+    }
 
     #[test]
     fn prose_counts_in_full_and_an_image_as_one() {
-        assert_eq!(text_bytes(br#"{"model":"m"}"#), 13);
-        let prose = format!(r#"{{"content":"{}"}}"#, "some words of a long text ".repeat(1_000));
-        assert_eq!(text_bytes(prose.as_bytes()), prose.len() as u64);
-        let image = format!(r#"{{"data":"{}"}}"#, "QUJD".repeat(250_000));
-        assert_eq!(text_bytes(image.as_bytes()), 9 + MEDIA_AS_TEXT_BYTES + 1);
-        let hidden = format!(r#"{{"data":"{0}{prose}{0}{prose}{0}"}}"#, "A".repeat(1_000), prose = "some words ".repeat(1_000));
-        assert_eq!(text_bytes(hidden.as_bytes()), hidden.len() as u64);
-        let url = format!(r#"{{"url":"data:image/png;base64,{}"}}"#, "QUJD".repeat(250_000));
-        assert_eq!(text_bytes(url.as_bytes()), 8 + MEDIA_AS_TEXT_BYTES + 1);
+        assert_eq!(text_bytes(r#"{"model":"m"}"#), 13);
+        let data = "QUJD".repeat(250_000);
+        let words = "some words of a long text ".repeat(1_000);
+        let hidden = format!("{0}{words}{0}{words}{0}", "A".repeat(1_000));
+        for text in [&words, &hidden] {
+            let body = format!(r#"{{"content":"{text}"}}"#);
+            assert_eq!(text_bytes(&body), body.len() as u64);
+            let escaped = format!(r#"{{"arguments":"{{\"text\":\"{text}\"}}"}}"#);
+            assert_eq!(text_bytes(&escaped), escaped.len() as u64);
+        }
+        for (before, behind) in [
+            (r#"{"data":""#, r#""}"#),
+            (r#"{"data":""#, r#"","b":1}"#),
+            (r#"{"url":"data:image/png;base64,"#, r#""}"#),
+            (r#"{"text":"This is it: data:image/png;base64,"#, r#""}"#),
+            (r#"{"arguments":"{\"image\":\""#, r#"\",\"and\":\"more words\"}"}"#),
+        ] {
+            let around =
+                before.rfind('"').map_or(0, |quote| quote + 1) + behind.find('"').map_or(0, |quote| behind.len() - quote - 1);
+            assert_eq!(text_bytes(&format!("{before}{data}{behind}")), around as u64 + MEDIA_AS_TEXT_BYTES, "{before}");
+        }
+        assert_eq!(text_bytes(&format!(r#"{{"data":"{}"}}"#, "Q\\/JD".repeat(250_000))), 10 + MEDIA_AS_TEXT_BYTES);
         for text in ["一二三四", "1,2;3,4\\n", "path/to/file.rs\\n"] {
             let body = format!(r#"{{"x":"{}"}}"#, text.repeat(2_000));
-            assert_eq!(text_bytes(body.as_bytes()), body.len() as u64, "{text}");
+            assert_eq!(text_bytes(&body), body.len() as u64, "{text}");
         }
     }
 }
