@@ -5,7 +5,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use tallygate_store::{Budget, TenantEntry};
 use tallygate_types::{Currency, IdMap, Pico, TenantId, Timestamp};
@@ -72,6 +72,10 @@ pub struct Budgets {
 
 type Shard = IdMap<(TenantId, Currency), Arc<MemoryAccount>>;
 
+/// A tenant's account at hand, for whoever keeps something of the tenant anyway. Of one that spends several currencies, the first.
+#[derive(Debug, Default)]
+pub struct AccountPlace(OnceLock<(Currency, Arc<MemoryAccount>)>);
+
 /// A lock and not two atomics: the amounts are 128 bits wide and turn over together with the period. It is held for a few
 /// additions.
 #[derive(Debug)]
@@ -80,7 +84,7 @@ struct MemoryAccount(Mutex<State>);
 #[derive(Debug)]
 struct State {
     period: Period,
-    zone: String,
+    zone: Arc<str>,
     spent: i128,
     reserved: i128,
 }
@@ -130,18 +134,20 @@ impl MemoryAccount {
 }
 
 impl State {
-    fn new(now: Timestamp, zone: &str) -> Self {
-        Self { period: month(now, zone), zone: zone.to_owned(), spent: 0, reserved: 0 }
+    fn new(now: Timestamp, zone: &Arc<str>) -> Self {
+        Self { period: month(now, zone), zone: Arc::clone(zone), spent: 0, reserved: 0 }
     }
 
-    fn turn(&mut self, now: Timestamp, zone: &str) {
+    fn turn(&mut self, now: Timestamp, zone: &Arc<str>) {
         if now >= self.period.end {
             *self = Self::new(now, zone);
-        } else if self.zone != zone {
-            // The tenant moved: the month's end moves, what was spent in it stays. Its start stays the mark of the
-            // reservations under way.
-            self.period.end = month(now, zone).end;
-            zone.clone_into(&mut self.zone);
+        } else if !Arc::ptr_eq(&self.zone, zone) {
+            if self.zone != *zone {
+                // The tenant moved: the month's end moves, what was spent in it stays. Its start stays the mark of the
+                // reservations under way.
+                self.period.end = month(now, zone).end;
+            }
+            self.zone = Arc::clone(zone);
         }
     }
 }
@@ -164,24 +170,45 @@ impl Budgets {
     pub fn reserve(
         &self,
         tenant: &TenantEntry,
+        place: &AccountPlace,
         amount: Pico,
         currency: Currency,
         now: Timestamp,
     ) -> Result<Reservation, BudgetExceeded> {
-        self.reserve_for(tenant.id, &tenant.time_zone, tenant.budget.as_ref(), amount, currency, now)
+        let zone = &tenant.time_zone;
+        let account = match place.0.get() {
+            Some((known, account)) if *known == currency => Arc::clone(account),
+            _ => {
+                let account = self.account(tenant.id, currency, zone, now);
+                let _ = place.0.set((currency, Arc::clone(&account)));
+                account
+            }
+        };
+        self.reserve_in(account, zone, tenant.budget.as_ref(), amount, currency, now)
     }
 
     /// [`Self::reserve`] from the parts of a tenant.
     pub fn reserve_for(
         &self,
         tenant: TenantId,
-        zone: &str,
+        zone: &Arc<str>,
         budget: Option<&Budget>,
         amount: Pico,
         currency: Currency,
         now: Timestamp,
     ) -> Result<Reservation, BudgetExceeded> {
-        let account = self.account(tenant, currency, zone, now);
+        self.reserve_in(self.account(tenant, currency, zone, now), zone, budget, amount, currency, now)
+    }
+
+    fn reserve_in(
+        &self,
+        account: Arc<MemoryAccount>,
+        zone: &Arc<str>,
+        budget: Option<&Budget>,
+        amount: Pico,
+        currency: Currency,
+        now: Timestamp,
+    ) -> Result<Reservation, BudgetExceeded> {
         let mut state = account.state();
         state.turn(now, zone);
         if let Some(budget) = budget {
@@ -240,7 +267,7 @@ impl Budgets {
         self.shard(tenant).read().unwrap_or_else(PoisonError::into_inner).get(&(tenant, currency)).cloned()
     }
 
-    fn account(&self, tenant: TenantId, currency: Currency, zone: &str, now: Timestamp) -> Arc<MemoryAccount> {
+    fn account(&self, tenant: TenantId, currency: Currency, zone: &Arc<str>, now: Timestamp) -> Arc<MemoryAccount> {
         if let Some(account) = self.known(tenant, currency) {
             return account;
         }
@@ -265,7 +292,7 @@ impl Budgets {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Spending {
     pub tenant: TenantId,
-    pub zone: String,
+    pub zone: Arc<str>,
     pub currency: Currency,
     pub amount: Pico,
 }
@@ -285,7 +312,7 @@ mod tests {
     }
 
     fn reserve(budgets: &Budgets, limit: i128, amount: i128, now: Timestamp) -> Result<Reservation, BudgetExceeded> {
-        budgets.reserve_for(tenant(), "Europe/Berlin", Some(&budget(limit)), Pico::new(amount), Currency::USD, now)
+        budgets.reserve_for(tenant(), &"Europe/Berlin".into(), Some(&budget(limit)), Pico::new(amount), Currency::USD, now)
     }
 
     fn state(budgets: &Budgets, now: Timestamp) -> (i128, i128) {
@@ -314,7 +341,7 @@ mod tests {
         let budgets = Budgets::default();
         budgets.forget();
         assert_eq!(reserve(&budgets, 100, 1, NOON).unwrap_err().reason, BudgetReason::Unknown);
-        drop(budgets.reserve_for(tenant(), "UTC", None, Pico::new(1), Currency::USD, NOON).unwrap());
+        drop(budgets.reserve_for(tenant(), &"UTC".into(), None, Pico::new(1), Currency::USD, NOON).unwrap());
         budgets.load([Spending { tenant: tenant(), zone: "UTC".into(), currency: Currency::USD, amount: Pico::new(99) }], NOON);
         assert_eq!(reserve(&budgets, 100, 2, NOON).unwrap_err().reason, BudgetReason::Exceeded);
         drop(reserve(&budgets, 100, 1, NOON).unwrap());
@@ -343,7 +370,7 @@ mod tests {
     #[test]
     fn without_a_budget_spending_is_kept_all_the_same() {
         let budgets = Budgets::default();
-        let reserved = budgets.reserve_for(tenant(), "UTC", None, Pico::new(7), Currency::USD, NOON).unwrap();
+        let reserved = budgets.reserve_for(tenant(), &"UTC".into(), None, Pico::new(7), Currency::USD, NOON).unwrap();
         reserved.settle(Pico::new(6));
         assert_eq!(state(&budgets, NOON), (6, 0));
         assert!(reserve(&budgets, 10, 5, NOON.saturating_add(Duration::from_secs(1))).is_err());
@@ -353,7 +380,7 @@ mod tests {
     fn a_budget_does_not_cover_another_currency() {
         let budgets = Budgets::default();
         let euro = "EUR".parse().unwrap();
-        let refused = budgets.reserve_for(tenant(), "UTC", Some(&budget(10)), Pico::new(1), euro, NOON).unwrap_err();
+        let refused = budgets.reserve_for(tenant(), &"UTC".into(), Some(&budget(10)), Pico::new(1), euro, NOON).unwrap_err();
         assert_eq!(refused.reason, BudgetReason::OtherCurrency(euro));
     }
 

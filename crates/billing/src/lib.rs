@@ -45,7 +45,7 @@ mod testing;
 mod tests;
 pub mod usage;
 
-pub use budget::{Account, BudgetExceeded, BudgetReason, BudgetState, Budgets, Reservation};
+pub use budget::{Account, AccountPlace, BudgetExceeded, BudgetReason, BudgetState, Budgets, Reservation};
 pub use journal::{Journal, JournalConfig, JournalError, Recovery};
 pub use period::{Period, PeriodError};
 pub use price::{Charge, ChargeLine, ClassPrices, PriceVersion, Unpriced, fallbacks};

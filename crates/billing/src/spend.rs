@@ -72,13 +72,13 @@ impl Budgets {
         journal: &Arc<Journal>,
         now: Timestamp,
     ) -> Result<(), ShipError> {
-        let zone_of = |tenant: TenantId| snapshot.tenants.get(&tenant).map(|tenant| &*tenant.time_zone);
-        let zones: BTreeSet<&str> = snapshot.tenants.values().map(|tenant| &*tenant.time_zone).collect();
+        let zone_of = |tenant: TenantId| snapshot.tenants.get(&tenant).map(|tenant| &tenant.time_zone);
+        let zones: BTreeSet<&Arc<str>> = snapshot.tenants.values().map(|tenant| &tenant.time_zone).collect();
         let mut periods = HashMap::new();
         let mut sums = Charges::new();
         for zone in zones {
             let Ok(period) = Period::month_of(now, zone) else {
-                tracing::warn!(zone, "unknown time zone; budgets of its tenants start at zero");
+                tracing::warn!(%zone, "unknown time zone; budgets of its tenants start at zero");
                 continue;
             };
             let charged = charges(store.db(), period.start, period.end).await?;
@@ -102,7 +102,7 @@ impl Budgets {
             from = batch.next;
         }
         let spent = sums.into_iter().filter_map(|((tenant, currency), amount)| {
-            Some(Spending { tenant, zone: zone_of(tenant)?.to_owned(), currency, amount })
+            Some(Spending { tenant, zone: Arc::clone(zone_of(tenant)?), currency, amount })
         });
         self.load(spent, now);
         Ok(())

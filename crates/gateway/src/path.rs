@@ -9,6 +9,8 @@ use http::{HeaderMap, Method, header};
 use tallygate_adapter::Plain;
 use tallygate_types::Dialect;
 
+use crate::limits::Purpose;
+
 /// No base URL has more prefixes than this before the resource itself.
 const MAX_PREFIXES: usize = 4;
 /// A guess farther from what was asked than this is not worth naming (0 is equal, 1 is unrelated).
@@ -157,6 +159,13 @@ impl Operation {
             Self::Plain(plain) => plain.name(),
             Self::Generate { .. } => "generate_content",
             Self::ListModels | Self::GetModel(_) => "models",
+        }
+    }
+
+    pub const fn purpose(&self) -> Purpose {
+        match self {
+            Self::CountTokens { .. } => Purpose::Counting,
+            _ => Purpose::Generating,
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::exchange::Hedging;
 use crate::health::Health;
 use crate::in_flight::{InFlight, Interruption};
 use crate::kept::{Kept, Shelf};
-use crate::limits::{Bucket, MemoryLimiter, RateLimiter};
+use crate::limits::{Bucket, Holders, MemoryLimiter, RateLimiter};
 use crate::media::Media;
 use crate::memory::Keepsakes;
 use crate::metrics::Metrics;
@@ -63,6 +63,8 @@ pub struct DataPlane {
     pub(crate) journal: Arc<Journal>,
     pub(crate) digester: KeyDigester,
     pub(crate) clock: Arc<dyn Clock>,
+    /// What is counted of tenants and keys.
+    pub(crate) holders: Holders,
     pub(crate) limiter: Arc<dyn RateLimiter>,
     pub(crate) pool: Pool,
     pub(crate) health: Health,
@@ -93,7 +95,7 @@ pub(crate) struct Room {
 impl DataPlane {
     /// Must be called inside a tokio runtime.
     pub fn new(parts: Parts) -> Arc<Self> {
-        Self::with_limiter(parts, Arc::new(MemoryLimiter::default()))
+        Self::with_limiter(parts, Arc::new(MemoryLimiter))
     }
 
     /// With another limiter than the one in memory.
@@ -119,6 +121,7 @@ impl DataPlane {
             journal: parts.journal,
             digester: parts.digester,
             clock: parts.clock,
+            holders: Holders::default(),
             limiter,
             live: InFlight::default(),
             turns: Turns::default(),

@@ -56,7 +56,7 @@ async fn a_budget_that_runs_out_is_named_with_figures_only_to_who_may_see_money(
     let spend = |tenant: &str, cents: i128| {
         let amount = Pico::new(cents * 10_000_000_000);
         let now = api.store.clock.now();
-        let held = budgets.reserve_for(tenant.parse().unwrap(), "UTC", None, amount, Currency::USD, now).unwrap();
+        let held = budgets.reserve_for(tenant.parse().unwrap(), &"UTC".into(), None, amount, Currency::USD, now).unwrap();
         budgets.settle(held, amount);
     };
     for (name, cents) in [("calm", 79), ("near", 80), ("over", 100)] {

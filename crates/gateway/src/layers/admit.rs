@@ -7,9 +7,8 @@ use http::Response;
 use hyper::service::Service;
 use tallygate_adapter::{TextWeight, Weight};
 use tallygate_billing::{Reservation, Unpriced, estimate};
-use tallygate_store::{KeyEntry, ModelEntry, Snapshot};
+use tallygate_store::{ModelEntry, Snapshot};
 use tallygate_types::{Dialect, Pico, Timestamp, Usage, UsageClass};
-use uuid::Uuid;
 
 use super::{AtOnce, Question, at_once, plane_layer};
 use crate::body::ReplyBody;
@@ -21,9 +20,6 @@ use crate::plane::DataPlane;
 use crate::policy;
 use crate::refusal::Refusal;
 use crate::routing;
-
-/// Tells the limits on counting from those on generating.
-const COUNTING: u128 = 0x636f_756e_7400;
 
 /// A request that may be served, and everything it holds while it is.
 pub struct Admitted {
@@ -96,7 +92,7 @@ fn admit(plane: &DataPlane, mut question: Box<Question>) -> Result<Admitted, Ref
     let admitted_tokens =
         weight.estimate.input_total().saturating_add(weight.output_at_most.min(plane.config.admitted_output_tokens));
     // Rates are asked at the time it is: while the body was read, others took of the bucket and it was refilled.
-    let permit = limit(plane, &question.key, admitted_tokens, &question, plane.clock.now())?;
+    let permit = limit(plane, &question, &seat, admitted_tokens, plane.clock.now())?;
 
     // Which target answers is not known yet: the dearest that may is reserved for.
     let reserved = way
@@ -106,7 +102,8 @@ fn admit(plane: &DataPlane, mut question: Box<Question>) -> Result<Admitted, Ref
         Unpriced::Class(_) => unpriced(),
         Unpriced::Overflow => too_much(&question),
     })?;
-    let reservation = plane.budgets.reserve(&question.key.tenant, reserved, currency, accepted_at).map_err(|exceeded| {
+    let reserving = plane.budgets.reserve(&question.key.tenant, &seat.tenant().account, reserved, currency, accepted_at);
+    let reservation = reserving.map_err(|exceeded| {
         plane.metrics.limited("tenant", "spend");
         Refusal::over_budget(&exceeded)
     })?;
@@ -166,29 +163,22 @@ fn too_much(question: &Question) -> Refusal {
     Refusal::bad_request("invalid_request", message).with_param(field.to_owned())
 }
 
-fn limit(
-    plane: &DataPlane,
-    key: &KeyEntry,
-    tokens: u64,
-    question: &Question,
-    now: Timestamp,
-) -> Result<Box<dyn Permit>, Refusal> {
+fn limit(plane: &DataPlane, question: &Question, seat: &Seat, tokens: u64, now: Timestamp) -> Result<Box<dyn Permit>, Refusal> {
+    let Question { key, endpoint, .. } = question;
     let tenant = &key.tenant;
-    // Agents count before each question: counting has limits of its own, of the same size, and takes nothing of the others.
-    let of = |id: Uuid| if question.is_count() { Uuid::from_u128(id.as_u128() ^ COUNTING) } else { id };
     // A tenant whose own bound is set has decided how much its keys may do.
     let per_key = tenant.limits.concurrency.is_none().then_some(plane.config.max_in_flight_per_key);
     let scopes = [
         Scope {
             kind: ScopeKind::Tenant,
-            id: of(tenant.id.uuid()),
+            holder: seat.tenant(),
             limits: &tenant.limits,
             default_concurrency: Some(plane.config.max_in_flight_per_tenant),
         },
-        Scope { kind: ScopeKind::Key, id: of(key.id.uuid()), limits: &key.limits, default_concurrency: per_key },
+        Scope { kind: ScopeKind::Key, holder: &plane.holders.key(key), limits: &key.limits, default_concurrency: per_key },
     ];
-    plane.limiter.admit(&scopes, tokens, now).map_err(|exceeded| {
+    plane.limiter.admit(&scopes, endpoint.operation.purpose(), tokens, now).map_err(|exceeded| {
         plane.metrics.limited(exceeded.scope.as_str(), exceeded.dimension.as_str());
-        Refusal::limited(&exceeded).with_headers(rate_headers(question.endpoint.dialect, &exceeded.levels, now))
+        Refusal::limited(&exceeded).with_headers(rate_headers(endpoint.dialect, &exceeded.levels, now))
     })
 }

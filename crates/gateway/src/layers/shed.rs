@@ -9,7 +9,6 @@ use hyper::service::Service;
 use super::{AtOnce, Called, at_once, plane_layer};
 use crate::body::ReplyBody;
 use crate::overload::Seat;
-use crate::path::Operation;
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 
@@ -53,7 +52,6 @@ impl<S> Shed<S> {
         }
         let facts = &called.facts;
         let (Some(endpoint), Some(key)) = (facts.endpoint(), facts.key()) else { return Err(Refusal::internal()) };
-        let is_count = matches!(endpoint.operation, Operation::CountTokens { .. });
-        self.plane.overload.admit(&self.plane, &key.tenant, is_count)
+        self.plane.overload.admit(&self.plane, &key.tenant, endpoint.operation.purpose())
     }
 }

@@ -6,23 +6,25 @@
 
 mod bucket;
 mod headers;
+mod holders;
 mod memory;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tallygate_store::Limits;
 use tallygate_types::Timestamp;
-use uuid::Uuid;
 
 pub use bucket::{Bucket, Level};
 pub use headers::{put_rate_headers, rate_headers};
+pub use holders::{Holder, Holders};
 pub use memory::MemoryLimiter;
 
 /// One holder of limits that a request falls under.
 #[derive(Debug, Clone, Copy)]
 pub struct Scope<'a> {
     pub kind: ScopeKind,
-    pub id: Uuid,
+    pub holder: &'a Arc<Holder>,
     pub limits: &'a Limits,
     /// Holds where `limits` names no concurrency.
     pub default_concurrency: Option<u32>,
@@ -32,6 +34,13 @@ pub struct Scope<'a> {
 pub enum ScopeKind {
     Tenant,
     Key,
+}
+
+/// Agents count before each question: counting has limits of its own, of the same size, and takes nothing of generating.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    Generating,
+    Counting,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,7 +71,7 @@ pub struct Levels {
 /// Gives out permits. Implementations answer from memory: a request never waits for a limit's store.
 pub trait RateLimiter: Send + Sync + 'static {
     /// Takes one request, `tokens` and one place in every scope, or nothing at all.
-    fn admit(&self, scopes: &[Scope<'_>], tokens: u64, now: Timestamp) -> Result<Box<dyn Permit>, Exceeded>;
+    fn admit(&self, scopes: &[Scope<'_>], purpose: Purpose, tokens: u64, now: Timestamp) -> Result<Box<dyn Permit>, Exceeded>;
 }
 
 /// What a request holds of its limits. Dropping it frees its places; unless it was dispatched, its rates too.

@@ -14,10 +14,10 @@ use std::time::Duration;
 use tallygate_store::TenantEntry;
 
 use self::memory::Watched;
-pub use self::seats::Seat;
-use self::seats::{Full, Kind, Seats};
+use self::seats::{Full, Seats};
+pub use self::seats::{Seat, Taken};
 use crate::config::GatewayConfig;
-use crate::limits::{Dimension, Exceeded, Levels, ScopeKind};
+use crate::limits::{Dimension, Exceeded, Levels, Purpose, ScopeKind};
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 
@@ -83,13 +83,12 @@ impl Overload {
     }
 
     /// A place for one request of `tenant`, before its body is read.
-    pub fn admit(&self, plane: &DataPlane, tenant: &TenantEntry, is_count: bool) -> Result<Seat, Refusal> {
+    pub fn admit(&self, plane: &DataPlane, tenant: &TenantEntry, purpose: Purpose) -> Result<Seat, Refusal> {
         if self.strain() >= Strain::Refuse {
             return Err(shed(plane, "memory", "The gateway is short of memory and takes no new requests. Try again."));
         }
         let bound = tenant.limits.concurrency.unwrap_or(plane.config.max_in_flight_per_tenant);
-        let kind = if is_count { Kind::Counting } else { Kind::Generating };
-        self.seats.take(tenant.id, kind, bound).map_err(|full| match full {
+        self.seats.take(plane.holders.tenant(tenant), purpose, bound).map_err(|full| match full {
             Full::All => shed(plane, "in_flight", "The gateway is serving as many requests as it can. Try again."),
             Full::Share => {
                 shed(plane, "fair_share", "The gateway is nearly full, and this tenant has its fair share already. Try again.")

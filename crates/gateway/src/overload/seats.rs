@@ -1,38 +1,26 @@
 //! Places for requests: so many over all tenants, so many for each.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
 
-use tallygate_types::{IdMap, TenantId};
+use crate::limits::{Holder, Purpose};
 
-/// Tenants are spread over this many locks by their id.
-const SHARDS: usize = 16;
 /// From this share of all places on, nobody gets more than a fair share of them.
 const FAIR_FROM_PERCENT: u32 = 80;
 
-/// See the module. It holds one small entry for each tenant that ever asked, which configuration bounds.
+/// See the module.
 pub struct Seats {
     max: u32,
     taken: AtomicU32,
     /// Tenants that hold a place.
     active: AtomicU32,
-    shards: [RwLock<Shard>; SHARDS],
 }
 
-type Shard = IdMap<TenantId, Arc<Tenant>>;
-
-#[derive(Default)]
-struct Tenant {
-    /// Of all kinds.
-    taken: AtomicU32,
-    by_kind: [AtomicU32; 2],
-}
-
-/// Agents count before each question: counting takes no place from generating.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Generating,
-    Counting,
+/// The places of one tenant.
+#[derive(Debug, Default)]
+pub struct Taken {
+    all: AtomicU32,
+    by_purpose: [AtomicU32; 2],
 }
 
 /// Why there is no place.
@@ -49,33 +37,32 @@ pub enum Full {
 /// One place, free again when dropped.
 pub struct Seat {
     seats: Arc<Seats>,
-    tenant: Arc<Tenant>,
-    kind: Kind,
+    tenant: Arc<Holder>,
+    purpose: Purpose,
 }
 
 impl Seats {
     pub fn new(max: u32) -> Self {
-        Self { max, taken: AtomicU32::new(0), active: AtomicU32::new(0), shards: Default::default() }
+        Self { max, taken: AtomicU32::new(0), active: AtomicU32::new(0) }
     }
 
     pub fn taken(&self) -> u32 {
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// A place, if the tenant has less than `bound` of its kind and there is room among all.
-    pub fn take(self: &Arc<Self>, tenant: TenantId, kind: Kind, bound: u32) -> Result<Seat, Full> {
+    /// A place, if the tenant has less than `bound` for the purpose and there is room among all.
+    pub fn take(self: &Arc<Self>, tenant: Arc<Holder>, purpose: Purpose, bound: u32) -> Result<Seat, Full> {
         let before = self.taken.fetch_add(1, Ordering::AcqRel);
-        let tenant = self.tenant(tenant);
-        let of_tenant = tenant.taken.fetch_add(1, Ordering::AcqRel);
+        let of_tenant = tenant.taken.all.fetch_add(1, Ordering::AcqRel);
         if of_tenant == 0 {
             self.active.fetch_add(1, Ordering::AcqRel);
         }
-        let of_kind = tenant.by_kind[kind as usize].fetch_add(1, Ordering::AcqRel);
+        let of_purpose = tenant.taken.by_purpose[purpose as usize].fetch_add(1, Ordering::AcqRel);
         // From here on a refusal gives all back.
-        let seat = Seat { seats: Arc::clone(self), tenant, kind };
+        let seat = Seat { seats: Arc::clone(self), tenant, purpose };
         if before >= self.max {
             Err(Full::All)
-        } else if of_kind >= bound {
+        } else if of_purpose >= bound {
             Err(Full::Tenant)
         } else if before >= self.max / 100 * FAIR_FROM_PERCENT + self.max % 100 * FAIR_FROM_PERCENT / 100
             && of_tenant >= self.share()
@@ -89,21 +76,19 @@ impl Seats {
     fn share(&self) -> u32 {
         self.max.div_ceil(self.active.load(Ordering::Acquire).max(1))
     }
+}
 
-    fn tenant(&self, id: TenantId) -> Arc<Tenant> {
-        // The last byte of a UUIDv7 is random.
-        let shard = &self.shards[usize::from(id.uuid().as_bytes()[15]) % SHARDS];
-        if let Some(tenant) = shard.read().unwrap_or_else(PoisonError::into_inner).get(&id) {
-            return Arc::clone(tenant);
-        }
-        Arc::clone(shard.write().unwrap_or_else(PoisonError::into_inner).entry(id).or_default())
+impl Seat {
+    /// Whose it is.
+    pub const fn tenant(&self) -> &Arc<Holder> {
+        &self.tenant
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.tenant.by_kind[self.kind as usize].fetch_sub(1, Ordering::AcqRel);
-        if self.tenant.taken.fetch_sub(1, Ordering::AcqRel) == 1 {
+        self.tenant.taken.by_purpose[self.purpose as usize].fetch_sub(1, Ordering::AcqRel);
+        if self.tenant.taken.all.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.seats.active.fetch_sub(1, Ordering::AcqRel);
         }
         self.seats.taken.fetch_sub(1, Ordering::AcqRel);
@@ -118,8 +103,8 @@ mod tests {
 
     #[test]
     fn a_tenant_alone_may_have_all_places_and_no_more() {
-        let (seats, tenant) = (Arc::new(Seats::new(10)), TenantId::generate());
-        let take = || seats.take(tenant, Kind::Generating, UNBOUND);
+        let (seats, tenant) = (Arc::new(Seats::new(10)), Arc::<Holder>::default());
+        let take = || seats.take(Arc::clone(&tenant), Purpose::Generating, UNBOUND);
         let held: Vec<_> = (0..10).map(|_| take().ok().unwrap()).collect();
         assert_eq!((take().err(), seats.taken()), (Some(Full::All), 10));
         drop(held);
@@ -129,29 +114,29 @@ mod tests {
 
     #[test]
     fn near_the_bound_whoever_has_more_than_its_share_is_refused_before_one_that_has_less() {
-        let (seats, greedy, modest) = (Arc::new(Seats::new(10)), TenantId::generate(), TenantId::generate());
-        let take = |tenant| seats.take(tenant, Kind::Generating, UNBOUND);
-        let mut of_greedy: Vec<_> = (0..8).map(|_| take(greedy).ok().unwrap()).collect();
-        let mut of_modest = vec![take(modest).ok().unwrap()];
-        assert_eq!(take(greedy).err(), Some(Full::Share));
-        of_modest.push(take(modest).ok().unwrap());
+        let (seats, greedy, modest) = (Arc::new(Seats::new(10)), Arc::<Holder>::default(), Arc::<Holder>::default());
+        let take = |tenant: &Arc<Holder>| seats.take(Arc::clone(tenant), Purpose::Generating, UNBOUND);
+        let mut of_greedy: Vec<_> = (0..8).map(|_| take(&greedy).ok().unwrap()).collect();
+        let mut of_modest = vec![take(&modest).ok().unwrap()];
+        assert_eq!(take(&greedy).err(), Some(Full::Share));
+        of_modest.push(take(&modest).ok().unwrap());
         // As the greedy one's requests end, the other grows to its half, and no further.
         for _ in 0..3 {
             of_greedy.pop();
-            assert_eq!(take(greedy).err(), Some(Full::Share));
-            of_modest.push(take(modest).ok().unwrap());
+            assert_eq!(take(&greedy).err(), Some(Full::Share));
+            of_modest.push(take(&modest).ok().unwrap());
         }
-        assert_eq!((of_greedy.len(), of_modest.len(), take(modest).err()), (5, 5, Some(Full::All)));
+        assert_eq!((of_greedy.len(), of_modest.len(), take(&modest).err()), (5, 5, Some(Full::All)));
         of_greedy.pop();
-        assert_eq!(take(modest).err(), Some(Full::Share));
+        assert_eq!(take(&modest).err(), Some(Full::Share));
     }
 
     #[test]
     fn counting_takes_nothing_of_a_tenants_bound_on_generating() {
-        let (seats, tenant) = (Arc::new(Seats::new(10)), TenantId::generate());
-        let _one = seats.take(tenant, Kind::Generating, 1).ok().unwrap();
-        assert_eq!(seats.take(tenant, Kind::Generating, 1).err(), Some(Full::Tenant));
-        assert!(seats.take(tenant, Kind::Counting, 1).is_ok());
+        let (seats, tenant) = (Arc::new(Seats::new(10)), Arc::<Holder>::default());
+        let _one = seats.take(Arc::clone(&tenant), Purpose::Generating, 1).ok().unwrap();
+        assert_eq!(seats.take(Arc::clone(&tenant), Purpose::Generating, 1).err(), Some(Full::Tenant));
+        assert!(seats.take(Arc::clone(&tenant), Purpose::Counting, 1).is_ok());
         assert_eq!(seats.taken(), 1);
     }
 }

@@ -22,7 +22,7 @@ use tallygate_store::responses::ResponseSettings;
 use tallygate_store::routing::{Affinity, RoutingPolicy};
 use tallygate_store::tenants::TenantStatus;
 use tallygate_store::{
-    Budget, CredentialEntry, KeyDigester, KeyEntry, Limits, ModelEntry, SecretBytes32, Snapshot, TargetEntry, TenantEntry,
+    Budget, CredentialEntry, KeyDigester, KeyEntry, Limits, Made, ModelEntry, SecretBytes32, Snapshot, TargetEntry, TenantEntry,
     UpstreamEntry,
 };
 use tallygate_types::{
@@ -89,6 +89,7 @@ fn tenant() -> TenantEntry {
         budget: None,
         allowed_models: None,
         responses: ResponseSettings::default(),
+        made: Made::default(),
     }
 }
 
@@ -103,6 +104,7 @@ impl Rig {
             limits: Limits::default(),
             allowed_models: None,
             labels: None,
+            made: Made::default(),
         };
         Self {
             config: GatewayConfig::default(),
