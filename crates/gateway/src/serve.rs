@@ -23,6 +23,8 @@ const ACCEPT_REPORT_INTERVAL: Duration = Duration::from_secs(10);
 const LIMITS: &str = "/proc/self/limits";
 /// What is read or written of a connection waits in buffers of up to this; a header must fit in one.
 const MAX_BUFFER_BYTES: usize = 64 * 1024;
+/// What hyper takes if it is not told (`hyper::server::conn::http1::Builder::max_headers`).
+const HYPER_MAX_HEADERS: usize = 100;
 /// How often a drain says what it still waits for.
 const DRAIN_REPORT_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -46,7 +48,11 @@ pub async fn serve(listener: TcpListener, plane: Arc<DataPlane>, shutdown: Cance
     let connections = Arc::new(Connections::default());
     let stack = Arc::new(stack::assemble(Arc::clone(&plane)));
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().max_headers(config.max_headers).max_buf_size(MAX_BUFFER_BYTES).pipeline_flush(false);
+    builder.http1().max_buf_size(MAX_BUFFER_BYTES).pipeline_flush(false);
+    // hyper keeps room for its own number of headers ready; for any other it is made with each request.
+    if config.max_headers != HYPER_MAX_HEADERS {
+        builder.http1().max_headers(config.max_headers);
+    }
     builder
         .http2()
         .timer(TokioTimer::new())
