@@ -142,24 +142,24 @@ impl Session {
     }
 
     /// A whole 200 body. The answer may go on in another call.
-    pub fn step(&mut self, body: Bytes) -> Result<Next<Answer>, AnswerFailure> {
+    pub fn step(&mut self, body: Bytes) -> Result<Next<Box<Answer>>, AnswerFailure> {
         self.read(&body)?;
         if let Mode::Translate(translation) = &mut self.mode
             && let Some(hop) = translation.course.as_mut().and_then(Course::next)
         {
             return Ok(Next::Again(hop));
         }
-        self.write(body).map(Next::Done)
+        Ok(Next::Done(Box::new(self.write(body)?)))
     }
 
     /// What was said before a further call failed.
-    pub fn said_so_far(&mut self) -> Option<Answer> {
+    pub fn said_so_far(&mut self) -> Option<Box<Answer>> {
         let Mode::Translate(translation) = &mut self.mode else { return None };
         let mut response = translation.said.take()?;
         for candidate in &mut response.candidates {
             candidate.finish = FinishReason::Length;
         }
-        Some(self.translated(response))
+        Some(Box::new(self.translated(response)))
     }
 
     fn read(&mut self, body: &Bytes) -> Result<(), AnswerFailure> {

@@ -64,6 +64,13 @@ impl From<Pieces> for SentBody {
     }
 }
 
+impl SentBody {
+    /// In bytes.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
 impl Body for SentBody {
     type Data = Bytes;
     type Error = Infallible;

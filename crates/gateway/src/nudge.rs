@@ -35,6 +35,11 @@ impl Nudge {
         Self { waker: Waker::from(Arc::clone(&ear)), ear }
     }
 
+    /// For what calls from outside.
+    pub const fn waker(&self) -> &Waker {
+        &self.waker
+    }
+
     /// Whoever polled last is woken no more.
     pub fn forget(&self) {
         self.ear.task.take();

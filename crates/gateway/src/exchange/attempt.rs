@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response};
+use http::{HeaderName, HeaderValue};
 use http_body_util::BodyExt as _;
 use tallygate_adapter::{Answer, Hop, Next, Outgoing, ResponseStream, Session};
 use tallygate_billing::{AttemptRecord, Name};
@@ -100,66 +100,187 @@ pub struct Trail {
 
 /// Sends the request and waits for the answer: all of it, or the first content of a stream. Dropped before its end, it leaves
 /// the upstream.
-pub async fn run(plane: &DataPlane, question: &Question, step: &Step<'_>, outgoing: Outgoing, lease: Lease) -> Attempted {
-    let mut round = Round::start(&*plane.clock);
-    let (mut trail, mut lease) = (Trail::default(), lease);
-    let tried = match Line::open(plane, question, step) {
-        Err(failure) => Err(failure.into()),
-        Ok(line) => {
-            exchange(plane, question, line, outgoing, &mut Notes { trail: &mut trail, round: &mut round, lease: &mut lease })
-                .await
+///
+/// A block and no `async fn`: what it is given would be in the future twice.
+pub fn run<'a>(
+    plane: &'a DataPlane,
+    question: &'a Question,
+    step: &'a Step<'_>,
+    outgoing: Outgoing,
+    lease: Lease,
+) -> impl Future<Output = Attempted> + Send {
+    let Outgoing { path, headers, body, session, .. } = outgoing;
+    let hop = Hop { path, headers, body };
+    let round = Round::start(&*plane.clock);
+    let mut attempt = Attempt { plane, question, step, session: Some(session), lease, round, trail: Trail::default() };
+    async move {
+        let tried = attempt.exchange(hop).await;
+        attempt.ended(tried)
+    }
+}
+
+/// An attempt under way, and what is written down of it.
+struct Attempt<'a, 's> {
+    plane: &'a DataPlane,
+    question: &'a Question,
+    step: &'a Step<'s>,
+    /// `None`: a stream has taken it over.
+    session: Option<Session>,
+    lease: Lease,
+    round: Round,
+    trail: Trail,
+}
+
+impl Attempt<'_, '_> {
+    async fn exchange(&mut self, hop: Hop) -> Result<Content, Broken> {
+        let (plane, question) = (self.plane, self.question);
+        let line = Line::open(plane, question, self.step)?;
+        let begun = self.round.started();
+        let deadline = begun + line.times.total;
+        let response = line.ask(hop, &mut self.round, Some(&mut self.lease)).await?;
+        self.trail.upstream_request_id = upstream_request_id(response.headers());
+        self.trail.told = codex::answered(line.dialect(), question.endpoint.dialect, response.headers());
+        self.trail.told.extend(plain::told(question, response.headers()));
+        let body = response.into_body();
+        let content = match self.session.take_if(|_| question.stream) {
+            // Its future is not part of everyone's.
+            Some(session) => Content::Stream(Box::pin(self.open(line, body, session, deadline)).await?),
+            None => Content::Whole(self.whole(&line, body, deadline).await?),
+        };
+        self.lease.first_byte(begun.elapsed());
+        Ok(content)
+    }
+
+    /// A whole answer, in one call or more.
+    async fn whole(&mut self, line: &Line, body: AnswerBody, deadline: Instant) -> Result<Box<Answer>, Broken> {
+        match self.step(line, body, deadline).await? {
+            Next::Done(answer) => Ok(answer),
+            Next::Again(hop) => Box::pin(self.go_on(line, hop, deadline)).await,
         }
-    };
-    let (outcome, label, detail) = match &tried {
-        Ok(_) => match round.failure {
-            Some(reason) => (FAILED, reason, None),
-            None => (metrics::OK, metrics::NO_REASON, None),
-        },
-        Err(broken @ (Broken::Client(refusal) | Broken::Again(Again::WithoutReasoning(refusal)))) => {
-            ("client_error", broken.reason(), Some(refusal.message.as_str()))
+    }
+
+    /// The rest of an answer that goes on in another call.
+    async fn go_on(&mut self, line: &Line, mut hop: Hop, deadline: Instant) -> Result<Box<Answer>, Broken> {
+        loop {
+            line.continued(self.plane, &mut self.trail, &mut self.round);
+            hop = match self.hop(line, hop, deadline).await {
+                Ok(Next::Done(answer)) => return Ok(answer),
+                Ok(Next::Again(hop)) => hop,
+                // What was said and used before is not lost with the call that was to go on.
+                Err(broken) => {
+                    self.round.failure = Some(broken.reason());
+                    return self.session.as_mut().and_then(Session::said_so_far).ok_or(broken);
+                }
+            };
         }
-        Err(broken @ (Broken::Upstream(failure) | Broken::Again(Again::Same(failure)))) => {
-            (FAILED, broken.reason(), Some(failure.detail.as_str()))
-        }
-    };
-    let upstream = &step.target.upstream;
-    let took = round.elapsed();
-    plane.metrics.attempted(&upstream.name, upstream.dialect.provider(), outcome, label, took);
-    let outcome = if outcome == FAILED { label } else { outcome };
-    trail.waited += took;
-    trail.has_failed = tried.is_err();
-    trail.records.push(round.record(upstream, step.credential.map(|credential| credential.id), outcome, detail));
-    let mut held = None;
-    let tried = Tried::Final(match tried {
-        Ok(content) => {
-            held = Some(lease);
-            Verdict::Delivered(Delivery {
-                upstream: upstream.name.clone(),
-                upstream_model: step.target.upstream_model.clone(),
-                upstream_dialect: upstream.dialect,
-                is_fallback: step.is_fallback,
-                content,
-            })
-        }
-        Err(Broken::Again(again)) => {
-            match &again {
-                Again::WithoutReasoning(_) => lease.succeeded(),
-                Again::Same(failure) => lease.failed(failure),
+    }
+
+    async fn hop(&mut self, line: &Line, hop: Hop, deadline: Instant) -> Result<Next<Box<Answer>>, Broken> {
+        let response = line.ask(hop, &mut self.round, None).await?;
+        self.step(line, response.into_body(), deadline).await
+    }
+
+    async fn step(&mut self, line: &Line, body: AnswerBody, deadline: Instant) -> Result<Next<Box<Answer>>, Broken> {
+        let body = line.collect(body, self.plane.config.max_answer_bytes, deadline).await?;
+        let Some(session) = &mut self.session else { return Err(Failure::invalid("its session is gone").into()) };
+        session.step(body).map_err(|failure| of_answer(line.upstream(), failure))
+    }
+
+    /// Follows a stream to its first content, the commit gate. What fails before it can be tried elsewhere.
+    async fn open(
+        &mut self,
+        line: Line,
+        mut upstream: AnswerBody,
+        session: Session,
+        ends_at: Instant,
+    ) -> Result<Box<Opened>, Broken> {
+        let plane = self.plane;
+        let mut stream = session.stream();
+        let mut out = Vec::new();
+        let mut received = 0;
+        // Comments, pings and roles are no content: they prove that somebody is there, not that an answer is.
+        let mut begun_by = Instant::now() + line.times.first_token;
+        let is_complete = loop {
+            let frame = match timeout_at(begun_by.min(ends_at), upstream.frame()).await {
+                Err(_) if begun_by < ends_at => {
+                    return Err(Failure::timeout(FIRST_TOKEN_TIMEOUT, line.times.first_token).into());
+                }
+                Err(_) => return Err(Failure::timeout(TOTAL_TIMEOUT, line.times.total).into()),
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(error))) => return Err(Failure::connection_lost(chain(&error)).into()),
+                Ok(None) => match stream.end(&mut out).map_err(|failure| of_stream(line.upstream(), failure))? {
+                    Next::Done(()) => break true,
+                    Next::Again(hop) => {
+                        line.continued(plane, &mut self.trail, &mut self.round);
+                        upstream = line.ask(hop, &mut self.round, None).await?.into_body();
+                        begun_by = Instant::now() + line.times.first_token;
+                        continue;
+                    }
+                },
+            };
+            let Ok(data) = frame.into_data() else { continue };
+            received += data.len();
+            let progress = stream.push(data, &mut out).map_err(|failure| of_stream(line.upstream(), failure))?;
+            if progress.content || progress.done || received > MAX_HELD_BYTES.min(plane.config.max_stream_bytes) {
+                break false;
             }
-            return Attempted { tried: Tried::Again(again), trail, lease: None };
-        }
-        Err(Broken::Client(refusal)) => {
-            lease.succeeded();
-            Verdict::ClientAtFault(refusal)
-        }
-        Err(Broken::Upstream(failure)) => {
-            tracing::debug!(upstream = %upstream.name, reason = failure.reason, detail = %failure.detail,
-                request_id = %question.facts.request_id_text, "attempt failed");
-            lease.failed(&failure);
-            Verdict::Failed(failure)
-        }
-    });
-    Attempted { tried, trail, lease: held }
+        };
+        Ok(Box::new(Opened { upstream, stream, out, received, line, ends_at, is_complete }))
+    }
+
+    /// Writes down how it went.
+    fn ended(self, tried: Result<Content, Broken>) -> Attempted {
+        let Self { plane, question, step, lease, round, mut trail, .. } = self;
+        let (outcome, label, detail) = match &tried {
+            Ok(_) => match round.failure {
+                Some(reason) => (FAILED, reason, None),
+                None => (metrics::OK, metrics::NO_REASON, None),
+            },
+            Err(broken @ (Broken::Client(refusal) | Broken::Again(Again::WithoutReasoning(refusal)))) => {
+                ("client_error", broken.reason(), Some(refusal.message.as_str()))
+            }
+            Err(broken @ (Broken::Upstream(failure) | Broken::Again(Again::Same(failure)))) => {
+                (FAILED, broken.reason(), Some(failure.detail.as_str()))
+            }
+        };
+        let upstream = &step.target.upstream;
+        let took = round.elapsed();
+        plane.metrics.attempted(&upstream.name, upstream.dialect.provider(), outcome, label, took);
+        let outcome = if outcome == FAILED { label } else { outcome };
+        trail.waited += took;
+        trail.has_failed = tried.is_err();
+        trail.records.push(round.record(upstream, step.credential.map(|credential| credential.id), outcome, detail));
+        let (tried, held) = match tried {
+            Ok(content) => {
+                let delivery = Delivery {
+                    upstream: upstream.name.clone(),
+                    upstream_model: step.target.upstream_model.clone(),
+                    upstream_dialect: upstream.dialect,
+                    is_fallback: step.is_fallback,
+                    content,
+                };
+                (Tried::Final(Verdict::Delivered(delivery)), Some(lease))
+            }
+            Err(Broken::Again(again)) => {
+                match &again {
+                    Again::WithoutReasoning(_) => lease.succeeded(),
+                    Again::Same(failure) => lease.failed(failure),
+                }
+                (Tried::Again(again), None)
+            }
+            Err(Broken::Client(refusal)) => {
+                lease.succeeded();
+                (Tried::Final(Verdict::ClientAtFault(refusal)), None)
+            }
+            Err(Broken::Upstream(failure)) => {
+                tracing::debug!(upstream = %upstream.name, reason = failure.reason, detail = %failure.detail,
+                    request_id = %question.facts.request_id_text, "attempt failed");
+                lease.failed(&failure);
+                (Tried::Final(Verdict::Failed(failure)), None)
+            }
+        };
+        Attempted { tried, trail, lease: held }
+    }
 }
 
 impl Verdict {
@@ -168,116 +289,6 @@ impl Verdict {
         match again {
             Again::WithoutReasoning(refusal) => Self::ClientAtFault(refusal),
             Again::Same(failure) => Self::Failed(failure),
-        }
-    }
-}
-
-/// What is written down while an attempt runs.
-struct Notes<'a> {
-    trail: &'a mut Trail,
-    round: &'a mut Round,
-    lease: &'a mut Lease,
-}
-
-async fn exchange(
-    plane: &DataPlane,
-    question: &Question,
-    line: Line,
-    outgoing: Outgoing,
-    notes: &mut Notes<'_>,
-) -> Result<Content, Broken> {
-    let Outgoing { path, headers, body, session, .. } = outgoing;
-    let begun = notes.round.started();
-    let deadline = begun + line.times.total;
-    let response = line.ask(Hop { path, headers, body }, notes.round, Some(&mut *notes.lease)).await?;
-    notes.trail.upstream_request_id = upstream_request_id(response.headers());
-    notes.trail.told = codex::answered(line.dialect(), question.endpoint.dialect, response.headers());
-    notes.trail.told.extend(plain::told(question, response.headers()));
-    let content = if question.stream {
-        Content::Stream(Box::new(open(plane, line, response, session, notes, deadline).await?))
-    } else {
-        let mut gathering = Gathering { plane, line: &line, notes: &mut *notes, deadline };
-        Content::Whole(Box::new(gathering.answer(response, session).await?))
-    };
-    notes.lease.first_byte(begun.elapsed());
-    Ok(content)
-}
-
-/// A whole answer on its way, in one call or more.
-struct Gathering<'a, 'n> {
-    plane: &'a DataPlane,
-    line: &'a Line,
-    notes: &'a mut Notes<'n>,
-    deadline: Instant,
-}
-
-impl Gathering<'_, '_> {
-    async fn answer(&mut self, response: Response<AnswerBody>, mut session: Session) -> Result<Answer, Broken> {
-        let mut next = self.step(response, &mut session).await?;
-        loop {
-            let hop = match next {
-                Next::Done(answer) => return Ok(answer),
-                Next::Again(hop) => hop,
-            };
-            self.line.continued(self.plane, self.notes.trail, self.notes.round);
-            next = match self.hop(hop, &mut session).await {
-                Ok(next) => next,
-                // What was said and used before is not lost with the call that was to go on.
-                Err(broken) => {
-                    self.notes.round.failure = Some(broken.reason());
-                    return session.said_so_far().ok_or(broken);
-                }
-            };
-        }
-    }
-
-    async fn hop(&mut self, hop: Hop, session: &mut Session) -> Result<Next<Answer>, Broken> {
-        let response = self.line.ask(hop, self.notes.round, None).await?;
-        self.step(response, session).await
-    }
-
-    async fn step(&mut self, response: Response<AnswerBody>, session: &mut Session) -> Result<Next<Answer>, Broken> {
-        let body = self.line.collect(response, self.plane.config.max_answer_bytes, self.deadline).await?;
-        session.step(body).map_err(|failure| of_answer(self.line.upstream(), failure))
-    }
-}
-
-/// Follows a stream to its first content, the commit gate. What fails before it can be tried elsewhere.
-async fn open(
-    plane: &DataPlane,
-    line: Line,
-    response: Response<AnswerBody>,
-    session: Session,
-    notes: &mut Notes<'_>,
-    ends_at: Instant,
-) -> Result<Opened, Broken> {
-    let mut stream = session.stream();
-    let mut upstream = response.into_body();
-    let mut out = Vec::new();
-    let mut received = 0;
-    // Comments, pings and roles are no content: they prove that somebody is there, not that an answer is.
-    let mut begun_by = Instant::now() + line.times.first_token;
-    loop {
-        let frame = match timeout_at(begun_by.min(ends_at), upstream.frame()).await {
-            Err(_) if begun_by < ends_at => return Err(Failure::timeout(FIRST_TOKEN_TIMEOUT, line.times.first_token).into()),
-            Err(_) => return Err(Failure::timeout(TOTAL_TIMEOUT, line.times.total).into()),
-            Ok(Some(Ok(frame))) => frame,
-            Ok(Some(Err(error))) => return Err(Failure::connection_lost(chain(&error)).into()),
-            Ok(None) => match stream.end(&mut out).map_err(|failure| of_stream(line.upstream(), failure))? {
-                Next::Done(()) => return Ok(Opened { upstream, stream, out, received, line, ends_at, is_complete: true }),
-                Next::Again(hop) => {
-                    line.continued(plane, notes.trail, notes.round);
-                    upstream = line.ask(hop, notes.round, None).await?.into_body();
-                    begun_by = Instant::now() + line.times.first_token;
-                    continue;
-                }
-            },
-        };
-        let Ok(data) = frame.into_data() else { continue };
-        received += data.len();
-        let progress = stream.push(data, &mut out).map_err(|failure| of_stream(line.upstream(), failure))?;
-        if progress.content || progress.done || received > MAX_HELD_BYTES.min(plane.config.max_stream_bytes) {
-            return Ok(Opened { upstream, stream, out, received, line, ends_at, is_complete: false });
         }
     }
 }

@@ -7,7 +7,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Frame;
@@ -23,6 +23,7 @@ use super::failure::{
     Blame, Broken, CONNECT, CONNECT_TIMEOUT as CONNECT_TIMED_OUT, FIRST_BYTE_TIMEOUT as FIRST_BYTE, Failure,
     IDLE_TIMEOUT as IDLE, Said, TOO_SLOW, TOTAL_TIMEOUT as TOTAL, of_upstream,
 };
+use crate::body::SentBody;
 use crate::config::GatewayConfig;
 use crate::facts::Facts;
 use crate::health::{Lease, retry_after};
@@ -30,7 +31,7 @@ use crate::layers::Question;
 use crate::metrics;
 use crate::plane::DataPlane;
 use crate::routing::Step;
-use crate::upstream::{AnswerBody, DialError, Door, NoDoor, ToSend, Unanswered, chain, request_headers};
+use crate::upstream::{AnswerBody, DialError, Door, NoDoor, ToSend, Unanswered, chain};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// To the head of an answer that is streamed.
@@ -119,12 +120,11 @@ impl Line {
 
     /// Sends, and waits for the head of an answer.
     pub async fn ask(&self, hop: Hop, round: &mut Round, lease: Option<&mut Lease>) -> Result<Response<AnswerBody>, Broken> {
-        let to_send = self.to_send(hop)?;
         let until = round.started + self.times.head;
-        let response = match timeout_at(until, self.door.ask(to_send)).await {
-            Err(_) => return Err(Failure::timeout(FIRST_BYTE, self.times.head).into()),
-            Ok(Err(error)) => return Err(unanswered(&error).into()),
-            Ok(Ok(response)) => response,
+        let response = match self.door.ask(self.request(hop)?, until).await {
+            Err(Unanswered::Late) => return Err(Failure::timeout(FIRST_BYTE, self.times.head).into()),
+            Err(error) => return Err(unanswered(&error).into()),
+            Ok(response) => response,
         };
         self.facts.live.head_received();
         round.status = Some(response.status().as_u16());
@@ -141,14 +141,18 @@ impl Line {
         Ok(response)
     }
 
-    fn to_send(&self, hop: Hop) -> Result<ToSend, Failure> {
-        let target = self.door.target(&hop.path).map_err(|error| misconfigured(&error))?;
-        let translated = hop.headers.iter().map(|(name, value)| (*name, value.as_str()));
-        let (dialect, id) = (self.upstream.dialect, &self.facts.request_id_text);
-        let mut headers = request_headers(dialect, self.door.credential.as_ref(), id, self.stream, translated)
-            .map_err(|error| misconfigured(&error.into()))?;
-        headers.extend(self.codex.iter().cloned());
-        Ok(ToSend { method: Method::POST, target, headers, body: hop.body.into() })
+    fn request(&self, hop: Hop) -> Result<Request<SentBody>, Failure> {
+        let to_send = ToSend {
+            method: Method::POST,
+            path: &hop.path,
+            request_id: &self.facts.request_id_text,
+            stream: self.stream,
+            headers: &hop.headers,
+            body: hop.body.into(),
+        };
+        let mut request = self.door.request(to_send).map_err(|error| misconfigured(&error))?;
+        request.headers_mut().extend(self.codex.iter().cloned());
+        Ok(request)
     }
 
     /// An answer with another status than 200.
@@ -158,18 +162,12 @@ impl Line {
         let should_retry = response.headers().get(SHOULD_RETRY).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let deadline = tokio::time::Instant::now() + self.times.idle.min(ERROR_BODY_TIMEOUT);
         // An error whose text cannot be had is still that error.
-        let body = self.collect(response, self.max_error_bytes, deadline).await.unwrap_or_default();
+        let body = self.collect(response.into_body(), self.max_error_bytes, deadline).await.unwrap_or_default();
         of_upstream(self.upstream(), decode_error(self.upstream.dialect, status, &body), Said { wait, should_retry })
     }
 
     /// Reads a whole answer, bounded in size and time.
-    pub async fn collect(
-        &self,
-        response: Response<AnswerBody>,
-        limit: usize,
-        deadline: tokio::time::Instant,
-    ) -> Result<Bytes, Failure> {
-        let mut body = response.into_body();
+    pub async fn collect(&self, mut body: AnswerBody, limit: usize, deadline: tokio::time::Instant) -> Result<Bytes, Failure> {
         let mut first: Option<Bytes> = None;
         let mut rest: Option<BytesMut> = None;
         let mut total = 0;

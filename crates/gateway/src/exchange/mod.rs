@@ -123,9 +123,10 @@ fn find(plane: Arc<DataPlane>, question: Box<Question>, model: Arc<ModelEntry>, 
     Box::pin(async move {
         let mut tried = {
             let live = &question.facts.live;
+            let mut search = Search::new(&plane, &question, &model, &mut settlement);
             tokio::select! {
                 biased;
-                tried = Search::new(&plane, &question, &model, &mut settlement).run() => tried,
+                tried = search.run() => tried,
                 why = live.interrupted() => {
                     plane.metrics.exchange.interrupted(why);
                     Err(why.refusal())

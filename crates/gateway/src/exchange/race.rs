@@ -27,35 +27,19 @@ struct Second<'a> {
 
 impl<'a> Search<'a> {
     /// Makes the attempt; `rest` are the ways that would come after it. Which of them it was that ended, and how.
-    pub(super) async fn attempt(
+    pub(super) async fn hedged(
         &mut self,
         step: &Step<'a>,
         rest: &[Step<'a>],
         outgoing: Outgoing,
         lease: Lease,
-    ) -> Result<(Step<'a>, Tried), Refusal> {
-        // What few requests come to is kept out of the future of all: in a box.
-        if let Some((owner, hedge)) = self.hedge_policy(rest) {
-            return Box::pin(self.hedged(step, rest, outgoing, lease, (owner, hedge))).await;
-        }
-        let number = self.dispatch(step)?;
-        let attempted = attempt::run(self.plane, self.question, step, outgoing, lease).await;
-        Ok((*step, self.take(number, attempted)))
-    }
-
-    async fn hedged(
-        &mut self,
-        step: &Step<'a>,
-        rest: &[Step<'a>],
-        outgoing: Outgoing,
-        lease: Lease,
-        (owner, hedge): (Uuid, Hedge),
+        (owner, hedge): (Uuid, &Hedge),
     ) -> Result<(Step<'a>, Tried), Refusal> {
         let (plane, question, number) = (self.plane, self.question, self.dispatch(step)?);
         let mut first = Box::pin(attempt::run(plane, question, step, outgoing, lease));
         let second = match timeout(Duration::from_millis(hedge.after_ms), &mut first).await {
             Ok(attempted) => return Ok((*step, self.take(number, attempted))),
-            Err(_) => Box::pin(self.second(owner, &hedge, rest)).await,
+            Err(_) => Box::pin(self.second(owner, hedge, rest)).await,
         };
         let Some(Second { step: other_step, outgoing, lease, cost }) = second else {
             let attempted = first.await;
@@ -108,7 +92,7 @@ impl<'a> Search<'a> {
         attempted.tried
     }
 
-    fn hedge_policy(&self, rest: &[Step<'a>]) -> Option<(Uuid, Hedge)> {
+    pub(super) fn hedge_policy(&self, rest: &[Step<'a>]) -> Option<(Uuid, &'a Hedge)> {
         self.hedge.filter(|_| !rest.is_empty() && !self.question.is_count())
     }
 

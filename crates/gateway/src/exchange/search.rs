@@ -39,7 +39,7 @@ pub struct Search<'a> {
     /// Bodies with their media inline, for the upstreams that want them so.
     pub(super) inlined: Vec<Inlined>,
     /// Of the model or route that is asked.
-    pub(super) hedge: Option<(Uuid, Hedge)>,
+    pub(super) hedge: Option<(Uuid, &'a Hedge)>,
     /// No attempt begins after it.
     until: Instant,
     /// An attempt may begin at once.
@@ -93,14 +93,14 @@ impl<'a> Search<'a> {
         }
     }
 
-    pub async fn run(mut self) -> Result<Delivery, Refusal> {
+    pub async fn run(&mut self) -> Result<Delivery, Refusal> {
         let (plane, model) = (self.plane, self.model);
         let plan =
             routing::attempts(plane, self.question, model).map_err(|why| routing::refusal(why, model, plane.clock.now()))?;
         self.settlement.planned(&plan);
-        if let Some(hedge) = plan.policy.hedge {
+        if let Some(hedge) = &plan.policy.hedge {
             let owner = plan.route.map_or(model.id.uuid(), |route| route.id.uuid());
-            plane.hedging.deposit(owner, &hedge);
+            plane.hedging.deposit(owner, hedge);
             self.hedge = Some((owner, hedge));
         }
         let steps = plan.steps;
@@ -192,10 +192,17 @@ impl<'a> Search<'a> {
         {
             self.plane.metrics.failed_over(from, &upstream.name, failure.reason);
         }
-        let (step, tried) = self.attempt(step, rest, outgoing, lease).await?;
+        let (step, tried) = match self.hedge_policy(rest) {
+            None => {
+                let number = self.dispatch(step)?;
+                let attempted = attempt::run(self.plane, self.question, step, outgoing, lease).await;
+                (*step, self.take(number, attempted))
+            }
+            // Few come here, and below: their futures are not part of everyone's.
+            Some(hedge) => Box::pin(self.hedged(step, rest, outgoing, lease, hedge)).await?,
+        };
         let verdict = match tried {
             Tried::Final(verdict) => verdict,
-            // Few come here: its future is not part of everyone's.
             Tried::Again(again) => Box::pin(self.ask_again(&step, again)).await?,
         };
         match verdict {
@@ -321,9 +328,9 @@ impl<'a> Search<'a> {
     }
 
     /// What the client is told when nothing is left: with the smallest wait there is.
-    fn refusal(self) -> Refusal {
+    fn refusal(&mut self) -> Refusal {
         let soonest = self.soonest();
-        match (self.last, self.unsayable, self.closed) {
+        match (self.last.take(), self.unsayable.take(), self.closed) {
             (Some((mut failure, _)), _, _) => {
                 failure.wait = [failure.wait, soonest].into_iter().flatten().min();
                 failure.into_refusal()

@@ -6,9 +6,9 @@ use bytes::Bytes;
 use http::Method;
 use http_body_util::{BodyExt as _, Limited};
 use tallygate_store::{CredentialEntry, UpstreamEntry};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
-use super::{Door, ToSend, chain, request_headers};
+use super::{Door, ToSend, chain};
 use crate::body::SentBody;
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
@@ -38,16 +38,22 @@ pub async fn ask(
     };
     let door = Door::of(&plane.pool, upstream, credential, CONNECT_TIMEOUT);
     let door = door.map_err(|error| unavailable(&error))?;
-    let target = door.target(&asking.path).map_err(|error| unavailable(&error))?;
-    let headers = request_headers(upstream.dialect, door.credential.as_ref(), asking.request_id, false, std::iter::empty())
-        .map_err(|error| unavailable(&error))?;
-    let to_send = ToSend { method: asking.method, target, headers, body: SentBody::default() };
+    let to_send = ToSend {
+        method: asking.method,
+        path: &asking.path,
+        request_id: asking.request_id,
+        stream: false,
+        headers: &[],
+        body: SentBody::default(),
+    };
+    let request = door.request(to_send).map_err(|error| unavailable(&error))?;
+    let until = Instant::now() + TIMEOUT;
     let exchange = async {
-        let response = door.ask(to_send).await.map_err(|error| unavailable(&chain(&error)))?;
+        let response = door.ask(request, until).await.map_err(|error| unavailable(&chain(&error)))?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), plane.config.max_answer_bytes);
         let body = body.collect().await.map_err(|error| unavailable(&error))?.to_bytes();
         Ok((status, body))
     };
-    timeout(TIMEOUT, exchange).await.map_err(|_| unavailable(&"it did not answer in time"))?
+    timeout_at(until, exchange).await.map_err(|_| unavailable(&"it did not answer in time"))?
 }

@@ -5,17 +5,19 @@
 
 use std::collections::HashMap;
 use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
 use http::uri::{Authority, PathAndQuery, Scheme};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderValue, Request, Response, Uri, header};
+use hyper::client::conn::TrySendError;
 use hyper::client::conn::{http1, http2};
 use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy::connect::Connection as _;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use tower::ServiceExt as _;
 
 use super::dial::Dial;
@@ -70,14 +72,8 @@ pub enum Unanswered {
     Connect(#[source] BoxError),
     #[error("the connection was lost")]
     Lost(#[source] hyper::Error),
-}
-
-/// A request to a host.
-pub struct ToSend {
-    pub method: Method,
-    pub target: PathAndQuery,
-    pub headers: HeaderMap,
-    pub body: SentBody,
+    #[error("it did not answer in time")]
+    Late,
 }
 
 /// What a request can be sent over.
@@ -91,6 +87,15 @@ enum Sent {
     Answered(Response<AnswerBody>),
     Failed(hyper::Error),
     Not(hyper::Error, Request<SentBody>),
+}
+
+impl Sent {
+    fn failed(mut error: TrySendError<Request<SentBody>>) -> Self {
+        match error.take_message() {
+            Some(request) => Self::Not(error.into_error(), request),
+            None => Self::Failed(error.into_error()),
+        }
+    }
 }
 
 impl Client {
@@ -124,34 +129,48 @@ impl Client {
         Some(host)
     }
 
-    /// Sends a request, and waits for the head of its answer. What an idle connection that was closed meanwhile has not taken
-    /// goes over another.
-    pub async fn ask(&self, host: &Arc<Host>, to_send: ToSend) -> Result<Response<AnswerBody>, Unanswered> {
-        let ToSend { method, target, mut headers, body } = to_send;
-        headers.insert(header::HOST, host.name.clone());
-        let mut request = Request::new(body);
-        *request.method_mut() = method;
-        *request.headers_mut() = headers;
-        loop {
-            let (open, is_reused) = match poll_fn(|cx| host.take(cx).into()).await {
-                Some(open) => (open, true),
-                None => (Box::pin(self.connect(host)).await.map_err(Unanswered::Connect)?, false),
-            };
-            *request.uri_mut() = host.uri(&target, matches!(open, Open::Shared(_)));
-            let sent = match open {
-                Open::Own(wire) => wire.send(request, host).await,
-                Open::Shared(shared) => Box::pin(send_shared(shared, request)).await,
-            };
-            request = match sent {
-                Sent::Answered(response) => return Ok(response),
-                Sent::Not(_, request) if is_reused => request,
-                Sent::Failed(error) | Sent::Not(error, _) => return Err(Unanswered::Lost(error)),
-            };
+    /// Sends a request, whose target does not name the host but whose header does, and waits for the head of its answer, but no
+    /// longer than `until`. What an idle connection that was closed meanwhile has not taken goes over another.
+    #[expect(clippy::manual_async_fn, reason = "the arguments of an `async fn` are in its future twice, the request among them")]
+    pub fn ask<'a>(
+        &'a self,
+        host: &'a Arc<Host>,
+        mut request: Request<SentBody>,
+        until: Instant,
+    ) -> impl Future<Output = Result<Response<AnswerBody>, Unanswered>> + Send + use<'a> {
+        async move {
+            loop {
+                let (open, is_reused) = match host.take() {
+                    Some(open) => (open, true),
+                    None => (Box::pin(self.connect(host, until)).await?, false),
+                };
+                let sent = match open {
+                    Open::Own(mut wire) => {
+                        let mut answer = pin!(wire.send(request));
+                        let answered = poll_fn(|cx| wire.poll_answer(answer.as_mut(), until, cx)).await;
+                        match answered.ok_or(Unanswered::Late)? {
+                            Ok(response) => Sent::Answered(response.map(|body| AnswerBody::own(body, wire, Arc::clone(host)))),
+                            Err(error) => Sent::failed(error),
+                        }
+                    }
+                    Open::Shared(shared) => Box::pin(host.send_shared(shared, request, until)).await?,
+                };
+                request = match sent {
+                    Sent::Answered(response) => return Ok(response),
+                    Sent::Not(_, request) if is_reused => request,
+                    Sent::Failed(error) | Sent::Not(error, _) => return Err(Unanswered::Lost(error)),
+                };
+            }
         }
     }
 
-    async fn connect(&self, host: &Arc<Host>) -> Result<Open, BoxError> {
-        let address = host.uri(&PathAndQuery::from_static("/"), true);
+    async fn connect(&self, host: &Host, until: Instant) -> Result<Open, Unanswered> {
+        let opened = timeout_at(until, self.open(host)).await;
+        opened.map_err(|_| Unanswered::Late)?.map_err(Unanswered::Connect)
+    }
+
+    async fn open(&self, host: &Host) -> Result<Open, BoxError> {
+        let address = host.address(PathAndQuery::from_static("/"));
         let stream = self.0.connector.clone().oneshot(address).await?;
         if stream.connected().is_negotiated_h2() {
             let (shared, connection) = http2::Builder::new(TokioExecutor::new())
@@ -179,11 +198,16 @@ impl Client {
 }
 
 impl Host {
+    /// As the `host` header says it.
+    pub fn name(&self) -> HeaderValue {
+        self.name.clone()
+    }
+
     /// A connection that can be used at once.
-    fn take(&self, cx: &mut Context<'_>) -> Option<Open> {
-        // A lock for each: nobody waits for another's look.
-        while let Some((mut wire, since)) = { lock(&self.idle).pop() } {
-            if since.elapsed() < self.keeping.idle_timeout && wire.is_usable(cx) {
+    fn take(&self) -> Option<Open> {
+        // A lock for each: nobody waits until another's connection is closed.
+        while let Some((wire, since)) = { lock(&self.idle).pop() } {
+            if since.elapsed() < self.keeping.idle_timeout && wire.is_ready() {
                 return Some(Open::Own(wire));
             }
         }
@@ -211,41 +235,32 @@ impl Host {
         lock(&self.shared).take_if(|shared| shared.is_closed());
     }
 
-    /// HTTP/1.1 names the host in a header only.
-    fn uri(&self, target: &PathAndQuery, is_absolute: bool) -> Uri {
+    fn address(&self, target: PathAndQuery) -> Uri {
         let mut parts = http::uri::Parts::default();
-        parts.path_and_query = Some(target.clone());
-        if is_absolute {
-            parts.scheme = Some(self.scheme.clone());
-            parts.authority = Some(self.authority.clone());
-        }
+        parts.path_and_query = Some(target);
+        parts.scheme = Some(self.scheme.clone());
+        parts.authority = Some(self.authority.clone());
         Uri::from_parts(parts).unwrap_or_default()
     }
-}
 
-async fn send_shared(mut shared: Shared, mut request: Request<SentBody>) -> Sent {
-    let named = request.headers_mut().remove(header::HOST);
-    match shared.try_send_request(request).await {
-        Ok(response) => Sent::Answered(response.map(AnswerBody::shared)),
-        Err(mut error) => match error.take_message() {
-            Some(mut request) => {
-                request.headers_mut().extend(named.map(|named| (header::HOST, named)));
-                Sent::Not(error.into_error(), request)
-            }
-            None => Sent::Failed(error.into_error()),
-        },
-    }
-}
-
-impl Wire {
-    async fn send(mut self: Box<Self>, request: Request<SentBody>, host: &Arc<Host>) -> Sent {
-        match self.exchange(request).await {
-            Ok(response) => Sent::Answered(response.map(|body| AnswerBody::own(body, self, Arc::clone(host)))),
-            Err(mut error) => match error.take_message() {
-                Some(request) => Sent::Not(error.into_error(), request),
-                None => Sent::Failed(error.into_error()),
-            },
+    /// HTTP/2 names the host in the target and not in the header.
+    async fn send_shared(&self, mut shared: Shared, mut request: Request<SentBody>, until: Instant) -> Result<Sent, Unanswered> {
+        let target = request.uri().clone();
+        if let Some(path) = target.path_and_query() {
+            *request.uri_mut() = self.address(path.clone());
         }
+        request.headers_mut().remove(header::HOST);
+        let sent = timeout_at(until, shared.try_send_request(request)).await.map_err(|_| Unanswered::Late)?;
+        Ok(match sent.map_err(Sent::failed) {
+            Ok(response) => Sent::Answered(response.map(AnswerBody::shared)),
+            // As it came.
+            Err(Sent::Not(error, mut request)) => {
+                *request.uri_mut() = target;
+                request.headers_mut().insert(header::HOST, self.name());
+                Sent::Not(error, request)
+            }
+            Err(failed) => failed,
+        })
     }
 }
 

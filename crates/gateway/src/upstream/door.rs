@@ -5,18 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-use http::uri::{InvalidUri, PathAndQuery};
-use http::{HeaderName, HeaderValue, Uri};
+use http::uri::InvalidUri;
+use http::{HeaderMap, Method, Request, Response, Uri};
 use secrecy::ExposeSecret as _;
 use tallygate_adapter::join_url;
 use tallygate_store::{CredentialEntry, UpstreamEntry};
 use tallygate_types::Dialect;
+use tokio::time::Instant;
 
-use super::client::{Client, Host, ToSend, Unanswered};
-use super::headers::{Unsendable, credential_header};
+use super::client::{Client, Host, Unanswered};
+use super::headers::{Unsendable, call_headers, common_headers, credential_header};
 use super::pool::Pool;
 use super::proxy::ProxyError;
 use super::wire::AnswerBody;
+use crate::body::SentBody;
 
 /// See the module.
 pub struct Door {
@@ -26,15 +28,28 @@ pub struct Door {
     /// The path of the upstream's address, without a slash at its end.
     prefix: String,
     /// The path that was asked for last, in full: few upstreams have more than one.
-    last: ArcSwapOption<(String, PathAndQuery)>,
-    /// What shows that we may.
-    pub credential: Option<(HeaderName, HeaderValue)>,
+    last: ArcSwapOption<(String, Uri)>,
+    /// What all calls say, the credential among it.
+    headers: HeaderMap,
     connect_timeout: Duration,
     pool: u64,
 }
 
 /// Of an upstream with each of its credentials, and with none.
 type Doors = Box<[ArcSwapOption<Door>]>;
+
+/// A call of its own.
+pub struct ToSend<'a> {
+    pub method: Method,
+    /// Path and query, with its version.
+    pub path: &'a str,
+    pub request_id: &'a str,
+    /// An answer in pieces is asked for.
+    pub stream: bool,
+    /// What the translation asks for.
+    pub headers: &'a [(&'static str, String)],
+    pub body: SentBody,
+}
 
 /// Why an upstream cannot be asked at all.
 #[derive(Debug, thiserror::Error)]
@@ -86,36 +101,51 @@ impl Door {
         let address: Uri = base.parse().map_err(|error: InvalidUri| NoDoor::Address(error.to_string()))?;
         let host = client.host(&address).ok_or_else(|| NoDoor::Address("it names no host".to_owned()))?;
         let path_at = base.find("://").and_then(|at| base[at + 3..].find(['/', '?', '#']).map(|path| at + 3 + path));
+        let credential =
+            credential.map(|credential| credential_header(upstream.dialect, credential.secret.expose_secret())).transpose()?;
         Ok(Self {
+            headers: common_headers(upstream.dialect, host.name(), credential),
             client,
             host,
             dialect: upstream.dialect,
             prefix: path_at.map_or_else(String::new, |at| base[at..].to_owned()),
             last: ArcSwapOption::empty(),
-            credential: credential
-                .map(|credential| credential_header(upstream.dialect, credential.secret.expose_secret()))
-                .transpose()?,
             connect_timeout,
             pool: pool.id,
         })
     }
 
-    /// Where a path of the upstream's protocol is at its address.
-    pub fn target(&self, path: &str) -> Result<PathAndQuery, NoDoor> {
+    pub fn request(&self, call: ToSend<'_>) -> Result<Request<SentBody>, NoDoor> {
+        let ToSend { method, path, request_id, stream, headers, body } = call;
+        let target = self.target(path)?;
+        let headers = call_headers(&self.headers, request_id, stream, body.len() as u64, headers)?;
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = target;
+        *request.headers_mut() = headers;
+        Ok(request)
+    }
+
+    /// Where a path of the upstream's protocol is at its address; the host is not named in it.
+    fn target(&self, path: &str) -> Result<Uri, NoDoor> {
         if let Some(last) = &*self.last.load()
             && last.0 == path
         {
             return Ok(last.1.clone());
         }
-        let target = PathAndQuery::try_from(join_url(&self.prefix, self.dialect, path));
+        let target = Uri::try_from(join_url(&self.prefix, self.dialect, path));
         let target = target.map_err(|error| NoDoor::Address(error.to_string()))?;
         self.last.store(Some(Arc::new((path.to_owned(), target.clone()))));
         Ok(target)
     }
 
-    /// Sends, and waits for the head of an answer.
-    pub async fn ask(&self, to_send: ToSend) -> Result<http::Response<AnswerBody>, Unanswered> {
-        self.client.ask(&self.host, to_send).await
+    /// Sends, and waits for the head of an answer, but no longer than `until`.
+    pub fn ask(
+        &self,
+        request: Request<SentBody>,
+        until: Instant,
+    ) -> impl Future<Output = Result<Response<AnswerBody>, Unanswered>> + Send {
+        self.client.ask(&self.host, request, until)
     }
 }
 
@@ -160,7 +190,7 @@ mod tests {
         let upstream = UpstreamEntry { credentials, ..UpstreamEntry::at("u", Dialect::OpenaiChat, "http://127.0.0.1:1") };
         let shown = |credential| {
             let door = Door::of(&pool, &upstream, credential, Duration::from_secs(1)).unwrap();
-            door.credential.as_ref().map(|(_, value)| value.to_str().unwrap().to_owned())
+            door.headers.get(http::header::AUTHORIZATION).map(|value| value.to_str().unwrap().to_owned())
         };
         for _ in 0..2 {
             let all = [None, Some(&upstream.credentials[0]), Some(&upstream.credentials[1])].map(shown);

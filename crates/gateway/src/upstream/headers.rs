@@ -12,8 +12,8 @@ const GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 const ANTHROPIC_VERSION_DEFAULT: HeaderValue = HeaderValue::from_static("2023-06-01");
 
-/// Room for all headers of a usual request, the host's and its length among them.
-const HEADERS: usize = 12;
+/// Stands where each call puts its own word.
+const UNSAID: HeaderValue = HeaderValue::from_static("");
 
 /// Request headers a client may hand on to an upstream of its own dialect. Everything else stays here.
 static ANTHROPIC_PASSED: [HeaderName; 2] = [ANTHROPIC_VERSION, HeaderName::from_static("anthropic-beta")];
@@ -48,30 +48,46 @@ impl AskedWith {
 #[error("`{0}` holds a character that no HTTP header may hold")]
 pub struct Unsendable(pub String);
 
-/// The header of one attempt. `translated` are the headers that the translation asks for, the client's among them where it
-/// speaks the upstream's dialect.
-pub fn request_headers<'a>(
-    upstream: Dialect,
-    credential: Option<&(HeaderName, HeaderValue)>,
-    request_id: &str,
-    stream: bool,
-    translated: impl Iterator<Item = (&'a str, &'a str)>,
-) -> Result<HeaderMap, Unsendable> {
-    let mut headers = HeaderMap::with_capacity(HEADERS);
+/// What the headers of all calls with one credential have in common. It is copied for each, which costs less than to put the
+/// names in their places again: so those that are of a single call have theirs already.
+pub fn common_headers(upstream: Dialect, host: HeaderValue, credential: Option<(HeaderName, HeaderValue)>) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    headers.insert(header::HOST, host);
     headers.insert(header::CONTENT_TYPE, JSON);
-    headers.insert(header::ACCEPT, if stream { EVENT_STREAM } else { JSON });
+    headers.insert(header::CONTENT_LENGTH, UNSAID);
+    headers.insert(header::ACCEPT, JSON);
     headers.insert(header::USER_AGENT, USER_AGENT);
-    if let Ok(id) = HeaderValue::from_str(request_id) {
-        headers.insert(REQUEST_ID, id);
-    }
-    for (name, value) in translated {
-        append(&mut headers, name, value)?;
-    }
-    if upstream == Dialect::Anthropic && !headers.contains_key(ANTHROPIC_VERSION) {
+    headers.insert(REQUEST_ID, UNSAID);
+    if upstream == Dialect::Anthropic {
         headers.insert(ANTHROPIC_VERSION, ANTHROPIC_VERSION_DEFAULT);
     }
-    if let Some((name, value)) = credential {
-        headers.insert(name.clone(), value.clone());
+    headers.extend(credential);
+    headers
+}
+
+/// The header of one call. `translated` are the headers that the translation asks for, the client's among them where it speaks
+/// the upstream's dialect.
+pub fn call_headers(
+    common: &HeaderMap,
+    request_id: &str,
+    stream: bool,
+    body_bytes: u64,
+    translated: &[(&'static str, String)],
+) -> Result<HeaderMap, Unsendable> {
+    let mut headers = common.clone();
+    match HeaderValue::from_str(request_id) {
+        Ok(id) => headers.insert(REQUEST_ID, id),
+        Err(_) => headers.remove(REQUEST_ID),
+    };
+    match body_bytes {
+        0 => headers.remove(header::CONTENT_LENGTH),
+        bytes => headers.insert(header::CONTENT_LENGTH, bytes.into()),
+    };
+    if stream {
+        headers.insert(header::ACCEPT, EVENT_STREAM);
+    }
+    for (name, value) in translated {
+        put(&mut headers, name, value)?;
     }
     Ok(headers)
 }
@@ -90,11 +106,11 @@ pub fn credential_header(upstream: Dialect, secret: &str) -> Result<(HeaderName,
     Ok((name, value))
 }
 
-fn append(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), Unsendable> {
+fn put(headers: &mut HeaderMap, name: &str, value: &str) -> Result<(), Unsendable> {
     let unsendable = || Unsendable(name.to_owned());
     let value = HeaderValue::from_str(value).map_err(|_| unsendable())?;
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| unsendable())?;
-    if name == header::CONTENT_TYPE || name == header::ACCEPT {
+    if name == header::CONTENT_TYPE || name == header::ACCEPT || name == ANTHROPIC_VERSION {
         headers.insert(name, value);
     } else {
         headers.append(name, value);
@@ -126,10 +142,14 @@ mod tests {
         })
     }
 
+    const HOST: HeaderValue = HeaderValue::from_static("example.com");
+
     fn sent(upstream: Dialect, translated: &AskedWith) -> Vec<(String, String)> {
-        let translated = translated.0.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let known = |name: &str| ANTHROPIC_PASSED.iter().map(HeaderName::as_str).find(|known| *known == name).unwrap();
+        let translated: Vec<_> = translated.0.iter().map(|(name, value)| (known(name), value.clone())).collect();
         let credential = credential_header(upstream, "upstream-key").unwrap();
-        let headers = request_headers(upstream, Some(&credential), "req_1", false, translated).unwrap();
+        let common = common_headers(upstream, HOST, Some(credential));
+        let headers = call_headers(&common, "req_1", false, 17, &translated).unwrap();
         let mut sent: Vec<_> =
             headers.iter().map(|(name, value)| (name.to_string(), value.to_str().unwrap().to_owned())).collect();
         sent.sort();
@@ -140,7 +160,9 @@ mod tests {
         let agent = concat!("tallygate/", env!("CARGO_PKG_VERSION"));
         let common = [
             ("accept", "application/json"),
+            ("content-length", "17"),
             ("content-type", "application/json"),
+            ("host", "example.com"),
             ("user-agent", agent),
             ("x-request-id", "req_1"),
         ];
@@ -186,9 +208,19 @@ mod tests {
 
     #[test]
     fn an_upstream_without_credentials_gets_none_and_a_stream_is_asked_for_as_such() {
-        let headers = request_headers(Dialect::OpenaiChat, None, "r", true, std::iter::empty()).unwrap();
+        let common = common_headers(Dialect::OpenaiChat, HOST, None);
+        let headers = call_headers(&common, "r", true, 1, &[]).unwrap();
         assert!(!headers.contains_key(header::AUTHORIZATION));
         assert_eq!(headers[header::ACCEPT], "text/event-stream");
+    }
+
+    #[test]
+    fn what_has_no_body_tells_no_length() {
+        let common = common_headers(Dialect::OpenaiChat, HOST, None);
+        let headers = call_headers(&common, "r", false, 0, &[]).unwrap();
+        let mut names: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["accept", "content-type", "host", "user-agent", "x-request-id"]);
     }
 
     #[test]

@@ -13,10 +13,10 @@ mod through;
 mod wire;
 
 pub use ask::{Asking, ask};
-pub use client::{ToSend, Unanswered};
+pub use client::Unanswered;
 pub use dial::{DialError, chain, is_metadata};
-pub use door::{Door, NoDoor};
-pub use headers::{AskedWith, request_headers};
+pub use door::{Door, NoDoor, ToSend};
+pub use headers::AskedWith;
 pub use pool::Pool;
 pub use proxy::{Proxy, ProxyError, ProxyStanding};
 pub use wire::AnswerBody;

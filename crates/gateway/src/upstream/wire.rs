@@ -3,8 +3,7 @@
 //! hyper's connection is a future that somebody has to poll, as a rule a task of its own. Here it is the task that waits for
 //! the answer anyway: it lets the connection work, and then looks at what has come.
 
-use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
@@ -15,11 +14,15 @@ use hyper::body::Incoming;
 use hyper::client::conn::TrySendError;
 use hyper::client::conn::http1::{Connection, SendRequest};
 use hyper_rustls::MaybeHttpsStream;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::client::Host;
 use super::dial::Stream;
 use crate::body::SentBody;
 use crate::nudge::Nudge;
+
+/// What came of a request. What was not sent comes back with the error.
+pub type Answered = Result<Response<Incoming>, TrySendError<Request<SentBody>>>;
 
 /// See the module.
 pub struct Wire {
@@ -27,17 +30,25 @@ pub struct Wire {
     /// `None`: it has ended.
     connection: Option<Connection<MaybeHttpsStream<Stream>, SentBody>>,
     nudge: Nudge,
+    /// For answers that come too late: made anew when it is over, and not for each request. It calls through `nudge`, and so
+    /// wakes nobody while the connection rests.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Wire {
     pub fn new(sender: SendRequest<SentBody>, connection: Connection<MaybeHttpsStream<Stream>, SentBody>) -> Self {
-        Self { sender, connection: Some(connection), nudge: Nudge::new() }
+        Self { sender, connection: Some(connection), nudge: Nudge::new(), timer: None }
+    }
+
+    /// A request can be sent. Whether the upstream has closed the connection meanwhile is seen when it is: it comes back then.
+    pub fn is_ready(&self) -> bool {
+        self.sender.is_ready()
     }
 
     /// Lets an idle connection look whether it is still there.
     pub fn is_usable(&mut self, cx: &mut Context<'_>) -> bool {
         self.work(cx);
-        self.connection.is_some() && self.sender.is_ready()
+        self.is_ready()
     }
 
     /// Nobody waits for it.
@@ -45,29 +56,46 @@ impl Wire {
         self.nudge.forget();
     }
 
-    /// Sends a request, and waits for the head of its answer.
-    pub async fn exchange(&mut self, request: Request<SentBody>) -> Result<Response<Incoming>, TrySendError<Request<SentBody>>> {
-        let mut answer = pin!(self.sender.try_send_request(request));
-        poll_fn(|cx| {
-            work(&mut self.connection, &self.nudge, cx);
-            // Only the connection brings it, and it has just worked.
-            answer.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-        })
-        .await
+    /// Takes a request to be sent, and gives the head of its answer, for [`Self::poll_answer`].
+    pub fn send(&mut self, request: Request<SentBody>) -> impl Future<Output = Answered> + Send + use<> {
+        self.sender.try_send_request(request)
     }
 
+    /// Waits for the head of an answer; `None`: it has not come by `until`.
+    pub fn poll_answer(
+        &mut self,
+        answer: Pin<&mut impl Future<Output = Answered>>,
+        until: Instant,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Answered>> {
+        self.work(cx);
+        // Only the connection brings it, and it has just worked.
+        match answer.poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answered) => Poll::Ready(Some(answered)),
+            Poll::Pending => self.poll_late(until).map(|()| None),
+        }
+    }
+
+    fn poll_late(&mut self, until: Instant) -> Poll<()> {
+        if self.timer.as_ref().is_some_and(|timer| timer.deadline() <= until && !timer.is_elapsed()) {
+            return Poll::Pending;
+        }
+        if Instant::now() >= until {
+            return Poll::Ready(());
+        }
+        // Not moved: it may be of another thread's runtime, and that may be gone.
+        let timer = self.timer.insert(Box::pin(sleep_until(until)));
+        timer.as_mut().poll(&mut Context::from_waker(self.nudge.waker()))
+    }
+
+    /// Lets the connection read and write what it can.
     fn work(&mut self, cx: &mut Context<'_>) {
-        work(&mut self.connection, &self.nudge, cx);
-    }
-}
-
-/// Lets the connection read and write what it can.
-fn work(connection: &mut Option<Connection<MaybeHttpsStream<Stream>, SentBody>>, nudge: &Nudge, cx: &mut Context<'_>) {
-    if let Some(open) = connection
-        && nudge.drive(cx, |cx| Pin::new(&mut *open).poll(cx)).is_ready()
-    {
-        // What it still owes an answer to is told so when it is dropped.
-        *connection = None;
+        if let Some(open) = &mut self.connection
+            && self.nudge.drive(cx, |cx| Pin::new(&mut *open).poll(cx)).is_ready()
+        {
+            // What it still owes an answer to is told so when it is dropped.
+            self.connection = None;
+        }
     }
 }
 
@@ -94,10 +122,10 @@ impl AnswerBody {
         self.is_shared
     }
 
-    /// All has come: the connection is let come to rest, and kept.
+    /// All has come: the connection is let come to rest, if it has not yet, and kept.
     fn release(&mut self, cx: &mut Context<'_>) {
         if let Some((mut wire, host)) = self.wire.take()
-            && wire.is_usable(cx)
+            && (wire.is_ready() || wire.is_usable(cx))
         {
             host.keep(wire);
         }
