@@ -170,18 +170,24 @@ impl Scan<'_> {
                 break;
             };
             let block = Block::of(bytes);
-            self.seen |= block.union();
-            let is_plain = if is_dense { block.is_dense() } else { block.is_plain() };
-            if is_plain && !escapes.is_under_way() {
+            let seen = block.union();
+            self.seen |= seen;
+            if is_dense && !escapes.is_under_way() && seen.to_bitmask() == 0 && block.is_dense() {
                 at += BLOCK_BYTES;
                 continue;
             }
-            let (quotes, backslashes) = (block.of_byte(b'"'), block.of_byte(b'\\'));
+            let (quotes, backslashes, has_controls) = (block.of_byte(b'"'), block.of_byte(b'\\'), block.has_controls());
             let escaped = escapes.escaped(backslashes);
             let ends = quotes & !escaped;
             // All bits below the lowest of them.
             let inside = !ends & ends.wrapping_sub(1);
-            if block.controls() & inside != 0 {
+            let is_head = at < start + PREFIX_BYTES;
+            is_dense = is_dense && (is_head || (block.of_byte(b' ') | block.beyond_ascii()) & inside == 0);
+            if quotes | backslashes | escaped == 0 && !has_controls {
+                at += BLOCK_BYTES;
+                continue;
+            }
+            if has_controls && block.controls() & inside != 0 {
                 return None;
             }
             let unusual = escaped & inside & !(quotes | backslashes | block.of_byte(b'n'));
@@ -189,7 +195,6 @@ impl Scan<'_> {
                 self.check_escapes(at, unusual)?;
             }
             has_quotes |= quotes & inside != 0;
-            is_dense &= at < start + PREFIX_BYTES || (block.of_byte(b' ') | block.beyond_ascii()) & inside == 0;
             at += ends.trailing_zeros() as usize;
             if ends != 0 {
                 break;

@@ -2,7 +2,7 @@
 
 use wide::u8x16;
 
-use crate::json_text::{LANE_BYTES, at_most, control, is, marks};
+use crate::json_text::{LANE_BYTES, at_most, control, is};
 
 pub(super) const BLOCK_BYTES: usize = 64;
 
@@ -29,17 +29,15 @@ impl Block {
         ((pick(a) | pick(b)) | (pick(c) | pick(d))).to_bitmask() != 0
     }
 
-    /// All of it is inside of the string, and stands for itself.
-    #[inline]
-    pub fn is_plain(self) -> bool {
-        !self.has(marks)
-    }
-
-    /// Plain, of ASCII, and without spaces.
+    /// Of what is ASCII: nothing needs a look, and there are no spaces.
     #[inline]
     pub fn is_dense(self) -> bool {
-        // The highest bit of a byte is that of those beyond ASCII.
-        !self.has(|lane| at_most(lane, b'"') | is(lane, b'\\') | lane)
+        !self.has(|lane| at_most(lane, b'"') | is(lane, b'\\'))
+    }
+
+    #[inline]
+    pub fn has_controls(self) -> bool {
+        self.has(control)
     }
 
     /// Bytes that have every bit that one of its bytes at their place in a lane has.
@@ -105,16 +103,14 @@ mod tests {
                 let mut bytes = [b'a'; BLOCK_BYTES];
                 bytes[at] = byte;
                 let bit = |is_one: bool| u64::from(is_one) << at;
-                let (block, is_mark) = (Block::of(&bytes), matches!(byte, b'"' | b'\\' | ..b' '));
+                let block = Block::of(&bytes);
                 for known in [b'"', b'\\', b' ', b'n'] {
                     assert_eq!(block.of_byte(known), bit(byte == known), "{byte:#x} at {at}");
                 }
                 assert_eq!(block.controls(), bit(byte < b' '));
                 assert_eq!(block.beyond_ascii(), bit(!byte.is_ascii()));
-                assert_eq!(block.is_plain(), !is_mark, "{byte:#x} at {at}");
-                if byte != b'!' {
-                    assert_eq!(block.is_dense(), !is_mark && byte != b' ' && byte.is_ascii(), "{byte:#x} at {at}");
-                }
+                assert_eq!(block.has_controls(), byte < b' ');
+                assert_eq!(block.is_dense(), byte > b'"' && byte != b'\\', "{byte:#x} at {at}");
                 assert_eq!(block.union().to_bitmask(), u32::from(!byte.is_ascii()) << (at % LANE_BYTES));
             }
         }
