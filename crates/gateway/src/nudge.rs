@@ -14,7 +14,7 @@ const MAX_TURNS: u8 = 4;
 
 const RESTING: u8 = 0;
 const WORKING: u8 = 1;
-/// It asked to be polled again while it was.
+/// It is to be polled: it asked for it, or has never been.
 const CALLED: u8 = 2;
 
 /// See the module.
@@ -31,7 +31,7 @@ struct Ear {
 
 impl Nudge {
     pub fn new() -> Self {
-        let ear = Arc::new(Ear { state: AtomicU8::new(RESTING), task: AtomicWaker::new() });
+        let ear = Arc::new(Ear { state: AtomicU8::new(CALLED), task: AtomicWaker::new() });
         Self { waker: Waker::from(Arc::clone(&ear)), ear }
     }
 
@@ -46,21 +46,39 @@ impl Nudge {
     }
 
     /// Polls until nothing is left to do for now.
-    pub fn drive<T>(&self, cx: &mut Context<'_>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-        let state = &self.ear.state;
+    pub fn drive<T>(&self, cx: &mut Context<'_>, poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
         self.ear.task.register(cx.waker());
+        self.turns(cx, poll)
+    }
+
+    /// The same if it was called since, from outside or by itself; else nothing has changed.
+    pub fn drive_if_called<T>(&self, cx: &mut Context<'_>, poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        self.ear.task.register(cx.waker());
+        if self.ear.state.load(Ordering::Acquire) == RESTING { Poll::Pending } else { self.turns(cx, poll) }
+    }
+
+    fn turns<T>(&self, cx: &mut Context<'_>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        let state = &self.ear.state;
         for _ in 0..MAX_TURNS {
             state.store(WORKING, Ordering::Release);
             let polled = poll(&mut Context::from_waker(&self.waker));
             let was_called = state.compare_exchange(WORKING, RESTING, Ordering::AcqRel, Ordering::Acquire).is_err();
             if polled.is_ready() || !was_called {
-                state.store(RESTING, Ordering::Release);
                 return polled;
             }
         }
-        state.store(RESTING, Ordering::Release);
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// What is done here may call it without waking the task, which comes back by itself.
+    pub fn quietly<T>(&self, what: impl FnOnce() -> T) -> T {
+        let state = &self.ear.state;
+        let before = state.swap(WORKING, Ordering::AcqRel);
+        let done = what();
+        // If it was called meanwhile it stays so.
+        let _ = state.compare_exchange(WORKING, before, Ordering::AcqRel, Ordering::Acquire);
+        done
     }
 }
 
@@ -70,7 +88,7 @@ impl Wake for Ear {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.state.compare_exchange(WORKING, CALLED, Ordering::AcqRel, Ordering::Acquire) == Err(RESTING) {
+        if self.state.swap(CALLED, Ordering::AcqRel) == RESTING {
             self.task.wake();
         }
     }
@@ -124,5 +142,39 @@ mod tests {
         let (.., nudge, count) = driven(1);
         nudge.waker.wake_by_ref();
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn what_was_not_called_is_not_polled_in_vain() {
+        let (.., nudge, count) = driven(0);
+        let waker = Waker::from(Arc::clone(&count));
+        let polls = |nudge: &Nudge| {
+            let mut polls = 0;
+            let _ = nudge.drive_if_called(&mut Context::from_waker(&waker), |_| {
+                polls += 1;
+                Poll::<()>::Pending
+            });
+            polls
+        };
+        assert_eq!((polls(&Nudge::new()), polls(&nudge)), (1, 0), "one that was never polled has to be");
+        nudge.waker.wake_by_ref();
+        assert_eq!((polls(&nudge), polls(&nudge)), (1, 0));
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_quiet_call_is_heard_and_wakes_nobody() {
+        for calls in [false, true] {
+            let (.., nudge, count) = driven(0);
+            let call = || nudge.waker.wake_by_ref();
+            nudge.quietly(|| calls.then(call));
+            assert_eq!(nudge.ear.state.load(Ordering::SeqCst), if calls { CALLED } else { RESTING });
+            nudge.quietly(|| ());
+            assert_eq!(nudge.ear.state.load(Ordering::SeqCst), if calls { CALLED } else { RESTING });
+            assert_eq!(count.0.load(Ordering::SeqCst), 0);
+            // From outside again, it is only woken where it did not know.
+            call();
+            assert_eq!(count.0.load(Ordering::SeqCst), usize::from(!calls));
+        }
     }
 }

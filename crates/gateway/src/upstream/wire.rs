@@ -88,6 +88,21 @@ impl Wire {
         timer.as_mut().poll(&mut Context::from_waker(self.nudge.waker()))
     }
 
+    /// What has come of a body. Only the connection brings more, and it works here; whoever gets something asks again.
+    fn poll_frame(&mut self, body: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let mut look = |nudge: &Nudge| nudge.quietly(|| Pin::new(&mut *body).poll_frame(&mut Context::from_waker(Waker::noop())));
+        let polled = look(&self.nudge);
+        if polled.is_ready() {
+            return polled;
+        }
+        if let Some(open) = &mut self.connection
+            && self.nudge.drive_if_called(cx, |cx| Pin::new(&mut *open).poll(cx)).is_ready()
+        {
+            self.connection = None;
+        }
+        look(&self.nudge)
+    }
+
     /// Lets the connection read and write what it can.
     fn work(&mut self, cx: &mut Context<'_>) {
         if let Some(open) = &mut self.connection
@@ -139,13 +154,7 @@ impl Body for AnswerBody {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
         let this = self.get_mut();
         let Some((wire, _)) = &mut this.wire else { return Pin::new(&mut this.body).poll_frame(cx) };
-        // Only the connection brings more, and it works here.
-        let quiet = &mut Context::from_waker(Waker::noop());
-        let mut polled = Pin::new(&mut this.body).poll_frame(quiet);
-        if polled.is_pending() {
-            wire.work(cx);
-            polled = Pin::new(&mut this.body).poll_frame(quiet);
-        }
+        let polled = wire.poll_frame(&mut this.body, cx);
         match &polled {
             Poll::Ready(Some(Ok(_))) if !this.body.is_end_stream() => {}
             Poll::Ready(Some(Err(_))) => this.wire = None,
