@@ -22,14 +22,13 @@ impl AccessLog for JsonAccess {
 /// Members in the order in which an event has them.
 fn put(out: &mut Vec<u8>, line: &AccessLine<'_>) {
     out.reserve(EXPECTED_BYTES);
-    out.extend_from_slice(br#"{"timestamp":""#);
     match line.at.text() {
-        Some(at) => out.extend_from_slice(&at),
-        None => plain(out, "", &line.at.to_string()),
+        Some(at) => plain(out, r#"{"timestamp":""#, at),
+        None => plain(out, r#"{"timestamp":""#, line.at.to_string()),
     }
     plain(out, r#"","level":"INFO","message":"request","request_id":""#, line.request_id);
     text(out, r#"","tenant":""#, line.tenant);
-    plain(out, r#"","key_id":""#, &line.key_id.text());
+    plain(out, r#"","key_id":""#, line.key_id.text().bytes());
     plain(out, r#"","endpoint":""#, line.endpoint);
     text(out, r#"","model":""#, line.model);
     text(out, r#"","upstream":""#, line.upstream);
@@ -42,7 +41,7 @@ fn put(out: &mut Vec<u8>, line: &AccessLine<'_>) {
     }
     number(out, r#","tokens_in":"#, line.tokens_in);
     number(out, r#","tokens_out":"#, line.tokens_out);
-    plain(out, r#","cost":""#, &line.cost.text());
+    plain(out, r#","cost":""#, line.cost.text().bytes());
     text(out, r#"","err_code":""#, line.error_code);
     plain(out, r#"","target":""#, ACCESS_TARGET);
     out.extend_from_slice(b"\"}\n");
@@ -50,9 +49,9 @@ fn put(out: &mut Vec<u8>, line: &AccessLine<'_>) {
 
 /// A text that needs no escaping, after what stands before it.
 #[inline]
-fn plain(out: &mut Vec<u8>, before: &str, text: &str) {
+fn plain(out: &mut Vec<u8>, before: &str, text: impl AsRef<[u8]>) {
     out.extend_from_slice(before.as_bytes());
-    out.extend_from_slice(text.as_bytes());
+    out.extend_from_slice(text.as_ref());
 }
 
 #[inline]

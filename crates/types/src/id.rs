@@ -26,6 +26,12 @@ pub struct IdError {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct IdText<const BYTES: usize = { 4 + Simple::LENGTH }>([u8; BYTES]);
 
+impl<const BYTES: usize> IdText<BYTES> {
+    pub const fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 impl<const BYTES: usize> Deref for IdText<BYTES> {
     type Target = str;
 

@@ -160,12 +160,18 @@ impl Pico {
     }
 }
 
+impl PicoText {
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes[self.start..]
+    }
+}
+
 impl Deref for PicoText {
     type Target = str;
 
     fn deref(&self) -> &str {
         // A sign, a point and digits.
-        std::str::from_utf8(&self.bytes[self.start..]).unwrap_or_default()
+        std::str::from_utf8(self.bytes()).unwrap_or_default()
     }
 }
 
