@@ -38,6 +38,7 @@ on_both! {
     what_the_database_refuses_for_good_does_not_hold_up_the_rest
     text_with_nul_is_taken
     rollups_are_the_sum_of_the_records
+    what_hardly_any_call_has_is_kept_where_one_has_it
     a_bill_is_the_sum_of_its_records_to_the_pico
     a_bill_reads_as_csv
     calls_are_listed_by_page_and_filter
@@ -304,6 +305,41 @@ async fn rollups_are_the_sum_of_the_records(store: TestStore) {
     assert_eq!((totals[0].duration_us, totals[0].first_byte_us), (36 * 900_000, 36 * 200_000));
     assert_eq!(totals[0].overhead_us, 36 * 120);
     assert_eq!(rig.shipper.metrics().unexplained_total, 0);
+}
+
+async fn what_hardly_any_call_has_is_kept_where_one_has_it(store: TestStore) {
+    let rig = rig(store);
+    let plain = |n| UsageRecord { trace_id: None, route: None, arm: None, ..testing::record(n) };
+    let [first, second, third] = [1, 3, 4].map(plain);
+    let mut full = testing::record(2);
+    full.usage = UsageClass::ALL.into_iter().zip(1..).fold(Usage::default(), |usage, (class, n)| usage.with(class, n));
+    full.charge = Pico::ZERO;
+    full.cache_saved = Pico::new(-7);
+    full.error_code = Some("x".into());
+    full.loss = Some("tools".into());
+    full.trace_id = Some("t".into());
+    (full.route, full.arm) = (Some("beta".into()), Some("a".into()));
+    // Alone, beside one that has it, and after it.
+    for batch in [&[first.clone()][..], &[second.clone(), full.clone()], std::slice::from_ref(&third)] {
+        rig.ship(batch).await;
+    }
+    let get = async |record: &UsageRecord| usage::get(&*rig.store, TenantScope::All, record.request_id).await.unwrap().record;
+    let (stored, other) = (get(&full).await, get(&first).await);
+    assert_eq!((stored.usage, stored.cache_saved), (full.usage, full.cache_saved));
+    assert_eq!(
+        [&stored.error_code, &stored.loss, &stored.trace_id].map(|text| text.as_deref()),
+        [Some("x"), Some("tools"), Some("t")]
+    );
+    assert_eq!([&stored.route, &stored.arm].map(|text| text.as_deref()), [Some("beta"), Some("a")]);
+    assert_eq!((other.usage, other.cache_saved), (first.usage, Pico::ZERO));
+    assert_eq!(
+        [&other.error_code, &other.loss, &other.trace_id, &other.route, &other.arm].map(Option::is_some),
+        [false; 5]
+    );
+    let sums = usage::totals(&*rig.store, TenantScope::All, &november(), None).await.unwrap();
+    let usage =
+        [first, second, third, full.clone()].iter().fold(Usage::default(), |sum, record| sum.checked_add(&record.usage).unwrap());
+    assert_eq!((sums[0].requests, sums[0].usage, sums[0].cache_saved["USD"]), (4, usage, full.cache_saved));
 }
 
 /// A tenant of that zone, and the price of the tests in the database.

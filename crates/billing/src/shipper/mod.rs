@@ -25,8 +25,9 @@ use crate::record::UsageRecord;
 
 /// Records of one transaction.
 pub const MAX_BATCH_RECORDS: usize = 2_000;
-/// After a batch that was not full the next is waited for this long, so that a busy gateway makes few transactions.
-pub const LINGER: Duration = Duration::from_millis(100);
+/// After a batch that was not full the next is waited for this long, so that a busy gateway makes few transactions: each costs a
+/// sync of the database and some dozen hand-offs between threads, whatever it holds.
+pub const LINGER: Duration = Duration::from_millis(250);
 /// The same for the first record after a quiet time: whoever looks for it soon finds it.
 const FIRST_LINGER: Duration = Duration::from_millis(20);
 /// The first pause after a failure; it doubles up to [`MAX_BACKOFF`].

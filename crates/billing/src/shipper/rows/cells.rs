@@ -41,6 +41,25 @@ impl Kind {
     }
 }
 
+/// The classes that most models count.
+pub const COMMON_CLASSES: [UsageClass; 5] = [
+    UsageClass::InputUncached,
+    UsageClass::InputCacheRead,
+    UsageClass::InputCacheWrite5m,
+    UsageClass::OutputText,
+    UsageClass::OutputReasoning,
+];
+/// The others.
+pub const RARE_CLASSES: [UsageClass; UsageClass::ALL.len() - COMMON_CLASSES.len()] = [
+    UsageClass::InputCacheWrite1h,
+    UsageClass::InputAudio,
+    UsageClass::InputAudioCached,
+    UsageClass::InputImage,
+    UsageClass::InputVideo,
+    UsageClass::OutputAudio,
+    UsageClass::OutputImage,
+];
+
 /// A column's name, and what it holds.
 pub type Column = (&'static str, Kind);
 
@@ -54,6 +73,11 @@ pub const fn with_usage<const OWN: usize, const ALL: usize>(own: [Column; OWN], 
         at += 1;
     }
     all
+}
+
+/// Whether anything of [`RARE_CLASSES`] was used.
+pub fn has_rare_classes(usage: &Usage) -> bool {
+    RARE_CLASSES.into_iter().any(|class| usage.get(class) > 0)
 }
 
 /// See [`with_usage`].
@@ -71,6 +95,8 @@ pub trait Cells<'a> {
     fn time(&mut self, value: Option<Timestamp>);
     /// Without what the databases do not take.
     fn text(&mut self, value: Option<&'a str>);
+    /// A word of a closed set.
+    fn word(&mut self, value: Option<&'static str>);
     /// A text that many rows share.
     fn name(&mut self, value: Option<&'a Arc<str>>);
 }
@@ -79,6 +105,8 @@ pub trait Cells<'a> {
 #[derive(Default)]
 pub struct Values {
     arguments: SqliteArguments,
+    /// The few there are, each in one allocation for all rows.
+    words: Vec<(&'static str, Arc<str>)>,
     failure: Option<BoxDynError>,
 }
 
@@ -118,7 +146,21 @@ impl<'a> Cells<'a> for Values {
     }
 
     fn text(&mut self, value: Option<&'a str>) {
-        self.add(value.map(clean));
+        match value.map(clean) {
+            // As a slice it takes one allocation, and two in any other way.
+            Some(Cow::Borrowed(text)) => self.add(text),
+            other => self.add(other),
+        }
+    }
+
+    fn word(&mut self, value: Option<&'static str>) {
+        let Some(word) = value else { return self.text(None) };
+        if let Some((_, shared)) = self.words.iter().find(|(known, _)| std::ptr::eq(*known, word)) {
+            return self.add(Arc::clone(shared));
+        }
+        let shared: Arc<str> = word.into();
+        self.words.push((word, Arc::clone(&shared)));
+        self.add(shared);
     }
 
     fn name(&mut self, value: Option<&'a Arc<str>>) {
@@ -205,6 +247,10 @@ impl<'a> Cells<'a> for Arrays<'a> {
 
     fn text(&mut self, value: Option<&'a str>) {
         push!(self, Texts, value.map(clean));
+    }
+
+    fn word(&mut self, value: Option<&'static str>) {
+        self.text(value);
     }
 
     fn name(&mut self, value: Option<&'a Arc<str>>) {

@@ -8,34 +8,16 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, LazyLock};
 
 use tallygate_store::{DbTime, StoreError, Tx, query};
-use tallygate_types::{CredentialId, Currency, Dialect, ModelId, Pico, UpstreamId, UsageClass};
+use tallygate_types::{CredentialId, Currency, Dialect, ModelId, Pico, UpstreamId};
 use uuid::Uuid;
 
-use self::cells::{Cells, Column, Kind, put_usage, with_usage};
+use self::cells::{COMMON_CLASSES, Cells, Column, Kind, RARE_CLASSES, has_rare_classes, put_usage, with_usage};
 use self::rollups::Rollups;
 use self::statement::Statement;
 use crate::credential_spend;
 use crate::price::PriceVersion;
 use crate::record::UsageRecord;
 use crate::sql::{clean, int};
-
-/// The classes that most models count, and the others.
-const COMMON_CLASSES: [UsageClass; 5] = [
-    UsageClass::InputUncached,
-    UsageClass::InputCacheRead,
-    UsageClass::InputCacheWrite5m,
-    UsageClass::OutputText,
-    UsageClass::OutputReasoning,
-];
-const RARE_CLASSES: [UsageClass; UsageClass::ALL.len() - COMMON_CLASSES.len()] = [
-    UsageClass::InputCacheWrite1h,
-    UsageClass::InputAudio,
-    UsageClass::InputAudioCached,
-    UsageClass::InputImage,
-    UsageClass::InputVideo,
-    UsageClass::OutputAudio,
-    UsageClass::OutputImage,
-];
 
 /// In the order of [`put_common`].
 const COMMON: [Column; 37 + COMMON_CLASSES.len()] = with_usage(
@@ -202,7 +184,7 @@ fn has_rare(r: &UsageRecord) -> bool {
         r.route.is_some(),
         r.arm.is_some(),
     ];
-    texts.contains(&true) || RARE_CLASSES.into_iter().any(|class| r.usage.get(class) > 0)
+    texts.contains(&true) || has_rare_classes(&r.usage)
 }
 
 /// Tells the cells of a row in the order of [`COMMON`].
@@ -216,9 +198,9 @@ fn put_common<'a>(row: &'a Row<'a>, batch: Uuid, cells: &mut dyn Cells<'a>) {
     cells.uuid(Some(r.tenant_id.uuid()));
     cells.uuid(Some(r.key_id.uuid()));
     cells.text(r.end_user.as_deref());
-    cells.text(Some(r.endpoint.as_str()));
-    cells.text(Some(r.client_dialect.as_str()));
-    cells.text(r.upstream_dialect.map(Dialect::as_str));
+    cells.word(Some(r.endpoint.as_str()));
+    cells.word(Some(r.client_dialect.as_str()));
+    cells.word(r.upstream_dialect.map(Dialect::as_str));
     cells.uuid(r.model_id.map(ModelId::uuid));
     cells.name(Some(&r.model));
     cells.name(r.upstream_model.as_ref());
@@ -228,10 +210,10 @@ fn put_common<'a>(row: &'a Row<'a>, batch: Uuid, cells: &mut dyn Cells<'a>) {
     cells.uuid(r.credential_id.map(CredentialId::uuid));
     cells.text(Some(&row.attempts));
     cells.flag(r.stream);
-    cells.text(Some(r.outcome.as_str()));
+    cells.word(Some(r.outcome.as_str()));
     cells.int(i64::from(r.status));
     cells.text(r.finish_reason.as_deref());
-    cells.text(Some(r.usage_source.as_str()));
+    cells.word(Some(r.usage_source.as_str()));
     cells.text(r.raw_usage.as_deref());
     cells.uuid(r.price.as_ref().map(|price| price.id.uuid()));
     cells.name(row.prices.as_ref());
@@ -317,6 +299,8 @@ async fn look(tx: &mut Tx, batch: Uuid, record: &UsageRecord, seen: &mut HashSet
 
 #[cfg(test)]
 mod tests {
+    use tallygate_types::UsageClass;
+
     use super::*;
 
     #[test]

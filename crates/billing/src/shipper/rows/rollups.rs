@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use tallygate_store::{SplitAmount, StoreError, Tx};
-use tallygate_types::{Currency, ModelId, Pico, TenantId, Timestamp, UpstreamId, Usage, UsageClass};
+use tallygate_types::{Currency, ModelId, Pico, TenantId, Timestamp, UpstreamId, Usage};
 use uuid::Uuid;
 
-use super::cells::{Cells, Column, Kind, put_usage, with_usage};
+use super::cells::{COMMON_CLASSES, Cells, Column, Kind, RARE_CLASSES, has_rare_classes, put_usage, with_usage};
 use super::statement::Statement;
 use crate::price::PriceVersion;
 use crate::record::{Outcome, UsageRecord};
 use crate::span::hour_of;
 use crate::sql::{clean, int};
 
-/// In the order of [`put`]; the first tell one rollup from another.
-const COLUMNS: [Column; 20 + UsageClass::ALL.len()] = with_usage(
+/// In the order of [`put_common`]; the first tell one rollup from another.
+const COMMON: [Column; 18 + COMMON_CLASSES.len()] = with_usage(
     [
         ("tenant_id", Kind::Uuid),
         ("hour", Kind::Time),
@@ -36,14 +36,19 @@ const COLUMNS: [Column; 20 + UsageClass::ALL.len()] = with_usage(
         ("first_byte_us", Kind::Int),
         ("first_byte_count", Kind::Int),
         ("overhead_us", Kind::Int),
-        ("cache_saved_units", Kind::Int),
-        ("cache_saved_pico", Kind::Int),
     ],
-    &UsageClass::ALL,
+    &COMMON_CLASSES,
 );
 const KEYS: usize = 10;
 
-static UPSERT: LazyLock<Statement> = LazyLock::new(|| {
+/// In the order of [`put_rare`]: what is left as it stands where a batch has nothing of it.
+const RARE: [Column; 2 + RARE_CLASSES.len()] =
+    with_usage([("cache_saved_units", Kind::Int), ("cache_saved_pico", Kind::Int)], &RARE_CLASSES);
+
+static UPSERT_COMMON: LazyLock<Statement> = LazyLock::new(|| upsert(COMMON.to_vec()));
+static UPSERT_ALL: LazyLock<Statement> = LazyLock::new(|| upsert([&COMMON[..], &RARE].concat()));
+
+fn upsert(columns: Vec<Column>) -> Statement {
     let sum = |(column, _): &Column| match column.rsplit_once('_') {
         // Whole units and 10^-12 of them stand in two columns: the second carries over into the first.
         Some((amount, "units")) => {
@@ -52,11 +57,11 @@ static UPSERT: LazyLock<Statement> = LazyLock::new(|| {
         Some((_, "pico")) => format!("{column} = (r.{column} + excluded.{column}) % 1000000000000"),
         _ => format!("{column} = r.{column} + excluded.{column}"),
     };
-    let sums: Vec<_> = COLUMNS[KEYS..].iter().map(sum).collect();
-    let keys = COLUMNS[..KEYS].iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+    let sums: Vec<_> = columns[KEYS..].iter().map(sum).collect();
+    let keys = columns[..KEYS].iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
     let tail = format!("ON CONFLICT ({keys}) DO UPDATE SET {}", sums.join(", "));
-    Statement::new("INSERT INTO usage_rollups_hourly AS r", COLUMNS.to_vec(), &tail)
-});
+    Statement::new("INSERT INTO usage_rollups_hourly AS r", columns, &tail)
+}
 
 /// The sums of one batch, in the order of their keys, so that two replicas never wait for each other in turn.
 #[derive(Default)]
@@ -143,13 +148,29 @@ impl<'a> Rollups<'a> {
             let (charge, cache_saved) = (split(sum.charge)?, split(sum.cache_saved)?);
             rows.push(Row { key, sum, charge, cache_saved });
         }
-        UPSERT.run(tx, &rows, put).await.map(|_| ())
+        // All in one statement, for their order.
+        let written = if rows.iter().any(has_rare) {
+            UPSERT_ALL
+                .run(tx, &rows, |row, cells| {
+                    put_common(row, cells);
+                    put_rare(row, cells);
+                })
+                .await
+        } else {
+            UPSERT_COMMON.run(tx, &rows, put_common).await
+        };
+        written.map(|_| ())
     }
 }
 
-/// Tells the cells of a row in the order of [`COLUMNS`].
-fn put<'a>(row: &'a Row<'_>, cells: &mut dyn Cells<'a>) {
-    let Row { key, sum, charge, cache_saved } = row;
+/// Whether anything of [`RARE`] is to be added.
+fn has_rare(row: &Row<'_>) -> bool {
+    row.sum.cache_saved != Pico::ZERO || has_rare_classes(&row.sum.usage)
+}
+
+/// Tells the cells of a row in the order of [`COMMON`].
+fn put_common<'a>(row: &'a Row<'_>, cells: &mut dyn Cells<'a>) {
+    let Row { key, sum, charge, .. } = row;
     cells.uuid(Some(key.tenant.uuid()));
     cells.time(Some(key.hour));
     cells.uuid(Some(key.issued_to));
@@ -157,7 +178,7 @@ fn put<'a>(row: &'a Row<'_>, cells: &mut dyn Cells<'a>) {
     cells.text(Some(&key.model));
     cells.uuid(Some(key.upstream_id));
     cells.text(Some(&key.upstream));
-    cells.text(Some(key.outcome));
+    cells.word(Some(key.outcome));
     cells.uuid(Some(key.price));
     cells.text(Some(key.currency));
     cells.int(int(sum.requests));
@@ -168,9 +189,14 @@ fn put<'a>(row: &'a Row<'_>, cells: &mut dyn Cells<'a>) {
     cells.int(int(sum.first_byte_us));
     cells.int(int(sum.first_byte_count));
     cells.int(int(sum.overhead_us));
-    cells.int(cache_saved.units);
-    cells.int(cache_saved.pico);
-    put_usage(&sum.usage, &UsageClass::ALL, cells);
+    put_usage(&sum.usage, &COMMON_CLASSES, cells);
+}
+
+/// Tells the other cells of it in the order of [`RARE`].
+fn put_rare<'a>(row: &'a Row<'_>, cells: &mut dyn Cells<'a>) {
+    cells.int(row.cache_saved.units);
+    cells.int(row.cache_saved.pico);
+    put_usage(&row.sum.usage, &RARE_CLASSES, cells);
 }
 
 /// Whether the outcome counts as an error in charts: not the client's leaving, which nobody can prevent.
