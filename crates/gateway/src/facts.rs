@@ -29,7 +29,7 @@ pub struct Facts {
     /// The configuration the key was found in, until the request is admitted by it.
     configuration: Mutex<Option<Arc<Snapshot>>>,
     /// The model as the client named it, and whether it asked for a stream.
-    asked: OnceLock<(String, bool)>,
+    asked: OnceLock<(Arc<str>, bool)>,
     bytes_in: AtomicU64,
     body_wait_us: AtomicU64,
     has_body: AtomicBool,
@@ -44,11 +44,12 @@ pub struct Facts {
 impl Facts {
     pub fn new(clock: &dyn Clock, headers: &HeaderMap) -> Self {
         let request_id = RequestId::generate();
+        let (accepted_at, started) = clock.moment();
         Self {
             request_id,
             request_id_text: request_id.text(),
-            accepted_at: clock.now(),
-            started: Instant::now(),
+            accepted_at,
+            started,
             endpoint: OnceLock::new(),
             dialect: OnceLock::new(),
             key: OnceLock::new(),
@@ -101,14 +102,14 @@ impl Facts {
     }
 
     pub fn model(&self) -> Option<&str> {
-        self.asked.get().map(|(model, _)| model.as_str())
+        self.asked.get().map(|(model, _)| &**model)
     }
 
     pub fn is_stream(&self) -> bool {
         self.asked.get().is_some_and(|(_, stream)| *stream)
     }
 
-    pub fn learn_model(&self, model: String, stream: bool) {
+    pub fn learn_model(&self, model: Arc<str>, stream: bool) {
         let _ = self.asked.set((model, stream));
     }
 

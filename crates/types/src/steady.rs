@@ -40,7 +40,18 @@ impl Default for SteadyClock {
 
 impl Clock for SteadyClock {
     fn now(&self) -> Timestamp {
-        let elapsed = i64::try_from(self.started.elapsed().as_micros()).unwrap_or(i64::MAX);
+        self.moment().0
+    }
+
+    fn moment(&self) -> (Timestamp, Instant) {
+        let now = Instant::now();
+        (self.read(now), now)
+    }
+}
+
+impl SteadyClock {
+    fn read(&self, now: Instant) -> Timestamp {
+        let elapsed = i64::try_from(now.saturating_duration_since(self.started).as_micros()).unwrap_or(i64::MAX);
         let agreed = self.agreed.load(Ordering::Relaxed);
         if elapsed < agreed + LOOK_INTERVAL_US {
             return Timestamp::from_micros(self.offset.load(Ordering::Acquire).saturating_add(elapsed));
@@ -51,9 +62,7 @@ impl Clock for SteadyClock {
         }
         self.at(elapsed, SystemClock.now().micros())
     }
-}
 
-impl SteadyClock {
     /// `elapsed` since the start, when the machine's clock says `wall`.
     fn at(&self, elapsed: i64, wall: i64) -> Timestamp {
         let offset = self.offset.load(Ordering::Acquire);

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser::Error as _};
 
@@ -26,6 +26,11 @@ pub struct NotATime(String);
 /// Gives the time. The data plane and billing ask a `Clock`, so that tests can set it.
 pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
+
+    /// The time and its monotonic twin, for durations; of one reading, where a clock can tell one from the other.
+    fn moment(&self) -> (Timestamp, Instant) {
+        (self.now(), Instant::now())
+    }
 }
 
 /// The clock of the machine.

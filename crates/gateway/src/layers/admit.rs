@@ -85,14 +85,15 @@ fn admit(plane: &DataPlane, mut question: Box<Question>) -> Result<Admitted, Ref
     let weight = weigh(plane, &question);
     let input_tokens = if is_free { estimate::tokens(question.peek.text_bytes) } else { weight.estimate.input_total() };
     let currency = price.currency;
-    let way = routing::way(plane, &snapshot, &question, &model, (!is_free).then_some(price), input_tokens);
+    // Rates are asked at the time it is: while the body was read, others took of the bucket and it was refilled.
+    let now = plane.clock.now();
+    let way = routing::way(plane, &snapshot, &question, &model, (!is_free).then_some(price), input_tokens, now);
     drop(snapshot);
     let seat = question.seat.take().ok_or_else(Refusal::internal)?;
     let present = plane.metrics.serving(question.endpoint.operation.name());
     let admitted_tokens =
         weight.estimate.input_total().saturating_add(weight.output_at_most.min(plane.config.admitted_output_tokens));
-    // Rates are asked at the time it is: while the body was read, others took of the bucket and it was refilled.
-    let permit = limit(plane, &question, &seat, admitted_tokens, plane.clock.now())?;
+    let permit = limit(plane, &question, &seat, admitted_tokens, now)?;
 
     // Which target answers is not known yet: the dearest that may is reserved for.
     let reserved = way
@@ -113,7 +114,7 @@ fn admit(plane: &DataPlane, mut question: Box<Question>) -> Result<Admitted, Ref
 }
 
 fn find_model(snapshot: &Snapshot, question: &Question) -> Result<Arc<ModelEntry>, Refusal> {
-    let (key, name) = (&question.key, question.model.as_str());
+    let (key, name) = (&question.key, &*question.model);
     let Some(model) = snapshot.model(name) else {
         return Err(policy::unknown_model(name, key, snapshot));
     };

@@ -29,6 +29,8 @@ use crate::upstream::{AskedWith, codex};
 
 /// A larger body gets room for all that it may come to.
 const SMALL_BODY_BYTES: usize = 1024 * 1024;
+/// As nearly every client writes it.
+const USUAL_CONTENT: &[u8] = b"application/json";
 /// No configured model has a longer name.
 const MAX_MODEL_BYTES: usize = 512;
 
@@ -38,7 +40,7 @@ pub struct Question {
     pub key: Arc<KeyEntry>,
     pub endpoint: Endpoint,
     /// The public name of the model.
-    pub model: String,
+    pub model: Arc<str>,
     pub stream: bool,
     pub body: Bytes,
     pub peek: Peek,
@@ -117,15 +119,15 @@ impl<S> Read<S> {
             return Err(Refusal::internal());
         };
         let takes_form = matches!(endpoint.operation, Operation::Plain(plain) if plain.takes_form());
-        check_content(request.headers(), takes_form)?;
+        let content_type = request.headers().get(header::CONTENT_TYPE);
+        check_content(content_type, takes_form)?;
+        let form_type = content_type.filter(|_| takes_form).and_then(|value| value.to_str().ok()).map(str::to_owned);
         let limit = if takes_form { config.max_upload_bytes } else { config.max_body_bytes };
         let announced = request.body().size_hint().lower();
         if announced > limit as u64 {
             return Err(too_large(limit));
         }
         let (parts, body) = request.into_parts();
-        let content_type = parts.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let now = Instant::now();
         Ok(Reading {
             facts,
             key,
@@ -133,26 +135,26 @@ impl<S> Read<S> {
             codex: codex::asked(endpoint.dialect, &parts.headers),
             query: parts.uri.query().unwrap_or_default().to_owned(),
             endpoint,
-            content_type: content_type.filter(|_| takes_form).map(str::to_owned),
+            content_type: form_type,
             coding: Coding::of(&parts.headers)?,
             headers: parts.headers,
             body,
             announced: announced as usize,
             read: Gathered::Nothing,
             limit,
+            timeout: config.body_timeout,
             idle_timeout: config.body_idle_timeout,
-            begun: now,
+            waiting_since: None,
             seat,
             room: self.plane.room(),
-            deadline: now + config.body_timeout,
             timer: None,
         })
     }
 }
 
 /// JSON, by any of its names, or a form where one is taken.
-fn check_content(headers: &HeaderMap, takes_form: bool) -> Result<(), Refusal> {
-    if let Some(value) = headers.get(header::CONTENT_TYPE) {
+fn check_content(content_type: Option<&HeaderValue>, takes_form: bool) -> Result<(), Refusal> {
+    if let Some(value) = content_type.filter(|value| value.as_bytes() != USUAL_CONTENT) {
         let essence = value.to_str().unwrap_or_default().split(';').next().unwrap_or_default().trim();
         if essence.eq_ignore_ascii_case("application/json") {
             return Ok(());
@@ -193,11 +195,12 @@ struct Reading {
     announced: usize,
     read: Gathered,
     limit: usize,
+    timeout: Duration,
     idle_timeout: Duration,
-    begun: Instant,
+    /// Since the client first let us wait. A body that is there with its head costs no look at a clock.
+    waiting_since: Option<Instant>,
     seat: Seat,
     room: Room,
-    deadline: Instant,
     /// Made when the client first lets us wait.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -225,7 +228,8 @@ impl Reading {
                 }
                 Poll::Ready(None) => return Poll::Ready(Ok(std::mem::replace(&mut self.read, Gathered::Nothing).into_bytes())),
                 Poll::Pending => {
-                    let until = self.deadline.min(Instant::now() + self.idle_timeout);
+                    let now = Instant::now();
+                    let until = (*self.waiting_since.get_or_insert(now) + self.timeout).min(now + self.idle_timeout);
                     let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(until)));
                     ready!(timer.as_mut().poll(cx));
                     let refusal = Refusal::bad_request("request_timeout", "The request body did not arrive in time.");
@@ -267,7 +271,8 @@ impl Reading {
     }
 
     fn into_question(mut self, body: Bytes) -> Result<Box<Question>, Refusal> {
-        self.facts.learn_body(body.len() as u64, self.begun.elapsed());
+        let waited = self.waiting_since.map_or(Duration::ZERO, |since| since.elapsed());
+        self.facts.learn_body(body.len() as u64, waited);
         let body = match self.coding {
             None => body,
             Some(coding) => coding.decode(&body, self.limit, &mut self.room).map_err(|why| match why {
@@ -290,9 +295,9 @@ impl Reading {
             _ => (peek(self.endpoint.dialect, &body)?, None),
         };
         let (model, stream) = match &self.endpoint.operation {
-            Operation::Generate { model, stream } => (model.clone(), *stream),
-            Operation::Embed { model, .. } | Operation::CountTokens { model: Some(model) } => (model.clone(), false),
-            _ => (peek.model.clone().unwrap_or_default(), peek.stream),
+            Operation::Generate { model, stream } => (model.as_str(), *stream),
+            Operation::Embed { model, .. } | Operation::CountTokens { model: Some(model) } => (model.as_str(), false),
+            _ => (peek.model.as_deref().unwrap_or_default(), peek.stream),
         };
         if model.is_empty() {
             let message = "The field `model` is missing. Name one of the models that GET /v1/models lists.";
@@ -304,7 +309,8 @@ impl Reading {
             return Err(Refusal::bad_request("invalid_model", message).with_param(Some("model".to_owned())));
         }
         let stream = stream && !matches!(self.endpoint.operation, Operation::Embeddings | Operation::CountTokens { .. });
-        self.facts.learn_model(model.clone(), stream);
+        let model: Arc<str> = model.into();
+        self.facts.learn_model(Arc::clone(&model), stream);
         Ok(Box::new(Question {
             facts: self.facts,
             key: self.key,
@@ -381,8 +387,8 @@ mod tests {
     use super::*;
 
     fn refused(headers: &[(&'static str, &'static str)]) -> Option<&'static str> {
-        let headers = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
-        check_content(&headers, false).err().map(|refusal| refusal.code)
+        let headers: HeaderMap = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();
+        check_content(headers.get(header::CONTENT_TYPE), false).err().map(|refusal| refusal.code)
     }
 
     #[test]

@@ -22,12 +22,14 @@ use crate::plane::DataPlane;
 use crate::refusal::{DEFAULT_RETRY, Refusal};
 
 /// What was decided when a request was admitted: by which rule it goes, and what it may cost.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Way {
     pub route: Option<Arc<RouteEntry>>,
     pub tariffs: Tariffs,
     /// Estimated.
     pub input_tokens: u64,
+    /// When it was admitted. The attempts are planned at once, by the same time.
+    pub at: Timestamp,
 }
 
 /// The running system as one decision sees it.
@@ -38,6 +40,13 @@ pub struct LiveView<'a> {
     pub tokens: u64,
     /// An explanation takes no turns and leaves no traces.
     pub is_looking: bool,
+}
+
+/// Of a request that is not admitted yet.
+impl Default for Way {
+    fn default() -> Self {
+        Self { route: None, tariffs: Tariffs::default(), input_tokens: 0, at: Timestamp::UNIX_EPOCH }
+    }
 }
 
 impl View for LiveView<'_> {
@@ -70,12 +79,13 @@ pub fn way(
     model: &ModelEntry,
     price: Option<Arc<PriceVersion>>,
     input_tokens: u64,
+    now: Timestamp,
 ) -> Way {
     let none = Tariffs::default();
     let rule = Rule::find(snapshot, model, &asked(plane, question, &none, input_tokens), &mut Silent);
-    let at = question.facts.accepted_at;
-    let tariffs = price.map_or(none, |price| Tariffs::of(price, rule.targets(), snapshot, &plane.prices, at));
-    Way { route: rule.route.map(Arc::clone), tariffs, input_tokens }
+    let accepted_at = question.facts.accepted_at;
+    let tariffs = price.map_or(none, |price| Tariffs::of(price, rule.targets(), snapshot, &plane.prices, accepted_at));
+    Way { route: rule.route.map(Arc::clone), tariffs, input_tokens, at: now }
 }
 
 /// The attempts at serving a request that was admitted.
@@ -85,9 +95,8 @@ pub fn attempts<'a>(plane: &DataPlane, question: &'a Question, model: &'a ModelE
     let mut asked = asked(plane, question, &way.tariffs, way.input_tokens);
     // The last of it counts most: it belongs to the turn that goes on.
     asked.sealed_by = question.recalled.sealed.iter().rev().find_map(|handle| plane.kept.sealed_by(asked.tenant, handle));
-    let now = plane.clock.now();
     let tokens = asked.input_tokens.saturating_add(asked.output_tokens);
-    let view = LiveView { plane, now, tokens, is_looking: false };
+    let view = LiveView { plane, now: way.at, tokens, is_looking: false };
     plan(rule, &asked, &view, &mut Silent)
 }
 

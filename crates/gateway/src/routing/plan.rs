@@ -17,7 +17,7 @@ use super::split;
 use super::targets::{Choice, MAX_TARGETS, Set};
 use super::trace::{PassedOver, Trace};
 use super::view::View;
-use crate::health::Readiness;
+use crate::health::{Readiness, Standing};
 
 /// While other targets are left to try, one target gets this many attempts.
 const ATTEMPTS_PER_TARGET: usize = 2;
@@ -59,6 +59,11 @@ pub enum NoWay {
 
 /// Decides. See the crate's ARCHITECTURE for the order of things.
 pub fn plan<'a, T: Trace>(rule: Rule<'a>, asked: &Asked<'_>, view: &impl View, trace: &mut T) -> Result<Plan<'a>, NoWay> {
+    if !T::IS_WRITING
+        && let Some(made) = sole(&rule, asked, view)
+    {
+        return Ok(made);
+    }
     let (targets, policy) = (rule.targets(), rule.policy());
     let session = wanted_session(&rule, asked, view);
     let arm = policy.split.as_ref().map(|split| {
@@ -126,6 +131,27 @@ pub fn plan<'a, T: Trace>(rule: Rule<'a>, asked: &Asked<'_>, view: &impl View, t
     }
     made.steps = walk.steps;
     Ok(made)
+}
+
+/// The usual case, where nothing is to be chosen: one target, one credential at most, and both may be asked.
+fn sole<'a>(rule: &Rule<'a>, asked: &Asked<'_>, view: &impl View) -> Option<Plan<'a>> {
+    let ([target], policy) = (rule.targets(), rule.policy()) else { return None };
+    let upstream = &target.upstream;
+    let credential = match upstream.credentials.as_slice() {
+        [] => None,
+        [only] if only.weight > 0 => Some(only),
+        _ => return None,
+    };
+    let is_bound = policy.split.is_some() || asked.pin.is_some() || asked.sealed_by.is_some();
+    if is_bound || target.weight == 0 || !asked.can_sell(target) || lack(target, asked, false, view).is_some() {
+        return None;
+    }
+    let is_open = |standing: Standing| matches!(standing.readiness, Readiness::Ready | Readiness::Probe);
+    if !is_open(view.upstream(upstream)) || !credential.is_none_or(|credential| is_open(view.credential(upstream, credential))) {
+        return None;
+    }
+    let steps = vec![Step { target, credential, is_fallback: false }];
+    Some(Plan { route: rule.route.map(AsRef::as_ref), arm: None, held: None, policy, steps })
 }
 
 /// The account of a step.

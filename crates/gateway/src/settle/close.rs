@@ -34,7 +34,7 @@ impl Unsettled {
     /// Settles. Returns what the request is charged.
     pub(super) fn close(self: Box<Self>, ending: Ending) -> Option<(Pico, Currency)> {
         self.plane.live.leave(self.facts.request_id);
-        let (ended, finished_at) = (Instant::now(), self.plane.clock.now());
+        let (finished_at, ended) = self.plane.clock.moment();
         let overhead = self.overhead_at(ended);
         let (usage, usage_source) = match &ending {
             Ending::Complete(meter) => self.account(meter, true),

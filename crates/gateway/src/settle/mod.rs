@@ -217,12 +217,13 @@ impl Unsettled {
         }
         self.held.permit.dispatched();
         self.is_dispatched = true;
+        let (started_at, started) = self.plane.clock.moment();
         let open = Open {
             number,
             upstream: Arc::clone(&step.target.upstream),
             credential_id: self.begin.credential_id,
-            started: Instant::now(),
-            started_at: self.plane.clock.now(),
+            started,
+            started_at,
         };
         let free = usize::from(self.open[0].is_some());
         self.open[free] = Some(open);
@@ -317,7 +318,10 @@ impl Unsettled {
     }
 
     pub fn first_byte(&mut self) {
-        self.first_byte.get_or_insert_with(|| (Instant::now(), self.plane.clock.now()));
+        self.first_byte.get_or_insert_with(|| {
+            let (at, instant) = self.plane.clock.moment();
+            (instant, at)
+        });
     }
 
     /// The gateway's own share of the time so far.
