@@ -332,10 +332,7 @@ async fn what_hardly_any_call_has_is_kept_where_one_has_it(store: TestStore) {
     );
     assert_eq!([&stored.route, &stored.arm].map(|text| text.as_deref()), [Some("beta"), Some("a")]);
     assert_eq!((other.usage, other.cache_saved), (first.usage, Pico::ZERO));
-    assert_eq!(
-        [&other.error_code, &other.loss, &other.trace_id, &other.route, &other.arm].map(Option::is_some),
-        [false; 5]
-    );
+    assert_eq!([&other.error_code, &other.loss, &other.trace_id, &other.route, &other.arm].map(Option::is_some), [false; 5]);
     let sums = usage::totals(&*rig.store, TenantScope::All, &november(), None).await.unwrap();
     let usage =
         [first, second, third, full.clone()].iter().fold(Usage::default(), |sum, record| sum.checked_add(&record.usage).unwrap());

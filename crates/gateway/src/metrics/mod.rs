@@ -472,7 +472,7 @@ impl Metrics {
 
     /// What requests for a model are counted by.
     pub fn of_model(&self, entry: &ModelEntry) -> Arc<ModelHandles> {
-        entry.series.get(|| self.model(&entry.name)).map_or_else(|| self.model(&entry.name), Arc::clone)
+        entry.series.share(|| self.model(&entry.name)).unwrap_or_else(|| self.model(&entry.name))
     }
 
     /// The same for what is no configured model.

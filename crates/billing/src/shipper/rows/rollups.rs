@@ -148,7 +148,7 @@ impl<'a> Rollups<'a> {
             let (charge, cache_saved) = (split(sum.charge)?, split(sum.cache_saved)?);
             rows.push(Row { key, sum, charge, cache_saved });
         }
-        // All in one statement, for their order.
+        // All in one statement: in two they would be out of the order that keeps replicas from waiting for each other.
         let written = if rows.iter().any(has_rare) {
             UPSERT_ALL
                 .run(tx, &rows, |row, cells| {
