@@ -6,9 +6,8 @@ use http::HeaderValue;
 
 /// Longer than anything that is written so.
 const MAX_BYTES: usize = 64;
-const MAX_DIGITS: usize = 20;
 
-/// See the module. What does not fit is cut.
+/// See the module. Text that does not fit is cut, a number left out.
 pub struct Short {
     bytes: [u8; MAX_BYTES],
     len: usize,
@@ -20,32 +19,37 @@ impl Short {
     }
 
     /// A number alone.
+    #[inline]
     pub fn of(number: u64) -> Self {
         Self::new().number(number)
     }
 
+    #[inline]
     #[must_use]
     pub fn text(mut self, text: &str) -> Self {
         self.push(text.as_bytes());
         self
     }
 
+    #[inline]
     #[must_use]
     pub fn number(self, number: u64) -> Self {
         self.padded(number, 1)
     }
 
     /// With zeros before it, up to `width` digits.
+    #[inline]
     #[must_use]
     pub fn padded(mut self, mut number: u64, width: usize) -> Self {
-        let mut digits = [b'0'; MAX_DIGITS];
-        let mut at = MAX_DIGITS;
-        while number > 0 {
-            at -= 1;
-            digits[at] = b'0' + (number % 10) as u8;
-            number /= 10;
+        let digits = number.checked_ilog10().map_or(1, |highest| highest as usize + 1);
+        let end = self.len + digits.max(width);
+        if let Some(place) = self.bytes.get_mut(self.len..end) {
+            for digit in place.iter_mut().rev() {
+                *digit = b'0' + (number % 10) as u8;
+                number /= 10;
+            }
+            self.len = end;
         }
-        self.push(&digits[at.min(MAX_DIGITS - width)..]);
         self
     }
 
@@ -54,6 +58,7 @@ impl Short {
         HeaderValue::from_bytes(&self.bytes[..self.len]).ok()
     }
 
+    #[inline]
     fn push(&mut self, bytes: &[u8]) {
         let room = &mut self.bytes[self.len..];
         let len = bytes.len().min(room.len());
@@ -84,7 +89,7 @@ mod tests {
         assert_eq!(shown(Short::new().padded(1_234, 3)), "1234");
         let mut long = Short::new();
         write!(long, "{}", "x".repeat(80)).unwrap();
-        assert_eq!(shown(long), "x".repeat(MAX_BYTES));
+        assert_eq!(shown(long.number(7)), "x".repeat(MAX_BYTES));
         assert_eq!(Short::new().text("\n").value(), None);
     }
 }

@@ -14,25 +14,30 @@ type Pair = (HeaderName, HeaderValue);
 /// Three names: limit, remaining, reset.
 type Names = [HeaderName; 3];
 
-const OPENAI_REQUESTS: Names = [
-    HeaderName::from_static("x-ratelimit-limit-requests"),
-    HeaderName::from_static("x-ratelimit-remaining-requests"),
-    HeaderName::from_static("x-ratelimit-reset-requests"),
+/// Of requests and of tokens.
+static OPENAI: [Names; 2] = [
+    [
+        HeaderName::from_static("x-ratelimit-limit-requests"),
+        HeaderName::from_static("x-ratelimit-remaining-requests"),
+        HeaderName::from_static("x-ratelimit-reset-requests"),
+    ],
+    [
+        HeaderName::from_static("x-ratelimit-limit-tokens"),
+        HeaderName::from_static("x-ratelimit-remaining-tokens"),
+        HeaderName::from_static("x-ratelimit-reset-tokens"),
+    ],
 ];
-const OPENAI_TOKENS: Names = [
-    HeaderName::from_static("x-ratelimit-limit-tokens"),
-    HeaderName::from_static("x-ratelimit-remaining-tokens"),
-    HeaderName::from_static("x-ratelimit-reset-tokens"),
-];
-const ANTHROPIC_REQUESTS: Names = [
-    HeaderName::from_static("anthropic-ratelimit-requests-limit"),
-    HeaderName::from_static("anthropic-ratelimit-requests-remaining"),
-    HeaderName::from_static("anthropic-ratelimit-requests-reset"),
-];
-const ANTHROPIC_TOKENS: Names = [
-    HeaderName::from_static("anthropic-ratelimit-tokens-limit"),
-    HeaderName::from_static("anthropic-ratelimit-tokens-remaining"),
-    HeaderName::from_static("anthropic-ratelimit-tokens-reset"),
+static ANTHROPIC: [Names; 2] = [
+    [
+        HeaderName::from_static("anthropic-ratelimit-requests-limit"),
+        HeaderName::from_static("anthropic-ratelimit-requests-remaining"),
+        HeaderName::from_static("anthropic-ratelimit-requests-reset"),
+    ],
+    [
+        HeaderName::from_static("anthropic-ratelimit-tokens-limit"),
+        HeaderName::from_static("anthropic-ratelimit-tokens-remaining"),
+        HeaderName::from_static("anthropic-ratelimit-tokens-reset"),
+    ],
 ];
 
 /// The headers for `levels`; Gemini's clients get OpenAI's names, Google having none.
@@ -50,20 +55,19 @@ pub fn put_rate_headers(headers: &mut HeaderMap, dialect: Dialect, levels: &Leve
 }
 
 fn each(dialect: Dialect, levels: &Levels, now: Timestamp, mut put: impl FnMut(HeaderName, HeaderValue)) {
-    let families = match dialect {
-        Dialect::Anthropic => [(levels.requests, ANTHROPIC_REQUESTS), (levels.tokens, ANTHROPIC_TOKENS)],
-        _ => [(levels.requests, OPENAI_REQUESTS), (levels.tokens, OPENAI_TOKENS)],
+    let families = if dialect == Dialect::Anthropic { &ANTHROPIC } else { &OPENAI };
+    let mut say = |name: &HeaderName, text: &Short| {
+        if let Some(value) = text.value() {
+            put(name.clone(), value);
+        }
     };
-    for (level, [limit, remaining, reset]) in families {
+    for (level, [limit, remaining, reset]) in [&levels.requests, &levels.tokens].into_iter().zip(families) {
         let Some(level) = level else { continue };
-        let until = match dialect {
-            Dialect::Anthropic => time_text(now.saturating_add(level.reset)),
-            _ => duration_text(level.reset),
-        };
-        for (name, text) in [(limit, Short::of(level.limit)), (remaining, Short::of(level.remaining)), (reset, until)] {
-            if let Some(value) = text.value() {
-                put(name, value);
-            }
+        say(limit, &Short::of(level.limit));
+        say(remaining, &Short::of(level.remaining));
+        match dialect {
+            Dialect::Anthropic => say(reset, &time_text(now.saturating_add(level.reset))),
+            _ => say(reset, &duration_text(level.reset)),
         }
     }
 }
