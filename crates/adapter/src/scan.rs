@@ -12,7 +12,7 @@ use wide::u8x16;
 
 use self::block::{BLOCK_BYTES, Block, Escapes};
 use self::media::{MEDIA_RUN_BYTES, PREFIX_BYTES};
-use crate::json_text::{JsonText, LANE_BYTES, marks};
+use crate::json_text::{JsonText, LANE_BYTES, control, marks};
 
 /// The members of one object, values unread, in their order.
 pub(crate) struct Members<'a> {
@@ -158,6 +158,7 @@ impl Scan<'_> {
     /// The same, from `at` on, where no escape is under way.
     fn long_string(&mut self, start: usize, mut at: usize) -> Option<usize> {
         let (mut is_dense, mut has_quotes, mut escapes) = (true, false, Escapes::default());
+        let (mut seen, mut lowest) = (self.seen, u8x16::splat(u8::MAX));
         loop {
             let Some(bytes) = self.text.0.get(at..).and_then(<[u8]>::first_chunk::<BLOCK_BYTES>) else {
                 let last = at - usize::from(escapes.is_under_way());
@@ -165,41 +166,44 @@ impl Scan<'_> {
                 let inside = &self.text.0[last..at];
                 has_quotes |= inside.contains(&b'"');
                 if !inside.is_ascii() {
-                    self.seen = u8x16::splat(u8::MAX);
+                    seen = u8x16::splat(u8::MAX);
                 }
                 break;
             };
             let block = Block::of(bytes);
-            let seen = block.union();
-            self.seen |= seen;
-            if is_dense && !escapes.is_under_way() && seen.to_bitmask() == 0 && block.is_dense() {
+            let all = block.union();
+            seen |= all;
+            if is_dense && !escapes.is_under_way() && all.to_bitmask() == 0 && block.is_dense() {
                 at += BLOCK_BYTES;
                 continue;
             }
-            let (quotes, backslashes, has_controls) = (block.of_byte(b'"'), block.of_byte(b'\\'), block.has_controls());
+            let (quotes, backslashes) = (block.of_byte(b'"'), block.of_byte(b'\\'));
             let escaped = escapes.escaped(backslashes);
             let ends = quotes & !escaped;
             // All bits below the lowest of them.
             let inside = !ends & ends.wrapping_sub(1);
             let is_head = at < start + PREFIX_BYTES;
             is_dense = is_dense && (is_head || (block.of_byte(b' ') | block.beyond_ascii()) & inside == 0);
-            if quotes | backslashes | escaped == 0 && !has_controls {
-                at += BLOCK_BYTES;
-                continue;
-            }
-            if has_controls && block.controls() & inside != 0 {
-                return None;
-            }
-            let unusual = escaped & inside & !(quotes | backslashes | block.of_byte(b'n'));
+            let unusual = escaped & inside & !(quotes | backslashes);
             if unusual != 0 {
-                self.check_escapes(at, unusual)?;
+                self.check_escapes(at, unusual & !block.of_byte(b'n'))?;
             }
             has_quotes |= quotes & inside != 0;
-            at += ends.trailing_zeros() as usize;
             if ends != 0 {
+                at += ends.trailing_zeros() as usize;
+                if block.controls() & inside != 0 {
+                    return None;
+                }
                 break;
             }
+            lowest = lowest.min(block.lowest());
+            at += BLOCK_BYTES;
         }
+        // No control character may stand in a string.
+        if control(lowest).to_bitmask() != 0 {
+            return None;
+        }
+        self.seen = seen;
         if at - start >= MEDIA_RUN_BYTES {
             self.weigh(start, at, is_dense, has_quotes);
         }

@@ -9,6 +9,7 @@ use crate::ir::{
     Candidate, Effort, Extensions, FinishReason, FunctionTool, OutputFormat, Part, PartKind, ReasoningControl, ReasoningMode,
     Request, Response, Role, Sampling, ServiceTier, Tool, ToolChoice, Turn,
 };
+use crate::json_text;
 use crate::loss::LossReport;
 
 /// Fields another vendor cannot stand in for, and why losing them would be wrong.
@@ -31,7 +32,7 @@ fn system(content: wire::Content) -> Result<Vec<Part>, BadRequest> {
 }
 
 pub(crate) fn request(body: &[u8], _loss: &mut LossReport) -> Result<Request, BadRequest> {
-    let mut wire: wire::Request = serde_json::from_slice(body)
+    let mut wire: wire::Request = json_text::read(body)
         .map_err(|error| BadRequest::malformed(format!("The request body is not a Messages request: {error}.")))?;
     let mut other = std::mem::take(&mut wire.other);
     other.retain(|_, value| !value.is_null());
@@ -165,7 +166,7 @@ fn reasoning(thinking: Option<wire::ThinkingConfig>, effort: Option<Effort>) -> 
 }
 
 pub(crate) fn response(body: &[u8]) -> Result<Response, AnswerFailure> {
-    let wire: wire::Response = serde_json::from_slice(body).map_err(|error| InvalidAnswer(error.to_string()))?;
+    let wire: wire::Response = json_text::read(body).map_err(|error| InvalidAnswer(error.to_string()))?;
     if let Some(error) = wire.error.as_ref().filter(|_| wire.kind == "error") {
         return Err(AnswerFailure::Upstream(error::from_error(200, error)));
     }

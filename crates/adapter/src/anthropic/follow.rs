@@ -9,6 +9,8 @@ use serde_json::{Map, Value, json};
 use crate::hop::Follow;
 use crate::needle::Needle;
 
+/// Without it there are none.
+static TOOLS: Needle = Needle::new("\"tools\":[");
 /// The beginnings of the types of tools that the vendor runs; only they pause.
 static SERVER_TOOLS: [Needle; 6] = [
     Needle::new("\"type\":\"web_search_"),
@@ -22,7 +24,7 @@ const PAUSED: &str = "pause_turn";
 
 /// Keeps the answer block by block, if the request has tools that may pause it.
 pub(crate) fn follow(body: &Bytes) -> Option<Box<dyn Follow>> {
-    if !SERVER_TOOLS.iter().any(|tool| tool.is_in(body)) {
+    if !TOOLS.is_in(body) || !SERVER_TOOLS.iter().any(|tool| tool.is_in(body)) {
         return None;
     }
     let request: Map<String, Value> = serde_json::from_slice(body).ok()?;

@@ -7,6 +7,7 @@ use tallygate_types::{Usage, UsageClass};
 use super::{error, wire};
 use crate::failure::{AnswerFailure, InvalidAnswer};
 use crate::ir::UsageReport;
+use crate::json_text;
 use crate::tap::Tap;
 
 /// `None` for null and for what is no usage object.
@@ -19,7 +20,7 @@ pub(crate) fn decode(value: &Value) -> Option<UsageReport> {
         .reduce(|sum, one| merged(&sum, &one, u64::saturating_add));
     // The top level may leave out what a compaction or a fallback took; the iterations together do not.
     let usage = classes(&whole.map_or(wire, |whole| merged(&wire, &whole, u64::max)));
-    Some(UsageReport { usage, raw: value.to_string() })
+    Some(UsageReport { usage, raw: json_text::compact(value) })
 }
 
 /// Field by field.

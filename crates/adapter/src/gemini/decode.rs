@@ -14,6 +14,7 @@ use crate::ir::{
     Candidate, Citation, Effort, Extensions, FinishReason, FunctionTool, OutputFormat, Part, PartKind, ReasoningControl,
     ReasoningMode, Request, Response, Role, ServiceTier, Tool, ToolChoice, ToolKind, ToolResult, Turn,
 };
+use crate::json_text;
 use crate::loss::LossReport;
 
 const DIALECT: Dialect = Dialect::Gemini;
@@ -25,8 +26,8 @@ const MAX_OPEN_CALLS: usize = 1024;
 pub(super) const INCLUDE_THOUGHTS: &str = "includeThoughts";
 
 pub(crate) fn request(body: &[u8], loss: &mut LossReport) -> Result<Request, BadRequest> {
-    let wire: GenerateContent = serde_json::from_slice(body)
-        .map_err(|error| BadRequest::malformed(format!("The request body is not valid: {error}.")))?;
+    let wire: GenerateContent =
+        json_text::read(body).map_err(|error| BadRequest::malformed(format!("The request body is not valid: {error}.")))?;
     for (field, is_set) in
         [("cachedContent", wire.cached_content.is_some()), ("continuationToken", wire.continuation_token.is_some())]
     {
@@ -364,7 +365,7 @@ fn reasoning(thinking: &ThinkingConfig, loss: &mut LossReport) -> Result<Reasoni
 
 pub(crate) fn response(body: &[u8]) -> Result<Response, AnswerFailure> {
     let wire: GenerateContentResponse =
-        serde_json::from_slice(body).map_err(|error| InvalidAnswer(format!("no GenerateContentResponse: {error}")))?;
+        json_text::read(body).map_err(|error| InvalidAnswer(format!("no GenerateContentResponse: {error}")))?;
     if let Some(error) = &wire.error {
         return Err(AnswerFailure::Upstream(error::in_stream(error)));
     }

@@ -9,11 +9,12 @@ use crate::ir::{
     Candidate, Effort, Extensions, FinishReason, FunctionTool, Object, OutputFormat, Part, PartKind, ReasoningControl,
     ReasoningMode, Request, Response, Sampling, ServiceTier, Tool, ToolChoice,
 };
+use crate::json_text;
 use crate::loss::LossReport;
 use crate::openai_responses;
 
 pub(crate) fn request(body: &[u8], loss: &mut LossReport) -> Result<Request, BadRequest> {
-    let mut wire: wire::Request = serde_json::from_slice(body)
+    let mut wire: wire::Request = json_text::read(body)
         .map_err(|error| BadRequest::malformed(format!("The request body is not a Chat Completions request: {error}.")))?;
     let (system, turns) = decode_message::messages(std::mem::take(&mut wire.messages), loss)?;
     let legacy_functions = wire.functions.is_some();
@@ -255,7 +256,7 @@ pub(super) fn service_tier(word: String) -> ServiceTier {
 }
 
 pub(crate) fn response(body: &[u8]) -> Result<Response, AnswerFailure> {
-    let wire: wire_answer::Response = serde_json::from_slice(body).map_err(|error| InvalidAnswer(error.to_string()))?;
+    let wire: wire_answer::Response = json_text::read(body).map_err(|error| InvalidAnswer(error.to_string()))?;
     if let Some(error) = wire.error.filter(|error| !error.is_null()) {
         return Err(AnswerFailure::Upstream(error::from_error(200, &error)));
     }

@@ -8,13 +8,14 @@ use super::stream::CONTENT_KEYS;
 use super::{error, wire_answer as wire};
 use crate::failure::{AnswerFailure, InvalidAnswer};
 use crate::ir::UsageReport;
+use crate::json_text;
 use crate::skim::{OrNull, Skim};
 use crate::tap::Tap;
 
 /// `None` for null and for what is no usage object.
 pub(crate) fn decode(value: &Value) -> Option<UsageReport> {
     let wire = wire::Usage::deserialize(value).ok()?;
-    report(&wire, || value.to_string())
+    report(&wire, || json_text::compact(value))
 }
 
 fn report(wire: &wire::Usage, raw: impl FnOnce() -> String) -> Option<UsageReport> {

@@ -13,14 +13,15 @@ use crate::ir::{
     Candidate, Effort, Extensions, FinishReason, Object, OutputFormat, Part, PartKind, ReasoningControl, Request, Response, Role,
     ServiceTier, Turn,
 };
+use crate::json_text;
 use crate::loss::LossReport;
 
 const LOGPROBS: &str = "message.output_text.logprobs";
 const ENCRYPTED_REASONING: &str = "reasoning.encrypted_content";
 
 pub(crate) fn request(body: &[u8], loss: &mut LossReport) -> Result<Request, BadRequest> {
-    let mut wire: CreateResponse = serde_json::from_slice(body)
-        .map_err(|error| BadRequest::malformed(format!("The request body is not valid: {error}.")))?;
+    let mut wire: CreateResponse =
+        json_text::read(body).map_err(|error| BadRequest::malformed(format!("The request body is not valid: {error}.")))?;
     refuse_stored_state(&wire)?;
     if wire.store == Some(true) {
         loss.dropped("store", "answers are not stored for this model");
@@ -234,8 +235,7 @@ pub(super) fn typed<T: DeserializeOwned>(value: Value, path: &str) -> Result<T, 
 }
 
 pub(crate) fn response(body: &[u8]) -> Result<Response, AnswerFailure> {
-    let wire: ResponseBody =
-        serde_json::from_slice(body).map_err(|error| InvalidAnswer(format!("no response object: {error}")))?;
+    let wire: ResponseBody = json_text::read(body).map_err(|error| InvalidAnswer(format!("no response object: {error}")))?;
     if let Some(failure) = wire.error.as_ref().filter(|error| error.is_object()).map(error::in_stream) {
         return Err(AnswerFailure::Upstream(failure));
     }

@@ -10,6 +10,7 @@ use tallygate_types::{Usage, UsageClass};
 
 use crate::failure::{AnswerFailure, InvalidAnswer};
 use crate::ir::UsageReport;
+use crate::json_text;
 use crate::needle::needle;
 use crate::tap::Tap;
 
@@ -103,7 +104,7 @@ pub(crate) fn decode(raw: &Value) -> Option<UsageReport> {
         .with(UsageClass::OutputText, visible - output_audio)
         .with(UsageClass::OutputReasoning, reasoning)
         .with(UsageClass::OutputAudio, output_audio);
-    Some(UsageReport { usage, raw: raw.to_string() })
+    Some(UsageReport { usage, raw: json_text::compact(raw) })
 }
 
 pub(super) fn encode(usage: &Usage) -> WireUsage {

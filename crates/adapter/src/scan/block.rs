@@ -35,16 +35,18 @@ impl Block {
         !self.has(|lane| at_most(lane, b'"') | is(lane, b'\\'))
     }
 
-    #[inline]
-    pub fn has_controls(self) -> bool {
-        self.has(control)
-    }
-
     /// Bytes that have every bit that one of its bytes at their place in a lane has.
     #[inline]
     pub fn union(self) -> u8x16 {
         let [a, b, c, d] = self.0;
         (a | b) | (c | d)
+    }
+
+    /// The least of its bytes at each place in a lane.
+    #[inline]
+    pub fn lowest(self) -> u8x16 {
+        let [a, b, c, d] = self.0;
+        a.min(b).min(c.min(d))
     }
 
     #[inline]
@@ -109,7 +111,7 @@ mod tests {
                 }
                 assert_eq!(block.controls(), bit(byte < b' '));
                 assert_eq!(block.beyond_ascii(), bit(!byte.is_ascii()));
-                assert_eq!(block.has_controls(), byte < b' ');
+                assert_eq!(control(block.lowest()).to_bitmask(), u32::from(byte < b' ') << (at % LANE_BYTES));
                 assert_eq!(block.is_dense(), byte > b'"' && byte != b'\\', "{byte:#x} at {at}");
                 assert_eq!(block.union().to_bitmask(), u32::from(!byte.is_ascii()) << (at % LANE_BYTES));
             }
