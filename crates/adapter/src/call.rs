@@ -222,8 +222,8 @@ pub(crate) fn refuse_loss(loss: &LossReport) -> Result<(), BadRequest> {
 /// Nothing to do where the client already wrote the upstream's name, or where the model stands in the path.
 pub(crate) fn model_edit(upstream_model: &str, peek: &Peek) -> Option<Edit> {
     let span = peek.model_span.clone()?;
-    (peek.model.as_deref() != Some(upstream_model))
-        .then(|| (span, serde_json::Value::from(upstream_model).to_string().into_bytes()))
+    let is_other = peek.model.as_deref() != Some(upstream_model);
+    is_other.then(|| (span, serde_json::to_vec(upstream_model).unwrap_or_default()))
 }
 
 /// Asks for usage in a chat stream.

@@ -22,16 +22,26 @@ impl Pieces {
             return body.clone().into();
         }
         edits.sort_by_key(|(range, _)| range.start);
-        let mut pieces = Vec::with_capacity(2 * edits.len() + 1);
+        let length = edits.iter().fold(body.len(), |length, (range, text)| length - range.len() + text.len());
         let mut at = 0;
+        if length <= SMALL_BODY_BYTES {
+            let mut whole = Vec::with_capacity(length);
+            for (range, text) in edits {
+                whole.extend_from_slice(&body[at..range.start]);
+                whole.extend_from_slice(&text);
+                at = range.end;
+            }
+            whole.extend_from_slice(&body[at..]);
+            return whole.into();
+        }
+        let mut pieces = Vec::with_capacity(2 * edits.len() + 1);
         for (range, text) in edits {
             pieces.push(body.slice(at..range.start));
             pieces.push(text.into());
             at = range.end;
         }
         pieces.push(body.slice(at..));
-        let spliced = Self { first: pieces.remove(0), rest: pieces };
-        if spliced.len() <= SMALL_BODY_BYTES { spliced.whole().into() } else { spliced }
+        Self { first: pieces.remove(0), rest: pieces }
     }
 
     pub fn len(&self) -> usize {

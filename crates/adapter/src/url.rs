@@ -23,14 +23,14 @@ pub fn join_url(base_url: &str, _dialect: Dialect, path: &str) -> String {
 
 /// Whether a chat upstream at `base_url` serves the Responses API too: OpenAI's own servers and those it runs at Azure do.
 pub fn serves_responses(base_url: &str) -> bool {
-    let rest = base_url.split_once("://").map_or(base_url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    let host = authority.rsplit('@').next().unwrap_or_default().split(':').next().unwrap_or_default();
-    let ends = |end: &str| {
-        let start = host.len().checked_sub(end.len());
-        start.and_then(|start| host.get(start..)).is_some_and(|found| found.eq_ignore_ascii_case(end))
-    };
-    host.eq_ignore_ascii_case("api.openai.com") || ends(".api.openai.com") || ends(".openai.azure.com")
+    // By bytes: it is asked for each request.
+    let url = base_url.as_bytes();
+    let host_at = url.windows(3).position(|three| three == b"://").map_or(0, |at| at + 3);
+    let authority = url[host_at..].split(|byte| matches!(byte, b'/' | b'?' | b'#')).next().unwrap_or_default();
+    let address = authority.rsplit(|byte| *byte == b'@').next().unwrap_or_default();
+    let host = address.split(|byte| *byte == b':').next().unwrap_or_default();
+    let ends = |end: &[u8]| host.len().checked_sub(end.len()).is_some_and(|start| host[start..].eq_ignore_ascii_case(end));
+    host.eq_ignore_ascii_case(b"api.openai.com") || ends(b".api.openai.com") || ends(b".openai.azure.com")
 }
 
 /// `v1`, `v1beta`, `v1beta1`, `v1alpha`, `v2`.

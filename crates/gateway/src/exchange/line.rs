@@ -347,7 +347,8 @@ pub fn upstream_request_id(headers: &HeaderMap) -> Option<String> {
     UPSTREAM_REQUEST_IDS
         .iter()
         .find_map(|name| headers.get(name)?.to_str().ok())
-        .map(|id| id.chars().take(MAX_REASON_CHARS).collect())
+        // What a header says as text is ASCII.
+        .map(|id| id.get(..MAX_REASON_CHARS).unwrap_or(id).to_owned())
 }
 
 fn misconfigured(error: &NoDoor) -> Failure {

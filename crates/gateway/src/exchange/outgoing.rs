@@ -33,7 +33,7 @@ pub fn outgoing(
     let Asked { question, with_media } = asked;
     let (upstream, upstream_model) = (&step.target.upstream, &*step.target.upstream_model);
     let profiles = &plane.profiles.load();
-    let memory = plane.keepsakes.of(question.key.tenant.id, plane.clock.now());
+    let memory = plane.keepsakes.of(question.key.tenant.id, question.facts.accepted_at);
     if question.is_count() {
         return count::outgoing(question, model, profiles, &memory, step);
     }

@@ -30,6 +30,7 @@ pub const ESTIMATED: HeaderName = HeaderName::from_static("x-tallygate-estimated
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-cache");
+const ONE: HeaderValue = HeaderValue::from_static("1");
 const NO: HeaderValue = HeaderValue::from_static("no");
 
 /// The head of a stream whose answer has not come yet: of it nothing can be told.
@@ -60,7 +61,10 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
     if let Some(id) = &settlement.upstream_request_id {
         put(&mut headers, UPSTREAM_REQUEST_ID, id);
     }
-    put_short(&mut headers, ATTEMPTS, &Short::of(settlement.attempts() as u64));
+    match settlement.attempts() {
+        1 => drop(headers.insert(ATTEMPTS, ONE)),
+        attempts => put_short(&mut headers, ATTEMPTS, &Short::of(attempts as u64)),
+    }
     put_rate_headers(&mut headers, question.endpoint.dialect, levels, question.facts.accepted_at);
     let plane = std::sync::Arc::clone(settlement.plane());
     let loss = match &delivery.content {

@@ -82,9 +82,9 @@ impl Lease {
 
     /// It ended as it should, or with a refusal that is the client's own fault.
     pub fn succeeded(mut self) {
-        let now = self.common.now();
-        self.heard(now);
         if !self.has_verdict {
+            let now = self.common.now();
+            self.heard(now);
             self.works(now);
         }
     }
@@ -218,7 +218,9 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.heard(self.common.now());
+        if self.is_waiting {
+            self.heard(self.common.now());
+        }
         self.upstream.in_flight.fetch_sub(1, Ordering::Relaxed);
         if let Some(held) = &self.credential {
             held.health.in_flight.fetch_sub(1, Ordering::Relaxed);
