@@ -68,7 +68,8 @@ impl Wire {
         until: Instant,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Answered>> {
-        self.work(cx);
+        // To have been given a request is a call, too.
+        self.work_if_called(cx);
         // Only the connection brings it, and it has just worked.
         match answer.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answered) => Poll::Ready(Some(answered)),
@@ -95,11 +96,7 @@ impl Wire {
         if polled.is_ready() {
             return polled;
         }
-        if let Some(open) = &mut self.connection
-            && self.nudge.drive_if_called(cx, |cx| Pin::new(&mut *open).poll(cx)).is_ready()
-        {
-            self.connection = None;
-        }
+        self.work_if_called(cx);
         look(&self.nudge)
     }
 
@@ -109,6 +106,15 @@ impl Wire {
             && self.nudge.drive(cx, |cx| Pin::new(&mut *open).poll(cx)).is_ready()
         {
             // What it still owes an answer to is told so when it is dropped.
+            self.connection = None;
+        }
+    }
+
+    /// The same as [`Self::work`], for whoever need not look again where nothing has come.
+    fn work_if_called(&mut self, cx: &mut Context<'_>) {
+        if let Some(open) = &mut self.connection
+            && self.nudge.drive_if_called(cx, |cx| Pin::new(&mut *open).poll(cx)).is_ready()
+        {
             self.connection = None;
         }
     }
