@@ -36,6 +36,8 @@ enum Role {
     Load(load::Options),
     /// Fills a database with tenants and keys, and writes the keys to a file.
     Seed(seed::Options),
+    /// Keeps a core busy until its standard input ends.
+    Spin,
 }
 
 fn main() -> ExitCode {
@@ -55,6 +57,7 @@ fn play(role: Role) -> Result<()> {
         Role::Proxy { listen, upstream } => single_threaded(proxy::serve(listen, upstream)),
         Role::Load(options) => load::run(&options),
         Role::Seed(options) => single_threaded(seed::run(&options)),
+        Role::Spin => awake::spin(),
     }
 }
 

@@ -108,7 +108,7 @@ pub fn run(options: &Options) -> Result<()> {
     let outcome = match options.way {
         Way::Closed => crate::single_threaded(while_awake(closed::run(options.target, questions, options.connections, span)))?,
         Way::Open => open::run(options.target, &questions, options.connections, options.rate, span)?,
-        Way::Streams => crate::single_threaded(streams::run(options.target, questions, options.connections, span))?,
+        Way::Streams => crate::single_threaded(while_awake(streams::run(options.target, questions, options.connections, span)))?,
         Way::Hold => crate::single_threaded(streams::hold(options.target, questions, options.connections))?,
     };
     println!("{}", serde_json::to_string(&outcome)?);

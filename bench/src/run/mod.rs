@@ -104,6 +104,7 @@ pub fn run(options: &Options) -> Result<()> {
         ensure!(is_known, "there is no work `{wanted}`");
     }
     let pinning = Pinning::find(options.ordinary)?;
+    let _spinning = process::keep_cores()?;
     let folder = tempfile::tempdir()?;
     // Other users' programs (PostgreSQL) have no business in it, but nginx's worker does.
     let (provider, _provider) = subjects::provider(pinning)?;

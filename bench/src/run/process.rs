@@ -58,6 +58,17 @@ impl Pinning {
     }
 }
 
+/// Keeps both cores from halting while these live.
+pub fn keep_cores() -> Result<[Process; 2]> {
+    let spin = |core: Core| {
+        let mut command = Command::new("taskset");
+        command.args(["-c", &(core as u8).to_string(), "chrt", "-i", "0"]);
+        command.arg(std::env::current_exe()?).arg("spin");
+        Process::start_connected(command)
+    };
+    Ok([spin(Core::Gateway)?, spin(Core::Load)?])
+}
+
 /// Killed when dropped.
 pub struct Process(Child);
 
