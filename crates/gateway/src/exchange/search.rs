@@ -59,7 +59,10 @@ pub struct Search<'a> {
     unsayable: Option<Refusal>,
     /// Of the ways that may not be asked now: the first that opens.
     closed: Option<Closed>,
+    /// In this round over the ways: one could be asked, but should rather not.
     is_spared: bool,
+    /// In this round: the first way that may be asked after all.
+    opens_at: Option<Timestamp>,
 }
 
 /// Why a way is not open, and when it is.
@@ -90,6 +93,7 @@ impl<'a> Search<'a> {
             unsayable: None,
             closed: None,
             is_spared: false,
+            opens_at: None,
         }
     }
 
@@ -121,10 +125,10 @@ impl<'a> Search<'a> {
 
     /// Asks each wanted way once, in order; those that health would rather spare only if there is no other.
     async fn go_over(&mut self, steps: &[Step<'a>], wanted: u64) -> Result<Option<Delivery>, Refusal> {
-        let mut left = wanted;
-        for resort in [Resort::First, Resort::First, Resort::Last] {
+        let (mut left, mut resort, mut patience_ends) = (wanted, Resort::First, None);
+        loop {
             let made = self.made;
-            self.is_spared = false;
+            (self.is_spared, self.opens_at) = (false, None);
             for (at, step) in steps.iter().enumerate() {
                 let bit = 1_u64.checked_shl(u32::try_from(at).unwrap_or(u32::MAX)).unwrap_or(0);
                 if left & bit == 0 || !self.may_go_on() {
@@ -140,14 +144,20 @@ impl<'a> Search<'a> {
                     left &= !bit;
                 }
             }
-            if !self.is_spared || !self.may_go_on() {
+            if resort == Resort::Last || !self.is_spared || !self.may_go_on() {
                 break;
             }
-            // Who has tried everything else need not wait for what is spared.
-            if resort == Resort::First && self.made == made {
-                let slept = StdInstant::now();
-                self.plane.health.opening(self.soonest()).await;
-                self.settlement.waited(slept.elapsed());
+            // Who has tried something looks again at once.
+            if self.made == made {
+                let now = Instant::now();
+                let ends = *patience_ends.get_or_insert_with(|| now + self.plane.health.opening_wait());
+                if now < ends {
+                    let opens_in = self.opens_at.map(|at| at.since(self.plane.clock.now())).filter(|wait| !wait.is_zero());
+                    self.plane.health.opening(opens_in.map_or(ends - now, |wait| wait.min(ends - now))).await;
+                    self.settlement.waited(now.elapsed());
+                } else {
+                    resort = Resort::Last;
+                }
             }
         }
         Ok(None)
@@ -221,6 +231,7 @@ impl<'a> Search<'a> {
                 self.is_spared |= matches!(readiness, Readiness::Spared { .. });
                 if let Readiness::Spared { why, until } | Readiness::Not { why, until } = readiness {
                     self.is_closed(Closed { why, until });
+                    self.opens_at = [self.opens_at, until].into_iter().flatten().min();
                 }
                 return None;
             }

@@ -156,10 +156,14 @@ impl Health {
         self.table.upstream(upstream, &self.common.bounds, |health| health.retries.withdraw(now))
     }
 
-    /// Waits until some way may have opened, or for `wait`, or as long as a request waits at most.
-    pub async fn opening(&self, wait: Option<Duration>) {
-        let most = self.common.bounds.opening_wait;
-        self.common.opening(wait.map_or(most, |wait| wait.min(most))).await;
+    /// How long a request waits for a way to open before it takes one that it would rather spare.
+    pub fn opening_wait(&self) -> Duration {
+        self.common.bounds.opening_wait
+    }
+
+    /// Waits until some way may have opened, or for `wait`.
+    pub async fn opening(&self, wait: Duration) {
+        self.common.opening(wait).await;
     }
 
     /// Forgets what is no longer configured. What is new is taken in when it is first asked for.
