@@ -1,9 +1,13 @@
 //! Asking again: the same upstream only after a pause and within its budget, another without either.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use tallygate_store::UpstreamEntry;
 use tallygate_types::Dialect;
+use tokio::sync::Notify;
 
 use crate::rig::{Gateway, Rig, target, upstream as entry};
 use crate::upstream::{Act, Upstream, answer, piece, stream, stream_head};
@@ -113,4 +117,32 @@ async fn another_credential_or_upstream_is_asked_at_once() {
     assert_eq!(gateway.chat(ASK).await.body, GOOD);
     assert!(begun.elapsed() < Duration::from_millis(200), "{:?}", begun.elapsed());
     assert_eq!((bad.seen().len(), good.seen().len()), (2, 1));
+}
+
+#[tokio::test]
+async fn a_burst_waits_for_a_key_that_works_instead_of_going_to_one_that_fails() {
+    // The key that works does so only after the other has failed this often: each time something opens.
+    const FAILURES: usize = 3;
+    let (works, failed, is_first) = (Arc::new(Notify::new()), AtomicUsize::new(0), AtomicBool::new(true));
+    let upstream = Upstream::choosing(move |_, asked| {
+        if asked.header("authorization") == Some("Bearer secret-bad") {
+            if failed.fetch_add(1, Ordering::SeqCst) + 1 == FAILURES {
+                works.notify_one();
+            }
+            return answer(200, &[], "<html>welcome</html>");
+        }
+        let mut acts = answer(200, &[], GOOD);
+        if is_first.swap(false, Ordering::SeqCst) {
+            acts.insert(0, Act::Wait(Arc::clone(&works)));
+        }
+        acts
+    })
+    .await;
+    let mut rig = Rig::new().with_model("smart", vec![target(openai("main", &upstream, &["bad", "good"]), 1, 1)]);
+    (rig.config.health.unproven_in_flight, rig.config.health.opening_wait) = (1, Duration::from_mins(1));
+    let gateway = rig.start().await;
+    // All at once they would be more than the budget of retries bears.
+    for answer in join_all((0..40).map(|_| gateway.chat(ASK))).await {
+        assert_eq!(answer.body, GOOD);
+    }
 }
