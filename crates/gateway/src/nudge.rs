@@ -71,6 +71,14 @@ impl Nudge {
         Poll::Pending
     }
 
+    /// Lets the task come back if it was called and nobody has listened: a call from outside, too, wakes nobody while
+    /// something is done [`quietly`](Self::quietly). For whoever goes to rest after that.
+    pub fn listen(&self, cx: &Context<'_>) {
+        if self.ear.state.load(Ordering::Acquire) == CALLED {
+            cx.waker().wake_by_ref();
+        }
+    }
+
     /// What is done here may call it without waking the task, which comes back by itself.
     pub fn quietly<T>(&self, what: impl FnOnce() -> T) -> T {
         let state = &self.ear.state;
@@ -159,6 +167,19 @@ mod tests {
         assert_eq!((polls(&Nudge::new()), polls(&nudge)), (1, 0), "one that was never polled has to be");
         nudge.waker.wake_by_ref();
         assert_eq!((polls(&nudge), polls(&nudge)), (1, 0));
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn who_goes_to_rest_after_a_quiet_call_comes_back() {
+        let (.., nudge, count) = driven(0);
+        let waker = Waker::from(Arc::clone(&count));
+        nudge.quietly(|| nudge.waker.wake_by_ref());
+        nudge.listen(&Context::from_waker(&waker));
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        // It was heard.
+        let _ = nudge.drive_if_called(&mut Context::from_waker(&waker), |_| Poll::<()>::Pending);
+        nudge.listen(&Context::from_waker(&waker));
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
     }
 

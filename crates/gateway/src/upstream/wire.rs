@@ -97,7 +97,12 @@ impl Wire {
             return polled;
         }
         self.work_if_called(cx);
-        look(&self.nudge)
+        let polled = look(&self.nudge);
+        if polled.is_pending() {
+            // On several cores the socket may have called during the look.
+            self.nudge.listen(cx);
+        }
+        polled
     }
 
     /// Lets the connection read and write what it can.
