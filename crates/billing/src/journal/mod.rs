@@ -12,6 +12,7 @@
 //! already under way is kept in memory (bounded) and written as soon as there is room.
 
 mod frame;
+mod known;
 mod packed;
 mod reader;
 mod recovery;

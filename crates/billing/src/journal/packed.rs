@@ -7,10 +7,7 @@
 //! The lists grow at their ends alone, and a reader leaves what follows the fields it knows. Whoever adds a field to a record
 //! says what it is where an earlier program wrote no bytes for it: as it stands, a record that ends too soon is refused.
 
-use std::borrow::Cow;
 use std::cell::RefCell;
-use std::collections::HashMap;
-use std::str::FromStr;
 use std::sync::Arc;
 
 use tallygate_types::{
@@ -21,11 +18,9 @@ use uuid::Uuid;
 
 use super::Checkpoint;
 use super::frame::{Form, Kind};
+use super::known::{self, Known};
 use crate::price::{ClassPrices, PriceVersion};
-use crate::record::{AttemptRecord, BeginRecord, Endpoint, Outcome, UsageRecord, UsageSource};
-
-/// Different prices held while records are read; beyond it all are forgotten and read once more.
-const MAX_PRICES: usize = 1_024;
+use crate::record::{AttemptRecord, BeginRecord, Endpoint, Name, Outcome, UsageRecord, UsageSource, Word};
 
 /// What stands in a frame.
 pub(super) trait Record: Field + serde::de::DeserializeOwned {
@@ -48,28 +43,18 @@ impl Record for UsageRecord {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Malformed;
 
-/// Prices as they were read, by the bytes of their ids: records that were charged by the same share it.
-#[derive(Debug, Default)]
-pub(super) struct Prices(HashMap<[u8; 16], KnownPrice>);
-
-#[derive(Debug)]
-struct KnownPrice {
-    bytes: Box<[u8]>,
-    price: Arc<PriceVersion>,
-}
-
 /// Reads the payload of a frame.
-pub(super) fn read<R: Record>(form: Form, payload: &[u8], prices: &mut Prices) -> Result<R, Malformed> {
+pub(super) fn read<R: Record>(form: Form, payload: &[u8], known: &mut Known) -> Result<R, Malformed> {
     match form {
         Form::Json => serde_json::from_slice(payload).map_err(|_| Malformed),
-        Form::Packed => R::take(&mut Fields { rest: payload, prices }),
+        Form::Packed => R::take(&mut Fields { rest: payload, known }),
     }
 }
 
 /// What is left of the bytes of a record.
 pub(super) struct Fields<'a> {
     rest: &'a [u8],
-    prices: &'a mut Prices,
+    known: &'a mut Known,
 }
 
 impl<'a> Fields<'a> {
@@ -108,18 +93,15 @@ impl<'a> Fields<'a> {
         Err(Malformed)
     }
 
-    fn text(&mut self) -> Result<&'a str, Malformed> {
+    /// The bytes of a text, not yet known to be one.
+    fn text(&mut self) -> Result<&'a [u8], Malformed> {
         let length = usize::try_from(self.number()?).map_err(|_| Malformed)?;
-        std::str::from_utf8(self.bytes(length)?).map_err(|_| Malformed)
-    }
-
-    fn name<T: FromStr>(&mut self) -> Result<T, Malformed> {
-        self.text()?.parse().map_err(|_| Malformed)
+        self.bytes(length)
     }
 
     fn class(&mut self) -> Result<UsageClass, Malformed> {
         let name = self.text()?;
-        UsageClass::ALL.into_iter().find(|class| class.as_str() == name).ok_or(Malformed)
+        UsageClass::ALL.into_iter().find(|class| class.as_str().as_bytes() == name).ok_or(Malformed)
     }
 
     fn inner(&mut self) -> Result<&'a [u8], Malformed> {
@@ -289,37 +271,43 @@ macro_rules! names {
             }
 
             fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
-                from.name()
+                let text = from.text()?;
+                Self::ALL.iter().copied().find(|name| name.as_str().as_bytes() == text).ok_or(Malformed)
             }
         }
     )*};
 }
 
-names!(Endpoint Dialect Outcome UsageSource Currency);
+names!(Endpoint Dialect Outcome UsageSource);
 
 macro_rules! texts {
-    ($($text:ty)*) => {$(
+    ($($text:ty: $read:expr;)*) => {$(
         impl Field for $text {
             fn put(&self, out: &mut Vec<u8>) {
-                put_text(out, self);
+                put_text(out, self.as_ref());
             }
 
             fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
-                from.text().map(|text| text.to_owned().into())
+                let bytes = from.text()?;
+                $read(from.known, bytes).ok_or(Malformed)
             }
         }
     )*};
 }
 
-texts!(String Cow<'static, str>);
+texts! {
+    String: |_: &mut Known, bytes| std::str::from_utf8(bytes).ok().map(str::to_owned);
+    Word: |_: &mut Known, bytes| known::word(bytes);
+    Name: Known::name;
+}
 
-impl Field for Arc<str> {
+impl Field for Currency {
     fn put(&self, out: &mut Vec<u8>) {
-        put_text(out, self);
+        put_text(out, self.as_str());
     }
 
     fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
-        from.text().map(Self::from)
+        std::str::from_utf8(from.text()?).ok().and_then(|code| code.parse().ok()).ok_or(Malformed)
     }
 }
 
@@ -426,7 +414,7 @@ impl Field for Vec<AttemptRecord> {
         let mut attempts = Self::new();
         for _ in 0..from.number()? {
             let rest = from.inner()?;
-            attempts.push(AttemptRecord::take(&mut Fields { rest, prices: from.prices })?);
+            attempts.push(AttemptRecord::take(&mut Fields { rest, known: from.known })?);
         }
         Ok(attempts)
     }
@@ -456,16 +444,11 @@ impl Field for Arc<PriceVersion> {
     fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
         let bytes = from.inner()?;
         let id = *bytes.first_chunk().ok_or(Malformed)?;
-        if let Some(known) = from.prices.0.get(&id)
-            && *known.bytes == *bytes
-        {
-            return Ok(Self::clone(&known.price));
+        if let Some(price) = from.known.price(&id, bytes) {
+            return Ok(price);
         }
-        let price = Self::new(PriceVersion::take(&mut Fields { rest: bytes, prices: from.prices })?);
-        if from.prices.0.len() >= MAX_PRICES {
-            from.prices.0.clear();
-        }
-        from.prices.0.insert(id, KnownPrice { bytes: bytes.into(), price: Self::clone(&price) });
+        let price = Self::new(PriceVersion::take(&mut Fields { rest: bytes, known: from.known })?);
+        from.known.hold_price(id, bytes, &price);
         Ok(price)
     }
 }
@@ -484,7 +467,7 @@ mod tests {
     }
 
     fn unpacked<R: Record>(bytes: &[u8]) -> Result<R, Malformed> {
-        read(Form::Packed, bytes, &mut Prices::default())
+        read(Form::Packed, bytes, &mut Known::default())
     }
 
     #[test]
@@ -533,9 +516,9 @@ mod tests {
 
     #[test]
     fn records_of_one_price_share_it() {
-        let mut prices = Prices::default();
+        let mut known = Known::default();
         let [first, second] = [1, 2].map(|n| {
-            let read: UsageRecord = read(Form::Packed, &packed(&testing::record(n)), &mut prices).unwrap();
+            let read: UsageRecord = read(Form::Packed, &packed(&testing::record(n)), &mut known).unwrap();
             read.price.unwrap()
         });
         assert!(Arc::ptr_eq(&first, &second));
@@ -545,7 +528,7 @@ mod tests {
         let dear = Arc::new(dear);
         for expected in [&dear, &testing::price(), &dear] {
             let record = UsageRecord { price: Some(Arc::clone(expected)), ..testing::record(3) };
-            let read = read::<UsageRecord>(Form::Packed, &packed(&record), &mut prices).unwrap();
+            let read = read::<UsageRecord>(Form::Packed, &packed(&record), &mut known).unwrap();
             assert_eq!(read.price.as_ref(), Some(expected));
         }
     }
@@ -554,8 +537,8 @@ mod tests {
         #[test]
         fn an_amount_reads_back(amount: i128) {
             let bytes = packed(&Pico::new(amount));
-            let mut prices = Prices::default();
-            prop_assert_eq!(Pico::take(&mut Fields { rest: &bytes, prices: &mut prices }), Ok(Pico::new(amount)));
+            let mut known = Known::default();
+            prop_assert_eq!(Pico::take(&mut Fields { rest: &bytes, known: &mut known }), Ok(Pico::new(amount)));
         }
     }
 }

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 
 use super::frame::{self, Kind, Scan};
-use super::packed::{self, Prices};
+use super::known::Known;
+use super::packed;
 use super::{Journal, JournalError, Position, segment};
 use crate::record::UsageRecord;
 
-/// Read from disk at a time; any record fits.
-const CHUNK_BYTES: u64 = 4 << 20;
+/// Read from disk at a time; any record fits, and a batch of usual ones.
+const CHUNK_BYTES: u64 = 2 << 20;
 /// A batch ends early once this much was read for it, so that large records do not make a large batch.
 const MAX_BATCH_BYTES: u64 = 8 << 20;
 const _: () = assert!(CHUNK_BYTES > (frame::HEADER_BYTES + frame::MAX_PAYLOAD_BYTES) as u64);
@@ -20,48 +21,70 @@ pub struct Batch {
     pub records: Vec<UsageRecord>,
     /// Where to read on.
     pub next: Position,
+    held: Held,
+}
+
+/// What one batch leaves to the next that is read into it: memory that was freed between them had to be mapped anew.
+#[derive(Debug, Default)]
+struct Held {
+    /// Of a chunk.
+    bytes: Vec<u8>,
+    known: Known,
 }
 
 impl Journal {
     /// At most `limit` finished calls from `from` on; none if there are none yet. Blocks on the disk.
     pub fn read(&self, from: Position, limit: usize) -> Result<Batch, JournalError> {
-        self.read_until(from, limit, None)
+        let mut batch = Batch::default();
+        self.read_into(&mut batch, from, limit, None)?;
+        Ok(batch)
     }
 
-    /// [`Self::read`], but nothing that lies at `until` or after it.
-    pub(crate) fn read_until(&self, from: Position, limit: usize, until: Option<Position>) -> Result<Batch, JournalError> {
+    /// [`Self::read`] in place of what `batch` holds, but nothing that lies at `until` or after it.
+    pub(crate) fn read_into(
+        &self,
+        batch: &mut Batch,
+        from: Position,
+        limit: usize,
+        until: Option<Position>,
+    ) -> Result<(), JournalError> {
         let dir = &self.shared.dir;
         // Beyond this a record may be half written.
         let written = self.shared.writer().tail();
         let tail = until.map_or(written, |until| until.min(written));
-        let (mut batch, mut total) = (Batch { records: Vec::new(), next: from }, 0);
+        let Batch { records, next, held: Held { bytes: chunk, known } } = batch;
+        records.clear();
+        *next = from;
+        let mut total = 0;
         let segments = segment::list(dir)?;
-        let mut prices = Prices::default();
         for &sequence in segments.iter().filter(|&&sequence| sequence >= from.segment && sequence <= tail.segment) {
-            if sequence > batch.next.segment {
-                batch.next = Position { segment: sequence, offset: 0 };
+            if sequence > next.segment {
+                *next = Position { segment: sequence, offset: 0 };
             }
             let length = segment::length(dir, sequence)?;
             let end = if sequence == tail.segment { tail.offset.min(length) } else { length };
-            while batch.next.offset < end {
-                let wanted = CHUNK_BYTES.min(end - batch.next.offset);
-                let bytes = segment::read(dir, sequence, batch.next.offset, wanted)?;
-                let is_all = batch.next.offset + bytes.len() as u64 >= end;
-                let read = take(&bytes, is_all, limit, &mut prices, &mut batch.records);
+            while next.offset < end {
+                let wanted = CHUNK_BYTES.min(end - next.offset) as usize;
+                if chunk.len() < wanted {
+                    chunk.resize(wanted, 0);
+                }
+                let count = segment::read_at(dir, sequence, next.offset, &mut chunk[..wanted])?;
+                let is_all = next.offset + count as u64 >= end;
+                let read = take(&chunk[..count], is_all, limit, known, records);
                 if read.skipped > 0 {
                     tracing::warn!(segment = sequence, bytes = read.skipped, "skipped damaged bytes of the usage journal");
                 }
-                batch.next.offset += read.bytes as u64;
+                next.offset += read.bytes as u64;
                 total += read.bytes as u64;
-                if batch.records.len() >= limit || (total >= MAX_BATCH_BYTES && !batch.records.is_empty()) {
-                    return Ok(batch);
+                if records.len() >= limit || (total >= MAX_BATCH_BYTES && !records.is_empty()) {
+                    return Ok(());
                 }
                 if read.bytes == 0 {
                     break;
                 }
             }
         }
-        Ok(batch)
+        Ok(())
     }
 
     /// Keeps a record the database refuses, as JSON beside what was damaged.
@@ -86,13 +109,13 @@ struct Read {
     skipped: usize,
 }
 
-fn take(bytes: &[u8], is_all: bool, limit: usize, prices: &mut Prices, records: &mut Vec<UsageRecord>) -> Read {
+fn take(bytes: &[u8], is_all: bool, limit: usize, known: &mut Known, records: &mut Vec<UsageRecord>) -> Read {
     let mut read = Read { bytes: 0, skipped: 0 };
     while records.len() < limit {
         match frame::scan(bytes, read.bytes) {
             Scan::Frame { kind, form, payload, next } => {
                 if kind == Kind::End {
-                    match packed::read(form, payload, prices) {
+                    match packed::read(form, payload, known) {
                         Ok(record) => records.push(record),
                         Err(_) => read.skipped += next - read.bytes,
                     }

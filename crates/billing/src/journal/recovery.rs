@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use tallygate_types::{RequestId, Timestamp};
 
 use super::frame::{self, Form, Kind, Scan};
-use super::packed::{self, Malformed, Prices};
+use super::known::Known;
+use super::packed::{self, Malformed};
 use super::{Checkpoint, JournalError, segment};
 use crate::record::{BeginRecord, UsageRecord};
 
@@ -45,16 +46,16 @@ struct Open {
 /// Reads every segment in order, cuts a torn tail off the last, sets damage aside, and settles what was left open.
 pub(super) fn recover(dir: &Path, segments: &[u64]) -> Result<Recovery, JournalError> {
     let mut recovery = Recovery { segments: segments.len(), ..Recovery::default() };
-    let (mut open, mut prices) = (HashMap::new(), Prices::default());
+    let (mut open, mut known) = (HashMap::new(), Known::default());
     for &sequence in segments {
-        let bytes = segment::read(dir, sequence, 0, u64::MAX)?;
+        let bytes = segment::read(dir, sequence)?;
         let is_last = segments.last() == Some(&sequence);
         let mut at = 0;
         loop {
             match frame::scan(&bytes, at) {
                 Scan::End => break,
                 Scan::Frame { kind, form, payload, next } => {
-                    if replay(kind, form, payload, &mut prices, &mut open, &mut recovery.finished).is_err() {
+                    if replay(kind, form, payload, &mut known, &mut open, &mut recovery.finished).is_err() {
                         recovery.quarantined.push(set_aside(dir, sequence, at, &bytes[at..next])?);
                     }
                     at = next;
@@ -86,13 +87,13 @@ fn replay(
     kind: Kind,
     form: Form,
     payload: &[u8],
-    prices: &mut Prices,
+    known: &mut Known,
     open: &mut HashMap<RequestId, Open>,
     finished: &mut u64,
 ) -> Result<(), Malformed> {
     match kind {
         Kind::Begin => {
-            let begin: BeginRecord = packed::read(form, payload, prices)?;
+            let begin: BeginRecord = packed::read(form, payload, known)?;
             // A BEGIN carried into a later segment comes after its checkpoints; that of another attempt starts afresh.
             if open.get(&begin.request_id).is_none_or(|o| o.begin.attempt != begin.attempt) {
                 let last_seen_at = begin.accepted_at;
@@ -100,14 +101,14 @@ fn replay(
             }
         }
         Kind::Checkpoint => {
-            let checkpoint: Checkpoint = packed::read(form, payload, prices)?;
+            let checkpoint: Checkpoint = packed::read(form, payload, known)?;
             if let Some(o) = open.get_mut(&checkpoint.request_id) {
                 o.output_estimate = checkpoint.output_estimate;
                 o.last_seen_at = checkpoint.at;
             }
         }
         Kind::End => {
-            let end: UsageRecord = packed::read(form, payload, prices)?;
+            let end: UsageRecord = packed::read(form, payload, known)?;
             open.remove(&end.request_id);
             *finished += 1;
         }

@@ -48,14 +48,27 @@ pub(super) fn remove(dir: &Path, sequence: u64) -> Result<(), JournalError> {
     }
 }
 
-/// At most `limit` bytes from `offset` on.
-pub(super) fn read(dir: &Path, sequence: u64, offset: u64, limit: u64) -> Result<Vec<u8>, JournalError> {
+/// All of it.
+pub(super) fn read(dir: &Path, sequence: u64) -> Result<Vec<u8>, JournalError> {
     let path = path(dir, sequence);
-    let mut bytes = Vec::new();
+    fs::read(&path).map_err(JournalError::io("read", &path))
+}
+
+/// What stands from `offset` on, as far as `bytes` takes it; how many there were.
+pub(super) fn read_at(dir: &Path, sequence: u64, offset: u64, bytes: &mut [u8]) -> Result<usize, JournalError> {
+    let path = path(dir, sequence);
     let mut file = File::open(&path).map_err(JournalError::io("open", &path))?;
     file.seek(SeekFrom::Start(offset)).map_err(JournalError::io("read", &path))?;
-    file.take(limit).read_to_end(&mut bytes).map_err(JournalError::io("read", &path))?;
-    Ok(bytes)
+    let mut count = 0;
+    while count < bytes.len() {
+        match file.read(&mut bytes[count..]) {
+            Ok(0) => break,
+            Ok(more) => count += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(JournalError::io("read", &path)(error)),
+        }
+    }
+    Ok(count)
 }
 
 pub(super) fn length(dir: &Path, sequence: u64) -> Result<u64, JournalError> {

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use tallygate_types::{IdMap, RequestId};
 
 use super::frame::{self, Kind, Scan};
-use super::packed::{self, Prices};
+use super::known::Known;
+use super::packed;
 use super::{Checkpoint, JournalError, MAX_PARKED_RECORDS, Position, segment};
 use crate::record::BeginRecord;
 
@@ -253,11 +254,11 @@ impl Writer {
 
     /// Writes the BEGINs of calls still open in `sequence` again, into the active segment, with their last checkpoints.
     fn carry_over(&mut self, sequence: u64) -> bool {
-        let Ok(bytes) = segment::read(&self.dir, sequence, 0, u64::MAX) else { return false };
-        let (mut at, mut prices) = (0, Prices::default());
+        let Ok(bytes) = segment::read(&self.dir, sequence) else { return false };
+        let (mut at, mut known) = (0, Known::default());
         while let Scan::Frame { kind, form, payload, next } = frame::scan(&bytes, at) {
             if kind == Kind::Begin
-                && let Ok(begin) = packed::read::<BeginRecord>(form, payload, &mut prices)
+                && let Ok(begin) = packed::read::<BeginRecord>(form, payload, &mut known)
                 && let Some(call) = self.open.get(&begin.request_id)
                 && call.segment == sequence
             {

@@ -1,13 +1,11 @@
 //! When keys were last used, told by the records that are shipped: in batches, and of one key once a minute at most, so that
 //! no request ever waits for it.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tallygate_store::{Store, StoreError, keys};
-use tallygate_types::{ApiKeyId, Timestamp};
+use tallygate_types::{ApiKeyId, IdMap, Timestamp};
 
 use crate::record::UsageRecord;
 
@@ -19,7 +17,7 @@ const MAX_KEYS: usize = 100_000;
 /// See the module.
 #[derive(Default)]
 pub struct KeyUse {
-    noted: Mutex<HashMap<ApiKeyId, Timestamp>>,
+    noted: Mutex<IdMap<ApiKeyId, Timestamp>>,
 }
 
 impl KeyUse {
@@ -42,19 +40,16 @@ impl KeyUse {
 
     /// Each key once, with its latest use; in the order of their ids, so that two replicas never wait for each other in turn.
     fn due(&self, records: &[UsageRecord]) -> Vec<(ApiKeyId, Timestamp)> {
-        let mut latest: HashMap<ApiKeyId, Timestamp> = HashMap::new();
-        for record in records {
-            match latest.entry(record.key_id) {
-                Entry::Occupied(mut known) => {
-                    let at = (*known.get()).max(record.accepted_at);
-                    known.insert(at);
-                }
-                Entry::Vacant(free) => drop(free.insert(record.accepted_at)),
-            }
-        }
         let noted = self.noted.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_due = |(id, at): &(ApiKeyId, Timestamp)| noted.get(id).is_none_or(|last| last.saturating_add(INTERVAL) <= *at);
-        let mut due: Vec<_> = latest.into_iter().filter(is_due).collect();
+        let is_due = |record: &&UsageRecord| {
+            noted.get(&record.key_id).is_none_or(|last| last.saturating_add(INTERVAL) <= record.accepted_at)
+        };
+        let mut latest: IdMap<ApiKeyId, Timestamp> = IdMap::default();
+        for record in records.iter().filter(is_due) {
+            let at = latest.entry(record.key_id).or_insert(record.accepted_at);
+            *at = record.accepted_at.max(*at);
+        }
+        let mut due: Vec<_> = latest.into_iter().collect();
         due.sort_unstable();
         due
     }

@@ -82,13 +82,20 @@ struct Shipped {
 pub struct Shipper {
     store: Arc<Store>,
     journal: Arc<Journal>,
-    /// How far this process has shipped; `None` until the database has said how far an earlier one came.
-    position: Mutex<Option<Position>>,
+    reading: Mutex<Reading>,
     /// Records of the next batch: half as many after a failure, so that a slow database gets a batch it can take in time.
     limit: AtomicUsize,
     answer_deadline: Duration,
     counters: Counters,
     key_use: KeyUse,
+}
+
+#[derive(Default)]
+struct Reading {
+    /// How far this process has shipped; `None` until the database has said how far an earlier one came.
+    position: Option<Position>,
+    /// The last batch, into which the next is read.
+    batch: Batch,
 }
 
 #[derive(Default)]
@@ -110,15 +117,7 @@ impl Shipper {
     pub(crate) fn with_answer_deadline(store: Arc<Store>, journal: Arc<Journal>, answer_deadline: Duration) -> Arc<Self> {
         let counters = Counters { oldest: AtomicI64::new(NONE), ..Counters::default() };
         let limit = AtomicUsize::new(MAX_BATCH_RECORDS);
-        Arc::new(Self {
-            store,
-            journal,
-            position: Mutex::new(None),
-            limit,
-            answer_deadline,
-            counters,
-            key_use: KeyUse::default(),
-        })
+        Arc::new(Self { store, journal, reading: Mutex::default(), limit, answer_deadline, counters, key_use: KeyUse::default() })
     }
 
     /// Ships until it is dropped. To stop it, drop its future, then [`flush`](Self::flush): whatever it was doing is done
@@ -196,18 +195,19 @@ impl Shipper {
 
     /// Ships one batch; how many records it held.
     async fn try_ship(&self, limit: usize) -> Result<usize, ShipError> {
-        let mut position = self.position.lock().await;
+        let mut reading = self.reading.lock().await;
+        let Reading { position, batch } = &mut *reading;
         let from = match *position {
             Some(position) => position,
-            None => *position.insert(self.resume().await?),
+            None => *position.insert(self.resume(batch).await?),
         };
-        let batch = self.journal.read_until(from, limit, None)?;
+        self.journal.read_into(batch, from, limit, None)?;
         let count = batch.records.len();
         let oldest = batch.records.first().map_or(NONE, |record| record.finished_at.micros());
         self.counters.oldest.store(oldest, Ordering::Relaxed);
         if count > 0 {
             match self.write(&batch.records, batch.next).await {
-                Err(ShipError::Store(error)) if error.is_about_the_row() => self.write_singly(&batch, from, &error).await?,
+                Err(ShipError::Store(error)) if error.is_about_the_row() => self.write_singly(batch, from, &error).await?,
                 written => self.count(written?),
             }
         }
@@ -220,6 +220,7 @@ impl Shipper {
             self.journal.shipped(batch.next, count as u64)?;
         }
         self.counters.oldest.store(NONE, Ordering::Relaxed);
+        batch.records.clear();
         Ok(count)
     }
 
@@ -292,11 +293,11 @@ impl Shipper {
     }
 
     /// Counts what an earlier process shipped as shipped, and says where to go on.
-    async fn resume(&self) -> Result<Position, ShipError> {
+    async fn resume(&self, batch: &mut Batch) -> Result<Position, ShipError> {
         let reached = self.answered(watermark(&self.store, &self.journal)).await?;
         let mut from = Position::default();
         loop {
-            let batch = self.journal.read_until(from, MAX_BATCH_RECORDS, Some(reached))?;
+            self.journal.read_into(batch, from, MAX_BATCH_RECORDS, Some(reached))?;
             self.journal.shipped(batch.next, batch.records.len() as u64)?;
             if batch.next == from {
                 return Ok(from);

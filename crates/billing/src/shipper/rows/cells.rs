@@ -146,11 +146,8 @@ impl<'a> Cells<'a> for Values {
     }
 
     fn text(&mut self, value: Option<&'a str>) {
-        match value.map(clean) {
-            // As a slice it takes one allocation, and two in any other way.
-            Some(Cow::Borrowed(text)) => self.add(text),
-            other => self.add(other),
-        }
+        // Shared text takes one allocation, and two in any other way.
+        self.add(value.map(|text| Arc::<str>::from(clean(text))));
     }
 
     fn word(&mut self, value: Option<&'static str>) {

@@ -1,5 +1,6 @@
 //! Writing finished calls to the database: the rows, and the rollups of exactly the rows that were new.
 
+mod attempts;
 mod cells;
 mod rollups;
 mod statement;
@@ -17,7 +18,7 @@ use self::statement::Statement;
 use crate::credential_spend;
 use crate::price::PriceVersion;
 use crate::record::UsageRecord;
-use crate::sql::{clean, int};
+use crate::sql::int;
 
 /// In the order of [`put_common`].
 const COMMON: [Column; 37 + COMMON_CLASSES.len()] = with_usage(
@@ -99,7 +100,7 @@ pub(super) struct Written {
 /// A record and what of its row is not in it as it stands.
 struct Row<'a> {
     record: &'a UsageRecord,
-    attempts: String,
+    attempts: Arc<str>,
     prices: Option<Arc<str>>,
     charge: i64,
     reserved: i64,
@@ -154,6 +155,7 @@ fn rows(records: &[UsageRecord]) -> Result<Vec<Row<'_>>, StoreError> {
     // By address: what was read together shares its prices.
     let mut prices: HashMap<*const PriceVersion, Arc<str>> = HashMap::new();
     let mut rows = Vec::with_capacity(records.len());
+    let mut text = String::new();
     for record in records {
         let prices = match &record.price {
             None => None,
@@ -162,9 +164,11 @@ fn rows(records: &[UsageRecord]) -> Result<Vec<Row<'_>>, StoreError> {
                 None => Arc::clone(prices.entry(Arc::as_ptr(price)).or_insert(json(&price.prices)?.into())),
             }),
         };
+        text.clear();
+        attempts::put(&mut text, record)?;
         rows.push(Row {
             record,
-            attempts: attempts(record)?,
+            attempts: text.as_str().into(),
             prices,
             charge: pico(record.charge)?,
             reserved: pico(record.reserved)?,
@@ -208,7 +212,7 @@ fn put_common<'a>(row: &'a Row<'a>, batch: Uuid, cells: &mut dyn Cells<'a>) {
     cells.uuid(r.upstream_id.map(UpstreamId::uuid));
     cells.name(r.upstream.as_ref());
     cells.uuid(r.credential_id.map(CredentialId::uuid));
-    cells.text(Some(&row.attempts));
+    cells.name(Some(&row.attempts));
     cells.flag(r.stream);
     cells.word(Some(r.outcome.as_str()));
     cells.int(i64::from(r.status));
@@ -251,22 +255,6 @@ fn pico(amount: Pico) -> Result<i64, StoreError> {
 fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value)
         .map_err(|error| StoreError::Invalid { field: "usage", reason: format!("it cannot be written as JSON: {error}") })
-}
-
-fn attempts(record: &UsageRecord) -> Result<String, StoreError> {
-    /// How JSON writes a NUL, which PostgreSQL takes no better so.
-    const NUL: &str = "\\u0000";
-    let text = json(&record.attempts)?;
-    if !text.contains(NUL) {
-        return Ok(text);
-    }
-    let mut attempts = record.attempts.clone();
-    for attempt in &mut attempts {
-        attempt.upstream = clean(&attempt.upstream).into();
-        attempt.outcome = clean(&attempt.outcome).into_owned().into();
-        attempt.reason = attempt.reason.as_deref().map(|reason| clean(reason).into_owned().into());
-    }
-    json(&attempts)
 }
 
 /// What the database holds of `record` after a batch that was not new as a whole. `seen` are the records looked for before: the
