@@ -27,7 +27,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 use tallygate_types::{Clock, RequestId, SystemClock, Timestamp};
@@ -38,10 +38,12 @@ pub use self::recovery::{Damage, Recovery};
 use self::writer::Writer;
 use crate::record::{BeginRecord, UsageRecord};
 
-/// The longest a written record waits for its `fdatasync` to begin.
+/// A written record is durable after this time at the latest, unless a sync takes more than twice as long as the one before.
 pub const MAX_SYNC_INTERVAL: Duration = Duration::from_millis(50);
-/// The interval used unless told otherwise, so that the sync itself still ends within the promise on a slow disk.
-pub const DEFAULT_SYNC_INTERVAL: Duration = Duration::from_millis(25);
+/// The pause before the first sync, when nobody knows yet how long this disk takes.
+const FIRST_SYNC_PAUSE: Duration = Duration::from_millis(25);
+/// However long the disk takes, syncs are no closer.
+const MIN_SYNC_PAUSE: Duration = Duration::from_millis(10);
 /// While the disk refuses to sync, the pause between attempts doubles from [`MAX_SYNC_INTERVAL`] to this.
 pub const MAX_SYNC_BACKOFF: Duration = Duration::from_secs(5);
 /// A segment is closed and the next begun at this size.
@@ -53,8 +55,6 @@ pub const MAX_PARKED_RECORDS: usize = 65_536;
 
 #[derive(Clone)]
 pub struct JournalConfig {
-    /// At most [`MAX_SYNC_INTERVAL`].
-    pub sync_interval: Duration,
     pub segment_bytes: u64,
     pub max_bytes: u64,
     /// Dates the checkpoints.
@@ -63,12 +63,7 @@ pub struct JournalConfig {
 
 impl Default for JournalConfig {
     fn default() -> Self {
-        Self {
-            sync_interval: DEFAULT_SYNC_INTERVAL,
-            segment_bytes: DEFAULT_SEGMENT_BYTES,
-            max_bytes: DEFAULT_MAX_BYTES,
-            clock: Arc::new(SystemClock),
-        }
+        Self { segment_bytes: DEFAULT_SEGMENT_BYTES, max_bytes: DEFAULT_MAX_BYTES, clock: Arc::new(SystemClock) }
     }
 }
 
@@ -131,7 +126,6 @@ pub struct Journal {
 struct Shared {
     dir: PathBuf,
     node: String,
-    config: JournalConfig,
     writer: Mutex<Writer>,
     /// Wakes the sync thread.
     dirty: Condvar,
@@ -162,7 +156,6 @@ impl Journal {
         let shared = Arc::new(Shared {
             dir,
             node,
-            config: config.clone(),
             writer: Mutex::new(writer),
             dirty: Condvar::new(),
             ended: Notify::new(),
@@ -280,8 +273,7 @@ impl Shared {
     }
 
     fn sync_loop(&self) {
-        let interval = self.config.sync_interval.min(MAX_SYNC_INTERVAL);
-        let mut pause = interval;
+        let mut pause = FIRST_SYNC_PAUSE;
         loop {
             let mut writer = self.writer();
             while !writer.is_dirty() && !writer.is_stopped() {
@@ -298,10 +290,11 @@ impl Shared {
             }
             let work = writer.take_unsynced();
             drop(writer);
+            let begun = Instant::now();
             let done = work.run();
             match &done {
                 Ok(()) => {
-                    pause = interval;
+                    pause = after_sync_of(begun.elapsed());
                     self.syncs.fetch_add(1, Ordering::Relaxed)
                 }
                 Err(error) => {
@@ -331,6 +324,11 @@ impl Drop for Journal {
             tracing::debug!(%error, "the lock of the usage journal goes with its file");
         }
     }
+}
+
+/// The pause after a sync that took so long: the next ends within [`MAX_SYNC_INTERVAL`], too, even if it takes twice as long.
+fn after_sync_of(took: Duration) -> Duration {
+    MAX_SYNC_INTERVAL.saturating_sub(2 * took).max(MIN_SYNC_PAUSE)
 }
 
 /// The pause after another failed sync.

@@ -305,10 +305,16 @@ fn one_file_that_cannot_be_synced_is_said_wherever_it_stands() {
 
 #[test]
 fn the_pause_after_a_failed_sync_doubles_to_its_bound() {
-    let pauses: Vec<_> = std::iter::successors(Some(DEFAULT_SYNC_INTERVAL), |&pause| Some(longer(pause))).take(10).collect();
+    let pauses: Vec<_> = std::iter::successors(Some(FIRST_SYNC_PAUSE), |&pause| Some(longer(pause))).take(10).collect();
     let millis: Vec<_> = pauses.iter().map(Duration::as_millis).collect();
     assert_eq!(millis, [25, 50, 100, 200, 400, 800, 1_600, 3_200, 5_000, 5_000]);
     assert_eq!(longer(Duration::ZERO), MAX_SYNC_INTERVAL);
+}
+
+#[test]
+fn a_slow_disk_is_synced_sooner_so_that_the_sync_ends_in_time() {
+    let pauses = [0, 1, 5, 20, 25, 400].map(|took| after_sync_of(Duration::from_millis(took)).as_millis());
+    assert_eq!(pauses, [50, 48, 40, 10, 10, 10]);
 }
 
 #[test]
