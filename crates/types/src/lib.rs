@@ -34,5 +34,5 @@ pub use id_map::{IdHasher, IdMap};
 pub use money::{Currency, MoneyError, Pico, PicoText, UnitPrice};
 pub use no_proxy::{NoProxy, NoProxyError};
 pub use steady::SteadyClock;
-pub use time::{Clock, ManualClock, SystemClock, Timestamp};
+pub use time::{Clock, ManualClock, Moment, SystemClock, Timestamp};
 pub use usage::{Usage, UsageClass};

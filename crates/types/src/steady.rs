@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Instant;
 
-use crate::{Clock, SystemClock, Timestamp};
+use crate::{Clock, Moment, SystemClock, Timestamp};
 
 /// What the machine's two clocks may differ in without anything being done about it; microseconds.
 const TOLERANCE_US: i64 = 10_000;
@@ -43,7 +43,7 @@ impl Clock for SteadyClock {
         self.moment().0
     }
 
-    fn moment(&self) -> (Timestamp, Instant) {
+    fn moment(&self) -> Moment {
         let now = Instant::now();
         (self.read(now), now)
     }

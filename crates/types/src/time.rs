@@ -23,12 +23,15 @@ pub struct Timestamp(i64);
 #[error("`{0}` is not an RFC 3339 time")]
 pub struct NotATime(String);
 
+/// A point in time and its monotonic twin, for durations.
+pub type Moment = (Timestamp, Instant);
+
 /// Gives the time. The data plane and billing ask a `Clock`, so that tests can set it.
 pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 
-    /// The time and its monotonic twin, for durations; of one reading, where a clock can tell one from the other.
-    fn moment(&self) -> (Timestamp, Instant) {
+    /// Both of one reading, where a clock can tell one from the other.
+    fn moment(&self) -> Moment {
         (self.now(), Instant::now())
     }
 }

@@ -108,10 +108,10 @@ pub fn run<'a>(
     step: &'a Step<'_>,
     outgoing: Outgoing,
     lease: Lease,
+    round: Round,
 ) -> impl Future<Output = Attempted> + Send {
     let Outgoing { path, headers, body, session, .. } = outgoing;
     let hop = Hop { path, headers, body };
-    let round = Round::start(&*plane.clock);
     let mut attempt = Attempt { plane, question, step, session: Some(session), lease, round, trail: Trail::default() };
     async move {
         let tried = attempt.exchange(hop).await;
@@ -147,7 +147,8 @@ impl Attempt<'_, '_> {
             Some(session) => Content::Stream(Box::pin(self.open(line, body, session, deadline)).await?),
             None => Content::Whole(self.whole(&line, body, deadline).await?),
         };
-        self.lease.first_byte(begun.elapsed());
+        let (now, moment) = plane.clock.moment();
+        self.lease.first_byte(Instant::from(moment).saturating_duration_since(begun), now);
         Ok(content)
     }
 
@@ -249,7 +250,7 @@ impl Attempt<'_, '_> {
         let outcome = if outcome == FAILED { label } else { outcome };
         trail.waited += took;
         trail.has_failed = tried.is_err();
-        trail.records.push(round.record(upstream, step.credential.map(|credential| credential.id), outcome, detail));
+        trail.records.push(round.record(upstream, step.credential.map(|credential| credential.id), took, outcome, detail));
         let (tried, held) = match tried {
             Ok(content) => {
                 let delivery = Delivery {

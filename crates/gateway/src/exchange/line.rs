@@ -15,7 +15,7 @@ use tallygate_adapter::{ErrorKind, Hop, decode_error};
 use tallygate_billing::AttemptRecord;
 use tallygate_store::upstreams::Timeouts;
 use tallygate_store::{CredentialEntry, UpstreamEntry};
-use tallygate_types::{Clock, CredentialId, Dialect, Timestamp};
+use tallygate_types::{Clock, CredentialId, Dialect, Moment, Timestamp};
 use tokio::time::timeout_at;
 
 use super::attempt::Trail;
@@ -238,15 +238,15 @@ impl Line {
 
     /// The record of a call that was made for the rest of an answer, or before one.
     pub fn ended(&self, plane: &DataPlane, round: &Round, broken: Option<&Broken>) -> AttemptRecord {
-        let upstream = &*self.upstream;
+        let (upstream, took) = (&*self.upstream, round.elapsed());
         let (outcome, reason) = match broken {
             None => (metrics::OK, metrics::NO_REASON),
             Some(broken) => ("failed", broken.reason()),
         };
-        plane.metrics.attempted(&upstream.name, upstream.dialect.provider(), outcome, reason, round.elapsed());
+        plane.metrics.attempted(&upstream.name, upstream.dialect.provider(), outcome, reason, took);
         let outcome = if broken.is_some() { reason } else { outcome };
         let credential = self.credential.as_ref().map(|credential| credential.id);
-        round.record(upstream, credential, outcome, None)
+        round.record(upstream, credential, took, outcome, None)
     }
 }
 
@@ -291,7 +291,11 @@ impl Pace {
 
 impl Round {
     pub fn start(clock: &dyn Clock) -> Self {
-        Self { started: tokio::time::Instant::now(), started_at: clock.now(), status: None, failure: None }
+        Self::begun(clock.moment())
+    }
+
+    pub fn begun((started_at, started): Moment) -> Self {
+        Self { started: started.into(), started_at, status: None, failure: None }
     }
 
     pub const fn started(&self) -> tokio::time::Instant {
@@ -307,6 +311,7 @@ impl Round {
         &self,
         upstream: &UpstreamEntry,
         credential_id: Option<CredentialId>,
+        took: Duration,
         outcome: &'static str,
         reason: Option<&str>,
     ) -> AttemptRecord {
@@ -317,7 +322,7 @@ impl Round {
             outcome: outcome.into(),
             reason: reason.map(|reason| reason.chars().take(MAX_REASON_CHARS).collect::<String>().into()),
             started_at: self.started_at,
-            duration_us: u64::try_from(self.elapsed().as_micros()).unwrap_or(u64::MAX),
+            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             cost: None,
         }
     }

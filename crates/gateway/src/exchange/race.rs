@@ -11,11 +11,13 @@ use uuid::Uuid;
 
 use super::attempt::{self, Attempted, Tried, Verdict};
 use super::hedge::Unhedged;
+use super::line::Round;
 use super::outgoing::{Asked, outgoing};
 use super::search::Search;
 use crate::health::{Lease, Resort};
 use crate::refusal::Refusal;
 use crate::routing::Step;
+use crate::settle::Dispatched;
 
 /// The one attempt beside another.
 struct Second<'a> {
@@ -35,8 +37,9 @@ impl<'a> Search<'a> {
         lease: Lease,
         (owner, hedge): (Uuid, &Hedge),
     ) -> Result<(Step<'a>, Tried), Refusal> {
-        let (plane, question, number) = (self.plane, self.question, self.dispatch(step)?);
-        let mut first = Box::pin(attempt::run(plane, question, step, outgoing, lease));
+        let (plane, question) = (self.plane, self.question);
+        let Dispatched { number, moment } = self.dispatch(step)?;
+        let mut first = Box::pin(attempt::run(plane, question, step, outgoing, lease, Round::begun(moment)));
         let second = match timeout(Duration::from_millis(hedge.after_ms), &mut first).await {
             Ok(attempted) => return Ok((*step, self.take(number, attempted))),
             Err(_) => Box::pin(self.second(owner, hedge, rest)).await,
@@ -45,12 +48,13 @@ impl<'a> Search<'a> {
             let attempted = first.await;
             return Ok((*step, self.take(number, attempted)));
         };
-        let Ok(other_number) = self.dispatch(&other_step) else {
+        let Ok(Dispatched { number: other_number, moment }) = self.dispatch(&other_step) else {
             lease.not_sent();
             let attempted = first.await;
             return Ok((*step, self.take(number, attempted)));
         };
-        let mut other = Box::pin(attempt::run(plane, question, &other_step, outgoing, lease));
+        let round = Round::begun(moment);
+        let mut other = Box::pin(attempt::run(plane, question, &other_step, outgoing, lease, round));
         let (is_first, attempted) = tokio::select! {
             biased;
             attempted = &mut first => (true, attempted),

@@ -17,6 +17,7 @@ use uuid::Uuid;
 
 use super::attempt::{self, Delivery, Tried, Verdict};
 use super::failure::{Again, Blame, Failure, NOT_FOUND};
+use super::line::Round;
 use super::outgoing::{Asked, outgoing};
 use super::retry::{MAX_TOLD_WAIT, Reached, is_worth_a_pause, pause};
 use crate::health::{Lease, Readiness, Resort};
@@ -25,7 +26,7 @@ use crate::media::{Inlined, Media};
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 use crate::routing::{self, NoWay, Step};
-use crate::settle::Settlement;
+use crate::settle::{Dispatched, Settlement};
 
 /// Time from which on no further attempt begins.
 const MIN_TIME_LEFT: Duration = Duration::from_millis(100);
@@ -40,10 +41,10 @@ pub struct Search<'a> {
     pub(super) inlined: Vec<Inlined>,
     /// Of the model or route that is asked.
     pub(super) hedge: Option<(Uuid, &'a Hedge)>,
-    /// No attempt begins after it.
-    until: Instant,
-    /// An attempt may begin at once.
-    has_time: bool,
+    /// How long after its beginning an attempt may still begin.
+    time: Duration,
+    /// When it first did what takes time.
+    begun: Option<StdInstant>,
     /// Attempts that were begun.
     made: usize,
     /// What is not asked any more for this request.
@@ -82,8 +83,8 @@ impl<'a> Search<'a> {
             settlement,
             inlined: Vec::new(),
             hedge: None,
-            until: Instant::now() + time,
-            has_time: time > MIN_TIME_LEFT,
+            time,
+            begun: None,
             made: 0,
             shut: Vec::new(),
             resting: Vec::new(),
@@ -164,12 +165,11 @@ impl<'a> Search<'a> {
     }
 
     pub(super) fn may_go_on(&self) -> bool {
-        self.made < self.plane.config.max_attempts && (self.is_fresh() || Instant::now() + MIN_TIME_LEFT < self.until)
+        self.made < self.plane.config.max_attempts && self.has_time_after(Duration::ZERO)
     }
 
-    /// No time has passed yet.
-    fn is_fresh(&self) -> bool {
-        self.made == 0 && self.closed.is_none() && self.has_time
+    fn has_time_after(&self, pause: Duration) -> bool {
+        self.begun.map_or(Duration::ZERO, |begun| begun.elapsed()) + pause + MIN_TIME_LEFT < self.time
     }
 
     /// One way: an attempt, if it may be made.
@@ -181,6 +181,7 @@ impl<'a> Search<'a> {
         let question = self.question;
         let with_media = if Media::is_wanted(question, step) {
             let fetched = StdInstant::now();
+            self.begun.get_or_insert(fetched);
             let with_media = self.plane.media.inline(self.plane, question, step, &mut self.inlined).await;
             self.settlement.waited(fetched.elapsed());
             with_media
@@ -204,8 +205,9 @@ impl<'a> Search<'a> {
         }
         let (step, tried) = match self.hedge_policy(rest) {
             None => {
-                let number = self.dispatch(step)?;
-                let attempted = attempt::run(self.plane, self.question, step, outgoing, lease).await;
+                let Dispatched { number, moment } = self.dispatch(step)?;
+                let round = Round::begun(moment);
+                let attempted = attempt::run(self.plane, self.question, step, outgoing, lease, round).await;
                 (*step, self.take(number, attempted))
             }
             // Few come here, and below: their futures are not part of everyone's.
@@ -253,9 +255,11 @@ impl<'a> Search<'a> {
         self.shut.contains(&id) || self.resting.contains(&id)
     }
 
-    pub(super) fn dispatch(&mut self, step: &Step<'a>) -> Result<u32, Refusal> {
+    pub(super) fn dispatch(&mut self, step: &Step<'a>) -> Result<Dispatched, Refusal> {
         self.made += 1;
-        self.settlement.dispatch(step)
+        let dispatched = self.settlement.dispatch(step)?;
+        self.begun.get_or_insert(dispatched.moment.1);
+        Ok(dispatched)
     }
 
     /// Asks the same upstream once more, as its first word calls for.
@@ -269,8 +273,9 @@ impl<'a> Search<'a> {
         // A strict model takes nothing away.
         let Ok(outgoing) = outgoing(self.plane, asked, self.model, step, past_reasoning) else { return Ok(Verdict::of(again)) };
         let Some(lease) = self.begin(step, Resort::Last) else { return Ok(Verdict::of(again)) };
-        let number = self.dispatch(step)?;
-        let attempted = attempt::run(self.plane, self.question, step, outgoing, lease).await;
+        let Dispatched { number, moment } = self.dispatch(step)?;
+        let round = Round::begun(moment);
+        let attempted = attempt::run(self.plane, self.question, step, outgoing, lease, round).await;
         Ok(match self.take(number, attempted) {
             Tried::Final(verdict) => verdict,
             Tried::Again(again) => Verdict::of(again),
@@ -312,6 +317,7 @@ impl<'a> Search<'a> {
     }
 
     fn is_closed(&mut self, closed: Closed) {
+        self.begun.get_or_insert_with(StdInstant::now);
         // One that says when comes before one that does not.
         let rank = |closed: Closed| (closed.until.is_none(), closed.until);
         if self.closed.is_none_or(|known| rank(closed) < rank(known)) {
@@ -331,7 +337,7 @@ impl<'a> Search<'a> {
         // The id's second half is random, and each round reads other bits of it.
         let random = (self.question.facts.request_id.uuid().as_u128() as u64).rotate_left(round * 13);
         let pause = pause(round, random).max(told);
-        (Instant::now() + pause + MIN_TIME_LEFT < self.until).then_some(pause)
+        self.has_time_after(pause).then_some(pause)
     }
 
     fn soonest(&self) -> Option<Duration> {

@@ -70,8 +70,7 @@ impl Lease {
     }
 
     /// The first content came `after` the attempt began.
-    pub fn first_byte(&mut self, after: Duration) {
-        let now = self.common.now();
+    pub fn first_byte(&mut self, after: Duration, now: Timestamp) {
         self.heard(now);
         self.upstream.latency.observe(after, now);
         if let Some(held) = &self.credential {
@@ -104,9 +103,8 @@ impl Lease {
     }
 
     /// What the attempt came to; it replaces the estimate.
-    pub fn spent(&self, amount: Pico, tokens: u64) {
+    pub fn spent(&self, amount: Pico, tokens: u64, now: Timestamp) {
         if let Some(held) = &self.credential {
-            let now = self.common.now();
             held.health.taken.spend(amount, now);
             held.health.taken.correct(&held.caps, self.tokens, tokens, now);
         }

@@ -83,7 +83,7 @@ impl Unsettled {
         charge(&plane, &mut record, estimated);
         if let Some(lease) = lease {
             // What the attempt that delivered teaches of its upstream and credential.
-            lease.spent(record.charge, record.usage.total());
+            lease.spent(record.charge, record.usage.total(), finished_at);
             match fault {
                 Some(failure) => lease.failed(&failure),
                 None if record.outcome == Outcome::Ok => lease.succeeded(),

@@ -14,7 +14,7 @@ use http::{HeaderName, HeaderValue};
 use tallygate_adapter::{Keepsake, Meter};
 use tallygate_billing::{AttemptRecord, BeginRecord, Outcome, estimate};
 use tallygate_store::{ModelEntry, UpstreamEntry};
-use tallygate_types::{CredentialId, Currency, Pico, Timestamp};
+use tallygate_types::{CredentialId, Currency, Moment, Pico, Timestamp};
 
 use self::close::{endpoint_of, shortened};
 pub use self::close::{note_answer, note_refusal};
@@ -75,6 +75,12 @@ struct Open {
     credential_id: Option<CredentialId>,
     started: Instant,
     started_at: Timestamp,
+}
+
+/// An attempt that may be made.
+pub struct Dispatched {
+    pub number: u32,
+    pub moment: Moment,
 }
 
 /// How a request ended.
@@ -201,8 +207,8 @@ impl Unsettled {
         self.held.tokens
     }
 
-    /// Writes the BEGIN of an attempt, and returns its number. What cannot be counted is not dispatched.
-    pub fn dispatch(&mut self, step: &Step<'_>) -> Result<u32, Refusal> {
+    /// Writes the BEGIN of an attempt. What cannot be counted is not dispatched.
+    pub fn dispatch(&mut self, step: &Step<'_>) -> Result<Dispatched, Refusal> {
         let number = self.begin.attempt + 1;
         self.name(number, step);
         if let Err(error) = self.plane.journal.begin(&self.begin) {
@@ -217,7 +223,8 @@ impl Unsettled {
         }
         self.held.permit.dispatched();
         self.is_dispatched = true;
-        let (started_at, started) = self.plane.clock.moment();
+        let moment = self.plane.clock.moment();
+        let (started_at, started) = moment;
         let open = Open {
             number,
             upstream: Arc::clone(&step.target.upstream),
@@ -228,7 +235,7 @@ impl Unsettled {
         let free = usize::from(self.open[0].is_some());
         self.open[free] = Some(open);
         self.facts.live.ask(number, &step.target.upstream, &step.target.upstream_model, step.credential);
-        Ok(number)
+        Ok(Dispatched { number, moment })
     }
 
     fn name(&mut self, number: u32, step: &Step<'_>) {
@@ -341,6 +348,8 @@ impl Unsettled {
 
     /// Keeps what the answer left behind for the next turn of its tool loop.
     pub fn remember(&self, keepsakes: Vec<(String, Keepsake)>) {
-        self.plane.keepsakes.keep(self.begin.tenant_id, keepsakes, self.plane.clock.now());
+        if !keepsakes.is_empty() {
+            self.plane.keepsakes.keep(self.begin.tenant_id, keepsakes, self.plane.clock.now());
+        }
     }
 }
