@@ -66,7 +66,7 @@ pub struct Outgoing {
 /// `client_headers` have lower-case names.
 pub fn prepare(call: &Call<'_>, body: &Bytes, client_headers: &[(String, String)]) -> Result<Outgoing, BadRequest> {
     let wants_array = call.stream && !streams_events(call.client, call.client_query);
-    let mut context = ResponseContext {
+    let context = ResponseContext {
         response_id: call.response_id.to_owned(),
         client_model: call.client_model.to_owned(),
         created_at: call.created_at,
@@ -85,7 +85,7 @@ pub fn prepare(call: &Call<'_>, body: &Bytes, client_headers: &[(String, String)
     if call.client == call.upstream && !call.peek.is_responses_body && !is_responses_only {
         pass_on(call, context, body, client_headers)
     } else {
-        translate(call, &mut context, body)
+        translate(call, context, body)
     }
 }
 
@@ -170,7 +170,7 @@ fn spoken(call: &Call<'_>, request: &Request) -> Dialect {
     }
 }
 
-fn translate(call: &Call<'_>, context: &mut ResponseContext, body: &Bytes) -> Result<Outgoing, BadRequest> {
+fn translate(call: &Call<'_>, mut context: ResponseContext, body: &Bytes) -> Result<Outgoing, BadRequest> {
     // Cursor sends the body of one of OpenAI's endpoints to the other, and wants that one's answer.
     let written_in = if call.peek.is_responses_body { Dialect::OpenaiResponses } else { call.client };
     let mut loss = LossReport::default();
@@ -203,7 +203,7 @@ fn translate(call: &Call<'_>, context: &mut ResponseContext, body: &Bytes) -> Re
         headers,
         body: body.into(),
         loss: loss.clone(),
-        session: Session::translating(call.client, dialect, context.clone(), translation, loss),
+        session: Session::translating(call.client, dialect, context, translation, loss),
     })
 }
 

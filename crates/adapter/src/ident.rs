@@ -22,5 +22,5 @@ pub(crate) fn openai_user(user: &str) -> String {
 pub(crate) fn response_id(prefix: &str, upstream: Option<&str>, ours: &str) -> String {
     let id = upstream.filter(|id| !id.is_empty()).unwrap_or(ours);
     let bare = ["chatcmpl-", "msg_", "resp_"].iter().find_map(|known| id.strip_prefix(known)).unwrap_or(id);
-    format!("{prefix}{bare}")
+    [prefix, bare].concat()
 }

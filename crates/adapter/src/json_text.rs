@@ -1,7 +1,7 @@
 //! JSON passed over by its places: what its readers here have in common. A place is given for the first byte behind what was
 //! passed, `None` where `serde_json` would refuse it.
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::Value;
 use wide::u8x16;
 
@@ -109,14 +109,6 @@ pub(crate) fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> serde_json::Result
         Ok(text) => serde_json::from_str(text),
         Err(_) => serde_json::from_slice(json),
     }
-}
-
-/// What `serde_json` writes, with room from the start for what most requests and answers take.
-pub(crate) fn written(value: &impl Serialize) -> serde_json::Result<Vec<u8>> {
-    const USUAL_BYTES: usize = 1024;
-    let mut json = Vec::with_capacity(USUAL_BYTES);
-    serde_json::to_writer(&mut json, value)?;
-    Ok(json)
 }
 
 /// What `Value::to_string` gives, at a third of its price.

@@ -61,6 +61,7 @@ pub mod ir;
 mod json_answer;
 mod json_array;
 mod json_text;
+mod json_write;
 mod keepsake;
 pub mod kept;
 mod loss;

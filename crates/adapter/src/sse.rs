@@ -3,6 +3,9 @@
 //! Memory is bounded by [`MAX_EVENT_BYTES`]; an event that lies whole inside one chunk is lent from it without a copy.
 
 use memchr::memchr2;
+use serde::Serialize;
+
+use crate::json_write;
 
 /// Longest line, and longest sum of an event's data lines. Generated images travel as one line of base64, so a line
 /// may be as long as an event.
@@ -220,14 +223,28 @@ impl From<TooLong> for crate::StreamFailure {
 
 /// Writes one event. `data` must hold no line end (compact JSON never does).
 pub(crate) fn write(name: Option<&str>, data: &[u8], out: &mut Vec<u8>) {
+    begin(name, out);
+    out.extend_from_slice(data);
+    out.extend_from_slice(b"\n\n");
+}
+
+/// The same, its data being JSON.
+pub(crate) fn write_json(name: Option<&str>, data: &impl Serialize, out: &mut Vec<u8>) {
+    begin(name, out);
+    let start = out.len();
+    if json_write::write(data, out).is_err() {
+        out.truncate(start);
+    }
+    out.extend_from_slice(b"\n\n");
+}
+
+fn begin(name: Option<&str>, out: &mut Vec<u8>) {
     if let Some(name) = name {
         out.extend_from_slice(b"event: ");
         out.extend_from_slice(name.as_bytes());
         out.push(b'\n');
     }
     out.extend_from_slice(b"data: ");
-    out.extend_from_slice(data);
-    out.extend_from_slice(b"\n\n");
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use super::wire::{self, CacheControl, Content};
 use crate::failure::BadRequest;
 use crate::ident;
 use crate::ir::{OutputFormat, Request, ServiceTier};
-use crate::json_text;
+use crate::json_write;
 use crate::loss::LossReport;
 use crate::profile::{AnthropicModel, Profiles};
 
@@ -89,7 +89,7 @@ pub(crate) fn request(request: &Request, profiles: &Profiles, loss: &mut LossRep
         other: own_fields(request),
     };
     limit_breakpoints(&mut wire, loss);
-    json_text::written(&wire).map_err(|error| BadRequest::malformed(error.to_string()))
+    json_write::written(&wire).map_err(|error| BadRequest::malformed(error.to_string()))
 }
 
 fn own_fields(request: &Request) -> crate::ir::Object {

@@ -366,7 +366,7 @@ fn whole_block(part: &Part) -> Option<Value> {
 
 fn write_delta(index: u32, delta: Piece<'_>, out: &mut Vec<u8>) {
     let event = BlockDelta { kind: "content_block_delta", index, delta };
-    sse::write(Some(event.kind), &serde_json::to_vec(&event).unwrap_or_default(), out);
+    sse::write_json(Some(event.kind), &event, out);
 }
 
 fn write(name: &str, data: &Value, out: &mut Vec<u8>) {

@@ -11,7 +11,7 @@ use crate::context::ResponseContext;
 use crate::dispatch::Encode as _;
 use crate::failure::BadRequest;
 use crate::ir::{Request, Response};
-use crate::json_text;
+use crate::json_write;
 use crate::loss::LossReport;
 use crate::profile::Profiles;
 use crate::replay;
@@ -60,11 +60,11 @@ pub(crate) fn request(request: &Request, profiles: &Profiles, loss: &mut LossRep
     report_unsayable(request, loss);
     let unwritten = |error: serde_json::Error| BadRequest::malformed(error.to_string());
     if native.is_empty() {
-        return json_text::written(&wire).map_err(unwritten);
+        return json_write::written(&wire).map_err(unwritten);
     }
     let Value::Object(mut wire) = serde_json::to_value(&wire).map_err(unwritten)? else { return Ok(Vec::new()) };
     native.write_over(&mut wire)?;
-    json_text::written(&wire).map_err(unwritten)
+    json_write::written(&wire).map_err(unwritten)
 }
 
 fn report_unsayable(request: &Request, loss: &mut LossReport) {

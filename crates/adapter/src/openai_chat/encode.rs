@@ -10,7 +10,7 @@ use super::{controls, encode_message, wire};
 use crate::failure::BadRequest;
 use crate::ident;
 use crate::ir::{CacheHint, CacheTtl, FunctionTool, OutputFormat, Request, Tool, ToolChoice};
-use crate::json_text;
+use crate::json_write;
 use crate::loss::LossReport;
 use crate::profile::{OpenAiModel, Profiles};
 use crate::schema;
@@ -89,7 +89,7 @@ pub(crate) fn request(request: &Request, profiles: &Profiles, loss: &mut LossRep
         prompt_cache_key: request.prompt_cache_key.clone().filter(|_| model.first_party),
         other,
     };
-    json_text::written(&wire).map_err(|error| BadRequest::malformed(error.to_string()))
+    json_write::written(&wire).map_err(|error| BadRequest::malformed(error.to_string()))
 }
 
 fn tools(request: &Request, model: OpenAiModel, loss: &mut LossReport) -> Result<Vec<wire::Tool>, BadRequest> {

@@ -7,7 +7,7 @@ use super::{carriers, encode_message, usage};
 use crate::context::ResponseContext;
 use crate::ident;
 use crate::ir::{Candidate, FinishReason, Part, PartKind, Response, ServiceTier, ToolKind};
-use crate::json_text;
+use crate::json_write;
 
 pub(crate) fn response(response: &Response, context: &ResponseContext) -> Vec<u8> {
     let id = ident::response_id("chatcmpl-", response.id.as_deref(), &context.response_id);
@@ -21,7 +21,7 @@ pub(crate) fn response(response: &Response, context: &ResponseContext) -> Vec<u8
         usage: response.usage.as_ref().map(|report| usage::encode(&report.usage)),
         service_tier: response.service_tier.as_ref().filter(|_| asked_for_tier).map(tier),
     };
-    json_text::written(&completion).unwrap_or_default()
+    json_write::written(&completion).unwrap_or_default()
 }
 
 /// Only words the document knows.

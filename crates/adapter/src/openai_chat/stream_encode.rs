@@ -78,7 +78,7 @@ impl Encoder {
             choices,
             usage: if self.context.include_usage { usage } else { ChunkUsage::Absent },
         };
-        sse::write(None, &serde_json::to_vec(&chunk).unwrap_or_default(), out);
+        sse::write_json(None, &chunk, out);
     }
 
     /// What stands around a text: the chunk that says an empty one, without it.

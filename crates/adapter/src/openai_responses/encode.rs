@@ -14,7 +14,7 @@ use crate::dispatch::Encode as _;
 use crate::failure::BadRequest;
 use crate::ident::openai_user;
 use crate::ir::{Object, Request, Response, Role, Tool, ToolChoice};
-use crate::json_text;
+use crate::json_write;
 use crate::loss::LossReport;
 use crate::profile::{OpenAiModel, Profiles};
 use crate::replay;
@@ -118,7 +118,7 @@ pub(crate) fn request(request: &Request, profiles: &Profiles, loss: &mut LossRep
     if let Some(own) = request.extensions.own(DIALECT) {
         wire.rest.extend(own.iter().filter(|(name, _)| !name.contains('.')).map(|(name, value)| (name.clone(), value.clone())));
     }
-    json_text::written(&wire).map_err(|error| BadRequest::malformed(error.to_string()))
+    json_write::written(&wire).map_err(|error| BadRequest::malformed(error.to_string()))
 }
 
 fn report_unsayable(request: &Request, model: OpenAiModel, loss: &mut LossReport) {

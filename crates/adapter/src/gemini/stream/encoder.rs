@@ -11,6 +11,7 @@ use crate::context::ResponseContext;
 use crate::dispatch::Encode;
 use crate::failure::ErrorReply;
 use crate::ir::{Citation, Delta, FinishReason, Object, Part, PartKind, PartStart, Signature, Source, StreamEvent, ToolKind};
+use crate::json_write;
 use crate::names::FREE_TEXT_FIELD;
 
 /// Writes a client's stream, as events or as one JSON array.
@@ -99,11 +100,11 @@ impl Encoder {
 
     /// The answer, after `End`.
     pub fn into_body(self) -> Vec<u8> {
-        serde_json::to_vec(&self.body).unwrap_or_default()
+        json_write::written(&self.body).unwrap_or_default()
     }
 
     fn write(&mut self, record: &Value, out: &mut Vec<u8>) {
-        let record = serde_json::to_vec(record).unwrap_or_default();
+        let record = json_write::written(record).unwrap_or_default();
         if self.context.json_array {
             out.extend_from_slice(if self.has_records { b",\r\n" } else { b"[" });
             out.extend_from_slice(&record);

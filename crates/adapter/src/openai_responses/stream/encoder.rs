@@ -16,7 +16,7 @@ use crate::context::ResponseContext;
 use crate::dispatch::Encode;
 use crate::failure::ErrorReply;
 use crate::ir::{Delta, FinishReason, PartKind, PartStart, Signature, Source, StreamEvent, ToolKind};
-use crate::sse;
+use crate::{json_write, sse};
 
 /// Writes a client's stream.
 ///
@@ -100,7 +100,7 @@ impl Encoder {
 
     /// The terminal response, after `End`.
     pub fn into_body(self) -> Vec<u8> {
-        serde_json::to_vec(&self.body).unwrap_or_default()
+        json_write::written(&self.body).unwrap_or_default()
     }
 
     fn emit(&mut self, kind: &str, fields: Value, out: &mut Vec<u8>) {
@@ -112,7 +112,7 @@ impl Encoder {
             event.extend(fields);
         }
         self.sequence += 1;
-        sse::write(Some(kind), &serde_json::to_vec(&event).unwrap_or_default(), out);
+        sse::write_json(Some(kind), &event, out);
     }
 
     fn emit_delta(&mut self, mut event: DeltaEvent<'_>, out: &mut Vec<u8>) {
@@ -121,7 +121,7 @@ impl Encoder {
         }
         event.sequence_number = self.sequence;
         self.sequence += 1;
-        sse::write(Some(event.kind), &serde_json::to_vec(&event).unwrap_or_default(), out);
+        sse::write_json(Some(event.kind), &event, out);
     }
 
     fn start(&mut self, out: &mut Vec<u8>) {
