@@ -8,6 +8,7 @@ use tallygate_store::tenants::{self, TenantSettings};
 use tallygate_store::testing::TestStore;
 use tallygate_store::{Cursor, Db, Engine, PageRequest, Store, StoreError, TenantScope, keys, query};
 use tallygate_types::{Clock as _, Currency, ModelId, Pico, TenantId, Timestamp, UnitPrice, Usage, UsageClass};
+use uuid::Uuid;
 
 use crate::audit::{self, Actor, AuditEvent, AuditFilter, Verification};
 use crate::prices::{self, NewPrice};
@@ -39,6 +40,7 @@ on_both! {
     text_with_nul_is_taken
     rollups_are_the_sum_of_the_records
     what_hardly_any_call_has_is_kept_where_one_has_it
+    calls_of_many_kinds_in_a_batch_are_each_kept_whole
     a_bill_is_the_sum_of_its_records_to_the_pico
     a_bill_reads_as_csv
     calls_are_listed_by_page_and_filter
@@ -339,6 +341,58 @@ async fn what_hardly_any_call_has_is_kept_where_one_has_it(store: TestStore) {
     assert_eq!((sums[0].requests, sums[0].usage, sums[0].cache_saved["USD"]), (4, usage, full.cache_saved));
 }
 
+async fn calls_of_many_kinds_in_a_batch_are_each_kept_whole(store: TestStore) {
+    let rig = rig(store);
+    // Kinds change from call to call, and come back; so does what there is to say of each.
+    let some = |n: u32, every: u32| n.is_multiple_of(every).then(|| format!("{every}"));
+    let records: Vec<_> = (0..330_u32)
+        .map(|n| {
+            let plain = UsageRecord {
+                tenant_id: TenantId::from_uuid(Uuid::from_u128(u128::from(n % 7))),
+                status: 200 + (n % 3) as u16,
+                stream: n.is_multiple_of(2),
+                model: format!("model {}", n % 11).into(),
+                returned_model: some(n, 5),
+                upstream: some(n, 13).map(Into::into),
+                finish_reason: some(n, 17).map(Into::into),
+                route: some(n, 19).map(Into::into),
+                end_user: some(n, 4),
+                trace_id: some(n, 6),
+                loss: some(n, 31),
+                cache_saved: Pico::new(i128::from(n % 3)),
+                ..testing::record(n)
+            };
+            match n % 29 {
+                0 => UsageRecord { price: None, currency: None, charge: Pico::ZERO, credential_id: None, ..plain },
+                1 => UsageRecord { usage: plain.usage.with(UsageClass::InputAudio, 7), charge: Pico::new(1), ..plain },
+                2 => UsageRecord { first_byte_at: None, raw_usage: None, attempts: Vec::new(), attempt: 0, ..plain },
+                _ => plain,
+            }
+        })
+        .collect();
+    rig.ship(&records).await;
+    for record in &records {
+        let stored = usage::get(&*rig.store, TenantScope::All, record.request_id).await.unwrap().record;
+        assert_eq!(stored.prices, record.price.as_ref().map(|price| price.prices));
+        assert_eq!(stored.price_version_id, record.price.as_ref().map(|price| price.id));
+        let serde_json::Value::Object(mut stored) = json!(stored) else { unreachable!() };
+        let written = json!(record);
+        stored.retain(|name, _| !matches!(&**name, "prices" | "price_version_id"));
+        for (name, value) in stored {
+            assert_eq!(value, written.get(&name).cloned().unwrap_or_default(), "{name} of {}", record.request_id);
+        }
+    }
+    let sums = usage::totals(&*rig.store, TenantScope::All, &november(), None).await.unwrap();
+    let usage = records.iter().fold(Usage::default(), |sum, record| sum.checked_add(&record.usage).unwrap());
+    let (requests, sum) = sums
+        .iter()
+        .fold((0, Usage::default()), |(requests, usage), of| (requests + of.requests, usage.checked_add(&of.usage).unwrap()));
+    assert_eq!((requests, sum), (330, usage));
+    let charged = sums.iter().map(|sum| sum.charge.get("USD").map_or(0, |charge| charge.get())).sum::<i128>();
+    assert_eq!(charged, total(&records).get());
+    assert_eq!(rig.shipper.metrics().unexplained_total, records.iter().filter(|r| r.charge == Pico::new(1)).count() as u64);
+}
+
 /// A tenant of that zone, and the price of the tests in the database.
 async fn tenant_in(store: &Store, zone: &str) -> (TenantId, Arc<PriceVersion>) {
     let mut tx = store.begin().await.unwrap();
@@ -592,7 +646,7 @@ async fn audit_events_are_listed_and_chained(store: TestStore) {
             "INSERT INTO audit_events (id, at, actor_kind, action, target_kind)
              SELECT $1, at, actor_kind, action, target_kind FROM audit_events LIMIT 1",
         )
-        .bind(uuid::Uuid::now_v7())
+        .bind(Uuid::now_v7())
         .execute(conn)
         .await
         .map(|_| ())

@@ -20,9 +20,19 @@ impl ManyRows {
 
     /// The statements that `rows` take, each with its own.
     pub fn split<'s, 'r, T>(&'s self, rows: &'r [T]) -> impl Iterator<Item = (&'s str, &'r [T])> + use<'s, 'r, T> {
+        self.split_as(rows, |_| true)
+    }
+
+    /// [`Self::split`], where some rows do not go together into a statement; each goes alone.
+    pub fn split_as<'s, 'r, T, F: Fn(&[T]) -> bool>(
+        &'s self,
+        rows: &'r [T],
+        go_together: F,
+    ) -> impl Iterator<Item = (&'s str, &'r [T])> + use<'s, 'r, T, F> {
         let mut rest = rows;
         std::iter::from_fn(move || {
-            let size = SIZES.iter().position(|count| rest.len() >= *count)?;
+            let fits = |count: &usize| rest.get(..*count).is_some_and(|now| *count == 1 || go_together(now));
+            let size = SIZES.iter().position(fits)?;
             let now = rest.split_off(..SIZES[size])?;
             Some((self.0[size].as_str(), now))
         })
@@ -43,5 +53,10 @@ mod tests {
         assert_eq!(split[4].0, "VALUES (?, ?)");
         assert_eq!(split[0].0.matches("(?, ?)").count(), 100);
         assert_eq!(many.split(&rows[..0]).count(), 0);
+        let of_one_ten = |rows: &[i32]| rows.iter().all(|row| row / 10 == rows[0] / 10);
+        let split: Vec<_> = many.split_as(&rows[..31], of_one_ten).map(|(_, rows)| rows.len()).collect();
+        assert_eq!(split, [10, 10, 10, 1]);
+        assert_eq!(many.split_as(&rows[5..16], of_one_ten).count(), 11);
+        assert_eq!(many.split_as(&rows[..3], |_| false).count(), 3);
     }
 }

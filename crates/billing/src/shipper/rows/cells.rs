@@ -41,16 +41,34 @@ impl Kind {
     }
 }
 
-/// The classes that most models count.
-pub const COMMON_CLASSES: [UsageClass; 5] = [
-    UsageClass::InputUncached,
-    UsageClass::InputCacheRead,
-    UsageClass::InputCacheWrite5m,
-    UsageClass::OutputText,
-    UsageClass::OutputReasoning,
-];
-/// The others.
-pub const RARE_CLASSES: [UsageClass; UsageClass::ALL.len() - COMMON_CLASSES.len()] = [
+/// How much there is to say of a row: a value costs as much to bind as a column of a row to insert, and most rows need few.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    Plain,
+    /// And what many rows have.
+    More,
+    /// And what hardly any has.
+    All,
+}
+
+impl Level {
+    pub const ALL: [Self; 3] = [Self::Plain, Self::More, Self::All];
+
+    /// What it takes to say all of `usage`.
+    pub fn of(usage: &Usage) -> Self {
+        let has = |classes: &[UsageClass]| classes.iter().any(|class| usage.get(*class) > 0);
+        match (has(&RARE_CLASSES), has(&MORE_CLASSES)) {
+            (true, _) => Self::All,
+            (false, true) => Self::More,
+            (false, false) => Self::Plain,
+        }
+    }
+}
+
+pub const PLAIN_CLASSES: [UsageClass; 2] = [UsageClass::InputUncached, UsageClass::OutputText];
+pub const MORE_CLASSES: [UsageClass; 3] =
+    [UsageClass::InputCacheRead, UsageClass::InputCacheWrite5m, UsageClass::OutputReasoning];
+pub const RARE_CLASSES: [UsageClass; UsageClass::ALL.len() - PLAIN_CLASSES.len() - MORE_CLASSES.len()] = [
     UsageClass::InputCacheWrite1h,
     UsageClass::InputAudio,
     UsageClass::InputAudioCached,
@@ -75,11 +93,6 @@ pub const fn with_usage<const OWN: usize, const ALL: usize>(own: [Column; OWN], 
     all
 }
 
-/// Whether anything of [`RARE_CLASSES`] was used.
-pub fn has_rare_classes(usage: &Usage) -> bool {
-    RARE_CLASSES.into_iter().any(|class| usage.get(class) > 0)
-}
-
 /// See [`with_usage`].
 pub fn put_usage(usage: &Usage, classes: &[UsageClass], cells: &mut dyn Cells<'_>) {
     for class in classes {
@@ -89,15 +102,15 @@ pub fn put_usage(usage: &Usage, classes: &[UsageClass], cells: &mut dyn Cells<'_
 
 /// Takes the cells of a row in the order of its columns, row after row.
 pub trait Cells<'a> {
+    /// All the ids with which a row begins.
+    fn ids(&mut self, ids: &[Uuid]);
     fn uuid(&mut self, value: Option<Uuid>);
     fn int(&mut self, value: i64);
     fn flag(&mut self, value: bool);
     fn time(&mut self, value: Option<Timestamp>);
     /// Without what the databases do not take.
     fn text(&mut self, value: Option<&'a str>);
-    /// A word of a closed set.
-    fn word(&mut self, value: Option<&'static str>);
-    /// A text that many rows share.
+    /// A text that is shared.
     fn name(&mut self, value: Option<&'a Arc<str>>);
 }
 
@@ -105,8 +118,6 @@ pub trait Cells<'a> {
 #[derive(Default)]
 pub struct Values {
     arguments: SqliteArguments,
-    /// The few there are, each in one allocation for all rows.
-    words: Vec<(&'static str, Arc<str>)>,
     failure: Option<BoxDynError>,
 }
 
@@ -129,6 +140,13 @@ impl Values {
 }
 
 impl<'a> Cells<'a> for Values {
+    /// One blob, which the statement cuts apart.
+    fn ids(&mut self, ids: &[Uuid]) {
+        let mut bytes = Vec::with_capacity(size_of_val(ids));
+        ids.iter().for_each(|id| bytes.extend_from_slice(id.as_bytes()));
+        self.add(bytes);
+    }
+
     fn uuid(&mut self, value: Option<Uuid>) {
         self.add(value);
     }
@@ -148,16 +166,6 @@ impl<'a> Cells<'a> for Values {
     fn text(&mut self, value: Option<&'a str>) {
         // Shared text takes one allocation, and two in any other way.
         self.add(value.map(|text| Arc::<str>::from(clean(text))));
-    }
-
-    fn word(&mut self, value: Option<&'static str>) {
-        let Some(word) = value else { return self.text(None) };
-        if let Some((_, shared)) = self.words.iter().find(|(known, _)| std::ptr::eq(*known, word)) {
-            return self.add(Arc::clone(shared));
-        }
-        let shared: Arc<str> = word.into();
-        self.words.push((word, Arc::clone(&shared)));
-        self.add(shared);
     }
 
     fn name(&mut self, value: Option<&'a Arc<str>>) {
@@ -226,6 +234,12 @@ macro_rules! push {
 }
 
 impl<'a> Cells<'a> for Arrays<'a> {
+    fn ids(&mut self, ids: &[Uuid]) {
+        for id in ids {
+            self.uuid(Some(*id));
+        }
+    }
+
     fn uuid(&mut self, value: Option<Uuid>) {
         push!(self, Uuids, value);
     }
@@ -244,10 +258,6 @@ impl<'a> Cells<'a> for Arrays<'a> {
 
     fn text(&mut self, value: Option<&'a str>) {
         push!(self, Texts, value.map(clean));
-    }
-
-    fn word(&mut self, value: Option<&'static str>) {
-        self.text(value);
     }
 
     fn name(&mut self, value: Option<&'a Arc<str>>) {

@@ -1,63 +1,121 @@
 //! One text for many rows, made once for a process: making it for each batch cost more than binding the rows.
+//!
+//! Rows are of kinds: what all rows of a kind have in common is bound once a statement on SQLite, which takes a parameter for
+//! each value. On PostgreSQL, which takes an array a column, it is told for each row.
 
 use sqlx::query::Query;
 use sqlx::sqlite::SqliteArguments;
 use sqlx::{Postgres, Sqlite};
 use tallygate_store::{Conn, ManyRows, Source, StoreError, Tx};
 
-use super::cells::{Arrays, Cells, Column, Values};
+use super::cells::{self, Arrays, Cells, Column, Values};
 
-/// An INSERT of rows with `columns`.
+/// Kinds whose rows go together into a statement. The statement holds places for so many, and those not taken cost little.
+const MAX_KINDS: usize = 10;
+const ID_BYTES: usize = 16;
+
+/// An INSERT of rows with columns of their own and those of their kinds.
 pub struct Statement {
-    columns: Vec<Column>,
+    own: Vec<Column>,
+    common: Vec<Column>,
     postgres: String,
     sqlite: ManyRows,
 }
 
 impl Statement {
-    /// Between `head` (`INSERT INTO t`) and `tail` (`ON CONFLICT ...`) stand the names of the columns and the rows.
-    pub fn new(head: &str, columns: Vec<Column>, tail: &str) -> Self {
-        let names = columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
-        let arrays: Vec<_> = columns.iter().zip(1..).map(|((_, kind), parameter)| kind.sql_of_array(parameter)).collect();
+    /// Between `head` (`INSERT INTO t`) and `tail` (`ON CONFLICT ...`) stand the names of the columns and the rows. A row of its
+    /// own begins with its ids, of which none is missing.
+    pub fn new(head: &str, own: Vec<Column>, common: Vec<Column>, tail: &str) -> Self {
+        let names: Vec<_> = own.iter().chain(&common).map(|(name, _)| *name).collect();
+        let arrays: Vec<_> = own.iter().chain(&common).zip(1..).map(|((_, kind), n)| kind.sql_of_array(n)).collect();
+        let ids = own.iter().take_while(|(_, kind)| *kind == cells::Kind::Uuid).count();
+        let (ids, rest) = own.split_at(ids);
+        let cut = (0..ids.len()).map(|n| format!("substr(own.ids, {}, {ID_BYTES})", n * ID_BYTES + 1));
+        let taken: Vec<_> = cut
+            .chain(rest.iter().map(|(name, _)| format!("own.{name}")))
+            .chain(common.iter().map(|(name, _)| format!("common.{name}")))
+            .collect();
+        let list = |columns: &[Column]| columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
+        let places = vec!["?"; common.len()].join(", ");
+        let kinds: Vec<_> = (0..MAX_KINDS).map(|kind| format!("({kind}, {places})")).collect();
+        // The kinds come last, so that those a statement has no need of need not be bound.
+        let sqlite = |rows: &str| {
+            format!(
+                "WITH own (kind, ids, {}) AS (VALUES {rows}), common (kind, {}) AS (VALUES {})
+                 {head} ({}) SELECT {} FROM own CROSS JOIN common ON common.kind = own.kind WHERE true {tail}",
+                list(rest),
+                list(&common),
+                kinds.join(", "),
+                names.join(", "),
+                taken.join(", "),
+            )
+        };
         Self {
-            postgres: format!("{head} ({names}) SELECT {} {tail}", arrays.join(", ")),
-            sqlite: ManyRows::new(columns.len(), |rows| format!("{head} ({names}) VALUES {rows} {tail}")),
-            columns,
+            postgres: format!("{head} ({}) SELECT {} {tail}", names.join(", "), arrays.join(", ")),
+            sqlite: ManyRows::new(rest.len() + 2, sqlite),
+            own,
+            common,
         }
     }
 
-    /// Writes `rows`, whose cells `put` tells; how many rows were inserted or changed.
-    pub async fn run<'a, T: Sync + 'a>(
+    /// Writes `rows`, which stand in the order of their kinds, each after the place of its kind in `kinds`; how many rows were
+    /// inserted or changed.
+    pub async fn run<'a, K: Sync + 'a, R: Sync + 'a>(
         &'static self,
         tx: &mut Tx,
-        rows: &'a [T],
-        put: impl Fn(&'a T, &mut dyn Cells<'a>) + Send + Sync,
+        kinds: &'a [K],
+        rows: &'a [(usize, R)],
+        put_common: impl Fn(&'a K, &mut dyn Cells<'a>) + Send + Sync,
+        put_own: impl Fn(&'a R, &mut dyn Cells<'a>) + Send + Sync,
     ) -> Result<u64, StoreError> {
         if rows.is_empty() {
             return Ok(0);
         }
         match Source::place(&mut *tx).connection().await? {
             Conn::Pg(mut held) => {
-                let mut arrays = Arrays::of(self.columns.iter().map(|(_, kind)| *kind), rows.len());
-                for row in rows {
-                    put(row, &mut arrays);
+                let columns = self.own.iter().chain(&self.common).map(|(_, kind)| *kind);
+                let mut arrays = Arrays::of(columns, rows.len());
+                for (kind, row) in rows {
+                    put_own(row, &mut arrays);
+                    put_common(&kinds[*kind], &mut arrays);
                 }
                 let query: Query<'_, Postgres, _> = sqlx::query(self.postgres.as_str());
                 Ok(arrays.bind(query).execute(&mut *held).await?.rows_affected())
             }
             Conn::Lite(mut held) => {
                 let mut written = 0;
-                for (text, rows) in self.sqlite.split(rows) {
-                    let mut values = Values::for_cells(rows.len() * self.columns.len());
-                    for row in rows {
-                        put(row, &mut values);
-                    }
-                    let arguments = values.into_arguments()?;
-                    let query: Query<'_, Sqlite, SqliteArguments> = sqlx::query_with(text, arguments);
+                for (text, rows) in self.sqlite.split_as(rows, are_of_few_kinds) {
+                    let values = self.values(kinds, rows, &put_common, &put_own);
+                    let query: Query<'_, Sqlite, SqliteArguments> = sqlx::query_with(text, values.into_arguments()?);
                     written += query.execute(&mut *held).await?.rows_affected();
                 }
                 Ok(written)
             }
         }
     }
+
+    fn values<'a, K, R>(
+        &self,
+        kinds: &'a [K],
+        rows: &'a [(usize, R)],
+        put_common: impl Fn(&'a K, &mut dyn Cells<'a>),
+        put_own: impl Fn(&'a R, &mut dyn Cells<'a>),
+    ) -> Values {
+        let mut values = Values::for_cells(rows.len() * (self.own.len() + 1) + MAX_KINDS * self.common.len());
+        let of_a_kind = || rows.chunk_by(|(one, _), (next, _)| one == next);
+        for (place, rows) in of_a_kind().enumerate() {
+            for (_, row) in rows {
+                values.int(place as i64);
+                put_own(row, &mut values);
+            }
+        }
+        for rows in of_a_kind() {
+            put_common(&kinds[rows[0].0], &mut values);
+        }
+        values
+    }
+}
+
+fn are_of_few_kinds<R>(rows: &[(usize, R)]) -> bool {
+    rows.chunk_by(|(one, _), (next, _)| one == next).nth(MAX_KINDS).is_none()
 }
