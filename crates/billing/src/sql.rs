@@ -83,7 +83,10 @@ pub(crate) use bind_all;
 
 /// Text as PostgreSQL takes it, which holds no NUL.
 pub fn clean(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') { Cow::Owned(text.replace('\0', "\u{FFFD}")) } else { Cow::Borrowed(text) }
+    match memchr::memchr(0, text.as_bytes()) {
+        Some(_) => Cow::Owned(text.replace('\0', "\u{FFFD}")),
+        None => Cow::Borrowed(text),
+    }
 }
 
 /// Counts as the databases store them.

@@ -1,10 +1,9 @@
 //! What many records say alike, held once while they are read.
 
-use std::collections::HashMap;
 use std::hash::Hasher as _;
 use std::sync::Arc;
 
-use tallygate_types::IdHasher;
+use tallygate_types::{IdHasher, IdMap};
 
 use crate::price::PriceVersion;
 use crate::record::{Name, Word};
@@ -22,7 +21,7 @@ const WORDS: [&str; 7] = ["ok", "stop", "end_turn", "tool_calls", "tool_use", "l
 #[derive(Debug, Default)]
 pub struct Known {
     /// By the bytes of their ids.
-    prices: HashMap<[u8; 16], KnownPrice>,
+    prices: IdMap<[u8; 16], KnownPrice>,
     names: Vec<Option<Name>>,
 }
 

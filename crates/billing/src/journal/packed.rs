@@ -82,8 +82,18 @@ impl<'a> Fields<'a> {
     }
 
     fn wide_number(&mut self) -> Result<u128, Malformed> {
-        let mut number = 0;
-        for shift in (0..u128::BITS).step_by(7) {
+        /// Groups that fit into 64 bits, which are worked on much faster.
+        const SHORT: u32 = u64::BITS / 7 * 7;
+        let mut short = 0_u64;
+        for shift in (0..SHORT).step_by(7) {
+            let [byte] = self.array()?;
+            short |= u64::from(byte & 0x7F) << shift;
+            if byte < 0x80 {
+                return Ok(u128::from(short));
+            }
+        }
+        let mut number = u128::from(short);
+        for shift in (SHORT..u128::BITS).step_by(7) {
             let [byte] = self.array()?;
             number |= u128::from(byte & 0x7F) << shift;
             if byte < 0x80 {
@@ -384,7 +394,11 @@ impl Field for Usage {
     }
 
     fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
-        (0..from.number()?).try_fold(Self::default(), |usage, _| Ok(usage.with(from.class()?, from.number()?)))
+        let mut usage = Self::default();
+        for _ in 0..from.number()? {
+            usage.set(from.class()?, from.number()?);
+        }
+        Ok(usage)
     }
 }
 
@@ -411,8 +425,11 @@ impl Field for Vec<AttemptRecord> {
     }
 
     fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
-        let mut attempts = Self::new();
-        for _ in 0..from.number()? {
+        /// Room made at once: the count is not yet known to be true.
+        const USUAL: u64 = 4;
+        let count = from.number()?;
+        let mut attempts = Self::with_capacity(count.min(USUAL) as usize);
+        for _ in 0..count {
             let rest = from.inner()?;
             attempts.push(AttemptRecord::take(&mut Fields { rest, known: from.known })?);
         }

@@ -78,7 +78,8 @@ fn put_number(out: &mut String, mut number: u64) {
         at -= 1;
     }
     digits[at] = b'0' + number as u8;
-    out.extend(digits[at..].iter().copied().map(char::from));
+    // Digits.
+    out.push_str(str::from_utf8(&digits[at..]).unwrap_or_default());
 }
 
 fn by_serde(attempts: &[AttemptRecord]) -> Result<String, StoreError> {

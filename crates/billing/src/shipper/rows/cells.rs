@@ -143,7 +143,9 @@ impl<'a> Cells<'a> for Values {
     /// One blob, which the statement cuts apart.
     fn ids(&mut self, ids: &[Uuid]) {
         let mut bytes = Vec::with_capacity(size_of_val(ids));
-        ids.iter().for_each(|id| bytes.extend_from_slice(id.as_bytes()));
+        for id in ids {
+            bytes.extend_from_slice(id.as_bytes());
+        }
         self.add(bytes);
     }
 
