@@ -3,6 +3,7 @@
 pub(crate) mod attempt;
 mod count;
 pub(crate) mod failure;
+mod form;
 mod hedge;
 mod keep;
 mod line;

@@ -1,17 +1,19 @@
 //! The response to the client: the tenant's own headers, and the answer as a body.
 
 use std::fmt::Write as _;
+use std::sync::{Arc, LazyLock};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use tallygate_types::{Dialect, Timestamp};
 
 use super::attempt::{Content, Delivery};
+use super::form::Form;
 use super::keep::Keeper;
 use super::pending::PendingBody;
 use super::stream::StreamBody;
 use crate::body::ReplyBody;
-use crate::layers::Question;
-use crate::limits::{Levels, put_rate_headers};
+use crate::layers::{Question, REQUEST_IDS};
+use crate::limits::{Levels, put_rate_headers, rate_names, rate_values};
 use crate::settle::{Ending, Settlement};
 use crate::short::Short;
 
@@ -31,95 +33,116 @@ const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering")
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-cache");
 const ONE: HeaderValue = HeaderValue::from_static("1");
+const NOTHING_YET: HeaderValue = HeaderValue::from_static("");
 const NO: HeaderValue = HeaderValue::from_static("no");
 
 /// The head of a stream whose answer has not come yet: of it nothing can be told.
 pub fn begin(dialect: Dialect, levels: &Levels, accepted_at: Timestamp, body: PendingBody) -> Response<ReplyBody> {
     let mut headers = HeaderMap::with_capacity(8);
     put_rate_headers(&mut headers, dialect, levels, accepted_at);
-    streamed(&mut headers, HeaderValue::from_static("text/event-stream"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    flow(&mut headers);
     let mut response = Response::new(ReplyBody::Pending(Box::new(body)));
     *response.headers_mut() = headers;
     response
 }
 
-fn streamed(headers: &mut HeaderMap, content_type: HeaderValue) {
-    headers.insert(header::CONTENT_TYPE, content_type);
+fn flow(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, NO_STORE);
     // Proxies in front of us must not gather what is meant to flow.
     headers.insert(ACCEL_BUFFERING, NO);
 }
 
+/// The names of nearly every answer, in the order of their values in [`respond`].
+static NAMES: [HeaderName; 5] = [UPSTREAM, MODEL, ATTEMPTS, OVERHEAD, header::CONTENT_TYPE];
+static NAMES_OF_WHOLE: [HeaderName; 2] = [COST, CURRENCY];
+
+/// The forms of whole answers and of streams.
+struct Forms {
+    whole: Form,
+    stream: Form,
+}
+
+impl Forms {
+    fn of(dialect: Dialect) -> &'static Self {
+        static OPENAI: LazyLock<Forms> = LazyLock::new(|| Forms::new(Dialect::OpenaiChat));
+        static ANTHROPIC: LazyLock<Forms> = LazyLock::new(|| Forms::new(Dialect::Anthropic));
+        if dialect == Dialect::Anthropic { &ANTHROPIC } else { &OPENAI }
+    }
+
+    fn new(dialect: Dialect) -> Self {
+        let all = || NAMES.iter().chain(&REQUEST_IDS).chain(rate_names(dialect));
+        Self { whole: Form::new(all().chain(&NAMES_OF_WHOLE)), stream: Form::new(all()) }
+    }
+}
+
 /// Answers. A whole answer is settled here, so that its cost can be told; a stream settles when it ends.
 pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settlement, levels: &Levels) -> Response<ReplyBody> {
-    let mut headers = HeaderMap::with_capacity(16);
-    put(&mut headers, UPSTREAM, &delivery.upstream);
-    put(&mut headers, MODEL, &delivery.upstream_model);
-    if delivery.is_fallback {
-        headers.insert(FALLBACK, HeaderValue::from_static("local"));
-    }
-    if let Some(id) = &settlement.upstream_request_id {
-        put(&mut headers, UPSTREAM_REQUEST_ID, id);
-    }
-    match settlement.attempts() {
-        1 => drop(headers.insert(ATTEMPTS, ONE)),
-        attempts => put_short(&mut headers, ATTEMPTS, &Short::of(attempts as u64)),
-    }
-    put_rate_headers(&mut headers, question.endpoint.dialect, levels, question.facts.accepted_at);
-    let plane = std::sync::Arc::clone(settlement.plane());
-    let loss = match &delivery.content {
-        Content::Whole(answer) => &answer.meter.loss,
-        Content::Stream(opened) => opened.stream.loss(),
+    let (dialect, plane) = (question.endpoint.dialect, Arc::clone(settlement.plane()));
+    let attempts = match settlement.attempts() {
+        1 => Some(ONE),
+        attempts => Short::of(attempts as u64).value(),
     };
-    if !loss.is_empty() {
-        plane.metrics.lossy(question.endpoint.dialect.as_str(), delivery.upstream_dialect.as_str());
-        put(&mut headers, LOSS, &loss.to_string());
-    }
     let overhead_us = u64::try_from(settlement.overhead().as_micros()).unwrap_or(u64::MAX);
-    put_short(&mut headers, OVERHEAD, &Short::of(overhead_us / 1_000).text(".").padded(overhead_us % 1_000, 3));
-
+    let overhead = Short::of(overhead_us / 1_000).text(".").padded(overhead_us % 1_000, 3).value();
+    let (content_type, loss) = match &delivery.content {
+        Content::Whole(answer) => (JSON, &answer.meter.loss),
+        Content::Stream(opened) => (HeaderValue::from_static(opened.stream.content_type()), opened.stream.loss()),
+    };
+    let loss = (!loss.is_empty()).then(|| {
+        plane.metrics.lossy(dialect.as_str(), delivery.upstream_dialect.as_str());
+        HeaderValue::from_str(&loss.to_string()).ok()
+    });
+    let is_estimated =
+        matches!(&delivery.content, Content::Whole(answer) if answer.meter.usage.is_none() && !question.is_count());
+    // What no header can say is left out: a configured name may hold anything.
+    let usual = [
+        HeaderValue::from_str(&delivery.upstream).ok(),
+        HeaderValue::from_str(&delivery.upstream_model).ok(),
+        attempts,
+        overhead,
+        Some(content_type),
+        // The guard tells the ids, to everybody.
+        Some(NOTHING_YET),
+        Some(NOTHING_YET),
+    ];
+    let rates = rate_values(dialect, levels, question.facts.accepted_at);
+    let upstream_request_id = settlement.upstream_request_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
     let keeper = Keeper::of(&plane, question, delivery.upstream_dialect);
     let told = std::mem::take(&mut settlement.told);
-    let body = match delivery.content {
+    let forms = Forms::of(dialect);
+    let (mut headers, body) = match delivery.content {
         Content::Whole(answer) => {
-            headers.insert(header::CONTENT_TYPE, JSON);
             settlement.remember(answer.keepsakes);
             settlement.bytes_out = answer.body.len() as u64;
-            if answer.meter.usage.is_none() && !question.is_count() {
-                headers.insert(ESTIMATED, HeaderValue::from_static("true"));
-            }
-            if let Some((charge, currency)) = settlement.end(Ending::Complete(answer.meter)) {
+            let cost = settlement.end(Ending::Complete(answer.meter)).map(|(charge, currency)| {
                 let mut cost = Short::new();
                 // A short text takes everything.
                 let _ = write!(cost, "{charge}");
-                put_short(&mut headers, COST, &cost);
-                put(&mut headers, CURRENCY, currency.as_str());
-            }
-            ReplyBody::Whole(answer.body)
+                (cost.value(), HeaderValue::from_str(currency.as_str()).ok())
+            });
+            let (cost, currency) = cost.unwrap_or_default();
+            (forms.whole.fill(usual.into_iter().chain(rates).chain([cost, currency])), ReplyBody::Whole(answer.body))
         }
         Content::Stream(opened) => {
-            streamed(&mut headers, HeaderValue::from_static(opened.stream.content_type()));
             settlement.first_byte();
-            ReplyBody::Stream(Box::new(StreamBody::new(*opened, settlement, question.endpoint.operation.name(), keeper)))
+            let body = StreamBody::new(*opened, settlement, question.endpoint.operation.name(), keeper);
+            let mut headers = forms.stream.fill(usual.into_iter().chain(rates));
+            flow(&mut headers);
+            (headers, ReplyBody::Stream(Box::new(body)))
         }
     };
-    for (name, value) in told {
+    if delivery.is_fallback {
+        headers.insert(FALLBACK, HeaderValue::from_static("local"));
+    }
+    if is_estimated {
+        headers.insert(ESTIMATED, HeaderValue::from_static("true"));
+    }
+    let rare = [(UPSTREAM_REQUEST_ID, upstream_request_id), (LOSS, loss.flatten())];
+    for (name, value) in rare.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(told) {
         headers.insert(name, value);
     }
     let mut response = Response::new(body);
     *response.headers_mut() = headers;
     response
-}
-
-fn put_short(headers: &mut HeaderMap, name: HeaderName, text: &Short) {
-    if let Some(value) = text.value() {
-        headers.insert(name, value);
-    }
-}
-
-fn put(headers: &mut HeaderMap, name: HeaderName, value: &str) {
-    // A configured name may hold anything; what no header can say is left out.
-    if let Ok(value) = HeaderValue::from_str(value) {
-        headers.insert(name, value);
-    }
 }

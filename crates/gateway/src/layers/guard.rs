@@ -19,7 +19,8 @@ use crate::plane::DataPlane;
 use crate::refusal::Refusal;
 use crate::settle;
 
-const REQUEST_ID: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), HeaderName::from_static("request-id")];
+/// Under these names each answer tells the id of its request.
+pub static REQUEST_IDS: [HeaderName; 2] = [HeaderName::from_static("x-request-id"), HeaderName::from_static("request-id")];
 
 plane_layer! {
     /// See the module.
@@ -109,7 +110,7 @@ impl<F: Future<Output = Reply>> Future for GuardFuture<F> {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if let Ok(id) = HeaderValue::from_str(&this.facts.request_id_text) {
-            for name in REQUEST_ID {
+            for name in &REQUEST_IDS {
                 response.headers_mut().insert(name, id.clone());
             }
         }

@@ -28,7 +28,7 @@ pub use authenticate::AuthenticateLayer;
 pub use catalogue::CatalogueLayer;
 pub use cors::CorsLayer;
 pub use endpoint::EndpointLayer;
-pub use guard::GuardLayer;
+pub use guard::{GuardLayer, REQUEST_IDS};
 pub use once::OnceLayer;
 pub use read::{Question, ReadLayer, no_room};
 pub use recall::{RecallLayer, Recalled};

@@ -6,69 +6,58 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use tallygate_types::{Dialect, Timestamp};
 
-use super::Levels;
+use super::{Level, Levels};
 use crate::short::Short;
 
-type Pair = (HeaderName, HeaderValue);
+/// What is told: of requests and of tokens the limit, what remains of it, and when it is whole again.
+const TOLD: usize = 6;
 
-/// Three names: limit, remaining, reset.
-type Names = [HeaderName; 3];
-
-/// Of requests and of tokens.
-static OPENAI: [Names; 2] = [
-    [
-        HeaderName::from_static("x-ratelimit-limit-requests"),
-        HeaderName::from_static("x-ratelimit-remaining-requests"),
-        HeaderName::from_static("x-ratelimit-reset-requests"),
-    ],
-    [
-        HeaderName::from_static("x-ratelimit-limit-tokens"),
-        HeaderName::from_static("x-ratelimit-remaining-tokens"),
-        HeaderName::from_static("x-ratelimit-reset-tokens"),
-    ],
+static OPENAI: [HeaderName; TOLD] = [
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
 ];
-static ANTHROPIC: [Names; 2] = [
-    [
-        HeaderName::from_static("anthropic-ratelimit-requests-limit"),
-        HeaderName::from_static("anthropic-ratelimit-requests-remaining"),
-        HeaderName::from_static("anthropic-ratelimit-requests-reset"),
-    ],
-    [
-        HeaderName::from_static("anthropic-ratelimit-tokens-limit"),
-        HeaderName::from_static("anthropic-ratelimit-tokens-remaining"),
-        HeaderName::from_static("anthropic-ratelimit-tokens-reset"),
-    ],
+static ANTHROPIC: [HeaderName; TOLD] = [
+    HeaderName::from_static("anthropic-ratelimit-requests-limit"),
+    HeaderName::from_static("anthropic-ratelimit-requests-remaining"),
+    HeaderName::from_static("anthropic-ratelimit-requests-reset"),
+    HeaderName::from_static("anthropic-ratelimit-tokens-limit"),
+    HeaderName::from_static("anthropic-ratelimit-tokens-remaining"),
+    HeaderName::from_static("anthropic-ratelimit-tokens-reset"),
 ];
 
-/// The headers for `levels`; Gemini's clients get OpenAI's names, Google having none.
-pub fn rate_headers(dialect: Dialect, levels: &Levels, now: Timestamp) -> Vec<Pair> {
-    let mut headers = Vec::new();
-    each(dialect, levels, now, |name, value| headers.push((name, value)));
-    headers
+/// The names for [`rate_values`]; Gemini's clients get OpenAI's, Google having none.
+pub fn rate_names(dialect: Dialect) -> &'static [HeaderName; TOLD] {
+    if dialect == Dialect::Anthropic { &ANTHROPIC } else { &OPENAI }
+}
+
+/// What `levels` say, in the order of [`rate_names`].
+pub fn rate_values(dialect: Dialect, levels: &Levels, now: Timestamp) -> [Option<HeaderValue>; TOLD] {
+    let said = |level: &Option<Level>| {
+        let Some(level) = level else { return [None, None, None] };
+        let reset = match dialect {
+            Dialect::Anthropic => time_text(now.saturating_add(level.reset)),
+            _ => duration_text(level.reset),
+        };
+        [Short::of(level.limit).value(), Short::of(level.remaining).value(), reset.value()]
+    };
+    let mut values = [&levels.requests, &levels.tokens].into_iter().flat_map(said);
+    std::array::from_fn(|_| values.next().flatten())
+}
+
+/// The headers for `levels`.
+pub fn rate_headers(dialect: Dialect, levels: &Levels, now: Timestamp) -> Vec<(HeaderName, HeaderValue)> {
+    let values = rate_values(dialect, levels, now);
+    rate_names(dialect).iter().zip(values).filter_map(|(name, value)| Some((name.clone(), value?))).collect()
 }
 
 /// Puts the same where a response's headers are.
 pub fn put_rate_headers(headers: &mut HeaderMap, dialect: Dialect, levels: &Levels, now: Timestamp) {
-    each(dialect, levels, now, |name, value| {
+    for (name, value) in rate_headers(dialect, levels, now) {
         headers.insert(name, value);
-    });
-}
-
-fn each(dialect: Dialect, levels: &Levels, now: Timestamp, mut put: impl FnMut(HeaderName, HeaderValue)) {
-    let families = if dialect == Dialect::Anthropic { &ANTHROPIC } else { &OPENAI };
-    let mut say = |name: &HeaderName, text: &Short| {
-        if let Some(value) = text.value() {
-            put(name.clone(), value);
-        }
-    };
-    for (level, [limit, remaining, reset]) in [&levels.requests, &levels.tokens].into_iter().zip(families) {
-        let Some(level) = level else { continue };
-        say(limit, &Short::of(level.limit));
-        say(remaining, &Short::of(level.remaining));
-        match dialect {
-            Dialect::Anthropic => say(reset, &time_text(now.saturating_add(level.reset))),
-            _ => say(reset, &duration_text(level.reset)),
-        }
     }
 }
 
@@ -94,7 +83,6 @@ fn duration_text(duration: Duration) -> Short {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::Level;
 
     fn shown(dialect: Dialect, reset: Duration) -> Vec<String> {
         let levels = Levels { requests: Some(Level { limit: 60, remaining: 59, reset }), tokens: None };

@@ -16,7 +16,7 @@ use tallygate_store::Limits;
 use tallygate_types::Timestamp;
 
 pub use bucket::{Bucket, Level};
-pub use headers::{put_rate_headers, rate_headers};
+pub use headers::{put_rate_headers, rate_headers, rate_names, rate_values};
 pub use holders::{Holder, Holders};
 pub use memory::MemoryLimiter;
 
