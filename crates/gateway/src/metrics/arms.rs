@@ -7,7 +7,8 @@ use prometheus::{Counter, CounterVec, Histogram, HistogramVec, IntCounter, IntCo
 use tallygate_billing::Outcome;
 use tallygate_types::{IdMap, Pico, Usage};
 
-use super::{DURATION_BUCKETS, MAX_LABEL_VALUES, OTHER, PICO_PER_UNIT, counters, histogram, register};
+use super::handles::MAX_LABEL_VALUES;
+use super::{DURATION_BUCKETS, OTHER, PICO_PER_UNIT, counters, histogram, register};
 
 /// See the module.
 pub struct ArmMetrics {

@@ -7,28 +7,26 @@
 
 mod arms;
 mod exchange;
+mod handles;
 mod proxies;
 #[cfg(test)]
 mod tests;
 
-pub use exchange::ExchangeMetrics;
-
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use self::arms::{ArmMetrics, OfArm};
 use prometheus::core::Collector;
-use prometheus::{
-    Counter, CounterVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{CounterVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 use tallygate_billing::{Outcome, UsageSource};
 use tallygate_store::ModelEntry;
-use tallygate_types::{IdMap, Pico, Usage, UsageClass};
+use tallygate_types::{Pico, Usage, UsageClass};
 
-pub use proxies::ProxyMetrics;
+use self::arms::{ArmMetrics, OfArm};
+pub use self::exchange::ExchangeMetrics;
+pub use self::handles::ModelHandles;
+use self::handles::{ENDPOINTS, EndpointHandles, Kept, ModelSeries, PROVIDERS, TenantHandles, UpstreamHandles, index};
+pub use self::proxies::ProxyMetrics;
 
-/// Distinct values one label may take before the rest is `other`.
-const MAX_LABEL_VALUES: usize = 500;
 /// The label of everything that is not configured.
 pub const OTHER: &str = "other";
 
@@ -41,26 +39,6 @@ const OVERHEAD_BUCKETS: [f64; 13] =
 
 /// Pico-units in one unit of money.
 const PICO_PER_UNIT: f64 = 1e12;
-
-/// The operations that are counted; the position is the index into the kept handles.
-const ENDPOINTS: [&str; 13] = [
-    "chat_completions",
-    "responses",
-    "messages",
-    "generate_content",
-    "embeddings",
-    "count_tokens",
-    "completions",
-    "moderations",
-    "images",
-    "audio",
-    "rerank",
-    "models",
-    OTHER,
-];
-
-/// The vendor families; the position is the index into the kept handles.
-const PROVIDERS: [&str; 4] = ["openai", "anthropic", "gcp.gemini", OTHER];
 
 /// The outcome of an attempt that delivered, and the reason it has.
 pub const OK: &str = "ok";
@@ -103,44 +81,6 @@ pub struct Metrics {
     tenants: Kept<TenantHandles>,
     upstreams: Kept<UpstreamHandles>,
     endpoints: [EndpointHandles; ENDPOINTS.len()],
-}
-
-/// The handles of one label value, made when it is first seen.
-struct Kept<T> {
-    by_name: RwLock<IdMap<String, Arc<T>>>,
-}
-
-/// Everything counted for one model, by endpoint and by whether it was streamed.
-pub struct ModelHandles {
-    name: String,
-    series: [[OnceLock<ModelSeries>; 2]; ENDPOINTS.len()],
-    /// By provider, class and source.
-    tokens: [[[OnceLock<IntCounter>; UsageSource::ALL.len()]; Usage::CLASSES]; PROVIDERS.len()],
-    /// In the currency that was charged first; a model seldom has two.
-    billed: OnceLock<(String, Counter)>,
-}
-
-struct ModelSeries {
-    outcomes: [OnceLock<IntCounter>; Outcome::ALL.len()],
-    duration: Histogram,
-    first_token: Histogram,
-    per_token: Histogram,
-}
-
-struct TenantHandles {
-    requests: IntCounter,
-    tokens: IntCounter,
-}
-
-struct UpstreamHandles {
-    succeeded: IntCounter,
-    duration: Histogram,
-}
-
-struct EndpointHandles {
-    overhead: Histogram,
-    in_flight: IntGauge,
-    streams_open: IntGauge,
 }
 
 /// One finished request, as the metrics see it.
@@ -456,7 +396,7 @@ impl Metrics {
 
     /// Forgets the series of an upstream or a model that is no longer configured.
     pub fn forget_model(&self, name: &str) {
-        self.models.by_name.write().unwrap_or_else(PoisonError::into_inner).remove(name);
+        self.models.forget(name);
         for endpoint in ENDPOINTS {
             for stream in ["false", "true"] {
                 let labels = [endpoint, name, stream];
@@ -481,12 +421,7 @@ impl Metrics {
     }
 
     fn model(&self, name: &str) -> Arc<ModelHandles> {
-        self.models.get(name, |name| ModelHandles {
-            name: name.to_owned(),
-            series: std::array::from_fn(|_| std::array::from_fn(|_| OnceLock::new())),
-            tokens: std::array::from_fn(|_| std::array::from_fn(|_| std::array::from_fn(|_| OnceLock::new()))),
-            billed: OnceLock::new(),
-        })
+        self.models.get(name, ModelHandles::new)
     }
 
     fn series<'a>(&self, model: &'a ModelHandles, endpoint: usize, stream: bool) -> &'a ModelSeries {
@@ -533,26 +468,6 @@ impl KeptMetrics {
     }
 }
 
-impl<T> Default for Kept<T> {
-    fn default() -> Self {
-        Self { by_name: RwLock::default() }
-    }
-}
-
-impl<T> Kept<T> {
-    fn get(&self, name: &str, make: impl Fn(&str) -> T) -> Arc<T> {
-        let known = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
-        let other = || known.get(OTHER).filter(|_| known.len() > MAX_LABEL_VALUES);
-        if let Some(handles) = known.get(name).or_else(other) {
-            return Arc::clone(handles);
-        }
-        drop(known);
-        let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
-        let name = if by_name.len() < MAX_LABEL_VALUES || by_name.contains_key(name) { name } else { OTHER };
-        Arc::clone(by_name.entry(name.to_owned()).or_insert_with(|| Arc::new(make(name))))
-    }
-}
-
 impl Present {
     fn new(gauge: &IntGauge) -> Self {
         gauge.inc();
@@ -564,10 +479,6 @@ impl Drop for Present {
     fn drop(&mut self) {
         self.0.dec();
     }
-}
-
-fn index(endpoint: &str) -> usize {
-    ENDPOINTS.iter().position(|known| *known == endpoint).unwrap_or(ENDPOINTS.len() - 1)
 }
 
 const fn truth(value: bool) -> &'static str {

@@ -1,3 +1,4 @@
+use super::handles::MAX_LABEL_VALUES;
 use super::*;
 
 fn finished<'a>(model: &'a ModelHandles, usage: &'a Usage) -> Finished<'a> {
