@@ -3,6 +3,7 @@
 //! Only what is plain is read. `None` means that something is unusual or broken, and that the library has to be asked; it
 //! never means that something is not there. What was read to its end is JSON that the library takes too.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use crate::json_text::JsonText;
@@ -16,6 +17,11 @@ const MAX_DIGITS: usize = 19;
 
 /// What stands in a place where null may stand too.
 pub(crate) struct OrNull<T>(pub Option<T>);
+
+/// Fills `place`; a name that stands in an object twice is for the library.
+pub(crate) fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
+    place.replace(value).is_none().then_some(())
+}
 
 /// Where reading has come to.
 pub(crate) struct Skim<'a> {
@@ -126,6 +132,33 @@ impl<'a> Skim<'a> {
             b'"' => std::str::from_utf8(self.plain_string()?).ok().map(|text| OrNull(Some(text))),
             _ => self.null().map(|()| OrNull(None)),
         }
+    }
+
+    /// A string, whatever stands in it.
+    pub fn text(&mut self) -> Option<Cow<'a, str>> {
+        self.peek()?;
+        let start = self.at;
+        let inside = self.skip_string()?;
+        let has_escapes = memchr::memchr(b'\\', &self.text.0[inside.clone()]).is_some();
+        if has_escapes {
+            serde_json::from_slice(&self.text.0[start..self.at]).ok().map(Cow::Owned)
+        } else {
+            simdutf8::basic::from_utf8(&self.text.0[inside]).ok().map(Cow::Borrowed)
+        }
+    }
+
+    pub fn truth(&mut self) -> Option<bool> {
+        let is_true = self.peek()? == b't';
+        self.word(if is_true { b"true" } else { b"false" })?;
+        Some(is_true)
+    }
+
+    /// A number, as the library rounds it.
+    pub fn number(&mut self) -> Option<f64> {
+        self.peek()?;
+        let start = self.at;
+        self.at = self.text.number(start)?;
+        serde_json::from_slice(&self.text.0[start..self.at]).ok()
     }
 
     /// A whole number that is not below zero, in digits alone.

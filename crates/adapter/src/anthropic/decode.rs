@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tallygate_types::Dialect;
 
-use super::{blocks, error, usage, wire};
+use super::{blocks, error, plain_answer, usage, wire};
 use crate::failure::{AnswerFailure, BadRequest, InvalidAnswer};
 use crate::ir::{
     Candidate, Effort, Extensions, FinishReason, FunctionTool, OutputFormat, Part, PartKind, ReasoningControl, ReasoningMode,
@@ -166,6 +166,14 @@ fn reasoning(thinking: Option<wire::ThinkingConfig>, effort: Option<Effort>) -> 
 }
 
 pub(crate) fn response(body: &[u8]) -> Result<Response, AnswerFailure> {
+    match plain_answer::read(body) {
+        Some(response) => Ok(response),
+        None => whole_response(body),
+    }
+}
+
+/// An answer with whatever the protocol has.
+pub(super) fn whole_response(body: &[u8]) -> Result<Response, AnswerFailure> {
     let wire: wire::Response = json_text::read(body).map_err(|error| InvalidAnswer(error.to_string()))?;
     if let Some(error) = wire.error.as_ref().filter(|_| wire.kind == "error") {
         return Err(AnswerFailure::Upstream(error::from_error(200, error)));
@@ -178,7 +186,7 @@ pub(crate) fn response(body: &[u8]) -> Result<Response, AnswerFailure> {
         .map_err(|error| InvalidAnswer(error.message))?;
     let has_calls = parts.iter().any(|part| matches!(part.kind, PartKind::ToolCall(_)));
     let finish = finish_of(wire.stop_reason.as_deref(), has_calls);
-    let tier = wire.usage.as_ref().and_then(|usage| usage.get("service_tier")).and_then(Value::as_str).map(str::to_owned);
+    let tier = wire.usage.as_ref().and_then(|usage| usage.get("service_tier")).and_then(Value::as_str);
     Ok(Response {
         id: wire.id,
         model: wire.model,
@@ -189,13 +197,17 @@ pub(crate) fn response(body: &[u8]) -> Result<Response, AnswerFailure> {
             ..Candidate::new(0, parts, finish)
         }],
         usage: wire.usage.as_ref().and_then(usage::decode),
-        service_tier: tier.map(|word| match word.as_str() {
-            "priority" => ServiceTier::Priority,
-            "standard" | "batch" => ServiceTier::Default,
-            _ => ServiceTier::Other(word),
-        }),
+        service_tier: tier.map(service_tier),
         extensions: Extensions::default(),
     })
+}
+
+pub(super) fn service_tier(word: &str) -> ServiceTier {
+    match word {
+        "priority" => ServiceTier::Priority,
+        "standard" | "batch" => ServiceTier::Default,
+        _ => ServiceTier::Other(word.to_owned()),
+    }
 }
 
 pub(super) fn finish_of(word: Option<&str>, has_calls: bool) -> FinishReason {

@@ -29,7 +29,7 @@ pub(super) fn conversation(
     loss: &mut LossReport,
 ) -> Result<(Vec<Block>, Vec<Message>), BadRequest> {
     let mut writer = Writer { loss, model: &request.model, groups: Vec::new(), behind: Vec::new() };
-    let mut system = Vec::new();
+    let mut system = Vec::with_capacity(request.system.len());
     for part in &request.system {
         if part.as_text().is_some_and(|text| !text.trim().is_empty()) {
             system.extend(writer.part(part, Role::System, "system")?);
@@ -203,7 +203,7 @@ struct Writer<'a> {
 
 impl Writer<'_> {
     fn turn(&mut self, turn: &Turn, path: String) -> Result<(), BadRequest> {
-        let mut blocks = Vec::new();
+        let mut blocks = Vec::with_capacity(turn.parts.len());
         for part in &turn.parts {
             blocks.extend(self.part(part, turn.role, &path)?);
         }

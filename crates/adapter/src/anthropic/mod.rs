@@ -9,6 +9,7 @@ mod encode_turns;
 pub(crate) mod error;
 mod follow;
 mod hosted;
+mod plain_answer;
 mod schema;
 pub(crate) mod stream;
 mod stream_encode;

@@ -8,6 +8,7 @@ use super::{error, wire};
 use crate::failure::{AnswerFailure, InvalidAnswer};
 use crate::ir::UsageReport;
 use crate::json_text;
+use crate::skim::Skim;
 use crate::tap::Tap;
 
 /// `None` for null and for what is no usage object.
@@ -21,6 +22,42 @@ pub(crate) fn decode(value: &Value) -> Option<UsageReport> {
     // The top level may leave out what a compaction or a fallback took; the iterations together do not.
     let usage = classes(&whole.map_or(wire, |whole| merged(&wire, &whole, u64::max)));
     Some(UsageReport { usage, raw: json_text::compact(value) })
+}
+
+/// The same, of JSON that is being read; with the word for the service tier.
+pub(super) fn skim<'a>(skim: &mut Skim<'a>) -> Option<(Option<UsageReport>, Option<&'a str>)> {
+    if skim.peek()? == b'n' {
+        return skim.null().map(|()| (None, None));
+    }
+    let start = skim.at();
+    let (mut wire, mut tier) = (wire::Usage::default(), None);
+    skim.unique_members(|skim, name| {
+        let count = match name {
+            b"input_tokens" => &mut wire.input_tokens,
+            b"cache_creation_input_tokens" => &mut wire.cache_creation_input_tokens,
+            b"cache_read_input_tokens" => &mut wire.cache_read_input_tokens,
+            b"output_tokens" => &mut wire.output_tokens,
+            b"cache_creation" if skim.peek()? == b'{' => {
+                let split = wire.cache_creation.get_or_insert_default();
+                return skim.unique_members(|skim, name| match name {
+                    b"ephemeral_5m_input_tokens" => skim.count().map(|count| split.ephemeral_5m_input_tokens = count),
+                    b"ephemeral_1h_input_tokens" => skim.count().map(|count| split.ephemeral_1h_input_tokens = count),
+                    _ => None,
+                });
+            }
+            b"service_tier" => {
+                tier = skim.text_or_null()?.0;
+                return Some(());
+            }
+            b"cache_creation" | b"output_tokens_details" | b"iterations" => return skim.null(),
+            _ => return skim.skip_plain(name),
+        };
+        *count = skim.count_or_null()?.0;
+        Some(())
+    })?;
+    let raw = skim.written_since(start)?;
+    let is_said = wire.input_tokens.or(wire.output_tokens).is_some();
+    Some((is_said.then(|| UsageReport { usage: classes(&wire), raw }), tier))
 }
 
 /// Field by field.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use tallygate_types::Dialect;
 
-use super::{decode_message, decode_part, error, usage, wire, wire_answer};
+use super::{decode_message, decode_part, error, plain_request, usage, wire, wire_answer};
 use crate::failure::{AnswerFailure, BadRequest, InvalidAnswer};
 use crate::ir::{
     Candidate, Effort, Extensions, FinishReason, FunctionTool, Object, OutputFormat, Part, PartKind, ReasoningControl,
@@ -14,6 +14,14 @@ use crate::loss::LossReport;
 use crate::openai_responses;
 
 pub(crate) fn request(body: &[u8], loss: &mut LossReport) -> Result<Request, BadRequest> {
+    match plain_request::read(body) {
+        Some(request) => Ok(request),
+        None => whole_request(body, loss),
+    }
+}
+
+/// A request with whatever the protocol has.
+pub(super) fn whole_request(body: &[u8], loss: &mut LossReport) -> Result<Request, BadRequest> {
     let mut wire: wire::Request = json_text::read(body)
         .map_err(|error| BadRequest::malformed(format!("The request body is not a Chat Completions request: {error}.")))?;
     let (system, turns) = decode_message::messages(std::mem::take(&mut wire.messages), loss)?;

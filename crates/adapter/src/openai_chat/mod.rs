@@ -10,6 +10,7 @@ mod encode_answer;
 mod encode_message;
 mod encode_part;
 pub(crate) mod error;
+mod plain_request;
 pub(crate) mod stream;
 mod stream_encode;
 mod strip;

@@ -9,7 +9,7 @@ use super::{error, wire_answer as wire};
 use crate::failure::{AnswerFailure, InvalidAnswer};
 use crate::ir::UsageReport;
 use crate::json_text;
-use crate::skim::{OrNull, Skim};
+use crate::skim::{OrNull, Skim, once};
 use crate::tap::Tap;
 
 /// `None` for null and for what is no usage object.
@@ -196,10 +196,6 @@ fn completion_detail<'d>(details: &'d mut wire::CompletionDetails, name: &[u8]) 
         b"audio_tokens" => Some(&mut details.audio_tokens),
         _ => None,
     }
-}
-
-fn once<T>(place: &mut Option<T>, value: T) -> Option<()> {
-    place.replace(value).is_none().then_some(())
 }
 
 /// [`CONTENT_KEYS`], for a name that is known to be one.
