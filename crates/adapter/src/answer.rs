@@ -225,6 +225,7 @@ impl Session {
                     course,
                     joined: JoinedEvents::default(),
                     input_estimate: self.context.input_estimate,
+                    run: None,
                 }))
             }
         };

@@ -161,13 +161,12 @@ pub(crate) fn passed_headers(codec: &Codec, client_headers: &[(String, String)])
 
 /// Which of its dialects the upstream is spoken to in.
 fn spoken(call: &Call<'_>, request: &Request) -> Dialect {
+    if call.upstream != Dialect::OpenaiChat || !call.speaks_responses {
+        return call.upstream;
+    }
     let model = call.profiles.openai(call.upstream_model);
     let is_refused = model.responses_only || openai_chat::controls::is_refused_for_tools(request, model);
-    if call.upstream == Dialect::OpenaiChat && call.speaks_responses && is_refused {
-        Dialect::OpenaiResponses
-    } else {
-        call.upstream
-    }
+    if is_refused { Dialect::OpenaiResponses } else { call.upstream }
 }
 
 fn translate(call: &Call<'_>, mut context: ResponseContext, body: &Bytes) -> Result<Outgoing, BadRequest> {

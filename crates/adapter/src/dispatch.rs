@@ -13,6 +13,7 @@ use crate::ir;
 use crate::loss::{LossReport, in_words_of};
 use crate::peek::PeekFields;
 use crate::profile::Profiles;
+use crate::run::{Around, Said};
 use crate::sse::Event;
 use crate::strip::{Strip, Target};
 use crate::tap::Tap;
@@ -83,10 +84,12 @@ pub(crate) trait Decode: Send {
 /// Writes a client's stream, framing included.
 pub(crate) trait Encode: Send {
     fn event(&mut self, event: &ir::StreamEvent, out: &mut Vec<u8>);
-    /// The same for a piece of an open text. False: nothing was done, and it has to be said as an event.
-    fn fragment(&mut self, _fragment: &Fragment<'_>, _out: &mut Vec<u8>) -> bool {
-        false
+    /// What stands around a piece of an open text, given as [`Fragment`]; `None`: it has to be said as an event.
+    fn around(&mut self, _candidate: u32, _part: u32) -> Option<Around> {
+        None
     }
+    /// So much of an open text was written between what [`around`](Self::around) gave.
+    fn said(&mut self, _candidate: u32, _said: Said) {}
     /// Says an error inside the stream, correct for the state it is in. Nothing is written after.
     fn fail(&mut self, error: &ErrorReply, out: &mut Vec<u8>);
 }

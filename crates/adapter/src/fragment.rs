@@ -8,26 +8,41 @@ pub(crate) struct Fragment<'a> {
     pub part: u32,
     /// The inside of the JSON string; never empty.
     pub json: &'a str,
+    /// Where it stands in its event's data.
+    pub start: usize,
     /// Of what it says, in bytes and in characters.
     pub bytes: usize,
     pub chars: usize,
 }
 
 impl<'a> Fragment<'a> {
-    /// `None`: it is no text, or one that could be written in another way.
-    pub fn of(json: &'a [u8]) -> Option<Self> {
-        let json = std::str::from_utf8(json).ok().filter(|json| !json.is_empty())?;
-        let mut escapes = 0;
-        let mut rest = json.as_bytes();
-        while let Some(at) = memchr::memchr(b'\\', rest) {
-            if !matches!(rest.get(at + 1)?, b'"' | b'\\' | b'n' | b'r' | b't' | b'b' | b'f') {
-                return None;
+    /// The inside of the JSON string whose first byte is at `start`. `None`: it is no text, or one that could be written in
+    /// another way.
+    pub fn read(data: &'a [u8], start: usize) -> Option<Self> {
+        let (mut end, mut escapes) = (start, 0);
+        loop {
+            end += memchr::memchr2(b'"', b'\\', data.get(end..)?)?;
+            match (data[end], data.get(end + 1)) {
+                (b'"', _) => break,
+                (b'\\', Some(b'"' | b'\\' | b'n' | b'r' | b't' | b'b' | b'f')) => {
+                    escapes += 1;
+                    end += 2;
+                }
+                _ => return None,
             }
-            escapes += 1;
-            rest = &rest[at + 2..];
         }
-        let is_plain = json.bytes().fold(u8::MAX, u8::min) >= b' ';
-        is_plain.then(|| Self { candidate: 0, part: 0, json, bytes: json.len() - escapes, chars: json.chars().count() - escapes })
+        let json = simdutf8::basic::from_utf8(&data[start..end]).ok().filter(|json| !json.is_empty())?;
+        let has_controls = json.bytes().fold(u8::MAX, u8::min) < b' ';
+        if has_controls {
+            return None;
+        }
+        let chars = if json.is_ascii() { json.len() } else { json.chars().count() };
+        Some(Self { candidate: 0, part: 0, json, start, bytes: json.len() - escapes, chars: chars - escapes })
+    }
+
+    /// Where the quote stands that closes it.
+    pub const fn end(&self) -> usize {
+        self.start + self.json.len()
     }
 }
 
@@ -47,14 +62,18 @@ mod tests {
             ("", false),
             ("\\", false),
         ] {
-            let fragment = Fragment::of(json.as_bytes());
+            let quoted = format!("\"{json}\"}}");
+            let fragment = Fragment::read(quoted.as_bytes(), 1);
             assert_eq!(fragment.is_some(), is_one, "{json}");
             if let Some(fragment) = fragment {
                 let said: String = serde_json::from_str(&format!("\"{json}\"")).unwrap();
                 assert_eq!((fragment.bytes, fragment.chars), (said.len(), said.chars().count()));
+                assert_eq!((fragment.json, fragment.end()), (json, 1 + json.len()));
                 assert_eq!(serde_json::to_string(&said).unwrap(), format!("\"{json}\""));
             }
         }
-        assert!(Fragment::of(b"\xff").is_none());
+        assert!(Fragment::read(b"\"\xff\"", 1).is_none());
+        assert!(Fragment::read(b"\"open", 1).is_none());
+        assert!(Fragment::read(b"", 0).is_none());
     }
 }

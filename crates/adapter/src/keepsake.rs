@@ -113,11 +113,13 @@ fn family(model: &str) -> String {
     let name = model.rsplit('/').next().unwrap_or(model).to_ascii_lowercase();
     let name = name.find("claude").map_or(name.as_str(), |at| &name[at..]);
     let name = name.split(['@', ':']).next().unwrap_or(name);
-    let mut words: Vec<&str> = name.split('-').collect();
-    while words.len() > 1 && words.last().is_some_and(|word| is_revision(word)) {
-        words.pop();
+    let mut family = name;
+    while let Some((rest, last)) = family.rsplit_once('-')
+        && is_revision(last)
+    {
+        family = rest;
     }
-    words.join("-")
+    family.to_owned()
 }
 
 fn is_revision(word: &str) -> bool {

@@ -79,6 +79,7 @@ pub mod prompt;
 mod replay;
 mod reply;
 mod response_stream;
+mod run;
 mod scan;
 mod schema;
 mod skim;

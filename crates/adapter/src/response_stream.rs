@@ -7,12 +7,14 @@ use crate::answer::{Meter, ReadAnswer, broken, ended, estimate, meter};
 use crate::context::ResponseContext;
 use crate::dispatch::{Decode, Encode, codec};
 use crate::failure::{ErrorReply, StreamFailure};
+use crate::fragment::Fragment;
 use crate::hop::{Course, Hop, JoinedEvents, Next};
 use crate::ir::{Delta, FinishReason, PartStart, StreamEvent};
 use crate::keepsake::{Collector, Keepsake};
 use crate::loss::LossReport;
 use crate::names::Restore;
 use crate::passing::Passer;
+use crate::run::Run;
 use crate::sse::Event;
 use crate::tap::Tap;
 use crate::{json_array, sse};
@@ -71,6 +73,8 @@ pub(crate) struct Translating {
     pub course: Option<Course>,
     pub joined: JoinedEvents,
     pub input_estimate: Option<u64>,
+    /// The events that come now differ only in their text.
+    pub run: Option<Run>,
 }
 
 impl ResponseStream {
@@ -317,7 +321,7 @@ impl Translating {
     ) -> Result<(), StreamFailure> {
         if let Some(course) = &mut self.course {
             course.event(event.data);
-        } else if self.fragment(event, tap, written) {
+        } else if self.piece(event, tap, written) {
             return Ok(());
         }
         let result = self.decoder.event(event, events);
@@ -325,21 +329,36 @@ impl Translating {
     }
 
     /// A piece of an open text, if the event is nothing else.
-    fn fragment(&mut self, event: Event<'_>, tap: &mut Tap, written: &mut Vec<u8>) -> bool {
-        let Some(mut fragment) = self.decoder.fragment(event).filter(|_| self.restore.leaves_text()) else { return false };
-        fragment.part = self.joined.number_of(fragment.candidate, fragment.part);
-        // Whoever writes it has the part open as text, and so has the collector, who is told of the same events.
-        if !self.encoder.fragment(&fragment, written) {
-            return false;
-        }
-        self.collector.text(fragment.candidate, fragment.bytes);
+    fn piece(&mut self, event: Event<'_>, tap: &mut Tap, written: &mut Vec<u8>) -> bool {
+        let alike = self.run.as_ref().and_then(|run| run.fragment(event));
+        let Some(fragment) = alike.or_else(|| self.begin_run(event)) else { return false };
+        let Some(run) = &mut self.run else { return false };
+        run.write(&fragment, written);
         tap.content = true;
         tap.output_bytes += fragment.bytes as u64;
         true
     }
 
+    fn begin_run<'a>(&mut self, event: Event<'a>) -> Option<Fragment<'a>> {
+        self.end_run();
+        let fragment = self.decoder.fragment(event).filter(|_| self.restore.leaves_text())?;
+        let part = self.joined.number_of(fragment.candidate, fragment.part);
+        let around = self.encoder.around(fragment.candidate, part)?;
+        self.run = Some(Run::new(event, &fragment, around));
+        Some(fragment)
+    }
+
+    /// Whoever writes the text has the part open, and so has the collector, who is told of the same events.
+    fn end_run(&mut self) {
+        if let Some(run) = self.run.take() {
+            self.encoder.said(run.candidate, run.said);
+            self.collector.text(run.candidate, run.said.bytes);
+        }
+    }
+
     /// Decoded events on their way to the client.
     fn take(&mut self, events: &mut Vec<StreamEvent>, tap: &mut Tap, written: &mut Vec<u8>) -> Result<(), StreamFailure> {
+        self.end_run();
         let goes_on = self.course.as_ref().is_some_and(Course::goes_on);
         let mut restored = Vec::with_capacity(events.len());
         let mut result = Ok(());

@@ -13,7 +13,7 @@ use crate::ir::{Delta, PartKind, PartStart, StreamEvent, ToolKind};
 use crate::needle::{Needle, needle};
 use crate::replay;
 use crate::sse::Event;
-use crate::tap::{self, Tap};
+use crate::tap::Tap;
 
 pub(crate) use super::stream_encode::Encoder;
 
@@ -203,14 +203,14 @@ impl Decode for Decoder {
         let Some(Open::Part { part, is_call: false, .. }) = self.open.get(&index).filter(|_| !self.has_ended) else {
             return None;
         };
-        let rest = rest[digits..].strip_prefix(br#","delta":{"type":"text_delta","text":"#)?;
-        let text = tap::string_at(rest, 0)?;
+        let text = rest[digits..].strip_prefix(br#","delta":{"type":"text_delta","text":""#)?;
+        let fragment = Fragment::read(event.data, event.data.len() - text.len())?;
         // Spaces in front of a brace hide the length of the text from who listens.
-        let mut closing = rest[text.end + 1..].iter().filter(|byte| **byte != b' ');
+        let mut closing = event.data[fragment.end() + 1..].iter().filter(|byte| **byte != b' ');
         if !closing.by_ref().take(2).eq(b"}}") || closing.next().is_some() {
             return None;
         }
-        Some(Fragment { part: *part, ..Fragment::of(&rest[text])? })
+        Some(Fragment { part: *part, ..fragment })
     }
 
     /// A stop reason without `message_stop` is an end; neither is a cut.

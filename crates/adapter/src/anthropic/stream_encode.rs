@@ -11,10 +11,10 @@ use super::{carrier, error};
 use crate::context::ResponseContext;
 use crate::dispatch::Encode;
 use crate::failure::ErrorReply;
-use crate::fragment::Fragment;
 use crate::ident;
 use crate::ir::{Delta, FinishReason, Part, PartKind, PartStart, Signature, StreamEvent, ToolKind};
 use crate::names::FREE_TEXT_FIELD;
+use crate::run::Around;
 use crate::sse;
 
 /// Only the first candidate is said: the protocol has one.
@@ -284,18 +284,17 @@ impl Encode for Encoder {
         }
     }
 
-    fn fragment(&mut self, fragment: &Fragment<'_>, out: &mut Vec<u8>) -> bool {
-        let is_open = |live: &&Live| live.part == fragment.part && live.kind == BlockKind::Text;
-        let Some(live) = self.live.as_ref().filter(is_open) else { return false };
-        if self.has_ended || self.held.is_some() || fragment.candidate != CANDIDATE {
-            return false;
+    fn around(&mut self, candidate: u32, part: u32) -> Option<Around> {
+        let is_open = |live: &&Live| live.part == part && live.kind == BlockKind::Text;
+        let live = self.live.as_ref().filter(is_open)?;
+        if self.has_ended || self.held.is_some() || candidate != CANDIDATE {
+            return None;
         }
-        out.extend_from_slice(b"event: content_block_delta\ndata: {\"type\":\"content_block_delta\",\"index\":");
-        out.extend_from_slice(live.block.to_string().as_bytes());
-        out.extend_from_slice(b",\"delta\":{\"type\":\"text_delta\",\"text\":\"");
-        out.extend_from_slice(fragment.json.as_bytes());
-        out.extend_from_slice(b"\"}}\n\n");
-        true
+        let before = format!(
+            "event: content_block_delta\ndata: {{\"type\":\"content_block_delta\",\"index\":{},\"delta\":{{\"type\":\"text_delta\",\"text\":\"",
+            live.block
+        );
+        Some(Around { before: before.into_bytes(), behind: b"\"}}\n\n".to_vec() })
     }
 
     /// No `message_stop` after it.

@@ -175,12 +175,13 @@ impl Decode for Decoder {
         if sample.before.is_empty() || !event.name.is_empty() || !event.data.starts_with(&sample.before) {
             return None;
         }
-        let text = tap::string_at(event.data, sample.before.len() - 1).filter(|text| event.data[text.end..] == sample.behind)?;
+        let fragment =
+            Fragment::read(event.data, sample.before.len()).filter(|text| event.data[text.end()..] == sample.behind)?;
         let open = self.choices.get(&sample.candidate).and_then(|state| state.open);
         if self.has_ended || open != Some((sample.part, Open::Text)) {
             return None;
         }
-        Some(Fragment { candidate: sample.candidate, part: sample.part, ..Fragment::of(&event.data[text])? })
+        Some(Fragment { candidate: sample.candidate, part: sample.part, ..fragment })
     }
 
     fn finish(&mut self, out: &mut Vec<StreamEvent>) -> Result<(), StreamFailure> {

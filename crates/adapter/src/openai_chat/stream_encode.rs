@@ -12,9 +12,9 @@ use super::{carriers, error, usage};
 use crate::context::ResponseContext;
 use crate::dispatch::Encode;
 use crate::failure::ErrorReply;
-use crate::fragment::Fragment;
 use crate::ident;
 use crate::ir::{Citation, Delta, FinishReason, PartKind, PartStart, Reasoning, Signature, StreamEvent, ToolKind};
+use crate::run::{Around, Said};
 use crate::sse;
 
 /// The official accumulator adds numbers and joins strings: role, ids and names are said once only.
@@ -27,12 +27,6 @@ pub(crate) struct Encoder {
     has_ended: bool,
     /// What stands around the text of a chunk that says nothing else, and of which candidate.
     around: Option<(u32, Around)>,
-}
-
-#[derive(Debug)]
-struct Around {
-    before: Vec<u8>,
-    behind: Vec<u8>,
 }
 
 #[derive(Debug, Default)]
@@ -82,7 +76,7 @@ impl Encoder {
     }
 
     /// What stands around a text: the chunk that says an empty one, without it.
-    fn around(&self, candidate: u32) -> Option<Around> {
+    fn around_text(&self, candidate: u32) -> Option<Around> {
         // In a name or an id its quotes would be escaped.
         const EMPTY: &[u8] = br#""content":"""#;
         let mut chunk = Vec::new();
@@ -338,25 +332,21 @@ impl Encode for Encoder {
         }
     }
 
-    fn fragment(&mut self, fragment: &Fragment<'_>, out: &mut Vec<u8>) -> bool {
-        let candidate = fragment.candidate;
-        let Some(state) = self.choices.get_mut(&candidate) else { return false };
-        let is_open = matches!(state.parts.get(&fragment.part), Some(Open::Text { .. }));
-        if self.has_ended || !is_open || !state.role_said {
-            return false;
+    fn around(&mut self, candidate: u32, part: u32) -> Option<Around> {
+        let state = self.choices.get(&candidate)?;
+        if self.has_ended || !state.role_said || !matches!(state.parts.get(&part), Some(Open::Text { .. })) {
+            return None;
         }
-        state.text_chars += fragment.chars as u64;
-        state.has_content = true;
         if self.around.as_ref().is_none_or(|(known, _)| *known != candidate) {
-            let Some(around) = self.around(candidate) else { return false };
-            self.around = Some((candidate, around));
+            self.around = Some((candidate, self.around_text(candidate)?));
         }
-        if let Some((_, around)) = &self.around {
-            for bytes in [&around.before, fragment.json.as_bytes(), &around.behind] {
-                out.extend_from_slice(bytes);
-            }
-        }
-        true
+        self.around.as_ref().map(|(_, around)| around.clone())
+    }
+
+    fn said(&mut self, candidate: u32, said: Said) {
+        let state = self.choices.entry(candidate).or_default();
+        state.text_chars += said.chars as u64;
+        state.has_content = true;
     }
 
     /// No `[DONE]` after it: some clients take that for success.
