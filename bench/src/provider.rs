@@ -102,13 +102,18 @@ impl Scripts {
 async fn answer(request: Request<Incoming>, scripts: Arc<Scripts>) -> Result<Response<Reply>, hyper::Error> {
     let is_anthropic = request.uri().path().ends_with("/messages");
     let mut body = request.into_body();
-    let mut kind = None;
+    let (mut kind, mut start) = (None, Vec::new());
     // All of it is read before anything is answered, as providers do.
     while let Some(frame) = body.frame().await {
         if let Ok(data) = frame?.into_data()
             && kind.is_none()
+            && start.len() < MODEL_WITHIN_BYTES
         {
-            kind = kind_of(&data);
+            // A busy gateway's first piece may end before the model does.
+            kind = kind_of(&data).or_else(|| {
+                start.extend_from_slice(&data[..data.len().min(MODEL_WITHIN_BYTES)]);
+                kind_of(&start)
+            });
         }
     }
     let mut response = Response::new(Reply { scripts, is_anthropic, pace: None, sent: 0, pieces: 0, start: Instant::now() });
