@@ -5,7 +5,7 @@ SHELL := /bin/bash
 CARGO_TARGET_DIR ?= target
 BINARY := $(CARGO_TARGET_DIR)/debug/tallygate
 
-.PHONY: demo build web test chaos fuzz fmt lint bench bench-adapter clean
+.PHONY: demo build release web test chaos fuzz fmt lint bench bench-adapter clean
 
 demo: build
 	@exec "$(BINARY)" demo $(ARGS)
@@ -13,6 +13,10 @@ demo: build
 build: web
 	@echo "building the gateway (the first build compiles every dependency once and takes some minutes)"
 	@cargo build --locked --bin tallygate
+
+# What is shipped, in $(CARGO_TARGET_DIR)/shipped: three builds and a training, half an hour the first time. docs/performance.md
+release: web
+	@bench/release.sh
 
 # The dashboard is built only when its sources changed.
 web: web/dist/index.html
@@ -43,7 +47,7 @@ chaos:
 	@tests/chaos/run.sh $(ARGS)
 
 # CPU, latency and memory with everything on, beside nginx, on this machine; fails where a budget is missed. docs/performance.md
-bench:
+bench: web
 	@bench/run.sh $(ARGS)
 
 # Nanoseconds and allocations of every translation; not part of the tests.

@@ -1,7 +1,8 @@
 //! `make bench`: Tallygate with everything on, beside nginx and a bare proxy, in one run on one machine.
 //!
 //! One program in several roles, because each role must be a process of its own to be pinned and counted apart: the simulated
-//! provider, the load, the bare proxy, and the runner that starts them one against the other.
+//! provider, the load, the bare proxy, and the runner that starts them one against the other. With the same means it trains the
+//! binary that is shipped.
 
 mod awake;
 mod load;
@@ -10,6 +11,7 @@ mod proxy;
 mod run;
 mod seed;
 mod traffic;
+mod train;
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -28,6 +30,8 @@ struct Cli {
 enum Role {
     /// Runs the rows and prints the table; the exit code is 1 if a bar fails.
     Run(run::Options),
+    /// Shows an instrumented gateway what real traffic does, for the compiler; nothing is measured.
+    Train(train::Options),
     /// The simulated provider.
     Provider { listen: SocketAddr },
     /// A proxy on hyper that does nothing but pass on: the floor for anything written on hyper.
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
 fn play(role: Role) -> Result<()> {
     match role {
         Role::Run(options) => run::run(&options),
+        Role::Train(options) => train::run(&options),
         Role::Provider { listen } => single_threaded(provider::serve(listen)),
         Role::Proxy { listen, upstream } => single_threaded(proxy::serve(listen, upstream)),
         Role::Load(options) => load::run(&options),

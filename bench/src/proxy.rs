@@ -14,11 +14,14 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpListener;
 
+/// The way to the upstream.
+pub type Onward = Client<HttpConnector, Incoming>;
+
 pub async fn serve(listen: SocketAddr, upstream: SocketAddr) -> Result<()> {
     let listener = TcpListener::bind(listen).await?;
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
-    let client: Client<_, Incoming> = Client::builder(TokioExecutor::new()).build(connector);
+    let client: Onward = Client::builder(TokioExecutor::new()).build(connector);
     let authority: Authority = upstream.to_string().parse()?;
     let host = HeaderValue::from_str(authority.as_str())?;
     loop {
@@ -31,9 +34,9 @@ pub async fn serve(listen: SocketAddr, upstream: SocketAddr) -> Result<()> {
     }
 }
 
-async fn pass(
+pub async fn pass(
     mut request: Request<Incoming>,
-    client: Client<HttpConnector, Incoming>,
+    client: Onward,
     authority: Authority,
     host: HeaderValue,
 ) -> Result<Response<Incoming>> {

@@ -1,9 +1,9 @@
 //! The runner: starts everything, loads one after the other in rounds, and judges.
 
-mod process;
+pub mod process;
 mod report;
-mod rows;
-mod subjects;
+pub mod rows;
+pub mod subjects;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -28,19 +28,10 @@ const STARTS: usize = 3;
 
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// The gateway's binary.
-    #[arg(long, default_value = "target/release/tallygate")]
-    pub tallygate: PathBuf,
+    #[command(flatten)]
+    pub installations: Installations,
     #[arg(long, default_value = "/usr/sbin/nginx")]
     pub nginx: PathBuf,
-    /// An empty database of a PostgreSQL server that is the bench's own.
-    #[arg(long, env = "BENCH_POSTGRES_URL")]
-    pub postgres_url: Option<String>,
-    /// The server's process, to count its CPU.
-    #[arg(long, env = "BENCH_POSTGRES_PID")]
-    pub postgres_pid: Option<u32>,
-    #[arg(long, default_value_t = 10_000)]
-    pub tenants: usize,
     /// Rounds of each work; the table shows medians.
     #[arg(long, default_value_t = 3)]
     pub rounds: usize,
@@ -61,12 +52,31 @@ pub struct Options {
     pub json: PathBuf,
 }
 
+/// What the installations of Tallygate are made of.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Installations {
+    /// The gateway's binary.
+    #[arg(long, default_value = "target/shipped/tallygate")]
+    pub tallygate: PathBuf,
+    /// An empty database of a PostgreSQL server that is the bench's own.
+    #[arg(long, env = "BENCH_POSTGRES_URL")]
+    pub postgres_url: Option<String>,
+    /// The server's process, to count its CPU.
+    #[arg(long, env = "BENCH_POSTGRES_PID")]
+    pub postgres_pid: Option<u32>,
+    #[arg(long, default_value_t = 10_000)]
+    pub tenants: usize,
+}
+
 /// What all parts of a run share.
 pub struct Setting<'a> {
-    options: &'a Options,
-    pinning: Pinning,
-    folder: &'a Path,
-    provider: SocketAddr,
+    pub installations: &'a Installations,
+    pub nginx: &'a Path,
+    /// Windows this much longer or shorter.
+    pub stretch: f64,
+    pub pinning: Pinning,
+    pub folder: &'a Path,
+    pub provider: SocketAddr,
 }
 
 /// One work on one subject in one round.
@@ -108,11 +118,18 @@ pub fn run(options: &Options) -> Result<()> {
     let folder = tempfile::tempdir()?;
     // Other users' programs (PostgreSQL) have no business in it, but nginx's worker does.
     let (provider, _provider) = subjects::provider(pinning)?;
-    let setting = Setting { options, pinning, folder: folder.path(), provider };
+    let setting = Setting {
+        installations: &options.installations,
+        nginx: &options.nginx,
+        stretch: options.stretch,
+        pinning,
+        folder: folder.path(),
+        provider,
+    };
     let names: Vec<Name> = [Name::Direct, Name::Nginx, Name::Hyper, Name::Sqlite, Name::Postgres]
         .into_iter()
         .filter(|name| options.subjects.is_empty() || options.subjects.contains(name))
-        .filter(|name| *name != Name::Postgres || options.postgres_url.is_some())
+        .filter(|name| *name != Name::Postgres || options.installations.postgres_url.is_some())
         .collect();
 
     let mut figures = Figures::default();
@@ -181,8 +198,8 @@ fn measure(work: &Work, subject: &Subject, setting: &Setting<'_>) -> Result<Meas
     })
 }
 
-fn load(work: &Work, subject: &Subject, setting: &Setting<'_>) -> Result<load::Outcome> {
-    let stretched = |millis: u64| ((millis as f64 * setting.options.stretch) as u64).max(1).to_string();
+pub fn load(work: &Work, subject: &Subject, setting: &Setting<'_>) -> Result<load::Outcome> {
+    let stretched = |millis: u64| ((millis as f64 * setting.stretch) as u64).max(1).to_string();
     let mut command = setting.pinning.command(Core::Load, &std::env::current_exe()?);
     command
         .args(["load", &subject.address.to_string(), "--way", work.way(), "--model", &work.model(), "--kind", work.kind.name()])

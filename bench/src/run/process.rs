@@ -32,10 +32,14 @@ pub enum Core {
 /// Whether this machine lets us pin at real-time priority, so that other work stays off the two cores.
 #[derive(Debug, Clone, Copy)]
 pub struct Pinning {
+    is_pinned: bool,
     pub is_realtime: bool,
 }
 
 impl Pinning {
+    /// Wherever there is room: nothing is measured.
+    pub const NONE: Self = Self { is_pinned: false, is_realtime: false };
+
     pub fn find(is_ordinary: bool) -> Result<Self> {
         let runs = |command: &[&str]| {
             let status = Command::new(command[0]).args(&command[1..]).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -44,10 +48,13 @@ impl Pinning {
         for core in [Core::Gateway, Core::Load] {
             ensure!(runs(&["taskset", "-c", &(core as u8).to_string(), "true"]), "the bench needs `taskset` and two cores");
         }
-        Ok(Self { is_realtime: !is_ordinary && runs(&["chrt", "-r", REALTIME_PRIORITY, "true"]) })
+        Ok(Self { is_pinned: true, is_realtime: !is_ordinary && runs(&["chrt", "-r", REALTIME_PRIORITY, "true"]) })
     }
 
     pub fn command(self, core: Core, program: &Path) -> Command {
+        if !self.is_pinned {
+            return Command::new(program);
+        }
         let mut command = Command::new("taskset");
         command.args(["-c", &(core as u8).to_string()]);
         if self.is_realtime {
@@ -110,6 +117,22 @@ impl Process {
         }
         ensure!(self.0.wait()?.success(), "it failed");
         Ok(text)
+    }
+
+    /// Asks it to end by SIGTERM, and waits until it has.
+    pub fn terminate(mut self, within: Duration) -> Result<()> {
+        // The shell has `kill` built in; not every machine has it as a program.
+        let status = Command::new("sh").args(["-c", "kill -TERM \"$0\"", &self.pid().to_string()]).status()?;
+        ensure!(status.success(), "it could not be told to end");
+        let until = Instant::now() + within;
+        loop {
+            if let Some(status) = self.0.try_wait()? {
+                ensure!(status.success(), "it ended with {status}");
+                return Ok(());
+            }
+            ensure!(Instant::now() < until, "it has not ended {within:?} after it was told to");
+            sleep(Duration::from_millis(20));
+        }
     }
 }
 

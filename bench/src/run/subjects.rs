@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 
 use super::process::{Core, Pinning, Process, ask, free_address, wait_for_listener};
-use super::{Options, Setting};
+use super::{Installations, Setting};
 use crate::traffic::{ANSWER, Kind, OUTPUT_TOKENS, PROMPT_TOKENS, Prompt, question};
 
 const PEPPER: &str = "b3c1f0a2d4e5968778695a4b3c2d1e0fb3c1f0a2d4e5968778695a4b3c2d1e0f";
@@ -173,7 +173,7 @@ http {{
             provider = setting.provider
         ),
     )?;
-    let mut command = setting.pinning.command(Core::Gateway, &setting.options.nginx);
+    let mut command = setting.pinning.command(Core::Gateway, setting.nginx);
     command.arg("-e").arg(folder.join("error.log")).arg("-c").arg(&configuration);
     let mut process = Process::start(command)?;
     wait_for_listener(address, &mut process)?;
@@ -196,6 +196,10 @@ pub struct Tallygate {
     keys: PathBuf,
     store: String,
     database: Option<u32>,
+    /// More of the configuration: upstreams and models beside the bench's own.
+    pub more: String,
+    /// Where an instrumented binary writes its profile when it ends.
+    pub profile: Option<PathBuf>,
 }
 
 impl Tallygate {
@@ -204,15 +208,15 @@ impl Tallygate {
         let keys = folder.join("keys");
         let (store, database) = match name {
             Name::Postgres => {
-                let Options { postgres_url, postgres_pid, .. } = setting.options;
+                let Installations { postgres_url, postgres_pid, .. } = setting.installations;
                 (postgres_url.clone().context("no PostgreSQL; give --postgres-url")?, *postgres_pid)
             }
             _ => (format!("sqlite:{}/tallygate.db", folder.display()), None),
         };
-        let tallygate = Self { name, folder, keys, store, database };
+        let tallygate = Self { name, folder, keys, store, database, more: String::new(), profile: None };
         if !tallygate.keys.exists() {
             fs::create_dir_all(&tallygate.folder)?;
-            tallygate.seed(setting.options.tenants)?;
+            tallygate.seed(setting.installations.tenants)?;
         }
         Ok(tallygate)
     }
@@ -233,7 +237,7 @@ impl Tallygate {
         let (listen, admin, metrics) = (free_address()?, free_address()?, free_address()?);
         let configuration = self.folder.join("tallygate.toml");
         fs::write(&configuration, self.configuration(setting.provider, [listen, admin, metrics]))?;
-        let mut command = setting.pinning.command(Core::Gateway, &setting.options.tallygate);
+        let mut command = setting.pinning.command(Core::Gateway, &setting.installations.tallygate);
         let log = |name: &str| File::create(self.folder.join(name));
         command
             .args(["serve", "--config"])
@@ -243,6 +247,9 @@ impl Tallygate {
             .env("BENCH_UPSTREAM_KEY", "sk-upstream-of-the-bench")
             .stdout(log("out.log")?)
             .stderr(log("err.log")?);
+        if let Some(profile) = &self.profile {
+            command.env("LLVM_PROFILE_FILE", profile);
+        }
         let started = Instant::now();
         let mut process = Process::start(command)?;
         let took = self.first_answer(listen, started, &mut process)?;
@@ -318,7 +325,7 @@ price = {{ currency = "USD", input = "3.00", cache_read = "0.30", output = "15.0
                 );
             }
         }
-        text
+        text + &self.more
     }
 }
 
