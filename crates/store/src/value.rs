@@ -27,6 +27,11 @@ pub struct SplitAmount {
 impl SplitAmount {
     /// `None` if the units leave 64 bits.
     pub fn from_pico(amount: Pico) -> Option<Self> {
+        /// Most amounts are small enough to be divided in one instruction.
+        const SHORT: i64 = PICO_PER_UNIT as i64;
+        if let Ok(amount) = i64::try_from(amount.get()) {
+            return Some(Self { units: amount.div_euclid(SHORT), pico: amount.rem_euclid(SHORT) });
+        }
         let units = i64::try_from(amount.get().div_euclid(PICO_PER_UNIT)).ok()?;
         let pico = i64::try_from(amount.get().rem_euclid(PICO_PER_UNIT)).ok()?;
         Some(Self { units, pico })

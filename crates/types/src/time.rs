@@ -131,7 +131,9 @@ impl Clock for ManualClock {
 }
 
 /// Writes `number` in decimal over the whole of `digits`.
-fn put(digits: &mut [u8], mut number: i64) {
+fn put(digits: &mut [u8], number: i64) {
+    // It has six digits at most, and in 32 bits they come apart faster.
+    let mut number = number as u32;
     for digit in digits.iter_mut().rev() {
         *digit = b'0' + (number % 10) as u8;
         number /= 10;

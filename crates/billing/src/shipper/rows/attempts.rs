@@ -2,7 +2,7 @@
 //! would write them, in a third of its time.
 
 use tallygate_store::StoreError;
-use tallygate_types::CredentialId;
+use tallygate_types::{CredentialId, IdText};
 
 use super::json;
 use crate::record::{AttemptRecord, UsageRecord};
@@ -13,63 +13,63 @@ fn is_plain(text: &str) -> bool {
     text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\')
 }
 
-/// Adds the attempts of `record` to `out`.
-pub fn put(out: &mut String, record: &UsageRecord) -> Result<(), StoreError> {
-    let start = out.len();
-    out.push('[');
+/// The attempts of `record`, in `out`.
+pub fn write<'a>(out: &'a mut Vec<u8>, record: &UsageRecord) -> Result<&'a str, StoreError> {
+    out.clear();
+    out.push(b'[');
     for (n, attempt) in record.attempts.iter().enumerate() {
         if n > 0 {
-            out.push(',');
+            out.push(b',');
         }
         if !put_plain(out, attempt) {
-            out.truncate(start);
-            out.push_str(&by_serde(&record.attempts)?);
-            return Ok(());
+            *out = by_serde(&record.attempts)?.into_bytes();
+            out.pop();
+            break;
         }
     }
-    out.push(']');
-    Ok(())
+    out.push(b']');
+    // Looked at once: each part of it is text.
+    str::from_utf8(out).map_err(|error| StoreError::Invalid { field: "attempts", reason: error.to_string() })
 }
 
 /// Adds an attempt if nothing in it has to be escaped; otherwise what was added is of no use.
-fn put_plain(out: &mut String, attempt: &AttemptRecord) -> bool {
+fn put_plain(out: &mut Vec<u8>, attempt: &AttemptRecord) -> bool {
     let AttemptRecord { upstream, credential_id, status, outcome, reason, started_at, duration_us, cost } = attempt;
     let texts = [Some(&**upstream), Some(&**outcome), reason.as_deref()];
     let Some(started_at) = started_at.text() else { return false };
-    let Ok(started_at) = str::from_utf8(&started_at) else { return false };
     if cost.is_some() || !texts.into_iter().flatten().all(is_plain) {
         return false;
     }
     let credential_id = credential_id.map(CredentialId::text);
-    put_field(out, "{\"upstream\":", Some(upstream));
-    put_field(out, ",\"credential_id\":", credential_id.as_deref());
-    out.push_str(",\"status\":");
+    put_field(out, b"{\"upstream\":", Some(upstream.as_bytes()));
+    put_field(out, b",\"credential_id\":", credential_id.as_ref().map(IdText::bytes));
+    out.extend_from_slice(b",\"status\":");
     match status {
         Some(status) => put_number(out, u64::from(*status)),
-        None => out.push_str("null"),
+        None => out.extend_from_slice(b"null"),
     }
-    put_field(out, ",\"outcome\":", Some(outcome));
-    put_field(out, ",\"reason\":", reason.as_deref());
-    put_field(out, ",\"started_at\":", Some(started_at));
-    out.push_str(",\"duration_us\":");
+    put_field(out, b",\"outcome\":", Some(outcome.as_bytes()));
+    put_field(out, b",\"reason\":", reason.as_deref().map(str::as_bytes));
+    put_field(out, b",\"started_at\":", Some(&started_at));
+    out.extend_from_slice(b",\"duration_us\":");
     put_number(out, *duration_us);
-    out.push('}');
+    out.push(b'}');
     true
 }
 
-fn put_field(out: &mut String, name: &str, text: Option<&str>) {
-    out.push_str(name);
+fn put_field(out: &mut Vec<u8>, name: &[u8], text: Option<&[u8]>) {
+    out.extend_from_slice(name);
     match text {
         Some(text) => {
-            out.push('"');
-            out.push_str(text);
-            out.push('"');
+            out.push(b'"');
+            out.extend_from_slice(text);
+            out.push(b'"');
         }
-        None => out.push_str("null"),
+        None => out.extend_from_slice(b"null"),
     }
 }
 
-fn put_number(out: &mut String, mut number: u64) {
+fn put_number(out: &mut Vec<u8>, mut number: u64) {
     const MAX_DIGITS: usize = 20;
     let (mut digits, mut at) = ([b'0'; MAX_DIGITS], MAX_DIGITS - 1);
     while number >= 10 {
@@ -78,8 +78,7 @@ fn put_number(out: &mut String, mut number: u64) {
         at -= 1;
     }
     digits[at] = b'0' + number as u8;
-    // Digits.
-    out.push_str(str::from_utf8(&digits[at..]).unwrap_or_default());
+    out.extend_from_slice(&digits[at..]);
 }
 
 fn by_serde(attempts: &[AttemptRecord]) -> Result<String, StoreError> {
@@ -128,20 +127,17 @@ mod tests {
         #[test]
         fn attempts_are_written_as_by_serde(attempts in proptest::collection::vec(attempt(), 0..4)) {
             let record = UsageRecord { attempts, ..testing::record(1) };
-            let mut written = String::from("before");
-            put(&mut written, &record).unwrap();
-            prop_assert_eq!(written, format!("before{}", serde_json::to_string(&record.attempts).unwrap()));
+            let mut written = b"of the record before".to_vec();
+            prop_assert_eq!(write(&mut written, &record).unwrap(), serde_json::to_string(&record.attempts).unwrap());
         }
     }
 
     #[test]
     fn the_usual_attempt_is_plain() {
         let record = testing::record(1);
-        assert!(put_plain(&mut String::new(), &record.attempts[0]));
-        let mut written = String::new();
-        put(&mut written, &record).unwrap();
+        assert!(put_plain(&mut Vec::new(), &record.attempts[0]));
         assert_eq!(
-            written,
+            write(&mut Vec::new(), &record).unwrap(),
             "[{\"upstream\":\"anthropic-main\",\"credential_id\":\"crd_00000000000000000000000000000006\",\"status\":200,\
              \"outcome\":\"ok\",\"reason\":null,\"started_at\":\"2026-11-10T12:00:01.000000Z\",\"duration_us\":900000}]"
         );

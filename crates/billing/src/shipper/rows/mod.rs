@@ -85,13 +85,13 @@ enum Found {
 /// Writes `records` and adds the new ones to the rollups. `batch` names this writing and no other.
 pub(super) async fn write(tx: &mut Tx, batch: Uuid, records: &[UsageRecord]) -> Result<Written, StoreError> {
     let mut kinds = Kinds::of_batch(batch);
-    let mut rows = rows(records, &mut kinds)?;
-    let kind_of: Vec<_> = rows.iter().map(|(kind, _)| *kind).collect();
+    let kind_of = records.iter().map(|record| kinds.place(record)).collect::<Result<Vec<_>, _>>()?;
+    let mut rows = rows(records, &kind_of)?;
     let mut inserted = 0;
     for (level, statement) in Level::ALL.into_iter().zip(&*INSERT) {
-        let mut rows: Vec<_> = rows.extract_if(.., |(_, row)| level == Level::All || row.level() == level).collect();
+        let rows = &mut rows[level as usize];
         rows.sort_by_key(|(kind, _)| *kind);
-        inserted += statement.run(tx, kinds.all(), &rows, kind::Kind::put, |row, cells| row.put(level, cells)).await?;
+        inserted += statement.run(tx, kinds.all(), rows, kind::Kind::put, |row, cells| row.put(level, cells)).await?;
     }
     // Nearly always: whoever ships again what is there already has lost its place.
     let are_all_new = inserted == records.len() as u64;
@@ -119,21 +119,19 @@ pub(super) async fn write(tx: &mut Tx, batch: Uuid, records: &[UsageRecord]) -> 
     Ok(written)
 }
 
-/// The rows of `records`, each after the place of its kind.
-fn rows<'a>(records: &'a [UsageRecord], kinds: &mut Kinds<'a>) -> Result<Vec<(usize, Row<'a>)>, StoreError> {
-    let mut rows = Vec::with_capacity(records.len());
-    let mut text = String::new();
-    for record in records {
-        text.clear();
-        attempts::put(&mut text, record)?;
+/// The rows of `records` by level, each after the place of its kind.
+fn rows<'a>(records: &'a [UsageRecord], kind_of: &[usize]) -> Result<[Vec<(usize, Row<'a>)>; Level::ALL.len()], StoreError> {
+    let mut rows = Level::ALL.map(|_| Vec::with_capacity(records.len()));
+    let mut text = Vec::new();
+    for (record, kind) in records.iter().zip(kind_of) {
         let row = Row {
             record,
-            attempts: text.as_str().into(),
+            attempts: attempts::write(&mut text, record)?.into(),
             charge: pico(record.charge)?,
             reserved: pico(record.reserved)?,
             cache_saved: pico(record.cache_saved)?,
         };
-        rows.push((kinds.place(record)?, row));
+        rows[row.level() as usize].push((*kind, row));
     }
     Ok(rows)
 }

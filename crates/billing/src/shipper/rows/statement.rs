@@ -19,7 +19,9 @@ pub struct Statement {
     own: Vec<Column>,
     common: Vec<Column>,
     postgres: String,
-    sqlite: ManyRows,
+    /// For rows of one kind, and for those of several.
+    of_one: ManyRows,
+    of_many: ManyRows,
 }
 
 impl Statement {
@@ -37,22 +39,22 @@ impl Statement {
             .collect();
         let list = |columns: &[Column]| columns.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
         let places = vec!["?"; common.len()].join(", ");
-        let kinds: Vec<_> = (0..MAX_KINDS).map(|kind| format!("({kind}, {places})")).collect();
         // The kinds come last, so that those a statement has no need of need not be bound.
-        let sqlite = |rows: &str| {
+        let sqlite = |rows: &str, kind: &str, kinds: &str, on: &str| {
             format!(
-                "WITH own (kind, ids, {}) AS (VALUES {rows}), common (kind, {}) AS (VALUES {})
-                 {head} ({}) SELECT {} FROM own CROSS JOIN common ON common.kind = own.kind WHERE true {tail}",
+                "WITH own ({kind}ids, {}) AS (VALUES {rows}), common ({kind}{}) AS (VALUES {kinds})
+                 {head} ({}) SELECT {} FROM own CROSS JOIN common{on} WHERE true {tail}",
                 list(rest),
                 list(&common),
-                kinds.join(", "),
                 names.join(", "),
                 taken.join(", "),
             )
         };
+        let kinds = (0..MAX_KINDS).map(|kind| format!("({kind}, {places})")).collect::<Vec<_>>().join(", ");
         Self {
             postgres: format!("{head} ({}) SELECT {} {tail}", names.join(", "), arrays.join(", ")),
-            sqlite: ManyRows::new(rest.len() + 2, sqlite),
+            of_one: ManyRows::new(rest.len() + 1, |rows| sqlite(rows, "", &format!("({places})"), "")),
+            of_many: ManyRows::new(rest.len() + 2, |rows| sqlite(rows, "kind, ", &kinds, " ON common.kind = own.kind")),
             own,
             common,
         }
@@ -84,8 +86,10 @@ impl Statement {
             }
             Conn::Lite(mut held) => {
                 let mut written = 0;
-                for (text, rows) in self.sqlite.split_as(rows, are_of_few_kinds) {
-                    let values = self.values(kinds, rows, &put_common, &put_own);
+                let are_of_one = count_kinds(rows) == 1;
+                let texts = if are_of_one { &self.of_one } else { &self.of_many };
+                for (text, rows) in texts.split_as(rows, |rows| are_of_one || count_kinds(rows) <= MAX_KINDS) {
+                    let values = self.values(kinds, rows, are_of_one, &put_common, &put_own);
                     let query: Query<'_, Sqlite, SqliteArguments> = sqlx::query_with(text, values.into_arguments()?);
                     written += query.execute(&mut *held).await?.rows_affected();
                 }
@@ -98,6 +102,7 @@ impl Statement {
         &self,
         kinds: &'a [K],
         rows: &'a [(usize, R)],
+        are_of_one: bool,
         put_common: impl Fn(&'a K, &mut dyn Cells<'a>),
         put_own: impl Fn(&'a R, &mut dyn Cells<'a>),
     ) -> Values {
@@ -105,7 +110,9 @@ impl Statement {
         let of_a_kind = || rows.chunk_by(|(one, _), (next, _)| one == next);
         for (place, rows) in of_a_kind().enumerate() {
             for (_, row) in rows {
-                values.int(place as i64);
+                if !are_of_one {
+                    values.int(place as i64);
+                }
                 put_own(row, &mut values);
             }
         }
@@ -116,6 +123,6 @@ impl Statement {
     }
 }
 
-fn are_of_few_kinds<R>(rows: &[(usize, R)]) -> bool {
-    rows.chunk_by(|(one, _), (next, _)| one == next).nth(MAX_KINDS).is_none()
+fn count_kinds<R>(rows: &[(usize, R)]) -> usize {
+    rows.chunk_by(|(one, _), (next, _)| one == next).count()
 }
