@@ -32,11 +32,12 @@ impl<'a> Fragment<'a> {
             }
         }
         let json = simdutf8::basic::from_utf8(&data[start..end]).ok().filter(|json| !json.is_empty())?;
-        let has_controls = json.bytes().fold(u8::MAX, u8::min) < b' ';
+        let (least, most) = (json.bytes().fold(u8::MAX, u8::min), json.bytes().fold(0, u8::max));
+        let has_controls = least < b' ';
         if has_controls {
             return None;
         }
-        let chars = if json.is_ascii() { json.len() } else { json.chars().count() };
+        let chars = if most.is_ascii() { json.len() } else { json.chars().count() };
         Some(Self { candidate: 0, part: 0, json, start, bytes: json.len() - escapes, chars: chars - escapes })
     }
 
