@@ -106,6 +106,10 @@ impl Training<'_> {
     /// Starts a gateway, loads it, and has its profile.
     fn show(&self, name: Name, works: &[(&str, u64)]) -> Result<()> {
         let profile = self.profiles.join(format!("{}.profraw", name.text()));
+        // An earlier training's would pass for this one's.
+        if profile.exists() {
+            fs::remove_file(&profile)?;
+        }
         let mut tallygate = Tallygate::prepare(name, &self.setting)?;
         tallygate.more.clone_from(&self.upstreams);
         tallygate.profile = Some(profile.clone());
