@@ -14,7 +14,7 @@ build: web
 	@echo "building the gateway (the first build compiles every dependency once and takes some minutes)"
 	@cargo build --locked --bin tallygate
 
-# What is shipped, in $(CARGO_TARGET_DIR)/shipped: three builds and a training, half an hour the first time. docs/performance.md
+# On trial: the gateway built by a profile of itself at work, in $(CARGO_TARGET_DIR)/shipped. docs/performance.md
 release: web
 	@bench/release.sh
 

@@ -21,7 +21,9 @@ if [ ${#need[@]} -gt 0 ]; then
   apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
 fi
 
-bench/release.sh
+# Together: the bench's own program asks nothing of a library that the gateway does not. The trained binary of `make release` is measured
+# with TALLYGATE=target/shipped/tallygate.
+cargo build --release --locked -p tallygate -p tallygate-bench
 
 # A thousand streams are two thousand sockets of the gateway.
 ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -H -n)"
@@ -33,4 +35,4 @@ rank=()
 [[ " $* " != *" --ordinary "* ]] && chrt -r 10 true 2>/dev/null && rank=(chrt -r 10)
 start_postgres "${rank[@]}" taskset -c 1
 
-"$target/release/tallygate-bench" run --tallygate "$target/shipped/tallygate" "$@"
+"$target/release/tallygate-bench" run --tallygate "${TALLYGATE:-$target/release/tallygate}" "$@"
