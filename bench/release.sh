@@ -5,6 +5,7 @@
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 . bench/postgres.sh
+. tests/packages.sh
 target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target"
 target=$(cd "$target" && pwd)
@@ -24,19 +25,10 @@ find_profdata() {
   return 1
 }
 need=()
-find_profdata || need+=("llvm-$llvm")
+find_profdata || { echo "release: no llvm-profdata of LLVM $llvm (rustup's llvm-tools, or a package)"; need+=("llvm-$llvm"); }
 command -v openssl >/dev/null || need+=(openssl)
-if [ ${#need[@]} -gt 0 ]; then
-  echo "release: installing ${need[*]}"
-  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "release: please install these packages: ${need[*]} (instead of llvm-$llvm rustup's llvm-tools will do)" >&2
-    exit 1
-  fi
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq
-  apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
-  find_profdata || { echo "release: llvm-$llvm came without an llvm-profdata of that version" >&2; exit 1; }
-fi
+install_packages release "${need[@]}"
+find_profdata || { echo "release: no llvm-profdata of LLVM $llvm, though its package is there" >&2; exit 1; }
 
 # build_gateway FOLDER FLAG...: with more flags for the compiler. The target is named so that they are not for build scripts and
 # macros, and the folder is of its own so that other builds are not undone.

@@ -4,22 +4,14 @@
 set -eu -o pipefail
 cd "$(dirname "$0")/.."
 . bench/postgres.sh
+. tests/packages.sh
 target=${CARGO_TARGET_DIR:-target}
 
 need=()
 [ -x /usr/sbin/nginx ] || need+=(nginx-light)
 [ -n "$(postgres_bin)" ] || need+=(postgresql)
 command -v taskset >/dev/null || need+=(util-linux)
-if [ ${#need[@]} -gt 0 ]; then
-  echo "bench: installing ${need[*]}"
-  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "bench: please install these packages: ${need[*]}" >&2
-    exit 1
-  fi
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq
-  apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
-fi
+install_packages bench "${need[@]}"
 
 # Together: the bench's own program asks nothing of a library that the gateway does not. The trained binary of `make release` is measured
 # with TALLYGATE=target/shipped/tallygate.

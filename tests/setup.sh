@@ -3,6 +3,7 @@
 # tests/.venv, Node packages into tests/node and web. Says what it does; does nothing that is done already.
 set -eu
 cd "$(dirname "$0")/.."
+. tests/packages.sh
 
 need=()
 have() { command -v "$1" >/dev/null 2>&1; }
@@ -14,16 +15,7 @@ have docker-compose || need+=(docker-compose)
 [ -n "$(fc-list :lang=zh 2>/dev/null | head -1)" ] || need+=(fontconfig fonts-noto-cjk)
 python3 -c 'import venv, ensurepip' 2>/dev/null || need+=(python3-venv)
 
-if [ ${#need[@]} -gt 0 ]; then
-  echo "setup: installing ${need[*]}"
-  if [ "$(id -u)" != 0 ] || ! have apt-get; then
-    echo "setup: please install these packages: ${need[*]}" >&2
-    exit 1
-  fi
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq
-  apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
-fi
+install_packages setup "${need[@]}"
 
 if [ ! -x tests/.venv/bin/python ] || ! cmp -s tests/requirements.txt tests/.venv/requirements.txt; then
   echo "setup: installing the Python packages of the tests"

@@ -3,6 +3,7 @@
 # that are named (`tests/chaos/run.sh U7 C11`, a whole table: `tests/chaos/run.sh U`), and ends with a table.
 set -eu -o pipefail
 cd "$(dirname "$0")/../.."
+. tests/packages.sh
 target=${CARGO_TARGET_DIR:-target}
 
 need=()
@@ -10,16 +11,7 @@ compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need+=(postgresql)
 python3 -c 'import venv, ensurepip' 2>/dev/null || need+=(python3-venv)
 # The clock is stepped with it.
 compgen -G '/usr/lib/*/faketime/libfaketime.so.1' >/dev/null || need+=(libfaketime)
-if [ ${#need[@]} -gt 0 ]; then
-  echo "chaos: installing ${need[*]}"
-  if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
-    echo "chaos: please install these packages: ${need[*]}" >&2
-    exit 1
-  fi
-  export DEBIAN_FRONTEND=noninteractive
-  apt-get update -qq
-  apt-get install -y -qq --no-install-recommends "${need[@]}" >/dev/null
-fi
+install_packages chaos "${need[@]}"
 
 venv=tests/chaos/.venv
 if [ ! -x $venv/bin/python ] || ! cmp -s tests/chaos/requirements.txt $venv/requirements.txt; then
