@@ -1,5 +1,6 @@
 //! One call, from the client's request to the upstream's.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
@@ -52,11 +53,12 @@ pub struct Call<'a> {
 #[derive(Debug)]
 pub struct Outgoing {
     /// Path and query, with its version: see [`crate::join_url`].
-    pub path: String,
+    pub path: Cow<'static, str>,
     pub headers: Vec<(&'static str, String)>,
     pub body: Pieces,
     pub loss: LossReport,
-    pub session: Session,
+    /// A box, because it goes from hand to hand until the answer has come.
+    pub session: Box<Session>,
 }
 
 /// Makes the upstream's request out of the client's.
@@ -134,14 +136,14 @@ fn pass(
     let headers = passed_headers(codec, client_headers);
     let mut path = (codec.path)(call.upstream_model, call.stream);
     if call.upstream == Dialect::Gemini {
-        path = with_query_of_client(path, call.client_query);
+        path = with_query_of_client(&path, call.client_query).into();
     }
     Ok(Outgoing {
         path,
         headers,
         body: Pieces::spliced(body, edits),
         loss: LossReport::default(),
-        session: Session::passing(call.upstream, context, force_usage),
+        session: Box::new(Session::passing(call.upstream, context, force_usage)),
     })
 }
 
@@ -202,7 +204,7 @@ fn translate(call: &Call<'_>, mut context: ResponseContext, body: &Bytes) -> Res
         headers,
         body: body.into(),
         loss: loss.clone(),
-        session: Session::translating(call.client, dialect, context, translation, loss),
+        session: Box::new(Session::translating(call.client, dialect, context, translation, loss)),
     })
 }
 
@@ -247,7 +249,7 @@ pub(crate) fn usage_edit(peek: &Peek, body: &[u8]) -> Result<Edit, BadRequest> {
 }
 
 /// The client's own query decides the shape of its stream. A key in it is ours, not the upstream's.
-fn with_query_of_client(path: String, query: &str) -> String {
+fn with_query_of_client(path: &str, query: &str) -> String {
     let base = path.split('?').next().unwrap_or_default().to_owned();
     let kept: Vec<&str> = query.split('&').filter(|pair| !pair.is_empty() && pair.split('=').next() != Some("key")).collect();
     if kept.is_empty() { base } else { format!("{base}?{}", kept.join("&")) }

@@ -87,12 +87,12 @@ pub fn prepare_count(call: &CountCall<'_>, body: &Bytes, client_headers: &[(Stri
     }
     let path = match call.counter {
         Dialect::Anthropic => "/v1/messages/count_tokens".into(),
-        Dialect::Gemini => (codec.path)(call.upstream_model, false).replace(":generateContent", ":countTokens"),
+        Dialect::Gemini => (codec.path)(call.upstream_model, false).replace(":generateContent", ":countTokens").into(),
         Dialect::OpenaiChat | Dialect::OpenaiResponses => "/v1/responses/input_tokens".into(),
     };
     let reader = CountReader { client: call.client, counter: call.counter };
     let session = Session::reading(call.client, call.counter, ResponseContext::unused(), Box::new(reader), loss.clone());
-    Ok(Outgoing { path, headers, body, loss, session })
+    Ok(Outgoing { path, headers, body, loss, session: Box::new(session) })
 }
 
 /// An estimate of the request's tokens, at least one, in the client's dialect.

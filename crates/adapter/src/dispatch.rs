@@ -2,6 +2,8 @@
 //!
 //! A fifth dialect is a fifth folder with the same inner names, and one arm of [`codec`].
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use tallygate_types::Dialect;
 
@@ -23,7 +25,7 @@ pub(crate) struct Codec {
     /// Which fields of a request body routing needs (`wire::PEEK`).
     pub peek: PeekFields,
     /// Path and query of a call, with its version prefix (`encode::path`).
-    pub path: fn(model: &str, stream: bool) -> String,
+    pub path: fn(model: &str, stream: bool) -> Cow<'static, str>,
     /// Headers every request needs (`encode::headers`).
     pub headers: fn() -> Vec<(&'static str, String)>,
     /// Headers a translated request needs beside them, for what stands in it.

@@ -194,5 +194,5 @@ fn session(client: Dialect, upstream: Dialect, is_array: bool) -> Session {
     let seen = crate::peek(client, &body).expect("the body is sound");
     let query = if is_array { "" } else { "alt=sse" };
     let call = Call { stream: true, client_query: query, ..call(client, upstream, &seen) };
-    crate::prepare(&call, &body, &[]).expect("the body is sound").session
+    *crate::prepare(&call, &body, &[]).expect("the body is sound").session
 }

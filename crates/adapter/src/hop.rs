@@ -4,6 +4,7 @@
 //! other dialects know no such thing. So what the upstream said so far is sent back to it, and its answers become one: one
 //! stream, one sum of usage.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 
@@ -19,7 +20,7 @@ pub const MAX_HOPS: u32 = 5;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hop {
     /// Path and query, with its version: see [`crate::join_url`].
-    pub path: String,
+    pub path: Cow<'static, str>,
     pub headers: Vec<(&'static str, String)>,
     pub body: Pieces,
 }
@@ -52,14 +53,14 @@ pub(crate) fn never(_body: &Bytes) -> Option<Box<dyn Follow>> {
 /// A translated answer on its way through one or more calls.
 #[derive(Debug)]
 pub(crate) struct Course {
-    path: String,
+    path: Cow<'static, str>,
     headers: Vec<(&'static str, String)>,
     left: u32,
     follow: Box<dyn Follow>,
 }
 
 impl Course {
-    pub fn new(path: String, headers: Vec<(&'static str, String)>, follow: Box<dyn Follow>) -> Self {
+    pub fn new(path: Cow<'static, str>, headers: Vec<(&'static str, String)>, follow: Box<dyn Follow>) -> Self {
         Self { path, headers, left: MAX_HOPS, follow }
     }
 

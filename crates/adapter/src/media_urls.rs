@@ -46,8 +46,10 @@ impl TakesUrls {
     /// that serve Anthropic's models under its protocol fetch nothing.
     pub fn of(client: Dialect, upstream: Dialect, base_url: &str) -> Self {
         const CLOUDS: [&str; 3] = ["bedrock", "vertex", "aiplatform.googleapis.com"];
-        let address = base_url.to_ascii_lowercase();
-        let is_cloud = upstream == Dialect::Anthropic && CLOUDS.iter().any(|cloud| address.contains(cloud));
+        let is_cloud = upstream == Dialect::Anthropic && {
+            let address = base_url.to_ascii_lowercase();
+            CLOUDS.iter().any(|cloud| address.contains(cloud))
+        };
         match upstream {
             Dialect::Anthropic => Self { images: !is_cloud, documents: !is_cloud },
             _ if client == upstream => Self { images: true, documents: true },

@@ -121,7 +121,7 @@ fn request_of(dialect: Dialect, stream: bool) -> Value {
 fn session(client: Dialect, upstream: Dialect, stream: bool) -> Session {
     let body = Bytes::from(request_of(client, stream).to_string());
     let seen = peek(client, &body).unwrap();
-    prepare(&call(client, upstream, stream, &seen), &body, &[]).unwrap().session
+    *prepare(&call(client, upstream, stream, &seen), &body, &[]).unwrap().session
 }
 
 fn call(client: Dialect, upstream: Dialect, stream: bool, peek: &Peek) -> Call<'_> {

@@ -23,6 +23,7 @@
 
 mod access;
 mod body;
+mod boxed;
 mod config;
 mod connection;
 mod exchange;

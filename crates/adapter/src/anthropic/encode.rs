@@ -1,5 +1,7 @@
 //! Writes requests.
 
+use std::borrow::Cow;
+
 use tallygate_types::Dialect;
 
 use super::encode_turns::{cache_control, conversation};
@@ -26,7 +28,7 @@ const API_VERSION: &str = "2023-06-01";
 /// Lets thinking that no longer fits its conversation be dropped instead of refused.
 const BINDING_BETA: &str = "thinking-binding-controls-2026-08-01";
 
-pub(crate) fn path(_model: &str, _stream: bool) -> String {
+pub(crate) fn path(_model: &str, _stream: bool) -> Cow<'static, str> {
     "/v1/messages".into()
 }
 

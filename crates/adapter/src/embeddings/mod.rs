@@ -55,7 +55,7 @@ pub fn prepare_embeddings(call: &EmbedCall<'_>, body: &Bytes) -> Result<Outgoing
     }
     let path = if is_gemini(call.upstream) {
         let verb = if call.batch || !is_gemini(call.client) { ":batchEmbedContents" } else { ":embedContent" };
-        (codec(Dialect::Gemini).path)(call.upstream_model, false).replace(":generateContent", verb)
+        (codec(Dialect::Gemini).path)(call.upstream_model, false).replace(":generateContent", verb).into()
     } else {
         "/v1/embeddings".into()
     };
@@ -85,7 +85,7 @@ pub fn prepare_embeddings(call: &EmbedCall<'_>, body: &Bytes) -> Result<Outgoing
     if call.strict {
         refuse_loss(&loss)?;
     }
-    Ok(Outgoing { path, headers: Vec::new(), body, session: session.with_loss(loss.clone()), loss })
+    Ok(Outgoing { path, headers: Vec::new(), body, session: Box::new(session.with_loss(loss.clone())), loss })
 }
 
 /// All that embeddings use.

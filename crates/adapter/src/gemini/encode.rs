@@ -1,5 +1,7 @@
 //! [`ir`](crate::ir) → Gemini: requests. Whole answers are the end of a stream nobody watched.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 use tallygate_types::Dialect;
 
@@ -18,13 +20,14 @@ use crate::replay;
 
 const DIALECT: Dialect = Dialect::Gemini;
 
-pub(crate) fn path(model: &str, stream: bool) -> String {
+pub(crate) fn path(model: &str, stream: bool) -> Cow<'static, str> {
     let model = model.strip_prefix("models/").unwrap_or(model);
-    if stream {
+    let path = if stream {
         format!("/v1beta/models/{model}:streamGenerateContent?alt=sse")
     } else {
         format!("/v1beta/models/{model}:generateContent")
-    }
+    };
+    path.into()
 }
 
 pub(crate) fn headers() -> Vec<(&'static str, String)> {

@@ -1,5 +1,6 @@
 //! Writes requests.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ use crate::loss::LossReport;
 use crate::profile::{OpenAiModel, Profiles};
 use crate::schema;
 
-pub(crate) fn path(_model: &str, _stream: bool) -> String {
+pub(crate) fn path(_model: &str, _stream: bool) -> Cow<'static, str> {
     "/v1/chat/completions".into()
 }
 

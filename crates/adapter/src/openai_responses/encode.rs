@@ -1,5 +1,6 @@
 //! [`ir`](crate::ir) → Responses: requests. Whole answers are the end of a stream nobody watched.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
@@ -24,7 +25,7 @@ use crate::schema;
 const MIN_OUTPUT_TOKENS: u64 = 16;
 const DIALECT: Dialect = Dialect::OpenaiResponses;
 
-pub(crate) fn path(_model: &str, _stream: bool) -> String {
+pub(crate) fn path(_model: &str, _stream: bool) -> Cow<'static, str> {
     "/v1/responses".into()
 }
 

@@ -212,10 +212,10 @@ pub fn prepare_plain(asked: &PlainAsked, upstream_model: &str, body: &Bytes) -> 
     let dialect = Dialect::OpenaiChat;
     let loss = LossReport::default();
     Ok(Outgoing {
-        path: format!("/v1/{}", asked.plain.path()),
+        path: format!("/v1/{}", asked.plain.path()).into(),
         headers,
         body: Pieces::spliced(body, edits),
-        session: Session::reading(dialect, dialect, ResponseContext::unused(), Box::new(reader), loss.clone()),
+        session: Box::new(Session::reading(dialect, dialect, ResponseContext::unused(), Box::new(reader), loss.clone())),
         loss,
     })
 }

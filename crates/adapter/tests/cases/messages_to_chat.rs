@@ -254,7 +254,7 @@ fn case_a52_unknown_betas_and_the_old_query_are_accepted_and_stay_here() {
     let headers = [("anthropic-version", "2026-10-21"), ("anthropic-beta", "never-heard-of-2099-01-01,context-1m-2025-08-07")];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let outgoing = prepare(&call, &body, &headers).unwrap();
-    assert_eq!((outgoing.path.as_str(), outgoing.headers.as_slice()), ("/v1/chat/completions", &[][..]));
+    assert_eq!((&*outgoing.path, outgoing.headers.as_slice()), ("/v1/chat/completions", &[][..]));
     assert_eq!(outgoing.body, r#"{"model":"gpt-4o","messages":[{"role":"user","content":"x"}],"max_completion_tokens":100}"#);
 }
 

@@ -89,7 +89,7 @@ impl To<'_> {
     }
 
     pub fn session(&self, body: &Value) -> Session {
-        self.prepare(body).unwrap().session
+        *self.prepare(body).unwrap().session
     }
 
     pub fn answer(&self, request: &Value, body: &Value) -> Value {

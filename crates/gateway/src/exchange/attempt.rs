@@ -100,60 +100,65 @@ pub struct Trail {
 
 /// Sends the request and waits for the answer: all of it, or the first content of a stream. Dropped before its end, it leaves
 /// the upstream.
-///
-/// A block and no `async fn`: what it is given would be in the future twice.
-pub fn run<'a>(
-    plane: &'a DataPlane,
-    question: &'a Question,
-    step: &'a Step<'_>,
+pub async fn run(
+    plane: &DataPlane,
+    question: &Question,
+    step: &Step<'_>,
     outgoing: Outgoing,
     lease: Lease,
     round: Round,
-) -> impl Future<Output = Attempted> + Send {
+) -> Attempted {
     let Outgoing { path, headers, body, session, .. } = outgoing;
-    let hop = Hop { path, headers, body };
-    let mut attempt = Attempt { plane, question, step, session: Some(session), lease, round, trail: Trail::default() };
-    async move {
-        let tried = attempt.exchange(hop).await;
-        attempt.ended(tried)
-    }
+    let mut attempt = Attempt::new(plane, question, step, session, lease, round);
+    let tried = attempt.exchange(Hop { path, headers, body }).await;
+    attempt.ended(tried)
 }
 
 /// An attempt under way, and what is written down of it.
-struct Attempt<'a, 's> {
+pub struct Attempt<'a, 's> {
     plane: &'a DataPlane,
     question: &'a Question,
     step: &'a Step<'s>,
     /// `None`: a stream has taken it over.
-    session: Option<Session>,
+    session: Option<Box<Session>>,
     lease: Lease,
+    begun: Instant,
     round: Round,
     trail: Trail,
 }
 
-impl Attempt<'_, '_> {
-    async fn exchange(&mut self, hop: Hop) -> Result<Content, Broken> {
+impl<'a, 's> Attempt<'a, 's> {
+    pub fn new(
+        plane: &'a DataPlane,
+        question: &'a Question,
+        step: &'a Step<'s>,
+        session: Box<Session>,
+        lease: Lease,
+        round: Round,
+    ) -> Self {
+        let begun = round.started();
+        Self { plane, question, step, session: Some(session), lease, begun, round, trail: Trail::default() }
+    }
+
+    /// The request and its answer; [`Self::ended`] wants to know what came of it.
+    pub async fn exchange(&mut self, hop: Hop) -> Result<Content, Broken> {
         let (plane, question) = (self.plane, self.question);
         let line = Line::open(plane, question, self.step)?;
-        let begun = self.round.started();
-        let deadline = begun + line.times.total;
+        let deadline = self.begun + line.times.total;
         let response = line.ask(hop, &mut self.round, Some(&mut self.lease)).await?;
         self.trail.upstream_request_id = upstream_request_id(response.headers());
         self.trail.told = codex::answered(line.dialect(), question.endpoint.dialect, response.headers());
         self.trail.told.extend(plain::told(question, response.headers()));
-        let body = response.into_body();
-        let content = match self.session.take_if(|_| question.stream) {
+        let mut body = response.into_body();
+        Ok(match self.session.take_if(|_| question.stream) {
             // Its future is not part of everyone's.
             Some(session) => Content::Stream(Box::pin(self.open(line, body, session, deadline)).await?),
-            None => Content::Whole(self.whole(&line, body, deadline).await?),
-        };
-        let (now, moment) = plane.clock.moment();
-        self.lease.first_byte(Instant::from(moment).saturating_duration_since(begun), now);
-        Ok(content)
+            None => Content::Whole(self.whole(&line, &mut body, deadline).await?),
+        })
     }
 
     /// A whole answer, in one call or more.
-    async fn whole(&mut self, line: &Line, body: AnswerBody, deadline: Instant) -> Result<Box<Answer>, Broken> {
+    async fn whole(&mut self, line: &Line, body: &mut AnswerBody, deadline: Instant) -> Result<Box<Answer>, Broken> {
         match self.step(line, body, deadline).await? {
             Next::Done(answer) => Ok(answer),
             Next::Again(hop) => Box::pin(self.go_on(line, hop, deadline)).await,
@@ -170,7 +175,7 @@ impl Attempt<'_, '_> {
                 // What was said and used before is not lost with the call that was to go on.
                 Err(broken) => {
                     self.round.failure = Some(broken.reason());
-                    return self.session.as_mut().and_then(Session::said_so_far).ok_or(broken);
+                    return self.session.as_mut().and_then(|session| session.said_so_far()).ok_or(broken);
                 }
             };
         }
@@ -178,10 +183,10 @@ impl Attempt<'_, '_> {
 
     async fn hop(&mut self, line: &Line, hop: Hop, deadline: Instant) -> Result<Next<Box<Answer>>, Broken> {
         let response = line.ask(hop, &mut self.round, None).await?;
-        self.step(line, response.into_body(), deadline).await
+        self.step(line, &mut response.into_body(), deadline).await
     }
 
-    async fn step(&mut self, line: &Line, body: AnswerBody, deadline: Instant) -> Result<Next<Box<Answer>>, Broken> {
+    async fn step(&mut self, line: &Line, body: &mut AnswerBody, deadline: Instant) -> Result<Next<Box<Answer>>, Broken> {
         let body = line.collect(body, self.plane.config.max_answer_bytes, deadline).await?;
         let Some(session) = &mut self.session else { return Err(Failure::invalid("its session is gone").into()) };
         session.step(body).map_err(|failure| of_answer(line.upstream(), failure))
@@ -192,7 +197,7 @@ impl Attempt<'_, '_> {
         &mut self,
         line: Line,
         mut upstream: AnswerBody,
-        session: Session,
+        session: Box<Session>,
         ends_at: Instant,
     ) -> Result<Box<Opened>, Broken> {
         let plane = self.plane;
@@ -230,8 +235,9 @@ impl Attempt<'_, '_> {
     }
 
     /// Writes down how it went.
-    fn ended(self, tried: Result<Content, Broken>) -> Attempted {
-        let Self { plane, question, step, lease, round, mut trail, .. } = self;
+    pub fn ended(self, tried: Result<Content, Broken>) -> Attempted {
+        let Self { plane, question, step, mut lease, begun, round, mut trail, .. } = self;
+        let (now, moment) = plane.clock.moment();
         let (outcome, label, detail) = match &tried {
             Ok(_) => match round.failure {
                 Some(reason) => (FAILED, reason, None),
@@ -245,7 +251,7 @@ impl Attempt<'_, '_> {
             }
         };
         let upstream = &step.target.upstream;
-        let took = round.elapsed();
+        let took = Instant::from(moment).saturating_duration_since(round.started());
         plane.metrics.attempted(&upstream.name, upstream.dialect.provider(), outcome, label, took);
         let outcome = if outcome == FAILED { label } else { outcome };
         trail.waited += took;
@@ -253,6 +259,7 @@ impl Attempt<'_, '_> {
         trail.records.push(round.record(upstream, step.credential.map(|credential| credential.id), took, outcome, detail));
         let (tried, held) = match tried {
             Ok(content) => {
+                lease.first_byte(Instant::from(moment).saturating_duration_since(begun), now);
                 let delivery = Delivery {
                     upstream: upstream.name.clone(),
                     upstream_model: step.target.upstream_model.clone(),

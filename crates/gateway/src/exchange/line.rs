@@ -49,7 +49,7 @@ const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 /// An upstream's own words in the record of an attempt, at most.
 const MAX_REASON_CHARS: usize = 300;
 /// Headers under which vendors send their id of a request.
-const UPSTREAM_REQUEST_IDS: [HeaderName; 3] = [
+static UPSTREAM_REQUEST_IDS: [HeaderName; 3] = [
     HeaderName::from_static("x-request-id"),
     HeaderName::from_static("request-id"),
     HeaderName::from_static("x-goog-request-id"),
@@ -121,7 +121,7 @@ impl Line {
     /// Sends, and waits for the head of an answer.
     pub async fn ask(&self, hop: Hop, round: &mut Round, lease: Option<&mut Lease>) -> Result<Response<AnswerBody>, Broken> {
         let until = round.started + self.times.head;
-        let response = match self.door.ask(self.request(hop)?, until).await {
+        let response = match self.door.ask(self.request(hop)?, round.started, until).await {
             Err(Unanswered::Late) => return Err(Failure::timeout(FIRST_BYTE, self.times.head).into()),
             Err(error) => return Err(unanswered(&error).into()),
             Ok(response) => response,
@@ -162,24 +162,24 @@ impl Line {
         let should_retry = response.headers().get(SHOULD_RETRY).and_then(|value| value.to_str().ok()?.trim().parse().ok());
         let deadline = tokio::time::Instant::now() + self.times.idle.min(ERROR_BODY_TIMEOUT);
         // An error whose text cannot be had is still that error.
-        let body = self.collect(response.into_body(), self.max_error_bytes, deadline).await.unwrap_or_default();
+        let body = self.collect(&mut response.into_body(), self.max_error_bytes, deadline).await.unwrap_or_default();
         of_upstream(self.upstream(), decode_error(self.upstream.dialect, status, &body), Said { wait, should_retry })
     }
 
     /// Reads a whole answer, bounded in size and time.
-    pub async fn collect(&self, mut body: AnswerBody, limit: usize, deadline: tokio::time::Instant) -> Result<Bytes, Failure> {
+    pub async fn collect(&self, body: &mut AnswerBody, limit: usize, deadline: tokio::time::Instant) -> Result<Bytes, Failure> {
         let mut first: Option<Bytes> = None;
         let mut rest: Option<BytesMut> = None;
         let mut total = 0;
         let mut pace = Pace::new(self.min_answer_bytes_per_second);
         loop {
             // What is there already needs no look at the time.
-            let ready = poll_fn(|cx| Poll::Ready(Pin::new(&mut body).poll_frame(cx))).await;
+            let ready = poll_fn(|cx| Poll::Ready(Pin::new(&mut *body).poll_frame(cx))).await;
             let frame = match ready {
                 Poll::Ready(Some(Ok(frame))) => frame,
                 Poll::Ready(Some(Err(error))) => return Err(Failure::connection_lost(chain(&error))),
                 Poll::Ready(None) => break,
-                Poll::Pending => match Box::pin(self.frame(&mut body, &mut pace, deadline)).await? {
+                Poll::Pending => match Box::pin(self.frame(body, &mut pace, deadline)).await? {
                     Some(frame) => frame,
                     None => break,
                 },
@@ -349,6 +349,10 @@ impl Times {
 }
 
 pub fn upstream_request_id(headers: &HeaderMap) -> Option<String> {
+    // One look at the names there are takes less than one for each name that might be.
+    if !headers.keys().any(|name| UPSTREAM_REQUEST_IDS.contains(name)) {
+        return None;
+    }
     UPSTREAM_REQUEST_IDS
         .iter()
         .find_map(|name| headers.get(name)?.to_str().ok())

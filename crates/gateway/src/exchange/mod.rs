@@ -33,6 +33,7 @@ use tokio::time::Sleep;
 use self::attempt::Delivery;
 use self::search::Search;
 use crate::body::ReplyBody;
+use crate::boxed::boxed;
 use crate::layers::{Admitted, Question, Reply};
 use crate::limits::Levels;
 use crate::plane::DataPlane;
@@ -121,7 +122,7 @@ pub type Searching = Pin<Box<dyn Future<Output = Found> + Send>>;
 
 /// A block and no `async fn`, here and above: its arguments would be in the future twice.
 fn find(plane: Arc<DataPlane>, question: Box<Question>, model: Arc<ModelEntry>, mut settlement: Settlement) -> Searching {
-    Box::pin(async move {
+    let search = boxed(|| async move {
         let mut tried = {
             let live = &question.facts.live;
             let mut search = Search::new(&plane, &question, &model, &mut settlement);
@@ -138,7 +139,8 @@ fn find(plane: Arc<DataPlane>, question: Box<Question>, model: Arc<ModelEntry>, 
             keep::whole(&plane, &question, delivery).await;
         }
         Found { question, settlement, tried }
-    })
+    });
+    Box::into_pin(search)
 }
 
 fn answer(found: Found, levels: &Levels) -> Reply {

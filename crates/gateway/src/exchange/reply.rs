@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::sync::{Arc, LazyLock};
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response, header};
 use tallygate_types::{Dialect, Timestamp};
@@ -76,6 +77,12 @@ impl Forms {
     }
 }
 
+/// As `12.345`.
+fn millis(duration: Duration) -> Option<HeaderValue> {
+    let micros = u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+    Short::of(micros / 1_000).text(".").padded(micros % 1_000, 3).value()
+}
+
 /// Answers. A whole answer is settled here, so that its cost can be told; a stream settles when it ends.
 pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settlement, levels: &Levels) -> Response<ReplyBody> {
     let (dialect, plane) = (question.endpoint.dialect, Arc::clone(settlement.plane()));
@@ -83,8 +90,6 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
         1 => Some(ONE),
         attempts => Short::of(attempts as u64).value(),
     };
-    let overhead_us = u64::try_from(settlement.overhead().as_micros()).unwrap_or(u64::MAX);
-    let overhead = Short::of(overhead_us / 1_000).text(".").padded(overhead_us % 1_000, 3).value();
     let (content_type, loss) = match &delivery.content {
         Content::Whole(answer) => (JSON, &answer.meter.loss),
         Content::Stream(opened) => (HeaderValue::from_static(opened.stream.content_type()), opened.stream.loss()),
@@ -96,16 +101,13 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
     let is_estimated =
         matches!(&delivery.content, Content::Whole(answer) if answer.meter.usage.is_none() && !question.is_count());
     // What no header can say is left out: a configured name may hold anything.
-    let usual = [
-        HeaderValue::from_str(&delivery.upstream).ok(),
-        HeaderValue::from_str(&delivery.upstream_model).ok(),
-        attempts,
-        overhead,
-        Some(content_type),
+    let upstream = HeaderValue::from_str(&delivery.upstream).ok();
+    let upstream_model = HeaderValue::from_str(&delivery.upstream_model).ok();
+    let usual = |overhead: Duration| {
         // The guard tells the ids, to everybody.
-        Some(NOTHING_YET),
-        Some(NOTHING_YET),
-    ];
+        let (id, other_id) = (Some(NOTHING_YET), Some(NOTHING_YET));
+        [upstream, upstream_model, attempts, millis(overhead), Some(content_type), id, other_id]
+    };
     let rates = rate_values(dialect, levels, question.facts.accepted_at);
     let upstream_request_id = settlement.upstream_request_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
     let keeper = Keeper::of(&plane, question, delivery.upstream_dialect);
@@ -115,17 +117,20 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
         Content::Whole(answer) => {
             settlement.remember(answer.keepsakes);
             settlement.bytes_out = answer.body.len() as u64;
-            let cost = settlement.end(Ending::Complete(answer.meter)).map(|(charge, currency)| {
+            let settled = settlement.end(Ending::Complete(answer.meter));
+            let cost = settled.charge.map(|(charge, currency)| {
                 let mut cost = Short::new();
                 // A short text takes everything.
                 let _ = write!(cost, "{charge}");
                 (cost.value(), HeaderValue::from_str(currency.as_str()).ok())
             });
             let (cost, currency) = cost.unwrap_or_default();
-            (forms.whole.fill(usual.into_iter().chain(rates).chain([cost, currency])), ReplyBody::Whole(answer.body))
+            let values = usual(settled.overhead).into_iter().chain(rates).chain([cost, currency]);
+            (forms.whole.fill(values), ReplyBody::Whole(answer.body))
         }
         Content::Stream(opened) => {
             settlement.first_byte();
+            let usual = usual(settlement.overhead());
             let body = StreamBody::new(*opened, settlement, question.endpoint.operation.name(), keeper);
             let mut headers = forms.stream.fill(usual.into_iter().chain(rates));
             flow(&mut headers);

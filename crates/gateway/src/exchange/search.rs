@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant as StdInstant};
 
-use tallygate_adapter::PastReasoning;
+use tallygate_adapter::{Hop, Outgoing, PastReasoning};
 use tallygate_billing::Name;
 use tallygate_store::ModelEntry;
 use tallygate_store::routing::Hedge;
@@ -15,7 +15,7 @@ use tallygate_types::{Timestamp, UpstreamId};
 use tokio::time::Instant;
 use uuid::Uuid;
 
-use super::attempt::{self, Delivery, Tried, Verdict};
+use super::attempt::{self, Attempt, Delivery, Tried, Verdict};
 use super::failure::{Again, Blame, Failure, NOT_FOUND};
 use super::line::Round;
 use super::outgoing::{Asked, outgoing};
@@ -206,9 +206,11 @@ impl<'a> Search<'a> {
         let (step, tried) = match self.hedge_policy(rest) {
             None => {
                 let Dispatched { number, moment } = self.dispatch(step)?;
-                let round = Round::begun(moment);
-                let attempted = attempt::run(self.plane, self.question, step, outgoing, lease, round).await;
-                (*step, self.take(number, attempted))
+                let Outgoing { path, headers, body, session, .. } = outgoing;
+                // Stands here and is lent to what it waits in, which would otherwise be moved with all its room.
+                let mut attempt = Attempt::new(self.plane, question, step, session, lease, Round::begun(moment));
+                let tried = attempt.exchange(Hop { path, headers, body }).await;
+                (*step, self.take(number, attempt.ended(tried)))
             }
             // Few come here, and below: their futures are not part of everyone's.
             Some(hedge) => Box::pin(self.hedged(step, rest, outgoing, lease, hedge)).await?,
@@ -226,7 +228,9 @@ impl<'a> Search<'a> {
 
     /// Takes what an attempt needs, or notes why it may not be made.
     pub(super) fn begin(&mut self, step: &Step<'a>, resort: Resort) -> Option<Lease> {
-        let (now, upstream) = (self.plane.clock.now(), &step.target.upstream);
+        // What has taken no time goes by the time of the plan.
+        let now = self.begun.map_or(self.question.way.at, |_| self.plane.clock.now());
+        let upstream = &step.target.upstream;
         let lease = match self.plane.health.begin(step, self.settlement.tokens(), resort, now) {
             Ok(lease) => lease,
             Err(readiness) => {

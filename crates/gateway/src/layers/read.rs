@@ -19,6 +19,7 @@ use tokio::time::{Instant, Sleep};
 use super::decode::{Coding, Undecoded};
 use super::{Called, Recalled, Reply, Seated, plane_layer};
 use crate::body::ReplyBody;
+use crate::boxed::boxed;
 use crate::facts::Facts;
 use crate::overload::Seat;
 use crate::path::{Endpoint, Operation};
@@ -49,8 +50,8 @@ pub struct Question {
     pub asked: AskedWith,
     /// What the body refers to.
     pub recalled: Recalled,
-    /// What is asked of an endpoint that passes.
-    pub plain: Option<PlainAsked>,
+    /// What is asked of an endpoint that passes. A box: few requests have one.
+    pub plain: Option<Box<PlainAsked>>,
     /// For what routes and sessions are told by.
     pub headers: HeaderMap,
     /// Decided at admission.
@@ -105,14 +106,14 @@ where
 
     fn call(&self, seated: Seated<Incoming>) -> Self::Future {
         match self.start(seated) {
-            Ok(reading) => ReadFuture::Reading { reading: Some(Box::new(reading)), inner: self.inner.clone() },
+            Ok(reading) => ReadFuture::Reading { reading: Some(reading), inner: self.inner.clone() },
             Err(refusal) => ReadFuture::Refused { refusal: Some(refusal) },
         }
     }
 }
 
 impl<S> Read<S> {
-    fn start(&self, seated: Seated<Incoming>) -> Result<Reading, Refusal> {
+    fn start(&self, seated: Seated<Incoming>) -> Result<Box<Reading>, Refusal> {
         let Seated { called: Called { request, facts }, seat } = seated;
         let config = &self.plane.config;
         let (Some(endpoint), Some(key)) = (facts.endpoint().cloned(), facts.key().cloned()) else {
@@ -128,16 +129,34 @@ impl<S> Read<S> {
             return Err(too_large(limit));
         }
         let (parts, body) = request.into_parts();
-        Ok(Reading {
+        let coding = Coding::of(&parts.headers)?;
+        let asked = AskedWith::of(endpoint.dialect, &parts.headers);
+        let codex = codex::asked(endpoint.dialect, &parts.headers);
+        let query = parts.uri.query().unwrap_or_default().to_owned();
+        let room = self.plane.room();
+        let question = boxed(|| Question {
             facts,
             key,
-            asked: AskedWith::of(endpoint.dialect, &parts.headers),
-            codex: codex::asked(endpoint.dialect, &parts.headers),
-            query: parts.uri.query().unwrap_or_default().to_owned(),
             endpoint,
-            content_type: form_type,
-            coding: Coding::of(&parts.headers)?,
+            asked,
+            codex,
+            query,
             headers: parts.headers,
+            room,
+            seat: Some(seat),
+            // What the body tells.
+            model: Arc::default(),
+            stream: false,
+            body: Bytes::new(),
+            peek: Peek::default(),
+            plain: None,
+            way: Way::default(),
+            recalled: Recalled::default(),
+        });
+        Ok(boxed(|| Reading {
+            question,
+            content_type: form_type,
+            coding,
             body,
             announced: announced as usize,
             read: Gathered::Nothing,
@@ -145,10 +164,8 @@ impl<S> Read<S> {
             timeout: config.body_timeout,
             idle_timeout: config.body_idle_timeout,
             waiting_since: None,
-            seat,
-            room: self.plane.room(),
             timer: None,
-        })
+        }))
     }
 }
 
@@ -181,16 +198,11 @@ pub fn no_room() -> Refusal {
 }
 
 struct Reading {
-    facts: Arc<Facts>,
-    key: Arc<KeyEntry>,
-    endpoint: Endpoint,
-    asked: AskedWith,
-    codex: Vec<(HeaderName, HeaderValue)>,
-    query: String,
+    /// Of it all but what the body tells.
+    question: Box<Question>,
     /// Of a form.
     content_type: Option<String>,
     coding: Option<Coding>,
-    headers: HeaderMap,
     body: Incoming,
     announced: usize,
     read: Gathered,
@@ -199,8 +211,6 @@ struct Reading {
     idle_timeout: Duration,
     /// Since the client first let us wait. A body that is there with its head costs no look at a clock.
     waiting_since: Option<Instant>,
-    seat: Seat,
-    room: Room,
     /// Made when the client first lets us wait.
     timer: Option<Pin<Box<Sleep>>>,
 }
@@ -243,7 +253,7 @@ impl Reading {
         if self.read.len() + data.len() > self.limit {
             return Err(too_large(self.limit));
         }
-        if !self.room.grow(data.len()) {
+        if !self.question.room.grow(data.len()) {
             return Err(no_room());
         }
         self.read = match std::mem::replace(&mut self.read, Gathered::Nothing) {
@@ -270,13 +280,15 @@ impl Reading {
         Ok(())
     }
 
-    fn into_question(mut self, body: Bytes) -> Result<Box<Question>, Refusal> {
-        let waited = self.waiting_since.map_or(Duration::ZERO, |since| since.elapsed());
-        self.facts.learn_body(body.len() as u64, waited);
-        let body = match self.coding {
+    /// The request, with what its body tells.
+    fn into_question(self, body: Bytes) -> Result<Box<Question>, Refusal> {
+        let Self { mut question, content_type, coding, limit, waiting_since, .. } = self;
+        let waited = waiting_since.map_or(Duration::ZERO, |since| since.elapsed());
+        question.facts.learn_body(body.len() as u64, waited);
+        let body = match coding {
             None => body,
-            Some(coding) => coding.decode(&body, self.limit, &mut self.room).map_err(|why| match why {
-                Undecoded::TooLarge => too_large(self.limit),
+            Some(coding) => coding.decode(&body, limit, &mut question.room).map_err(|why| match why {
+                Undecoded::TooLarge => too_large(limit),
                 Undecoded::NoRoom => no_room(),
                 Undecoded::Corrupt(why) => {
                     let message = format!("The request body is not what `content-encoding` says: {why}.");
@@ -287,14 +299,16 @@ impl Reading {
         if body.is_empty() {
             return Err(Refusal::bad_request("empty_body", "The request has no body. Send the request as a JSON object."));
         }
-        let (peek, plain) = match self.endpoint.operation {
+        match question.endpoint.operation {
             Operation::Plain(plain) => {
-                let asked = peek_plain(plain, self.content_type.as_deref(), &body)?;
-                (asked.peek.clone(), Some(asked))
+                let asked = Box::new(peek_plain(plain, content_type.as_deref(), &body)?);
+                question.peek = asked.peek.clone();
+                question.plain = Some(asked);
             }
-            _ => (peek(self.endpoint.dialect, &body)?, None),
-        };
-        let (model, stream) = match &self.endpoint.operation {
+            _ => question.peek = peek(question.endpoint.dialect, &body)?,
+        }
+        let peek = &question.peek;
+        let (model, stream) = match &question.endpoint.operation {
             Operation::Generate { model, stream } => (model.as_str(), *stream),
             Operation::Embed { model, .. } | Operation::CountTokens { model: Some(model) } => (model.as_str(), false),
             _ => (peek.model.as_deref().unwrap_or_default(), peek.stream),
@@ -308,27 +322,12 @@ impl Reading {
                 format!("The name of the model is longer than {MAX_MODEL_BYTES} bytes. GET /v1/models lists the models.");
             return Err(Refusal::bad_request("invalid_model", message).with_param(Some("model".to_owned())));
         }
-        let stream = stream && !matches!(self.endpoint.operation, Operation::Embeddings | Operation::CountTokens { .. });
-        let model: Arc<str> = model.into();
-        self.facts.learn_model(Arc::clone(&model), stream);
-        Ok(Box::new(Question {
-            facts: self.facts,
-            key: self.key,
-            endpoint: self.endpoint,
-            model,
-            stream,
-            body,
-            peek,
-            query: self.query,
-            asked: self.asked,
-            headers: self.headers,
-            way: Way::default(),
-            codex: self.codex,
-            recalled: Recalled::default(),
-            plain,
-            seat: Some(self.seat),
-            room: self.room,
-        }))
+        let is_generation = !matches!(question.endpoint.operation, Operation::Embeddings | Operation::CountTokens { .. });
+        question.model = model.into();
+        question.stream = stream && is_generation;
+        question.body = body;
+        question.facts.learn_model(Arc::clone(&question.model), question.stream);
+        Ok(question)
     }
 }
 
@@ -373,8 +372,8 @@ where
                 Project::Reading { reading, inner } => {
                     let Some(open) = reading.as_mut() else { return Poll::Ready(Err(Refusal::internal())) };
                     let body = ready!(open.poll_body(cx))?;
-                    let Some(open) = reading.take() else { return Poll::Ready(Err(Refusal::internal())) };
-                    inner.call(open.into_question(body)?)
+                    let Some(read) = reading.take() else { return Poll::Ready(Err(Refusal::internal())) };
+                    inner.call(read.into_question(body)?)
                 }
             };
             self.set(Self::Serving { serving });

@@ -9,7 +9,7 @@ use tallygate_store::pins::Pin;
 use tallygate_types::{Currency, Dialect, Pico, Usage};
 
 use super::account::charge;
-use super::{Ending, Open, STATUS_CLIENT_GONE, Unsettled};
+use super::{Ending, Open, STATUS_CLIENT_GONE, Settled, Unsettled};
 use crate::access::AccessLine;
 use crate::facts::Facts;
 use crate::layers::Held;
@@ -31,8 +31,8 @@ struct Manner<'a> {
 }
 
 impl Unsettled {
-    /// Settles. Returns what the request is charged.
-    pub(super) fn close(self: Box<Self>, ending: Ending) -> Option<(Pico, Currency)> {
+    /// Settles.
+    pub(super) fn close(self: Box<Self>, ending: Ending) -> Settled {
         self.plane.live.leave(self.facts.request_id);
         let (finished_at, ended) = self.plane.clock.moment();
         let overhead = self.overhead_at(ended);
@@ -96,7 +96,7 @@ impl Unsettled {
         let since_start = |at: Instant| at.saturating_duration_since(facts.started);
         let first_token = first_byte.filter(|_| record.stream).map(|(at, _)| since_start(at));
         write(&plane, &facts, &record, held, &Manner { series: &series, duration: since_start(ended), first_token });
-        record.currency.map(|currency| (record.charge, currency))
+        Settled { charge: record.currency.map(|currency| (record.charge, currency)), overhead }
     }
 }
 

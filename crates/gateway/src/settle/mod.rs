@@ -18,6 +18,7 @@ use tallygate_types::{CredentialId, Currency, Moment, Pico, Timestamp};
 
 use self::close::{endpoint_of, shortened};
 pub use self::close::{note_answer, note_refusal};
+use crate::boxed::boxed;
 use crate::exchange::attempt::Attempted;
 use crate::exchange::failure::Failure;
 use crate::facts::Facts;
@@ -93,45 +94,59 @@ pub enum Ending {
     Refused { outcome: Outcome, code: &'static str, status: u16 },
 }
 
+/// What a request came to.
+#[derive(Default)]
+pub struct Settled {
+    /// `None`: it had no price.
+    pub charge: Option<(Pico, Currency)>,
+    /// The gateway's own share of the time.
+    pub overhead: Duration,
+}
+
 impl Settlement {
     /// Takes over the duty to record the request.
     pub fn open(plane: Arc<DataPlane>, question: &Question, model: &ModelEntry, held: Held) -> Self {
         question.facts.take();
         plane.live.enter(&question.facts);
-        let begin = BeginRecord {
-            request_id: question.facts.request_id,
-            attempt: 0,
-            accepted_at: question.facts.accepted_at,
-            tenant_id: question.key.tenant.id,
-            key_id: question.key.id,
-            end_user: question.peek.user.clone().map(shortened),
-            endpoint: endpoint_of(question.endpoint.operation.name()),
-            client_dialect: question.endpoint.dialect,
-            upstream_dialect: None,
-            model_id: Some(model.id),
-            // The public name, whichever of its aliases was asked for: reports and bills go by it.
-            model: model.name.clone(),
-            upstream_model: None,
-            upstream_id: None,
-            upstream: None,
-            credential_id: None,
-            stream: question.stream,
-            input_estimate: held.estimate,
-            price: question.way.tariffs.own().cloned(),
-            reserved: held.reserved,
-            bytes_in: question.facts.bytes_in(),
-            trace_id: question.facts.trace_id().map(str::to_owned),
-            route: None,
-            arm: None,
-            affinity: None,
-        };
-        Self(Some(Box::new(Unsettled {
-            series: plane.metrics.of_model(model),
+        // Whatever may fail or is looked for comes first: between it and the box nothing is copied.
+        let series = plane.metrics.of_model(model);
+        let end_user = question.peek.user.clone().map(shortened);
+        let (model_name, price) = (model.name.clone(), question.way.tariffs.own().cloned());
+        let trace_id = question.facts.trace_id().map(str::to_owned);
+        let (facts, tariffs) = (Arc::clone(&question.facts), question.way.tariffs.clone());
+        Self(Some(boxed(|| Unsettled {
+            begin: BeginRecord {
+                request_id: question.facts.request_id,
+                attempt: 0,
+                accepted_at: question.facts.accepted_at,
+                tenant_id: question.key.tenant.id,
+                key_id: question.key.id,
+                end_user,
+                endpoint: endpoint_of(question.endpoint.operation.name()),
+                client_dialect: question.endpoint.dialect,
+                upstream_dialect: None,
+                model_id: Some(model.id),
+                // The public name, whichever of its aliases was asked for: reports and bills go by it.
+                model: model_name,
+                upstream_model: None,
+                upstream_id: None,
+                upstream: None,
+                credential_id: None,
+                stream: question.stream,
+                input_estimate: held.estimate,
+                price,
+                reserved: held.reserved,
+                bytes_in: question.facts.bytes_in(),
+                trace_id,
+                route: None,
+                arm: None,
+                affinity: None,
+            },
+            series,
             plane,
-            facts: Arc::clone(&question.facts),
+            facts,
             held,
-            begin,
-            tariffs: question.way.tariffs.clone(),
+            tariffs,
             home: None,
             attempts: Vec::new(),
             open: [None, None],
@@ -147,9 +162,9 @@ impl Settlement {
         })))
     }
 
-    /// Settles. Returns what the request is charged.
-    pub fn end(mut self, ending: Ending) -> Option<(Pico, Currency)> {
-        self.0.take()?.close(ending)
+    /// Settles.
+    pub fn end(mut self, ending: Ending) -> Settled {
+        self.0.take().map(|unsettled| unsettled.close(ending)).unwrap_or_default()
     }
 }
 

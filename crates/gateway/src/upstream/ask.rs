@@ -47,9 +47,10 @@ pub async fn ask(
         body: SentBody::default(),
     };
     let request = door.request(to_send).map_err(|error| unavailable(&error))?;
-    let until = Instant::now() + TIMEOUT;
+    let now = Instant::now();
+    let until = now + TIMEOUT;
     let exchange = async {
-        let response = door.ask(request, until).await.map_err(|error| unavailable(&chain(&error)))?;
+        let response = door.ask(request, now, until).await.map_err(|error| unavailable(&chain(&error)))?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), plane.config.max_answer_bytes);
         let body = body.collect().await.map_err(|error| unavailable(&error))?.to_bytes();

@@ -130,17 +130,18 @@ impl Client {
     }
 
     /// Sends a request, whose target does not name the host but whose header does, and waits for the head of its answer, but no
-    /// longer than `until`. What an idle connection that was closed meanwhile has not taken goes over another.
+    /// longer than `until`; it is `now`. What an idle connection that was closed meanwhile has not taken goes over another.
     #[expect(clippy::manual_async_fn, reason = "the arguments of an `async fn` are in its future twice, the request among them")]
     pub fn ask<'a>(
         &'a self,
         host: &'a Arc<Host>,
         mut request: Request<SentBody>,
+        now: Instant,
         until: Instant,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Unanswered>> + Send + use<'a> {
         async move {
             loop {
-                let (open, is_reused) = match host.take() {
+                let (open, is_reused) = match host.take(now) {
                     Some(open) => (open, true),
                     None => (Box::pin(self.connect(host, until)).await?, false),
                 };
@@ -204,10 +205,10 @@ impl Host {
     }
 
     /// A connection that can be used at once.
-    fn take(&self) -> Option<Open> {
+    fn take(&self, now: Instant) -> Option<Open> {
         // A lock for each: nobody waits until another's connection is closed.
         while let Some((wire, since)) = { lock(&self.idle).pop() } {
-            if since.elapsed() < self.keeping.idle_timeout && wire.is_ready() {
+            if now.saturating_duration_since(since) < self.keeping.idle_timeout && wire.is_ready() {
                 return Some(Open::Own(wire));
             }
         }

@@ -139,13 +139,14 @@ impl Door {
         Ok(target)
     }
 
-    /// Sends, and waits for the head of an answer, but no longer than `until`.
+    /// Sends `now`, and waits for the head of an answer, but no longer than `until`.
     pub fn ask(
         &self,
         request: Request<SentBody>,
+        now: Instant,
         until: Instant,
     ) -> impl Future<Output = Result<Response<AnswerBody>, Unanswered>> + Send {
-        self.client.ask(&self.host, request, until)
+        self.client.ask(&self.host, request, now, until)
     }
 }
 
