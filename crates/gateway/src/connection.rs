@@ -21,8 +21,9 @@ use hyper::service::Service;
 use hyper_util::server::graceful::GracefulConnection;
 use pin_project_lite::pin_project;
 use tokio::sync::Notify;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
+use crate::alarm::Alarm;
 use crate::nudge::Nudge;
 
 /// Requests are served.
@@ -69,7 +70,7 @@ impl Connections {
         let requests = Arc::new(Requests { begun, ..Requests::default() });
         Attendance {
             connection: serve(Attended { stack, requests: Arc::clone(&requests) }),
-            timer: tokio::time::sleep_until(begun + patience.first),
+            timer: Alarm::at(begun + patience.first),
             requests,
             patience,
             place: Place { all: Arc::clone(self), number },
@@ -250,7 +251,7 @@ pin_project! {
         #[pin]
         connection: C,
         #[pin]
-        timer: Sleep,
+        timer: Alarm,
         requests: Arc<Requests>,
         patience: Patience,
         place: Place,

@@ -22,6 +22,7 @@
 //! ```
 
 mod access;
+mod alarm;
 mod body;
 mod boxed;
 mod config;

@@ -3,11 +3,9 @@
 //! hyper's connections are made for tasks of their own: much of what is handed to and fro within them wakes their task, which
 //! is the very one that polls them. Such a call is answered by polling again at once; only those from outside wake the task.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Wake, Waker};
-
-use futures_util::task::AtomicWaker;
 
 /// A future is polled again at once so many times, if it asks for it; then others have their turn first.
 const MAX_TURNS: u8 = 4;
@@ -21,18 +19,21 @@ const CALLED: u8 = 2;
 pub struct Nudge {
     ear: Arc<Ear>,
     waker: Waker,
+    /// The task that the ear wakes: as a rule it stays the same for many polls, and need not be told again.
+    task: Option<Waker>,
 }
 
 /// Hears the calls.
 struct Ear {
     state: AtomicU8,
-    task: AtomicWaker,
+    /// Stays when it is woken: an `AtomicWaker` would have to be filled anew each time.
+    task: Mutex<Option<Waker>>,
 }
 
 impl Nudge {
     pub fn new() -> Self {
-        let ear = Arc::new(Ear { state: AtomicU8::new(CALLED), task: AtomicWaker::new() });
-        Self { waker: Waker::from(Arc::clone(&ear)), ear }
+        let ear = Arc::new(Ear { state: AtomicU8::new(CALLED), task: Mutex::default() });
+        Self { waker: Waker::from(Arc::clone(&ear)), ear, task: None }
     }
 
     /// For what calls from outside.
@@ -41,20 +42,33 @@ impl Nudge {
     }
 
     /// Whoever polled last is woken no more.
-    pub fn forget(&self) {
-        self.ear.task.take();
+    pub fn forget(&mut self) {
+        self.task = None;
+        self.ear.listen_for(None);
     }
 
     /// Polls until nothing is left to do for now.
-    pub fn drive<T>(&self, cx: &mut Context<'_>, poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-        self.ear.task.register(cx.waker());
+    pub fn drive<T>(&mut self, cx: &mut Context<'_>, poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        self.listen(cx);
         self.turns(cx, poll)
     }
 
     /// The same if it was called since, from outside or by itself; else nothing has changed.
-    pub fn drive_if_called<T>(&self, cx: &mut Context<'_>, poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
-        self.ear.task.register(cx.waker());
-        if self.ear.state.load(Ordering::Acquire) == RESTING { Poll::Pending } else { self.turns(cx, poll) }
+    pub fn drive_if_called<T>(&mut self, cx: &mut Context<'_>, poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
+        self.listen(cx);
+        if self.is_called() { self.turns(cx, poll) } else { Poll::Pending }
+    }
+
+    /// There is something to do for it.
+    pub fn is_called(&self) -> bool {
+        self.ear.state.load(Ordering::Acquire) != RESTING
+    }
+
+    fn listen(&mut self, cx: &Context<'_>) {
+        if !self.task.as_ref().is_some_and(|task| task.will_wake(cx.waker())) {
+            self.task = Some(cx.waker().clone());
+            self.ear.listen_for(self.task.clone());
+        }
     }
 
     fn turns<T>(&self, cx: &mut Context<'_>, mut poll: impl FnMut(&mut Context<'_>) -> Poll<T>) -> Poll<T> {
@@ -71,14 +85,6 @@ impl Nudge {
         Poll::Pending
     }
 
-    /// Lets the task come back if it was called and nobody has listened: a call from outside, too, wakes nobody while
-    /// something is done [`quietly`](Self::quietly). For whoever goes to rest after that.
-    pub fn listen(&self, cx: &Context<'_>) {
-        if self.ear.state.load(Ordering::Acquire) == CALLED {
-            cx.waker().wake_by_ref();
-        }
-    }
-
     /// What is done here may call it without waking the task, which comes back by itself.
     pub fn quietly<T>(&self, what: impl FnOnce() -> T) -> T {
         let state = &self.ear.state;
@@ -90,14 +96,24 @@ impl Nudge {
     }
 }
 
+impl Ear {
+    fn listen_for(&self, task: Option<Waker>) {
+        let before = std::mem::replace(&mut *self.task.lock().unwrap_or_else(PoisonError::into_inner), task);
+        // Not under the lock: it may be the last of its task.
+        drop(before);
+    }
+}
+
 impl Wake for Ear {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.state.swap(CALLED, Ordering::AcqRel) == RESTING {
-            self.task.wake();
+        if self.state.swap(CALLED, Ordering::AcqRel) == RESTING
+            && let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            task.wake_by_ref();
         }
     }
 }
@@ -118,7 +134,7 @@ mod tests {
     }
 
     fn driven(calls: usize) -> (usize, usize, Poll<()>, Nudge, Arc<Count>) {
-        let (nudge, count) = (Nudge::new(), Arc::<Count>::default());
+        let (mut nudge, count) = (Nudge::new(), Arc::<Count>::default());
         let mut polls = 0;
         let waker = Waker::from(Arc::clone(&count));
         let polled = nudge.drive(&mut Context::from_waker(&waker), |cx| {
@@ -154,9 +170,9 @@ mod tests {
 
     #[test]
     fn what_was_not_called_is_not_polled_in_vain() {
-        let (.., nudge, count) = driven(0);
+        let (.., mut nudge, count) = driven(0);
         let waker = Waker::from(Arc::clone(&count));
-        let polls = |nudge: &Nudge| {
+        let polls = |nudge: &mut Nudge| {
             let mut polls = 0;
             let _ = nudge.drive_if_called(&mut Context::from_waker(&waker), |_| {
                 polls += 1;
@@ -164,23 +180,26 @@ mod tests {
             });
             polls
         };
-        assert_eq!((polls(&Nudge::new()), polls(&nudge)), (1, 0), "one that was never polled has to be");
-        nudge.waker.wake_by_ref();
-        assert_eq!((polls(&nudge), polls(&nudge)), (1, 0));
-        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        assert_eq!((polls(&mut Nudge::new()), polls(&mut nudge)), (1, 0), "one that was never polled has to be");
+        for calls in 1..=2 {
+            nudge.waker.wake_by_ref();
+            assert_eq!((polls(&mut nudge), polls(&mut nudge)), (1, 0));
+            assert_eq!(count.0.load(Ordering::SeqCst), calls);
+        }
     }
 
     #[test]
-    fn who_goes_to_rest_after_a_quiet_call_comes_back() {
-        let (.., nudge, count) = driven(0);
-        let waker = Waker::from(Arc::clone(&count));
-        nudge.quietly(|| nudge.waker.wake_by_ref());
-        nudge.listen(&Context::from_waker(&waker));
-        assert_eq!(count.0.load(Ordering::SeqCst), 1);
-        // It was heard.
-        let _ = nudge.drive_if_called(&mut Context::from_waker(&waker), |_| Poll::<()>::Pending);
-        nudge.listen(&Context::from_waker(&waker));
-        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+    fn the_task_that_polled_last_is_woken_until_it_is_forgotten() {
+        let (.., mut nudge, first) = driven(0);
+        let second = Arc::<Count>::default();
+        let _ = nudge.drive(&mut Context::from_waker(&Waker::from(Arc::clone(&second))), |_| Poll::<()>::Pending);
+        nudge.waker.wake_by_ref();
+        assert_eq!((first.0.load(Ordering::SeqCst), second.0.load(Ordering::SeqCst)), (0, 1));
+        let _ = nudge.drive(&mut Context::from_waker(&Waker::from(Arc::clone(&second))), |_| Poll::<()>::Pending);
+        nudge.forget();
+        nudge.waker.wake_by_ref();
+        assert_eq!(second.0.load(Ordering::SeqCst), 1);
+        assert_eq!(Arc::strong_count(&second), 1);
     }
 
     #[test]

@@ -15,12 +15,13 @@ use http_body::Body as _;
 use tallygate_adapter::kept::not_kept;
 use tallygate_adapter::{ErrorKind, Hop, Next, ResponseStream};
 use tallygate_billing::Outcome;
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 
 use super::attempt::Opened;
 use super::failure::{Broken, CONNECTION_LOST, IDLE_TIMEOUT, TOTAL_TIMEOUT, cut_reason, cut_refusal, timed_out};
 use super::keep::{Closing, Keeper};
 use super::line::{Line, Round};
+use crate::alarm::Alarm;
 use crate::facts::Facts;
 use crate::in_flight::Interruption;
 use crate::metrics::Present;
@@ -59,7 +60,7 @@ pub struct StreamBody {
     idle_timeout: Duration,
     /// When the upstream last sent something; the timer is only moved when it fires.
     active_at: Instant,
-    timer: Pin<Box<Sleep>>,
+    timer: Pin<Box<Alarm>>,
     /// It came close behind the one before: there may be more in hand.
     is_pressing: bool,
     /// When the client last got something.
@@ -120,7 +121,7 @@ impl StreamBody {
             max_bytes: plane.config.max_stream_bytes,
             idle_timeout,
             active_at: now,
-            timer: Box::pin(tokio::time::sleep(keep_alive.map_or(idle_timeout, |(_, after)| idle_timeout.min(after)))),
+            timer: Box::pin(Alarm::at(now + keep_alive.map_or(idle_timeout, |(_, after)| idle_timeout.min(after)))),
             is_pressing: true,
             sent_at: now,
             keep_alive,
@@ -155,7 +156,8 @@ impl StreamBody {
 
     /// The next piece for the client: everything that is ready, up to a bound.
     pub fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if let Some(why) = self.facts.live.interruption()
+        // Twice, if what had ended goes on in another call.
+        while let Some(why) = self.facts.live.interruption()
             && !self.is_over()
         {
             self.interrupt(why);
@@ -266,7 +268,10 @@ impl StreamBody {
 
     /// Nothing has come: is it time to give up?
     fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if let Poll::Ready(why) = self.facts.live.poll_interrupted(cx) {
+        // Who is heard by the one is heard by the other; whether it was interrupted before is known.
+        if !self.timer.is_heard(cx)
+            && let Poll::Ready(why) = self.facts.live.poll_interrupted(cx)
+        {
             self.interrupt(why);
             return Poll::Ready(());
         }
@@ -437,7 +442,8 @@ impl StreamBody {
             settlement.bytes_out += piece.len() as u64;
             self.facts.live.sent(settlement.bytes_out);
         }
-        self.sent_at = Instant::now();
+        // It came just now.
+        self.sent_at = self.sent_at.max(self.active_at);
         Some(piece).filter(|piece| !piece.is_empty())
     }
 }

@@ -220,7 +220,7 @@ impl Host {
     }
 
     /// Keeps a connection that has been used.
-    pub fn keep(&self, wire: Box<Wire>) {
+    pub fn keep(&self, mut wire: Box<Wire>) {
         wire.rest();
         let mut idle = lock(&self.idle);
         if idle.len() < self.keeping.idle_per_host {

@@ -30,6 +30,8 @@ pub struct Wire {
     /// `None`: it has ended.
     connection: Option<Connection<MaybeHttpsStream<Stream>, SentBody>>,
     nudge: Nudge,
+    /// Nothing was left of the answer's body at the last look: what has come since the connection brings when it is called.
+    is_drained: bool,
     /// For answers that come too late: made anew when it is over, and not for each request. It calls through `nudge`, and so
     /// wakes nobody while the connection rests.
     timer: Option<Pin<Box<Sleep>>>,
@@ -37,7 +39,7 @@ pub struct Wire {
 
 impl Wire {
     pub fn new(sender: SendRequest<SentBody>, connection: Connection<MaybeHttpsStream<Stream>, SentBody>) -> Self {
-        Self { sender, connection: Some(connection), nudge: Nudge::new(), timer: None }
+        Self { sender, connection: Some(connection), nudge: Nudge::new(), is_drained: false, timer: None }
     }
 
     /// A request can be sent. Whether the upstream has closed the connection meanwhile is seen when it is: it comes back then.
@@ -52,7 +54,7 @@ impl Wire {
     }
 
     /// Nobody waits for it.
-    pub fn rest(&self) {
+    pub fn rest(&mut self) {
         self.nudge.forget();
     }
 
@@ -91,17 +93,22 @@ impl Wire {
 
     /// What has come of a body. Only the connection brings more, and it works here; whoever gets something asks again.
     fn poll_frame(&mut self, body: &mut Incoming, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        let mut look = |nudge: &Nudge| nudge.quietly(|| Pin::new(&mut *body).poll_frame(&mut Context::from_waker(Waker::noop())));
-        let polled = look(&self.nudge);
-        if polled.is_ready() {
-            return polled;
+        let mut look = || Pin::new(&mut *body).poll_frame(&mut Context::from_waker(Waker::noop()));
+        if !self.is_drained && !self.nudge.is_called() {
+            let polled = self.nudge.quietly(&mut look);
+            if polled.is_ready() {
+                return polled;
+            }
         }
-        self.work_if_called(cx);
-        let polled = look(&self.nudge);
-        if polled.is_pending() {
-            // On several cores the socket may have called during the look.
-            self.nudge.listen(cx);
-        }
+        let connection = &mut self.connection;
+        let polled = self.nudge.drive_if_called(cx, |cx| {
+            if connection.as_mut().is_some_and(|open| Pin::new(open).poll(cx).is_ready()) {
+                // What it still owes the answer it is told when it is dropped.
+                *connection = None;
+            }
+            look()
+        });
+        self.is_drained = polled.is_pending();
         polled
     }
 
