@@ -75,7 +75,7 @@ pub struct Attempted {
     pub tried: Tried,
     pub trail: Trail,
     /// Of an attempt that delivers: how it went is only known at its end.
-    pub lease: Option<Lease>,
+    pub lease: Option<Box<Lease>>,
 }
 
 impl Attempted {
@@ -105,7 +105,7 @@ pub async fn run(
     question: &Question,
     step: &Step<'_>,
     outgoing: Outgoing,
-    lease: Lease,
+    lease: Box<Lease>,
     round: Round,
 ) -> Attempted {
     let Outgoing { path, headers, body, session, .. } = outgoing;
@@ -121,7 +121,7 @@ pub struct Attempt<'a, 's> {
     step: &'a Step<'s>,
     /// `None`: a stream has taken it over.
     session: Option<Box<Session>>,
-    lease: Lease,
+    lease: Box<Lease>,
     begun: Instant,
     round: Round,
     trail: Trail,
@@ -133,7 +133,7 @@ impl<'a, 's> Attempt<'a, 's> {
         question: &'a Question,
         step: &'a Step<'s>,
         session: Box<Session>,
-        lease: Lease,
+        lease: Box<Lease>,
         round: Round,
     ) -> Self {
         let begun = round.started();

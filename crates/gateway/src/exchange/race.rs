@@ -23,7 +23,7 @@ use crate::settle::Dispatched;
 struct Second<'a> {
     step: Step<'a>,
     outgoing: Outgoing,
-    lease: Lease,
+    lease: Box<Lease>,
     cost: Pico,
 }
 
@@ -34,7 +34,7 @@ impl<'a> Search<'a> {
         step: &Step<'a>,
         rest: &[Step<'a>],
         outgoing: Outgoing,
-        lease: Lease,
+        lease: Box<Lease>,
         (owner, hedge): (Uuid, &Hedge),
     ) -> Result<(Step<'a>, Tried), Refusal> {
         let (plane, question) = (self.plane, self.question);

@@ -227,7 +227,7 @@ impl<'a> Search<'a> {
     }
 
     /// Takes what an attempt needs, or notes why it may not be made.
-    pub(super) fn begin(&mut self, step: &Step<'a>, resort: Resort) -> Option<Lease> {
+    pub(super) fn begin(&mut self, step: &Step<'a>, resort: Resort) -> Option<Box<Lease>> {
         // What has taken no time goes by the time of the plan.
         let now = self.begun.map_or(self.question.way.at, |_| self.plane.clock.now());
         let upstream = &step.target.upstream;

@@ -14,9 +14,11 @@ use super::course::{State, Ticket};
 use super::credential::CredentialHealth;
 use super::slot::Slot;
 use super::upstream::UpstreamHealth;
+use crate::boxed::boxed;
 use crate::exchange::failure::{Blame, Failure};
 
-/// Dropped without a verdict, the attempt says nothing: its client left.
+/// Dropped without a verdict, the attempt says nothing: its client left. It stands in a box, because it goes from hand to hand
+/// until the answer has been sent.
 pub struct Lease {
     common: Arc<Common>,
     upstream: Arc<UpstreamHealth>,
@@ -48,13 +50,13 @@ impl Lease {
         credential: Option<Held>,
         pass: Pass,
         tokens: u64,
-    ) -> Self {
+    ) -> Box<Self> {
         upstream.in_flight.fetch_add(1, Ordering::Relaxed);
         upstream.retries.deposit();
         if let Some(held) = &credential {
             held.health.sent(tokens, held.ticket.began);
         }
-        Self { common, upstream, credential, pass, tokens, is_waiting: true, has_verdict: false }
+        boxed(|| Self { common, upstream, credential, pass, tokens, is_waiting: true, has_verdict: false })
     }
 
     /// The head of an answer: what the vendor says is left, and whether it took the credential.
@@ -80,7 +82,7 @@ impl Lease {
     }
 
     /// It ended as it should, or with a refusal that is the client's own fault.
-    pub fn succeeded(mut self) {
+    pub fn succeeded(mut self: Box<Self>) {
         if !self.has_verdict {
             let now = self.common.now();
             self.heard(now);
@@ -88,7 +90,7 @@ impl Lease {
         }
     }
 
-    pub fn failed(mut self, failure: &Failure) {
+    pub fn failed(mut self: Box<Self>, failure: &Failure) {
         let now = self.common.now();
         self.heard(now);
         if !failure.is_sent {
@@ -98,7 +100,7 @@ impl Lease {
     }
 
     /// It was not made after all: what it took is given back.
-    pub fn not_sent(self) {
+    pub fn not_sent(self: Box<Self>) {
         self.give_back();
     }
 

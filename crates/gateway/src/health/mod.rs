@@ -127,7 +127,7 @@ impl Health {
     ///
     /// Refused everywhere with nothing but [`Readiness::Spared`]: wait for [`Self::opening`], go over the plan again, and then
     /// once more with [`Resort::Last`].
-    pub fn begin(&self, step: &Step<'_>, tokens: u64, resort: Resort, now: Timestamp) -> Result<Lease, Readiness> {
+    pub fn begin(&self, step: &Step<'_>, tokens: u64, resort: Resort, now: Timestamp) -> Result<Box<Lease>, Readiness> {
         let upstream = self.table.upstream(&step.target.upstream, &self.common.bounds, Arc::clone);
         let held = match step.credential {
             None => None,

@@ -47,7 +47,7 @@ impl Unsettled {
             Ending::Complete(meter) | Ending::Cut { meter, .. } => self.estimate_of_bytes(meter),
             Ending::Refused { .. } => Usage::default(),
         };
-        let Self { plane, facts, held, begin, series, attempts, open, lease, fault, is_stored, first_byte, .. } = *self;
+        let Self { plane, facts, begin, series, attempts, open, lease, fault, is_stored, first_byte, .. } = *self;
         let mut record = begin.into_record(finished_at);
         record.attempts = attempts;
         record.first_byte_at = first_byte.map(|(_, at)| at);
@@ -95,7 +95,7 @@ impl Unsettled {
         }
         let since_start = |at: Instant| at.saturating_duration_since(facts.started);
         let first_token = first_byte.filter(|_| record.stream).map(|(at, _)| since_start(at));
-        write(&plane, &facts, &record, held, &Manner { series: &series, duration: since_start(ended), first_token });
+        write(&plane, &facts, &record, self.held, &Manner { series: &series, duration: since_start(ended), first_token });
         Settled { charge: record.currency.map(|currency| (record.charge, currency)), overhead }
     }
 }

@@ -54,7 +54,7 @@ pub struct Unsettled {
     /// The attempts that have no outcome yet: one, or two where one is hedged.
     open: [Option<Open>; 2],
     /// Of the attempt that delivers.
-    lease: Option<Lease>,
+    lease: Option<Box<Lease>>,
     /// Why its answer broke off.
     fault: Option<Failure>,
     /// An attempt is under way or was delivered: if the client leaves now, the upstream has read the input.

@@ -12,6 +12,9 @@ const GOOG_API_KEY: HeaderName = HeaderName::from_static("x-goog-api-key");
 const ANTHROPIC_VERSION: HeaderName = HeaderName::from_static("anthropic-version");
 const ANTHROPIC_VERSION_DEFAULT: HeaderValue = HeaderValue::from_static("2023-06-01");
 
+/// The names of each call's own words, which come after [`OWN_AT`] others.
+const OWN: [HeaderName; 2] = [REQUEST_ID, header::CONTENT_LENGTH];
+const OWN_AT: usize = 1;
 /// Stands where each call puts its own word.
 const UNSAID: HeaderValue = HeaderValue::from_static("");
 
@@ -53,11 +56,12 @@ pub struct Unsendable(pub String);
 pub fn common_headers(upstream: Dialect, host: HeaderValue, credential: Option<(HeaderName, HeaderValue)>) -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, host);
+    for name in OWN {
+        headers.insert(name, UNSAID);
+    }
     headers.insert(header::CONTENT_TYPE, JSON);
-    headers.insert(header::CONTENT_LENGTH, UNSAID);
     headers.insert(header::ACCEPT, JSON);
     headers.insert(header::USER_AGENT, USER_AGENT);
-    headers.insert(REQUEST_ID, UNSAID);
     if upstream == Dialect::Anthropic {
         headers.insert(ANTHROPIC_VERSION, ANTHROPIC_VERSION_DEFAULT);
     }
@@ -75,14 +79,15 @@ pub fn call_headers(
     translated: &[(&'static str, String)],
 ) -> Result<HeaderMap, Unsendable> {
     let mut headers = common.clone();
-    match HeaderValue::from_str(request_id) {
-        Ok(id) => headers.insert(REQUEST_ID, id),
-        Err(_) => headers.remove(REQUEST_ID),
-    };
-    match body_bytes {
-        0 => headers.remove(header::CONTENT_LENGTH),
-        bytes => headers.insert(header::CONTENT_LENGTH, bytes.into()),
-    };
+    let (id, length) = (HeaderValue::from_str(request_id).ok(), (body_bytes > 0).then(|| body_bytes.into()));
+    let unsaid = [id.is_none(), length.is_none()];
+    // As long as nothing was taken out, the names stand in the order in which they came: none need be looked for.
+    for (place, value) in headers.values_mut().skip(OWN_AT).zip([id, length]) {
+        *place = value.unwrap_or(UNSAID);
+    }
+    for (name, _) in OWN.into_iter().zip(unsaid).filter(|(_, unsaid)| *unsaid) {
+        headers.remove(name);
+    }
     if stream {
         headers.insert(header::ACCEPT, EVENT_STREAM);
     }
