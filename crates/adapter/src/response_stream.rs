@@ -125,10 +125,15 @@ impl ResponseStream {
             }
             Lane::Translate(lane) => {
                 let tap = &mut self.tap;
-                // Most events are of about the same size in every dialect.
-                let mut written = Vec::with_capacity(chunk.len() + ROOM_BYTES);
+                let mut written = Vec::new();
                 let mut events = Vec::new();
-                let result = self.reader.read(&chunk, |event| lane.event(event, &mut events, tap, &mut written));
+                let result = self.reader.read(&chunk, |event| {
+                    if event.end < chunk.len() {
+                        // Most events are of about the same size in every dialect.
+                        written.reserve(chunk.len() - event.start + ROOM_BYTES);
+                    }
+                    lane.event(event, &mut events, tap, &mut written)
+                });
                 if !written.is_empty() {
                     out.push(written.into());
                 }
@@ -324,6 +329,7 @@ impl Translating {
         } else if self.piece(event, tap, written) {
             return Ok(());
         }
+        written.reserve(event.data.len() + ROOM_BYTES);
         let result = self.decoder.event(event, events);
         self.take(events, tap, written).and(result)
     }

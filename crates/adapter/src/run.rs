@@ -56,7 +56,10 @@ impl Run {
     }
 
     pub fn write(&mut self, fragment: &Fragment<'_>, out: &mut Vec<u8>) {
-        for bytes in [&self.around.before, fragment.json.as_bytes(), &self.around.behind] {
+        let parts = [&self.around.before, fragment.json.as_bytes(), &self.around.behind];
+        // One that comes alone fills its room, and needs no other to be shared from.
+        out.reserve_exact(parts.iter().map(|part| part.len()).sum());
+        for bytes in parts {
             out.extend_from_slice(bytes);
         }
         self.said.bytes += fragment.bytes;
