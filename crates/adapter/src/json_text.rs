@@ -8,7 +8,7 @@ use wide::u8x16;
 pub(crate) const LANE_BYTES: usize = 16;
 const HEX_DIGITS: usize = 4;
 /// Below it are the control characters, which no string may hold.
-const FIRST_PLAIN: u8 = b' ';
+pub(crate) const FIRST_PLAIN: u8 = b' ';
 
 /// See the module.
 #[derive(Clone, Copy)]

@@ -8,11 +8,13 @@ mod media;
 
 use std::borrow::Cow;
 
+use fearless_simd::prelude::*;
+use fearless_simd::{Level, dispatch};
 use wide::u8x16;
 
 use self::block::{BLOCK_BYTES, Block, Escapes};
 use self::media::{MEDIA_RUN_BYTES, PREFIX_BYTES};
-use crate::json_text::{JsonText, LANE_BYTES, control, marks};
+use crate::json_text::{JsonText, LANE_BYTES, marks};
 
 /// The members of one object, values unread, in their order.
 pub(crate) struct Members<'a> {
@@ -156,9 +158,15 @@ impl Scan<'_> {
     }
 
     /// The same, from `at` on, where no escape is under way.
-    fn long_string(&mut self, start: usize, mut at: usize) -> Option<usize> {
+    fn long_string(&mut self, start: usize, at: usize) -> Option<usize> {
+        dispatch!(Level::new(), simd => self.long_string_by(simd, start, at))
+    }
+
+    #[expect(clippy::inline_always, reason = "only what is inlined there is compiled for the processor of `dispatch!`")]
+    #[inline(always)]
+    fn long_string_by<S: Simd>(&mut self, simd: S, start: usize, mut at: usize) -> Option<usize> {
         let (mut is_dense, mut has_quotes, mut escapes) = (true, false, Escapes::default());
-        let (mut seen, mut lowest) = (self.seen, u8x16::splat(u8::MAX));
+        let (mut seen, mut lowest) = (Block::filled(simd, 0), Block::filled(simd, u8::MAX));
         loop {
             let Some(bytes) = self.text.0.get(at..).and_then(<[u8]>::first_chunk::<BLOCK_BYTES>) else {
                 let last = at - usize::from(escapes.is_under_way());
@@ -166,17 +174,16 @@ impl Scan<'_> {
                 let inside = &self.text.0[last..at];
                 has_quotes |= inside.contains(&b'"');
                 if !inside.is_ascii() {
-                    seen = u8x16::splat(u8::MAX);
+                    seen = Block::filled(simd, u8::MAX);
                 }
                 break;
             };
-            let block = Block::of(bytes);
-            let all = block.union();
-            seen |= all;
-            if is_dense && !escapes.is_under_way() && all.to_bitmask() == 0 && block.is_dense() {
+            let block = Block::of(simd, bytes);
+            if is_dense && !escapes.is_under_way() && block.is_dense() {
                 at += BLOCK_BYTES;
                 continue;
             }
+            seen = seen.union(block);
             let (quotes, backslashes) = (block.of_byte(b'"'), block.of_byte(b'\\'));
             let escaped = escapes.escaped(backslashes);
             let ends = quotes & !escaped;
@@ -185,8 +192,9 @@ impl Scan<'_> {
             let is_head = at < start + PREFIX_BYTES;
             is_dense = is_dense && (is_head || (block.of_byte(b' ') | block.beyond_ascii()) & inside == 0);
             let unusual = escaped & inside & !(quotes | backslashes);
-            if unusual != 0 {
-                self.check_escapes(at, unusual & !block.of_byte(b'n'))?;
+            // A call for each block would cost more than the look at what nearly all escapes are.
+            if unusual != 0 && unusual & !(block.of_byte(b'n') | block.of_byte(b't')) != 0 {
+                self.check_escapes(at, unusual)?;
             }
             has_quotes |= quotes & inside != 0;
             if ends != 0 {
@@ -196,14 +204,16 @@ impl Scan<'_> {
                 }
                 break;
             }
-            lowest = lowest.min(block.lowest());
+            lowest = lowest.least(block);
             at += BLOCK_BYTES;
         }
         // No control character may stand in a string.
-        if control(lowest).to_bitmask() != 0 {
+        if lowest.controls() != 0 {
             return None;
         }
-        self.seen = seen;
+        if seen.beyond_ascii() != 0 {
+            self.seen = u8x16::splat(u8::MAX);
+        }
         if at - start >= MEDIA_RUN_BYTES {
             self.weigh(start, at, is_dense, has_quotes);
         }
@@ -211,7 +221,7 @@ impl Scan<'_> {
     }
 
     /// What stands behind a backslash, one bit for each, counted from `at`.
-    #[inline]
+    #[cold]
     fn check_escapes(&self, at: usize, mut escaped: u64) -> Option<()> {
         while escaped != 0 {
             let behind = at + escaped.trailing_zeros() as usize;

@@ -1,67 +1,60 @@
-//! Sixty-four bytes of a JSON string at once.
+//! Sixty-four bytes of a JSON string at once, in the widest registers that the processor turns out to have.
+#![expect(clippy::inline_always, reason = "only what is inlined there is compiled for the processor of `dispatch!`")]
 
-use wide::u8x16;
+use fearless_simd::prelude::*;
+use fearless_simd::u8x64;
 
-use crate::json_text::{LANE_BYTES, at_most, control, is};
+use crate::json_text::FIRST_PLAIN;
 
 pub(super) const BLOCK_BYTES: usize = 64;
+const FIRST_BEYOND_ASCII: u8 = 0x80;
 
 /// See the module. What is told of single bytes is told as one bit a byte, the first byte lowest.
 #[derive(Clone, Copy)]
-pub(super) struct Block([u8x16; 4]);
+pub(super) struct Block<S: Simd>(u8x64<S>);
 
-impl Block {
-    #[inline]
-    pub fn of(bytes: &[u8; BLOCK_BYTES]) -> Self {
-        let (lanes, _) = bytes.as_chunks::<LANE_BYTES>();
-        Self([u8x16::new(lanes[0]), u8x16::new(lanes[1]), u8x16::new(lanes[2]), u8x16::new(lanes[3])])
+impl<S: Simd> Block<S> {
+    #[inline(always)]
+    pub fn of(simd: S, bytes: &[u8; BLOCK_BYTES]) -> Self {
+        Self(u8x64::load_array_ref(simd, bytes))
     }
 
-    #[inline]
-    fn bits(self, pick: impl Fn(u8x16) -> u8x16) -> u64 {
-        let bits = |lane: usize| u64::from(pick(self.0[lane]).to_bitmask());
-        bits(0) | bits(1) << 16 | bits(2) << 32 | bits(3) << 48
+    #[inline(always)]
+    pub fn filled(simd: S, byte: u8) -> Self {
+        Self(u8x64::splat(simd, byte))
     }
 
-    #[inline]
-    fn has(self, pick: impl Fn(u8x16) -> u8x16) -> bool {
-        let [a, b, c, d] = self.0;
-        ((pick(a) | pick(b)) | (pick(c) | pick(d))).to_bitmask() != 0
-    }
-
-    /// Of what is ASCII: nothing needs a look, and there are no spaces.
-    #[inline]
+    /// Nothing needs a look: it is ASCII without spaces, quotes and backslashes.
+    #[inline(always)]
     pub fn is_dense(self) -> bool {
-        !self.has(|lane| at_most(lane, b'"') | is(lane, b'\\'))
+        !(self.0.simd_le(b'"') | self.0.simd_eq(b'\\') | self.0.simd_ge(FIRST_BEYOND_ASCII)).any_true()
     }
 
-    /// Bytes that have every bit that one of its bytes at their place in a lane has.
-    #[inline]
-    pub fn union(self) -> u8x16 {
-        let [a, b, c, d] = self.0;
-        (a | b) | (c | d)
+    /// Each bit that a byte of either has, at its place.
+    #[inline(always)]
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
-    /// The least of its bytes at each place in a lane.
-    #[inline]
-    pub fn lowest(self) -> u8x16 {
-        let [a, b, c, d] = self.0;
-        a.min(b).min(c.min(d))
+    /// The lesser byte of both at each place.
+    #[inline(always)]
+    pub fn least(self, other: Self) -> Self {
+        Self(self.0.min(other.0))
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn of_byte(self, byte: u8) -> u64 {
-        self.bits(|lane| is(lane, byte))
+        self.0.simd_eq(byte).to_bitmask()
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn controls(self) -> u64 {
-        self.bits(control)
+        self.0.simd_le(FIRST_PLAIN - 1).to_bitmask()
     }
 
-    #[inline]
+    #[inline(always)]
     pub fn beyond_ascii(self) -> u64 {
-        self.bits(|lane| lane)
+        self.0.simd_ge(FIRST_BEYOND_ASCII).to_bitmask()
     }
 }
 
@@ -96,38 +89,48 @@ impl Escapes {
 
 #[cfg(test)]
 mod tests {
+    use fearless_simd::{Level, dispatch};
+
     use super::*;
 
-    #[test]
-    fn every_byte_at_every_place_has_its_bit() {
+    fn check_bytes<S: Simd>(simd: S) {
         for at in 0..BLOCK_BYTES {
             for byte in 0..=u8::MAX {
                 let mut bytes = [b'a'; BLOCK_BYTES];
                 bytes[at] = byte;
                 let bit = |is_one: bool| u64::from(is_one) << at;
-                let block = Block::of(&bytes);
+                let (block, letters) = (Block::of(simd, &bytes), Block::filled(simd, b'a'));
                 for known in [b'"', b'\\', b' ', b'n'] {
                     assert_eq!(block.of_byte(known), bit(byte == known), "{byte:#x} at {at}");
                 }
                 assert_eq!(block.controls(), bit(byte < b' '));
                 assert_eq!(block.beyond_ascii(), bit(!byte.is_ascii()));
-                assert_eq!(control(block.lowest()).to_bitmask(), u32::from(byte < b' ') << (at % LANE_BYTES));
-                assert_eq!(block.is_dense(), byte > b'"' && byte != b'\\', "{byte:#x} at {at}");
-                assert_eq!(block.union().to_bitmask(), u32::from(!byte.is_ascii()) << (at % LANE_BYTES));
+                assert_eq!(letters.least(block).controls(), bit(byte < b' '));
+                assert_eq!(letters.union(block).beyond_ascii(), bit(!byte.is_ascii()));
+                assert_eq!(block.is_dense(), byte > b'"' && byte != b'\\' && byte.is_ascii(), "{byte:#x} at {at}");
             }
         }
-        assert_eq!(Block::of(&[b'"'; BLOCK_BYTES]).of_byte(b'"'), u64::MAX);
+        assert_eq!(Block::filled(simd, b'"').of_byte(b'"'), u64::MAX);
+    }
+
+    #[test]
+    fn every_byte_at_every_place_has_its_bit_on_every_processor() {
+        for level in [Level::new(), Level::baseline()] {
+            dispatch!(level, simd => check_bytes(simd));
+        }
     }
 
     #[test]
     fn every_second_backslash_of_a_run_is_escaped_also_across_blocks() {
+        let bit = |(at, byte): (usize, &u8)| u64::from(*byte == b'\\') << at;
+        let backslashes = |bytes: &[u8; BLOCK_BYTES]| bytes.iter().enumerate().map(bit).sum();
         for run in 1..=2 * BLOCK_BYTES {
             for start in 0..=BLOCK_BYTES {
                 let mut text = vec![b'a'; 4 * BLOCK_BYTES];
                 text[start..start + run].fill(b'\\');
                 let mut escapes = Escapes::default();
                 let (blocks, _) = text.as_chunks::<BLOCK_BYTES>();
-                let found: Vec<u64> = blocks.iter().map(|bytes| escapes.escaped(Block::of(bytes).of_byte(b'\\'))).collect();
+                let found: Vec<u64> = blocks.iter().map(|bytes| escapes.escaped(backslashes(bytes))).collect();
                 let is_escaped = |at: usize| at > start && at <= start + run && (at - start) % 2 == 1;
                 for at in 0..text.len() {
                     let bit = found[at / BLOCK_BYTES] >> (at % BLOCK_BYTES) & 1;
