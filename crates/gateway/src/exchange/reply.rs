@@ -55,8 +55,9 @@ fn flow(headers: &mut HeaderMap) {
 }
 
 /// The names of nearly every answer, in the order of their values in [`respond`].
-static NAMES: [HeaderName; 5] = [UPSTREAM, MODEL, ATTEMPTS, OVERHEAD, header::CONTENT_TYPE];
-static NAMES_OF_WHOLE: [HeaderName; 2] = [COST, CURRENCY];
+static NAMES: [HeaderName; 4] = [UPSTREAM, MODEL, ATTEMPTS, header::CONTENT_TYPE];
+/// What is known last: of a stream the first, of a whole answer all.
+static LAST_NAMES: [HeaderName; 3] = [OVERHEAD, COST, CURRENCY];
 
 /// The forms of whole answers and of streams.
 struct Forms {
@@ -73,7 +74,7 @@ impl Forms {
 
     fn new(dialect: Dialect) -> Self {
         let all = || NAMES.iter().chain(&REQUEST_IDS).chain(rate_names(dialect));
-        Self { whole: Form::new(all().chain(&NAMES_OF_WHOLE)), stream: Form::new(all()) }
+        Self { whole: Form::new(all().chain(&LAST_NAMES)), stream: Form::new(all().chain(&LAST_NAMES[..1])) }
     }
 }
 
@@ -101,13 +102,15 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
     let is_estimated =
         matches!(&delivery.content, Content::Whole(answer) if answer.meter.usage.is_none() && !question.is_count());
     // What no header can say is left out: a configured name may hold anything.
-    let upstream = HeaderValue::from_str(&delivery.upstream).ok();
-    let upstream_model = HeaderValue::from_str(&delivery.upstream_model).ok();
-    let usual = |overhead: Duration| {
+    let usual = [
+        HeaderValue::from_str(&delivery.upstream).ok(),
+        HeaderValue::from_str(&delivery.upstream_model).ok(),
+        attempts,
+        Some(content_type),
         // The guard tells the ids, to everybody.
-        let (id, other_id) = (Some(NOTHING_YET), Some(NOTHING_YET));
-        [upstream, upstream_model, attempts, millis(overhead), Some(content_type), id, other_id]
-    };
+        Some(NOTHING_YET),
+        Some(NOTHING_YET),
+    ];
     let rates = rate_values(dialect, levels, question.facts.accepted_at);
     let upstream_request_id = settlement.upstream_request_id.as_deref().and_then(|id| HeaderValue::from_str(id).ok());
     let keeper = Keeper::of(&plane, question, delivery.upstream_dialect);
@@ -125,14 +128,14 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
                 (cost.value(), HeaderValue::from_str(currency.as_str()).ok())
             });
             let (cost, currency) = cost.unwrap_or_default();
-            let values = usual(settled.overhead).into_iter().chain(rates).chain([cost, currency]);
-            (forms.whole.fill(values), ReplyBody::Whole(answer.body))
+            let last = [millis(settled.overhead), cost, currency];
+            (forms.whole.fill(usual.into_iter().chain(rates).chain(last)), ReplyBody::Whole(answer.body))
         }
         Content::Stream(opened) => {
             settlement.first_byte();
-            let usual = usual(settlement.overhead());
+            let overhead = millis(settlement.overhead());
             let body = StreamBody::new(*opened, settlement, question.endpoint.operation.name(), keeper);
-            let mut headers = forms.stream.fill(usual.into_iter().chain(rates));
+            let mut headers = forms.stream.fill(usual.into_iter().chain(rates).chain([overhead]));
             flow(&mut headers);
             (headers, ReplyBody::Stream(Box::new(body)))
         }
