@@ -26,7 +26,7 @@ use crate::run::subjects::{self, Name, Subject, Tallygate};
 use crate::run::{self, Installations, Setting};
 
 /// How long each of the bench's works is shown, in milliseconds. Of the database only what is shipped to it differs.
-const ON_SQLITE: [(&str, u64); 8] = [
+const ON_SQLITE: &[(&str, u64)] = &[
     ("small", 5000),
     ("small-2000", 2000),
     ("paced", 3000),
@@ -36,7 +36,7 @@ const ON_SQLITE: [(&str, u64); 8] = [
     ("text", 2000),
     ("image", 1500),
 ];
-const ON_POSTGRES: [(&str, u64); 2] = [("small", 4000), ("paced", 2000)];
+const ON_POSTGRES: &[(&str, u64)] = &[("small", 4000), ("paced", 2000)];
 /// How long every dialect is shown to every other.
 const TOUR: Duration = Duration::from_secs(8);
 /// Pieces of a stream come apart from each other, as a model's do.
@@ -48,7 +48,7 @@ const ENDS_WITHIN: Duration = Duration::from_mins(1);
 pub struct Options {
     #[command(flatten)]
     pub installations: Installations,
-    /// A folder for the profiles, one of each database.
+    /// A folder for the profiles: `sqlite.profraw` and `postgres.profraw` of the bench's works, `tour.profraw` of all dialects.
     #[arg(long)]
     pub profiles: PathBuf,
     /// Loads this much longer or shorter.
@@ -86,12 +86,20 @@ pub fn run(options: &Options) -> Result<()> {
         upstreams,
         profiles: &profiles,
     };
-    training.show(Name::Sqlite, &ON_SQLITE)?;
+    training.show("sqlite", Name::Sqlite, Lesson::Works(ON_SQLITE))?;
     if options.installations.postgres_url.is_some() {
-        training.show(Name::Postgres, &ON_POSTGRES)?;
+        training.show("postgres", Name::Postgres, Lesson::Works(ON_POSTGRES))?;
     }
+    training.show("tour", Name::Sqlite, Lesson::Tour)?;
     runtime.block_on(sim.shutdown());
     Ok(())
+}
+
+/// What one gateway is shown. They are profiles of their own because they do not weigh the same: `bench/release.sh`.
+enum Lesson {
+    /// With the length of each in milliseconds.
+    Works(&'static [(&'static str, u64)]),
+    Tour,
 }
 
 struct Training<'a> {
@@ -104,8 +112,8 @@ struct Training<'a> {
 
 impl Training<'_> {
     /// Starts a gateway, loads it, and has its profile.
-    fn show(&self, name: Name, works: &[(&str, u64)]) -> Result<()> {
-        let profile = self.profiles.join(format!("{}.profraw", name.text()));
+    fn show(&self, title: &str, name: Name, lesson: Lesson) -> Result<()> {
+        let profile = self.profiles.join(format!("{title}.profraw"));
         // An earlier training's would pass for this one's.
         if profile.exists() {
             fs::remove_file(&profile)?;
@@ -118,20 +126,27 @@ impl Training<'_> {
         subject.check("bench-anthropic-json")?;
         wait_until_idle(&subject.pids())?;
         let shipped_before = subject.metric("tallygate_usage_shipped_total")?;
-        let mut answers = 0;
-        for (id, window_ms) in works {
-            let work = WORKS.iter().find(|work| work.id == *id).with_context(|| format!("there is no work `{id}`"))?;
-            answers += self.load(&subject, &Work { warm_up_ms: 0, window_ms: *window_ms, ..*work })?;
-        }
-        answers += self.tour(&subject)?;
+        let answers = match lesson {
+            Lesson::Works(works) => self.works(&subject, works)?,
+            Lesson::Tour => self.tour(&subject)?,
+        };
         wait_until_idle(&subject.pids())?;
         let recorded = subject.metric("tallygate_usage_shipped_total")? - shipped_before;
         ensure!((recorded - answers as f64).abs() < 0.5, "{recorded} usage records for {answers} answers");
         subject.process.take().context("it has no process")?.terminate(ENDS_WITHIN)?;
         let bytes = fs::metadata(&profile).map_or(0, |file| file.len());
-        ensure!(bytes > 0, "{} wrote no profile: it was not built with -Cprofile-generate", name.text());
-        eprintln!("train: {}: {answers} answers, all right", name.text());
+        ensure!(bytes > 0, "{title} wrote no profile: it was not built with -Cprofile-generate");
+        eprintln!("train: {title}: {answers} answers, all right");
         Ok(())
+    }
+
+    fn works(&self, subject: &Subject, works: &[(&str, u64)]) -> Result<u64> {
+        let mut answers = 0;
+        for (id, window_ms) in works {
+            let work = WORKS.iter().find(|work| work.id == *id).with_context(|| format!("there is no work `{id}`"))?;
+            answers += self.load(subject, &Work { warm_up_ms: 0, window_ms: *window_ms, ..*work })?;
+        }
+        Ok(answers)
     }
 
     fn load(&self, subject: &Subject, work: &Work) -> Result<u64> {
