@@ -9,16 +9,18 @@ COPY web/ ./
 RUN npm run build
 
 FROM rust:1.95-slim-bookworm AS build
-RUN apt-get update && apt-get install -y --no-install-recommends build-essential && rm -rf /var/lib/apt/lists/*
+# LLVM's tools of the compiler's version, and PostgreSQL, are for the training.
+RUN apt-get update && apt-get install -y --no-install-recommends build-essential llvm-22 openssl postgresql && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
 COPY crates/ crates/
 COPY bench/ bench/
+COPY tests/packages.sh tests/
 COPY migrations/ migrations/
 COPY --from=web /src/web/dist web/dist
 COPY web/openapi.json web/openapi.json
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin tallygate && cp target/release/tallygate /tallygate \
+    bench/release.sh && cp target/shipped/tallygate /tallygate \
     && mkdir -p /data/journal
 
 FROM gcr.io/distroless/cc-debian12:nonroot

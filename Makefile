@@ -14,7 +14,7 @@ build: web
 	@echo "building the gateway (the first build compiles every dependency once and takes some minutes)"
 	@cargo build --locked --bin tallygate
 
-# On trial: the gateway built by a profile of itself at work, in $(CARGO_TARGET_DIR)/shipped. docs/performance.md
+# What is shipped, in $(CARGO_TARGET_DIR)/shipped: three builds and a training, twenty minutes the first time. docs/performance.md
 release: web
 	@bench/release.sh
 

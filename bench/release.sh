@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# `make release`, on trial: a trained binary, at TARGET/shipped/tallygate (TARGET: $CARGO_TARGET_DIR or target). The gateway is
+# `make release`: the binary that is shipped, at TARGET/shipped/tallygate (TARGET: $CARGO_TARGET_DIR or target). The gateway is
 # built with counters in it, does for a minute what real traffic makes it do, and is built again by what was counted.
 # docs/performance.md
 set -eu -o pipefail

@@ -13,9 +13,7 @@ need=()
 command -v taskset >/dev/null || need+=(util-linux)
 install_packages bench "${need[@]}"
 
-# Together: the bench's own program asks nothing of a library that the gateway does not. The trained binary of `make release` is measured
-# with TALLYGATE=target/shipped/tallygate.
-cargo build --release --locked -p tallygate -p tallygate-bench
+bench/release.sh
 
 # A thousand streams are two thousand sockets of the gateway.
 ulimit -n 65536 2>/dev/null || ulimit -n "$(ulimit -H -n)"
@@ -27,4 +25,4 @@ rank=()
 [[ " $* " != *" --ordinary "* ]] && chrt -r 10 true 2>/dev/null && rank=(chrt -r 10)
 start_postgres "${rank[@]}" taskset -c 1
 
-"$target/release/tallygate-bench" run --tallygate "${TALLYGATE:-$target/release/tallygate}" "$@"
+"$target/release/tallygate-bench" run --tallygate "$target/shipped/tallygate" "$@"
