@@ -1,11 +1,12 @@
 //! Checks of what comes from outside, before it is written.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use tallygate_types::{NoProxy, Pico};
+use tallygate_types::{Network, NoProxy, Pico};
 use url::{Host, Url};
 
-use crate::StoreError;
+use crate::{Limits, StoreError};
 
 /// Characters of a name at most.
 const MAX_NAME_CHARS: usize = 200;
@@ -17,6 +18,12 @@ const MAX_ALLOWED_MODELS: usize = 1_000;
 const MAX_LABEL_CHARS: usize = 64;
 /// Labels of one key at most.
 const MAX_TAGS: usize = 50;
+/// Networks that one key may be used from at most.
+const MAX_NETWORKS: usize = 100;
+/// Alerts of one budget at most.
+const MAX_ALERTS: usize = 10;
+/// A soft budget may be passed more than once.
+const MAX_ALERT_PERCENT: u16 = 1_000;
 /// Hosts reached without a proxy at most.
 const MAX_NO_PROXY: usize = 200;
 /// Names under which clouds serve the machine's own credentials.
@@ -98,6 +105,44 @@ pub(crate) fn allowed_models(models: Option<&[String]>) -> Result<(), StoreError
         return Err(StoreError::invalid("allowed_models", format!("must have at most {MAX_ALLOWED_MODELS} names")));
     }
     models.iter().try_for_each(|model| name("allowed_models", model))
+}
+
+/// Bounds of single models.
+pub(crate) fn model_limits(limits: &BTreeMap<String, Limits>) -> Result<(), StoreError> {
+    if limits.len() > MAX_ALLOWED_MODELS {
+        return Err(StoreError::invalid("model_limits", format!("must have at most {MAX_ALLOWED_MODELS} models")));
+    }
+    limits.keys().try_for_each(|model| name("model_limits", model))
+}
+
+/// What endpoints a key may call, by their names.
+pub(crate) fn allowed_endpoints(endpoints: Option<&[String]>) -> Result<(), StoreError> {
+    let endpoints = endpoints.unwrap_or_default();
+    if endpoints.len() > MAX_TAGS {
+        return Err(StoreError::invalid("allowed_endpoints", format!("must have at most {MAX_TAGS} names")));
+    }
+    endpoints.iter().try_for_each(|endpoint| label("allowed_endpoints", endpoint))
+}
+
+/// From where a key may be used.
+pub(crate) fn allowed_networks(networks: Option<&[Network]>) -> Result<(), StoreError> {
+    match networks {
+        Some(networks) if networks.len() > MAX_NETWORKS => {
+            Err(StoreError::invalid("allowed_networks", format!("must have at most {MAX_NETWORKS} entries")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// At how much of a budget somebody is told, in percent.
+pub(crate) fn alerts(percents: &[u16]) -> Result<(), StoreError> {
+    if percents.len() > MAX_ALERTS || !percents.is_sorted_by(|a, b| a < b) {
+        return Err(StoreError::invalid("alerts", format!("must be at most {MAX_ALERTS} percents, each above the one before")));
+    }
+    if percents.iter().any(|percent| !(1..=MAX_ALERT_PERCENT).contains(percent)) {
+        return Err(StoreError::invalid("alerts", format!("must be percents from 1 to {MAX_ALERT_PERCENT}")));
+    }
+    Ok(())
 }
 
 pub(crate) fn time_zone(text: &str) -> Result<(), StoreError> {

@@ -1,19 +1,24 @@
 //! Resources the configuration file declares: found by name, made or brought to what the file says, and left alone, without
 //! a new version, when they already are so. What they touch is marked `managed_by = "file"`.
 
+use std::collections::BTreeMap;
+
 use secrecy::{ExposeSecret as _, SecretString};
 use tallygate_types::TenantId;
 
+use crate::budgets::{self, BudgetSettings, SpendingBudget};
 use crate::credentials::{self, CredentialSettings, NewCredential};
 use crate::keys::{self, ApiKey, KeySettings, KeyStatus, NewKey};
 use crate::models::{self, Model, ModelSettings};
+use crate::page::MAX_PAGE_ROWS;
+use crate::projects::{self, Project, ProjectSettings};
 use crate::responses::ResponseSettings;
 use crate::routes::{self, Route, RouteSettings};
 use crate::routing::{Capabilities, RouteMatch, RoutingPolicy, TargetCost};
 use crate::targets::{self, TargetSettings};
 use crate::tenants::{self, Tenant, TenantSettings};
 use crate::upstreams::{self, Upstream, UpstreamSettings};
-use crate::{Budget, Limits, ManagedBy, StoreError, Tx};
+use crate::{Budget, Limits, ManagedBy, PageRequest, StoreError, TenantScope, Tx};
 
 /// What a declaration did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,6 +97,8 @@ pub struct DeclaredTenant {
     pub name: String,
     pub time_zone: String,
     pub limits: Limits,
+    pub model_limits: BTreeMap<String, Limits>,
+    pub end_user_limits: Limits,
     pub budget: Option<Budget>,
     pub allowed_models: Option<Vec<String>>,
     pub responses: ResponseSettings,
@@ -253,6 +260,8 @@ pub async fn tenant(tx: &mut Tx, declared: &DeclaredTenant) -> Result<(Tenant, A
     let mut settings = TenantSettings {
         time_zone: declared.time_zone.clone(),
         limits: declared.limits,
+        model_limits: declared.model_limits.clone(),
+        end_user_limits: declared.end_user_limits,
         budget: declared.budget,
         allowed_models: declared.allowed_models.clone(),
         responses: declared.responses,
@@ -270,6 +279,61 @@ pub async fn tenant(tx: &mut Tx, declared: &DeclaredTenant) -> Result<(Tenant, A
             Ok((updated, Applied::Updated))
         }
     }
+}
+
+/// A project of a tenant. One archived through the API stays archived.
+pub async fn project(tx: &mut Tx, tenant: TenantId, declared: &ProjectSettings) -> Result<(Project, Applied), StoreError> {
+    match projects::find_by_name(&mut *tx, tenant, &declared.name).await? {
+        None => Ok((projects::insert(tx, tenant, declared, ManagedBy::File).await?, Applied::Created)),
+        Some(stored) => {
+            let settings = ProjectSettings { status: stored.status, ..declared.clone() };
+            if stored.managed_by == ManagedBy::File && stored.settings() == settings {
+                return Ok((stored, Applied::Unchanged));
+            }
+            let updated = projects::replace(tx, &stored, stored.version, &settings, ManagedBy::File).await?;
+            Ok((updated, Applied::Updated))
+        }
+    }
+}
+
+/// What became of a tenant's budgets.
+#[derive(Debug)]
+pub struct DeclaredBudgets {
+    pub kept: Vec<(SpendingBudget, Applied)>,
+    /// Declared by an earlier file.
+    pub gone: Vec<SpendingBudget>,
+}
+
+/// All budgets of a tenant, but for its own. One keeps its id, and so what was spent of it, as long as its scope, period and
+/// currency stay. Those made through the API are left alone.
+pub async fn budgets(tx: &mut Tx, tenant: TenantId, declared: &[BudgetSettings]) -> Result<DeclaredBudgets, StoreError> {
+    let scope = TenantScope::Only(tenant);
+    let mut stored = Vec::new();
+    let mut page = PageRequest::first(MAX_PAGE_ROWS);
+    loop {
+        let read = budgets::list(&mut *tx, scope, None, &page).await?;
+        stored.extend(read.data.into_iter().filter(|budget| budget.managed_by == ManagedBy::File));
+        if read.next.is_none() {
+            break;
+        }
+        page.after = read.next;
+    }
+    let mut kept = Vec::with_capacity(declared.len());
+    for wanted in declared {
+        let same = |budget: &SpendingBudget| {
+            let of = |settings: &BudgetSettings| (settings.scope.clone(), settings.period, settings.currency);
+            of(&budget.settings) == of(wanted)
+        };
+        kept.push(match stored.iter().position(same).map(|at| stored.swap_remove(at)) {
+            None => (budgets::insert(tx, tenant, wanted, ManagedBy::File).await?, Applied::Created),
+            Some(budget) if budget.settings == *wanted => (budget, Applied::Unchanged),
+            Some(budget) => (budgets::update(tx, scope, budget.id, budget.version, wanted).await?, Applied::Updated),
+        });
+    }
+    for budget in &stored {
+        budgets::delete(tx, scope, budget.id, budget.version).await?;
+    }
+    Ok(DeclaredBudgets { kept, gone: stored })
 }
 
 /// A key of a tenant. Without a secret one is minted when the key is first made, and returned that once.

@@ -1,23 +1,27 @@
 //! API keys issued to tenants.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use sqlx::Sqlite;
 use sqlx::query::Query;
 use sqlx::types::Json;
-use tallygate_types::{ApiKeyId, TenantId, Timestamp};
+use tallygate_types::{ApiKeyId, Network, TenantId, Timestamp};
 use uuid::Uuid;
 
 use crate::key_format::{self, KEY_PREFIX, KeyShape, MAX_KEY_CHARS, MIN_DECLARED_KEY_CHARS, key_shape};
 use crate::limits::LimitColumns;
 use crate::many::ManyRows;
 use crate::page::contains_pattern;
+use crate::projects::{self, ProjectStatus};
 use crate::value::text_enum;
 use crate::{Conn, DbTime, Limits, ManagedBy, Page, PageRequest, Source, StoreError, TenantScope, Tx, check, query};
 
 const KIND: &str = "API key";
+/// Longer than this the text before a rotation is not good any more.
+pub const MAX_OVERLAP: Duration = Duration::from_hours(30 * 24);
 
 static NOTE_USED: LazyLock<ManyRows> = LazyLock::new(|| {
     ManyRows::new(2, |rows| {
@@ -49,9 +53,16 @@ pub struct ApiKey {
     pub limits: Limits,
     /// Public model names; `None` allows what the tenant allows.
     pub allowed_models: Option<Vec<String>>,
-    /// Labels that routes match by.
+    /// Names of operations, such as `chat_completions`; `None` allows all.
+    pub allowed_endpoints: Option<Vec<String>>,
+    /// Where it may be used from; `None` is anywhere.
+    pub allowed_networks: Option<Vec<Network>>,
+    /// The name of its project.
     pub project: Option<String>,
+    /// Labels that routes match by.
     pub tags: Vec<String>,
+    /// Until when the text before the last rotation is good, too.
+    pub previous_expires_at: Option<Timestamp>,
     pub last_used_at: Option<Timestamp>,
     pub managed_by: ManagedBy,
     pub version: i64,
@@ -68,6 +79,11 @@ pub struct KeySettings {
     #[serde(default)]
     pub limits: Limits,
     pub allowed_models: Option<Vec<String>>,
+    #[serde(default)]
+    pub allowed_endpoints: Option<Vec<String>>,
+    #[serde(default)]
+    pub allowed_networks: Option<Vec<Network>>,
+    /// One of the tenant's.
     #[serde(default)]
     pub project: Option<String>,
     #[serde(default)]
@@ -95,7 +111,7 @@ pub struct KeyFilter {
 macro_rules! columns {
     () => {
         "id, tenant_id, name, prefix, last4, status, expires_at, requests_per_minute, tokens_per_minute, concurrency,
-         allowed_models, project, tags, last_used_at, managed_by, version, created_at, updated_at"
+         allowed_models, allowed_endpoints, allowed_networks, project, tags, previous_expires_at, last_used_at, managed_by, version, created_at, updated_at"
     };
 }
 
@@ -111,8 +127,11 @@ struct Row {
     #[sqlx(flatten)]
     limits: LimitColumns,
     allowed_models: Option<Json<Vec<String>>>,
+    allowed_endpoints: Option<Json<Vec<String>>>,
+    allowed_networks: Option<Json<Vec<Network>>>,
     project: Option<String>,
     tags: Json<Vec<String>>,
+    previous_expires_at: Option<DbTime>,
     last_used_at: Option<DbTime>,
     managed_by: String,
     version: i64,
@@ -127,6 +146,8 @@ impl KeySettings {
             expires_at: None,
             limits: Limits::default(),
             allowed_models: None,
+            allowed_endpoints: None,
+            allowed_networks: None,
             project: None,
             tags: Vec::new(),
         }
@@ -135,6 +156,8 @@ impl KeySettings {
     fn check(&self) -> Result<(), StoreError> {
         check::name("name", &self.name)?;
         check::allowed_models(self.allowed_models.as_deref())?;
+        check::allowed_endpoints(self.allowed_endpoints.as_deref())?;
+        check::allowed_networks(self.allowed_networks.as_deref())?;
         if let Some(project) = &self.project {
             check::label("project", project)?;
         }
@@ -150,6 +173,8 @@ impl ApiKey {
             expires_at: self.expires_at,
             limits: self.limits,
             allowed_models: self.allowed_models.clone(),
+            allowed_endpoints: self.allowed_endpoints.clone(),
+            allowed_networks: self.allowed_networks.clone(),
             project: self.project.clone(),
             tags: self.tags.clone(),
         }
@@ -170,8 +195,11 @@ impl TryFrom<Row> for ApiKey {
             expires_at: row.expires_at.map(Timestamp::from),
             limits: Limits::read(row.limits, "api_keys")?,
             allowed_models: row.allowed_models.map(|Json(models)| models),
+            allowed_endpoints: row.allowed_endpoints.map(|Json(endpoints)| endpoints),
+            allowed_networks: row.allowed_networks.map(|Json(networks)| networks),
             project: row.project,
             tags: row.tags.0,
+            previous_expires_at: row.previous_expires_at.map(Timestamp::from),
             last_used_at: row.last_used_at.map(Timestamp::from),
             managed_by: ManagedBy::read(&row.managed_by)?,
             version: row.version,
@@ -197,13 +225,15 @@ pub(crate) async fn insert(tx: &mut Tx, new: &NewKey, managed_by: ManagedBy) -> 
     };
     // A foreign key's failure would say little: name what is missing.
     crate::tenants::get(&mut *tx, TenantScope::All, new.tenant_id).await?;
+    check_project(tx, new.tenant_id, new.settings.project.as_deref()).await?;
     let (limits, now) = (new.settings.limits.columns()?, tx.db_now());
     let digest = tx.digest_key(secret.expose_secret());
     let row: Result<Row, sqlx::Error> = query!(&mut *tx, |conn| {
         sqlx::query_as(concat!(
             "INSERT INTO api_keys (digest, ",
             columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, 'active', $7, $8, $9, $10, $11, $12, $13, NULL, $14, 1, $15, $15) RETURNING ",
+            ") VALUES ($1, $2, $3, $4, $5, $6, 'active', $7, $8, $9, $10, $11, $12, $13, $14, $15, NULL, NULL, $16, 1, $17, $17)
+             RETURNING ",
             columns!()
         ))
         .bind(digest.as_bytes().as_slice())
@@ -217,6 +247,8 @@ pub(crate) async fn insert(tx: &mut Tx, new: &NewKey, managed_by: ManagedBy) -> 
         .bind(limits.tokens_per_minute)
         .bind(limits.concurrency)
         .bind(new.settings.allowed_models.as_ref().map(Json))
+        .bind(new.settings.allowed_endpoints.as_ref().map(Json))
+        .bind(new.settings.allowed_networks.as_ref().map(Json))
         .bind(&new.settings.project)
         .bind(Json(&new.settings.tags))
         .bind(managed_by.as_str())
@@ -289,11 +321,19 @@ pub async fn update(
     settings: &KeySettings,
 ) -> Result<ApiKey, StoreError> {
     settings.check()?;
+    if settings.project.is_some() {
+        let stored = get(&mut *tx, scope, id).await?;
+        // One that was archived stays with those that have it.
+        if stored.project != settings.project {
+            check_project(tx, stored.tenant_id, settings.project.as_deref()).await?;
+        }
+    }
     let (limits, now) = (settings.limits.columns()?, tx.db_now());
     let row: Result<Option<Row>, sqlx::Error> = query!(&mut *tx, |conn| {
         sqlx::query_as(concat!(
             "UPDATE api_keys SET name = $4, expires_at = $5, requests_per_minute = $6, tokens_per_minute = $7,
-             concurrency = $8, allowed_models = $9, project = $10, tags = $11, version = version + 1, updated_at = $12
+             concurrency = $8, allowed_models = $9, allowed_endpoints = $10, allowed_networks = $11, project = $12,
+             tags = $13, version = version + 1, updated_at = $14
              WHERE id = $1 AND version = $2 AND ($3 IS NULL OR tenant_id = $3) AND status = 'active' RETURNING ",
             columns!()
         ))
@@ -306,6 +346,8 @@ pub async fn update(
         .bind(limits.tokens_per_minute)
         .bind(limits.concurrency)
         .bind(settings.allowed_models.as_ref().map(Json))
+        .bind(settings.allowed_endpoints.as_ref().map(Json))
+        .bind(settings.allowed_networks.as_ref().map(Json))
         .bind(&settings.project)
         .bind(Json(&settings.tags))
         .bind(now)
@@ -342,6 +384,58 @@ pub async fn revoke(tx: &mut Tx, scope: TenantScope, id: ApiKeyId) -> Result<Api
             row.try_into()
         }
         None => get(tx, scope, id).await,
+    }
+}
+
+/// Gives a key a new text, which is returned this once; the one it has stays good for `overlap` longer, but not beyond the key's
+/// own end. The text of an earlier rotation that is still good ends now.
+pub async fn rotate(
+    tx: &mut Tx,
+    scope: TenantScope,
+    id: ApiKeyId,
+    expected_version: i64,
+    overlap: Duration,
+) -> Result<(ApiKey, SecretString), StoreError> {
+    if overlap > MAX_OVERLAP {
+        let days = MAX_OVERLAP.as_secs() / Duration::from_hours(24).as_secs();
+        return Err(StoreError::invalid("overlap_seconds", format!("must be at most {days} days")));
+    }
+    let secret = SecretString::from(key_format::mint()?.as_str());
+    let (digest, now) = (tx.digest_key(secret.expose_secret()), tx.db_now());
+    let row: Option<Row> = query!(&mut *tx, |conn| {
+        sqlx::query_as(concat!(
+            "UPDATE api_keys SET previous_digest = digest, previous_expires_at = $4, digest = $5, prefix = $6, last4 = $7,
+             version = version + 1, updated_at = $8
+             WHERE id = $1 AND version = $2 AND ($3 IS NULL OR tenant_id = $3) AND status = 'active' RETURNING ",
+            columns!()
+        ))
+        .bind(id.uuid())
+        .bind(expected_version)
+        .bind(scope.tenant())
+        .bind(DbTime(Timestamp::from(now).saturating_add(overlap)))
+        .bind(digest.as_bytes().as_slice())
+        .bind(key_format::shown_prefix(secret.expose_secret()))
+        .bind(key_format::last4(secret.expose_secret()))
+        .bind(now)
+        .fetch_optional(conn)
+        .await
+    })??;
+    match row {
+        Some(row) => {
+            tx.touch_config();
+            Ok((row.try_into()?, secret))
+        }
+        None => Err(stale(tx, scope, id).await),
+    }
+}
+
+/// A key may join a project of its tenant that is not archived.
+async fn check_project(tx: &mut Tx, tenant: TenantId, project: Option<&str>) -> Result<(), StoreError> {
+    let Some(name) = project else { return Ok(()) };
+    match projects::find_by_name(&mut *tx, tenant, name).await? {
+        Some(project) if project.status == ProjectStatus::Active => Ok(()),
+        Some(_) => Err(StoreError::invalid("project", format!("the project `{name}` is archived"))),
+        None => Err(StoreError::invalid("project", format!("the tenant has no project `{name}`; make it first"))),
     }
 }
 

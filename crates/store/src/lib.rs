@@ -32,6 +32,7 @@
 //! ```
 
 pub mod admin_tokens;
+pub mod budgets;
 mod check;
 mod counts;
 pub mod credentials;
@@ -49,6 +50,7 @@ mod migrate;
 pub mod models;
 mod page;
 pub mod pins;
+pub mod projects;
 mod proxies;
 pub mod responses;
 pub mod retention;
@@ -84,7 +86,8 @@ pub use proxies::{MAX_PROXIES, ProxyPool};
 pub use rows::Rows;
 pub use secrets::{KeyDigest, KeyDigester, SecretBytes32, Secrets};
 pub use snapshot::{
-    CredentialEntry, KeyEntry, KeyLabels, ModelEntry, RouteEntry, Snapshot, TargetEntry, TenantEntry, UpstreamEntry,
+    BudgetEntry, CredentialEntry, KeyEntry, KeyTerms, ModelEntry, ProjectEntry, RouteEntry, Snapshot, TargetEntry, TenantBounds,
+    TenantEntry, UpstreamEntry,
 };
 pub use store::Store;
 pub use tx::Tx;

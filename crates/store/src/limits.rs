@@ -27,8 +27,11 @@ pub struct Budget {
 
 text_enum! {
     /// When a budget starts anew, in the tenant's time zone.
-    pub enum BudgetPeriod("tenants") {
+    pub enum BudgetPeriod("budgets") {
+        Day = "day",
         Month = "month",
+        /// Never.
+        Total = "total",
     }
 }
 
@@ -97,7 +100,7 @@ impl Limits {
 }
 
 /// The three columns of [`Limits`].
-#[derive(Debug, Serialize, Deserialize, sqlx::FromRow)]
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, sqlx::FromRow)]
 pub(crate) struct LimitColumns {
     pub requests_per_minute: Option<i64>,
     pub tokens_per_minute: Option<i64>,

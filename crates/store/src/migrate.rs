@@ -33,6 +33,8 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = migrations! {
     9 "0009_routing";
     10 "0010_standing";
     11 "0011_usage_routing";
+    12 "0012_tenancy";
+    13 "0013_budget_windows";
 };
 
 /// How long a start waits for another process that is migrating, and for its own migrations.

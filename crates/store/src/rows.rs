@@ -1,16 +1,20 @@
 //! The configuration as it stands in the database at one version: rows, with secrets sealed and keys as digests.
 
+use std::collections::BTreeMap;
+
 use futures_util::TryStreamExt as _;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
+use tallygate_types::Network;
 use uuid::Uuid;
 
+use crate::budgets::BudgetRow;
 use crate::limits::{BudgetColumns, LimitColumns};
 use crate::responses::ResponseColumns;
 use crate::routing::{RouteMatch, RoutingPolicy};
 use crate::targets::{TargetRow, target_columns};
 use crate::upstreams::TimeoutColumns;
-use crate::{DbTime, Store, StoreError, query};
+use crate::{DbTime, Limits, Store, StoreError, query};
 
 /// What a snapshot is made of, as it was kept on a disk: nothing in it can be used without the installation's secrets.
 #[derive(Deserialize)]
@@ -30,6 +34,10 @@ impl Rows {
 
 /// Takes the rows of which there may be very many: one at a time, and each tenant before its keys.
 pub(crate) trait Sink: Send {
+    /// What tenants and keys refer to: comes before them.
+    fn shared(&mut self, _shared: &Shared) -> Result<(), StoreError> {
+        Ok(())
+    }
     /// So many of each will come: maps that grow by doubling leave as much behind as they hold.
     fn expect(&mut self, _tenants: usize, _keys: usize) {}
     fn tenant(&mut self, row: TenantRow) -> Result<(), StoreError>;
@@ -48,6 +56,28 @@ pub(crate) struct Rest {
     pub aliases: Vec<(Uuid, String)>,
     pub targets: Vec<TargetRow>,
     pub routes: Vec<RouteRow>,
+    #[serde(flatten)]
+    pub shared: Shared,
+}
+
+/// What tenants and keys refer to.
+#[derive(Default, Serialize, Deserialize)]
+pub(crate) struct Shared {
+    #[serde(default)]
+    pub projects: Vec<ProjectRow>,
+    #[serde(default)]
+    pub budgets: Vec<BudgetRow>,
+}
+
+#[derive(Serialize, Deserialize, sqlx::FromRow)]
+pub(crate) struct ProjectRow {
+    pub id: Uuid,
+    pub tenant_id: Uuid,
+    pub name: String,
+    pub status: String,
+    #[sqlx(flatten)]
+    pub limits: LimitColumns,
+    pub allowed_models: Option<Json<Vec<String>>>,
 }
 
 #[derive(Serialize, Deserialize, sqlx::FromRow)]
@@ -59,6 +89,10 @@ pub(crate) struct TenantRow {
     pub time_zone: String,
     #[sqlx(flatten)]
     pub limits: LimitColumns,
+    #[serde(default)]
+    pub model_limits: Json<BTreeMap<String, Limits>>,
+    #[serde(default)]
+    pub end_user_limits: Json<Limits>,
     #[sqlx(flatten)]
     pub budget: BudgetColumns,
     pub allowed_models: Option<Json<Vec<String>>>,
@@ -77,8 +111,16 @@ pub(crate) struct KeyRow {
     #[sqlx(flatten)]
     pub limits: LimitColumns,
     pub allowed_models: Option<Json<Vec<String>>>,
+    #[serde(default)]
+    pub allowed_endpoints: Option<Json<Vec<String>>>,
+    #[serde(default)]
+    pub allowed_networks: Option<Json<Vec<Network>>>,
     pub project: Option<String>,
     pub tags: Json<Vec<String>>,
+    #[serde(default)]
+    pub previous_digest: Option<Vec<u8>>,
+    #[serde(default)]
+    pub previous_expires_at: Option<DbTime>,
 }
 
 #[derive(Serialize, Deserialize, sqlx::FromRow)]
@@ -128,7 +170,7 @@ pub(crate) struct RouteRow {
     pub routing: Json<RoutingPolicy>,
 }
 
-/// Ten queries in one transaction, whatever the number of tenants and keys.
+/// A dozen queries in one transaction, whatever the number of tenants and keys.
 pub(crate) async fn read(store: &Store, sink: &mut impl Sink) -> Result<Rest, StoreError> {
     let mut tx = store.begin_reading().await?;
     let version: String = query!(&mut tx, |conn| {
@@ -137,11 +179,28 @@ pub(crate) async fn read(store: &Store, sink: &mut impl Sink) -> Result<Rest, St
     let (tenants, keys): (i64, i64) = query!(&mut tx, |conn| {
         sqlx::query_as("SELECT (SELECT count(*) FROM tenants), (SELECT count(*) FROM api_keys)").fetch_one(conn).await
     })??;
+    let projects: Vec<ProjectRow> = query!(&mut tx, |conn| {
+        sqlx::query_as(
+            "SELECT id, tenant_id, name, status, requests_per_minute, tokens_per_minute, concurrency, allowed_models FROM projects",
+        )
+        .fetch_all(conn)
+        .await
+    })??;
+    let budgets: Vec<BudgetRow> = query!(&mut tx, |conn| {
+        sqlx::query_as(
+            "SELECT id, tenant_id, scope, project_id, key_id, subject, period, amount, currency, mode, alerts FROM budgets
+             ORDER BY id",
+        )
+        .fetch_all(conn)
+        .await
+    })??;
+    let shared = Shared { projects, budgets };
+    sink.shared(&shared)?;
     sink.expect(usize::try_from(tenants).unwrap_or(0), usize::try_from(keys).unwrap_or(0));
     query!(&mut tx, |conn| {
         let mut tenants = sqlx::query_as(
             "SELECT id, name, status, suspended_message, time_zone, requests_per_minute, tokens_per_minute, concurrency,
-                    budget_amount, budget_currency, budget_period, allowed_models, responses_mode, responses_lifetime_hours,
+                    model_limits, end_user_limits, budget_amount, budget_currency, budget_period, allowed_models, responses_mode, responses_lifetime_hours,
                     responses_max_bytes, responses_max_count FROM tenants",
         )
         .fetch(conn);
@@ -152,7 +211,8 @@ pub(crate) async fn read(store: &Store, sink: &mut impl Sink) -> Result<Rest, St
     query!(&mut tx, |conn| {
         let mut keys = sqlx::query_as(
             "SELECT id, tenant_id, name, digest, status, expires_at, requests_per_minute, tokens_per_minute, concurrency,
-                    allowed_models, project, tags FROM api_keys",
+                    allowed_models, allowed_endpoints, allowed_networks, project, tags, previous_digest, previous_expires_at
+             FROM api_keys",
         )
         .fetch(conn);
         while let Some(row) = keys.try_next().await? {
@@ -193,5 +253,5 @@ pub(crate) async fn read(store: &Store, sink: &mut impl Sink) -> Result<Rest, St
     let version = version.parse().map_err(|_| StoreError::corrupt("installation", "config_version is not a number"))?;
 
     let secrets = store.sealer().checks().map(|(_, check)| check);
-    Ok(Rest { version, secrets, upstreams, credentials, models, aliases, targets, routes })
+    Ok(Rest { version, secrets, upstreams, credentials, models, aliases, targets, routes, shared })
 }

@@ -1,19 +1,24 @@
 //! What the data plane reads: the whole configuration as of one moment, immutable, shared by `Arc`.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use secrecy::SecretString;
 use sqlx::types::Json;
-use tallygate_types::{ApiKeyId, CredentialId, Dialect, IdMap, ModelId, RouteId, TargetId, TenantId, Timestamp, UpstreamId};
+use tallygate_types::{
+    ApiKeyId, BudgetId, CredentialId, Dialect, IdMap, ModelId, Network, ProjectId, RouteId, TargetId, TenantId, Timestamp,
+    UpstreamId,
+};
 use uuid::Uuid;
 
+use crate::budgets::{BudgetMode, BudgetScope, BudgetSettings};
 use crate::credentials::{self, CredentialLimits};
 use crate::keys::KeyStatus;
 use crate::made::Made;
+use crate::projects::ProjectStatus;
 use crate::responses::ResponseSettings;
 use crate::routing::{Capabilities, RouteMatch, RoutingPolicy, Strategy, TargetCost};
-use crate::rows::{CredentialRow, KeyRow, ModelRow, Rest, RouteRow, Rows, Sink, TenantRow, UpstreamRow};
+use crate::rows::{CredentialRow, KeyRow, ModelRow, Rest, RouteRow, Rows, Shared, Sink, TenantRow, UpstreamRow};
 use crate::secrets::Sealer;
 use crate::targets::{Target, TargetRow};
 use crate::tenants::TenantStatus;
@@ -45,7 +50,7 @@ impl Snapshot {
 }
 
 /// There may be very many of these, and of [`TenantEntry`]: what few have takes one word where it is not.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct KeyEntry {
     pub id: ApiKeyId,
     pub name: Box<str>,
@@ -54,25 +59,42 @@ pub struct KeyEntry {
     pub expires_at: Option<Timestamp>,
     pub limits: Limits,
     pub allowed_models: Option<Arc<Vec<String>>>,
-    pub labels: Option<Arc<KeyLabels>>,
+    /// What few keys have.
+    pub terms: Option<Arc<KeyTerms>>,
     /// Where its counts are found.
     pub made: Made,
 }
 
-/// What the operator calls the requests of a key by.
+/// What the requests of a key are called by, what it may be used for, and from where.
 #[derive(Debug, Default)]
-pub struct KeyLabels {
-    pub project: Option<String>,
+pub struct KeyTerms {
+    pub project: Option<Arc<ProjectEntry>>,
     pub tags: Vec<String>,
+    /// Names of operations; `None` is all.
+    pub endpoints: Option<Vec<String>>,
+    /// `None` is anywhere.
+    pub networks: Option<Vec<Network>>,
+}
+
+/// What bounds the keys of a project together.
+#[derive(Debug)]
+pub struct ProjectEntry {
+    pub id: ProjectId,
+    pub name: Box<str>,
+    pub status: ProjectStatus,
+    pub limits: Limits,
+    pub allowed_models: Option<Vec<String>>,
+    /// Where its counts are found.
+    pub made: Made,
 }
 
 impl KeyEntry {
-    pub fn project(&self) -> Option<&str> {
-        self.labels.as_ref()?.project.as_deref()
+    pub fn project(&self) -> Option<&Arc<ProjectEntry>> {
+        self.terms.as_ref()?.project.as_ref()
     }
 
     pub fn tags(&self) -> &[String] {
-        self.labels.as_ref().map_or(&[], |labels| &labels.tags)
+        self.terms.as_ref().map_or(&[], |terms| &terms.tags)
     }
 }
 
@@ -86,11 +108,65 @@ pub struct TenantEntry {
     /// IANA name; budget periods turn at its midnight.
     pub time_zone: Arc<str>,
     pub limits: Limits,
-    pub budget: Option<Budget>,
+    pub bounds: Option<Arc<TenantBounds>>,
+    /// Its own, first, and those of what is in it.
+    pub budgets: Option<Arc<Vec<BudgetEntry>>>,
     pub allowed_models: Option<Arc<Vec<String>>>,
     pub responses: ResponseSettings,
     /// Where its counts are found.
     pub made: Made,
+}
+
+/// Limits inside a tenant that few tenants have.
+#[derive(Debug, Default)]
+pub struct TenantBounds {
+    /// By public model name, sorted.
+    pub models: BTreeMap<String, Limits>,
+    /// Of each end user.
+    pub end_users: Limits,
+}
+
+/// A budget that requests of a tenant may fall under.
+#[derive(Debug)]
+pub struct BudgetEntry {
+    /// Of the tenant's own budget the tenant's.
+    pub id: BudgetId,
+    pub settings: BudgetSettings,
+    /// Where its account is found.
+    pub made: Made,
+}
+
+impl KeyTerms {
+    fn is_empty(&self) -> bool {
+        self.project.is_none() && self.tags.is_empty() && self.endpoints.is_none() && self.networks.is_none()
+    }
+}
+
+impl BudgetEntry {
+    /// A tenant's own: hard, and for all it does.
+    pub fn of_tenant(tenant: TenantId, budget: Budget) -> Self {
+        let Budget { amount, currency, period } = budget;
+        let (mode, alerts) = (BudgetMode::Hard, Vec::new());
+        Self {
+            id: BudgetId::from_uuid(tenant.uuid()),
+            settings: BudgetSettings { scope: BudgetScope::Tenant, period, amount, currency, mode, alerts },
+            made: Made::default(),
+        }
+    }
+}
+
+impl TenantEntry {
+    /// The one that stands in the tenant's row.
+    pub fn own_budget(&self) -> Option<Budget> {
+        let BudgetEntry { id, settings, .. } = self.budgets().first()?;
+        let BudgetSettings { amount, currency, period, .. } = *settings;
+        (id.uuid() == self.id.uuid()).then_some(Budget { amount, currency, period })
+    }
+
+    /// All budgets that its requests may fall under.
+    pub fn budgets(&self) -> &[BudgetEntry] {
+        self.budgets.as_ref().map_or(&[], |budgets| budgets)
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -169,6 +245,55 @@ pub struct CredentialEntry {
 }
 
 /// Entries with every default, for tests of what reads a snapshot.
+impl TenantEntry {
+    /// Active, in UTC, and bounded by nothing.
+    pub fn named(name: impl Into<Box<str>>) -> Self {
+        Self {
+            id: TenantId::generate(),
+            name: name.into(),
+            status: TenantStatus::Active,
+            suspended_message: None,
+            time_zone: "UTC".into(),
+            limits: Limits::default(),
+            bounds: None,
+            budgets: None,
+            allowed_models: None,
+            responses: ResponseSettings::default(),
+            made: Made::default(),
+        }
+    }
+}
+
+impl ProjectEntry {
+    /// Active, and bounded by nothing.
+    pub fn named(name: impl Into<Box<str>>, id: ProjectId) -> Self {
+        Self {
+            id,
+            name: name.into(),
+            status: ProjectStatus::Active,
+            limits: Limits::default(),
+            allowed_models: None,
+            made: Made::default(),
+        }
+    }
+}
+
+impl KeyEntry {
+    pub fn named(name: impl Into<Box<str>>, tenant: Arc<TenantEntry>) -> Self {
+        Self {
+            id: ApiKeyId::generate(),
+            name: name.into(),
+            tenant,
+            status: KeyStatus::Active,
+            expires_at: None,
+            limits: Limits::default(),
+            allowed_models: None,
+            terms: None,
+            made: Made::default(),
+        }
+    }
+}
+
 impl UpstreamEntry {
     pub fn at(name: impl Into<Arc<str>>, dialect: Dialect, base_url: impl Into<String>) -> Self {
         Self {
@@ -256,12 +381,16 @@ pub(crate) struct Assembly {
     keys: IdMap<KeyDigest, Arc<KeyEntry>>,
     /// Many tenants share few.
     time_zones: HashSet<Arc<str>>,
+    /// By tenant and name.
+    projects: HashMap<(TenantId, Box<str>), Arc<ProjectEntry>>,
+    budgets: HashMap<TenantId, Vec<BudgetEntry>>,
 }
 
 impl Assembly {
     /// The snapshot of `rows` that were kept.
     pub fn of(rows: Rows, sealer: &Sealer) -> Result<Snapshot, StoreError> {
         let mut assembly = Self::default();
+        assembly.shared(&rows.rest.shared)?;
         assembly.expect(rows.tenants.len(), rows.keys.len());
         rows.tenants.into_iter().try_for_each(|row| assembly.tenant(row))?;
         rows.keys.into_iter().try_for_each(|row| assembly.key(row))?;
@@ -271,7 +400,7 @@ impl Assembly {
     /// Fails if the rows were made with other secrets, or hold what no version of this crate writes.
     pub fn finish(self, rest: Rest, sealer: &Sealer) -> Result<Snapshot, StoreError> {
         let Self { tenants, keys, .. } = self;
-        let Rest { version, secrets, upstreams, credentials, models, aliases, targets, routes } = rest;
+        let Rest { version, secrets, upstreams, credentials, models, aliases, targets, routes, shared: _ } = rest;
         if secrets != sealer.checks().map(|(_, check)| check) {
             return Err(StoreError::Secrets("the configuration was written with another pepper or sealing key".to_owned()));
         }
@@ -295,6 +424,27 @@ impl Assembly {
 }
 
 impl Sink for Assembly {
+    fn shared(&mut self, shared: &Shared) -> Result<(), StoreError> {
+        for row in &shared.projects {
+            let entry = ProjectEntry {
+                id: ProjectId::from_uuid(row.id),
+                name: row.name.as_str().into(),
+                status: ProjectStatus::read(&row.status)?,
+                limits: Limits::read(row.limits, "projects")?,
+                allowed_models: row.allowed_models.as_ref().map(|Json(models)| models.clone()),
+                made: Made::default(),
+            };
+            let place = (TenantId::from_uuid(row.tenant_id), entry.name.clone());
+            self.projects.insert(place, Arc::new(entry));
+        }
+        for row in &shared.budgets {
+            let (id, settings) = row.read()?;
+            let entry = BudgetEntry { id, settings, made: Made::default() };
+            self.budgets.entry(TenantId::from_uuid(row.tenant_id)).or_default().push(entry);
+        }
+        Ok(())
+    }
+
     fn expect(&mut self, tenants: usize, keys: usize) {
         self.tenants.reserve(tenants);
         self.keys.reserve(keys);
@@ -302,6 +452,12 @@ impl Sink for Assembly {
 
     fn tenant(&mut self, row: TenantRow) -> Result<(), StoreError> {
         let id = TenantId::from_uuid(row.id);
+        let mut budgets = self.budgets.remove(&id).unwrap_or_default();
+        if let Some(own) = Budget::read(row.budget)? {
+            budgets.insert(0, BudgetEntry::of_tenant(id, own));
+        }
+        let (models, end_users) = (row.model_limits.0, row.end_user_limits.0);
+        let is_bounded = !models.is_empty() || end_users != Limits::default();
         let entry = TenantEntry {
             id,
             name: row.name.into(),
@@ -309,7 +465,8 @@ impl Sink for Assembly {
             suspended_message: row.suspended_message.map(Arc::new),
             time_zone: self.time_zone(row.time_zone),
             limits: Limits::read(row.limits, "tenants")?,
-            budget: Budget::read(row.budget)?,
+            bounds: is_bounded.then(|| Arc::new(TenantBounds { models, end_users })),
+            budgets: (!budgets.is_empty()).then(|| Arc::new(budgets)),
             allowed_models: row.allowed_models.map(|Json(models)| Arc::new(models)),
             responses: ResponseSettings::read(&row.responses)?,
             made: Made::default(),
@@ -321,6 +478,13 @@ impl Sink for Assembly {
     fn key(&mut self, row: KeyRow) -> Result<(), StoreError> {
         let tenant = self.tenants.get(&TenantId::from_uuid(row.tenant_id));
         let tenant = tenant.ok_or_else(|| StoreError::corrupt("api_keys", format!("key {} has no tenant", row.id)))?;
+        let project = row.project.and_then(|name| self.projects.get(&(tenant.id, name.into())).cloned());
+        let terms = KeyTerms {
+            project,
+            tags: row.tags.0,
+            endpoints: row.allowed_endpoints.map(|Json(endpoints)| endpoints),
+            networks: row.allowed_networks.map(|Json(networks)| networks),
+        };
         let entry = KeyEntry {
             id: ApiKeyId::from_uuid(row.id),
             name: row.name.into(),
@@ -329,10 +493,15 @@ impl Sink for Assembly {
             expires_at: row.expires_at.map(Timestamp::from),
             limits: Limits::read(row.limits, "api_keys")?,
             allowed_models: row.allowed_models.map(|Json(models)| Arc::new(models)),
-            labels: (row.project.is_some() || !row.tags.is_empty())
-                .then(|| Arc::new(KeyLabels { project: row.project, tags: row.tags.0 })),
+            terms: (!terms.is_empty()).then(|| Arc::new(terms)),
             made: Made::default(),
         };
+        if let (Some(digest), Some(until)) = (row.previous_digest, row.previous_expires_at) {
+            let until = entry.expires_at.map_or(until.0, |end| end.min(until.0));
+            let before = KeyEntry { expires_at: Some(until), made: Made::default(), ..entry.clone() };
+            // A text that is somebody's now is no more than that.
+            self.keys.entry(KeyDigest::read(&digest)?).or_insert_with(|| Arc::new(before));
+        }
         self.keys.insert(KeyDigest::read(&row.digest)?, Arc::new(entry));
         Ok(())
     }

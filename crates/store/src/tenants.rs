@@ -1,5 +1,7 @@
 //! Tenants: the customers of the installation.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 use tallygate_types::{TenantId, Timestamp};
@@ -30,6 +32,10 @@ pub struct Tenant {
     /// IANA name; budget periods turn at its midnight.
     pub time_zone: String,
     pub limits: Limits,
+    /// For single models, by public name; beside `limits`.
+    pub model_limits: BTreeMap<String, Limits>,
+    /// For each of the tenant's end users; beside `limits`.
+    pub end_user_limits: Limits,
     pub budget: Option<Budget>,
     /// Public model names; `None` allows all.
     pub allowed_models: Option<Vec<String>>,
@@ -49,6 +55,10 @@ pub struct TenantSettings {
     pub suspended_message: Option<String>,
     pub time_zone: String,
     pub limits: Limits,
+    #[serde(default)]
+    pub model_limits: BTreeMap<String, Limits>,
+    #[serde(default)]
+    pub end_user_limits: Limits,
     pub budget: Option<Budget>,
     pub allowed_models: Option<Vec<String>>,
     pub responses: ResponseSettings,
@@ -65,8 +75,8 @@ pub struct TenantFilter {
 macro_rules! columns {
     () => {
         "id, name, status, suspended_message, time_zone, requests_per_minute, tokens_per_minute, concurrency,
-         budget_amount, budget_currency, budget_period, allowed_models, responses_mode, responses_lifetime_hours,
-         responses_max_bytes, responses_max_count, managed_by, version, created_at, updated_at"
+         model_limits, end_user_limits, budget_amount, budget_currency, budget_period, allowed_models, responses_mode,
+         responses_lifetime_hours, responses_max_bytes, responses_max_count, managed_by, version, created_at, updated_at"
     };
 }
 
@@ -79,6 +89,8 @@ struct Row {
     time_zone: String,
     #[sqlx(flatten)]
     limits: LimitColumns,
+    model_limits: Json<BTreeMap<String, Limits>>,
+    end_user_limits: Json<Limits>,
     #[sqlx(flatten)]
     budget: BudgetColumns,
     allowed_models: Option<Json<Vec<String>>>,
@@ -99,6 +111,8 @@ impl TenantSettings {
             suspended_message: None,
             time_zone: "UTC".into(),
             limits: Limits::default(),
+            model_limits: BTreeMap::new(),
+            end_user_limits: Limits::default(),
             budget: None,
             allowed_models: None,
             responses: ResponseSettings::default(),
@@ -110,6 +124,7 @@ impl TenantSettings {
         check::text("suspended_message", self.suspended_message.as_deref())?;
         check::time_zone(&self.time_zone)?;
         check::allowed_models(self.allowed_models.as_deref())?;
+        check::model_limits(&self.model_limits)?;
         self.responses.check()?;
         if self.budget.is_some_and(|budget| budget.amount.get() < 0) {
             return Err(StoreError::invalid("budget.amount", "must not be negative"));
@@ -127,6 +142,8 @@ impl Tenant {
             suspended_message: self.suspended_message.clone(),
             time_zone: self.time_zone.clone(),
             limits: self.limits,
+            model_limits: self.model_limits.clone(),
+            end_user_limits: self.end_user_limits,
             budget: self.budget,
             allowed_models: self.allowed_models.clone(),
             responses: self.responses,
@@ -145,6 +162,8 @@ impl TryFrom<Row> for Tenant {
             suspended_message: row.suspended_message,
             time_zone: row.time_zone,
             limits: Limits::read(row.limits, "tenants")?,
+            model_limits: row.model_limits.0,
+            end_user_limits: row.end_user_limits.0,
             budget: Budget::read(row.budget)?,
             allowed_models: row.allowed_models.map(|Json(models)| models),
             responses: ResponseSettings::read(&row.responses)?,
@@ -168,7 +187,7 @@ pub(crate) async fn insert(tx: &mut Tx, settings: &TenantSettings, managed_by: M
             "INSERT INTO tenants (",
             columns!(),
             ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-             $16, $17, 1, $18, $18) RETURNING ",
+             $16, $17, $18, $19, 1, $20, $20) RETURNING ",
             columns!()
         ))
         .bind(TenantId::generate().uuid())
@@ -179,6 +198,8 @@ pub(crate) async fn insert(tx: &mut Tx, settings: &TenantSettings, managed_by: M
         .bind(limits.requests_per_minute)
         .bind(limits.tokens_per_minute)
         .bind(limits.concurrency)
+        .bind(Json(&settings.model_limits))
+        .bind(Json(&settings.end_user_limits))
         .bind(&budget.amount)
         .bind(&budget.currency)
         .bind(&budget.period)
@@ -258,9 +279,10 @@ pub(crate) async fn replace(
     let row: Result<Option<Row>, sqlx::Error> = query!(&mut *tx, |conn| {
         sqlx::query_as(concat!(
             "UPDATE tenants SET name = $3, status = $4, suspended_message = $5, time_zone = $6, requests_per_minute = $7,
-             tokens_per_minute = $8, concurrency = $9, budget_amount = $10, budget_currency = $11, budget_period = $12,
-             allowed_models = $13, responses_mode = $14, responses_lifetime_hours = $15, responses_max_bytes = $16,
-             responses_max_count = $17, managed_by = $18, version = version + 1, updated_at = $19
+             tokens_per_minute = $8, concurrency = $9, model_limits = $10, end_user_limits = $11, budget_amount = $12,
+             budget_currency = $13, budget_period = $14, allowed_models = $15, responses_mode = $16,
+             responses_lifetime_hours = $17, responses_max_bytes = $18, responses_max_count = $19, managed_by = $20,
+             version = version + 1, updated_at = $21
              WHERE id = $1 AND version = $2 RETURNING ",
             columns!()
         ))
@@ -273,6 +295,8 @@ pub(crate) async fn replace(
         .bind(limits.requests_per_minute)
         .bind(limits.tokens_per_minute)
         .bind(limits.concurrency)
+        .bind(Json(&settings.model_limits))
+        .bind(Json(&settings.end_user_limits))
         .bind(&budget.amount)
         .bind(&budget.currency)
         .bind(&budget.period)

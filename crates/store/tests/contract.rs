@@ -9,6 +9,7 @@ mod contract {
     pub mod routes;
     pub mod schema;
     pub mod snapshot;
+    pub mod tenancy;
 }
 
 /// Each test runs once an engine, on a database of its own.

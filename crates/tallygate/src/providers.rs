@@ -6,7 +6,7 @@
 use tallygate_billing::catalogue;
 use tallygate_types::Dialect;
 
-use crate::config::{Config, Credential, Key, Limits, Model, Responses, SecretRef, Target, Tenant, Upstream};
+use crate::config::{Config, Credential, Key, Model, SecretRef, Target, Tenant, Upstream};
 
 /// A provider that is known by the name of its key's variable.
 pub struct Provider {
@@ -128,15 +128,7 @@ pub fn personal(lookup: impl Fn(&str) -> Option<String>) -> Option<Config> {
         let upstream = if responses_only { OPENAI_RESPONSES } else { &listed.provider };
         models.push(Model::named(&listed.model, vec![Target::at(upstream, &listed.model)]));
     }
-    let tenant = Tenant {
-        name: PERSONAL.to_owned(),
-        limits: Limits::default(),
-        budget: None,
-        models: None,
-        responses: Responses::default(),
-        time_zone: "UTC".to_owned(),
-        keys: vec![Key::minted(PERSONAL)],
-    };
+    let tenant = Tenant { keys: vec![Key::minted(PERSONAL)], ..Tenant::named(PERSONAL) };
     Some(Config { upstreams, models, tenants: vec![tenant], ..Config::default() })
 }
 

@@ -7,13 +7,14 @@ use tallygate_billing::audit::{Actor, AuditEvent};
 use tallygate_billing::prices::{self, NewPrice};
 use tallygate_billing::{ClassPrices, audit, catalogue};
 use tallygate_store::declared::{
-    self, Applied, DeclaredCredential, DeclaredModel, DeclaredRoute, DeclaredTarget, DeclaredTenant, DeclaredUpstream,
+    self, Applied, DeclaredCredential, DeclaredModel, DeclaredRoute, DeclaredTarget, DeclaredUpstream,
 };
-use tallygate_store::responses::{ResponseSettings, ResponsesMode};
-use tallygate_store::{Budget, BudgetPeriod, Limits, Store, TenantScope, Tx, keys};
+use tallygate_store::{Store, Tx};
 use tallygate_types::{Currency, ModelId, TenantId, UnitPrice, UsageClass};
 
 use crate::config::{self, Config};
+
+mod tenants;
 
 /// Between the positions of two routes of the file.
 const ROUTE_STEP: usize = 10;
@@ -52,7 +53,7 @@ pub async fn declare(store: &Store, config: &Config) -> Result<Provisioned> {
     remove_other_routes(&mut tx, config).await?;
     declared::check(&mut tx).await?;
     for tenant in &config.tenants {
-        let minted = declare_tenant(&mut tx, tenant).await.with_context(|| format!("tenant `{}`", tenant.name))?;
+        let minted = tenants::declare(&mut tx, tenant).await.with_context(|| format!("tenant `{}`", tenant.name))?;
         done.minted.extend(minted);
     }
     tx.commit().await?;
@@ -150,55 +151,6 @@ async fn set_price(
     note(tx, Applied::Created, "price", version.id, model, None, after).await
 }
 
-async fn declare_tenant(tx: &mut Tx, tenant: &config::Tenant) -> Result<Vec<MintedKey>> {
-    let budget = tenant.budget.as_ref().map(|budget| -> Result<Budget> {
-        Ok(Budget { amount: budget.amount.parse()?, currency: budget.currency.parse()?, period: BudgetPeriod::Month })
-    });
-    let declared = DeclaredTenant {
-        name: tenant.name.clone(),
-        time_zone: tenant.time_zone.clone(),
-        limits: limits(&tenant.limits),
-        budget: budget.transpose()?,
-        allowed_models: tenant.models.clone(),
-        responses: responses(&tenant.responses),
-    };
-    let (stored, applied) = declared::tenant(tx, &declared).await?;
-    let after = json!({ "limits": stored.limits, "budget": stored.budget, "allowed_models": stored.allowed_models,
-        "responses": stored.responses });
-    note(tx, applied, "tenant", stored.id, &stored.name, Some(stored.id), after).await?;
-
-    let mut minted = Vec::new();
-    for key in &tenant.keys {
-        let what = format!("key `{}` of tenant `{}`", key.name, tenant.name);
-        let secret = key.secret.as_ref().map(|secret| secret.resolve(&what)).transpose()?;
-        let shown = declare_key(tx, stored.id, key, secret.as_ref()).await.context(what)?;
-        minted.extend(shown.map(|secret| MintedKey { tenant: tenant.name.clone(), name: key.name.clone(), secret }));
-    }
-    Ok(minted)
-}
-
-async fn declare_key(
-    tx: &mut Tx,
-    tenant: TenantId,
-    key: &config::Key,
-    secret: Option<&SecretString>,
-) -> Result<Option<SecretString>> {
-    let (mut stored, shown, mut applied) = declared::key(tx, tenant, &key.name, secret).await?;
-    let mut settings = stored.settings();
-    settings.limits = limits(&key.limits);
-    settings.allowed_models.clone_from(&key.models);
-    settings.project.clone_from(&key.project);
-    settings.tags.clone_from(&key.tags);
-    if settings != stored.settings() && stored.status == keys::KeyStatus::Active {
-        stored = keys::update(tx, TenantScope::Only(tenant), stored.id, stored.version, &settings).await?;
-        applied = if applied == Applied::Created { applied } else { Applied::Updated };
-    }
-    let after = json!({ "prefix": stored.prefix, "limits": stored.limits, "allowed_models": stored.allowed_models });
-    note(tx, applied, "api_key", stored.id, &stored.name, Some(tenant), after).await?;
-    Ok(shown)
-}
-
-/// The audit row of a declaration, if it changed anything.
 async fn note(
     tx: &mut Tx,
     applied: Applied,
@@ -223,27 +175,6 @@ async fn note(
 
 fn file_actor() -> Actor {
     Actor { kind: "file".to_owned(), id: None, name: Some("configuration file".to_owned()), role: None }
-}
-
-const fn limits(declared: &config::Limits) -> Limits {
-    Limits {
-        requests_per_minute: declared.requests_per_minute,
-        tokens_per_minute: declared.tokens_per_minute,
-        concurrency: declared.concurrency,
-    }
-}
-
-fn responses(declared: &config::Responses) -> ResponseSettings {
-    let default = ResponseSettings::default();
-    ResponseSettings {
-        mode: match declared.mode {
-            config::ResponsesMode::Stateless => ResponsesMode::Stateless,
-            config::ResponsesMode::Stored => ResponsesMode::Stored,
-        },
-        lifetime_hours: declared.lifetime_hours.unwrap_or(default.lifetime_hours),
-        max_bytes: declared.max_bytes.unwrap_or(default.max_bytes),
-        max_count: declared.max_count.unwrap_or(default.max_count),
-    }
 }
 
 fn class_prices(price: &config::Price) -> Result<ClassPrices> {

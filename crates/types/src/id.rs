@@ -125,6 +125,8 @@ ids! {
     TenantId = "ten", "tenant";
     /// A cost centre inside a tenant.
     ProjectId = "prj", "project";
+    /// How much may be spent in a period.
+    BudgetId = "bud", "budget";
     /// A key issued to a tenant.
     ApiKeyId = "key", "API key";
     /// A person who signs in to the dashboard.

@@ -19,6 +19,7 @@ mod id;
 mod id_map;
 pub mod live;
 mod money;
+mod network;
 mod no_proxy;
 mod steady;
 mod text;
@@ -27,11 +28,12 @@ mod usage;
 
 pub use dialect::{Dialect, ParseDialectError};
 pub use id::{
-    AdminTokenId, ApiKeyId, AuditEventId, CredentialId, IdError, IdText, ModelId, PriceVersionId, ProjectId, RequestId, RouteId,
-    SessionId, TargetId, TenantId, UpstreamId, UserId,
+    AdminTokenId, ApiKeyId, AuditEventId, BudgetId, CredentialId, IdError, IdText, ModelId, PriceVersionId, ProjectId, RequestId,
+    RouteId, SessionId, TargetId, TenantId, UpstreamId, UserId,
 };
 pub use id_map::{IdHasher, IdMap};
 pub use money::{Currency, MoneyError, Pico, PicoText, UnitPrice};
+pub use network::{Network, NetworkError};
 pub use no_proxy::{NoProxy, NoProxyError};
 pub use steady::SteadyClock;
 pub use time::{Clock, ManualClock, Moment, SystemClock, Timestamp};

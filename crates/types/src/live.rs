@@ -1,5 +1,6 @@
-//! What the running data plane shows of itself: why a request would go where it goes, what is in flight, and how upstreams
-//! and credentials stand. Shapes only; the data plane fills them, the admin API and the command line show them.
+//! What the running data plane shows of itself: why a request would go where it goes, what is in flight, which limits a key
+//! falls under, and how upstreams and credentials stand. Shapes only; the data plane fills them, the admin API and the command
+//! line show them.
 
 use std::collections::BTreeMap;
 
@@ -286,4 +287,94 @@ pub struct UpstreamStanding {
     pub retry_budget_left: u64,
     #[cfg_attr(feature = "openapi", schema(required = true))]
     pub last_error: Option<String>,
+}
+
+/// What a limit bounds, in the order in which limits are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LimitScope {
+    Tenant,
+    Project,
+    Key,
+    /// A public model, for one tenant.
+    Model,
+    /// Whom a tenant's request names as its end user.
+    EndUser,
+}
+
+/// What there is so much of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LimitDimension {
+    /// A minute.
+    Requests,
+    /// A minute.
+    Tokens,
+    /// Requests in flight.
+    Concurrency,
+}
+
+/// What set a limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LimitSource {
+    Tenant,
+    Project,
+    Key,
+    /// The tenant's limits of the model.
+    ModelRule,
+    /// The tenant's limits of each end user.
+    EndUserRule,
+    /// The installation, where nothing else does.
+    Default,
+}
+
+/// One limit that the requests of a key fall under, and where it stands in the process that was asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct EffectiveLimit {
+    pub scope: LimitScope,
+    /// The name of the tenant, project, key or model, or what the end user is called by. None: each end user has it for
+    /// themselves.
+    #[cfg_attr(feature = "openapi", schema(required = true))]
+    pub subject: Option<String>,
+    pub dimension: LimitDimension,
+    pub limit: u64,
+    /// Of a rate what was admitted in the last minute, of places those that are taken. It may be more than the limit: one that
+    /// was lowered, or tokens that turned out to be more than was estimated.
+    pub used: u64,
+    pub remaining: u64,
+    /// When all of a rate can be had again if nothing more comes. None: all of it can be had now, or it is no rate.
+    #[cfg_attr(feature = "openapi", schema(value_type = Option<String>, format = DateTime, required = true))]
+    pub resets_at: Option<Timestamp>,
+    pub source: LimitSource,
+}
+
+impl LimitScope {
+    pub const ALL: [Self; 5] = [Self::Tenant, Self::Project, Self::Key, Self::Model, Self::EndUser];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Tenant => "tenant",
+            Self::Project => "project",
+            Self::Key => "key",
+            Self::Model => "model",
+            Self::EndUser => "end_user",
+        }
+    }
+}
+
+impl LimitDimension {
+    pub const ALL: [Self; 3] = [Self::Requests, Self::Tokens, Self::Concurrency];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+            Self::Concurrency => "concurrency",
+        }
+    }
 }

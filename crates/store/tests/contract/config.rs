@@ -34,6 +34,8 @@ contract! {
             suspended_message: Some("unpaid — write to us".into()),
             time_zone: "Europe/Berlin".into(),
             limits: Limits { requests_per_minute: Some(600), tokens_per_minute: Some(1 << 40), concurrency: Some(u32::MAX) },
+            model_limits: [("smart".to_owned(), Limits { requests_per_minute: Some(1), ..Limits::default() })].into(),
+            end_user_limits: Limits { concurrency: Some(2), ..Limits::default() },
             budget: Some(Budget { amount: "123456789012.000000000001".parse().unwrap(), currency: Currency::USD, period: BudgetPeriod::Month }),
             allowed_models: Some(vec!["smart".into(), "ünïcode/%_".into()]),
             responses: ResponseSettings { mode: ResponsesMode::Stored, lifetime_hours: 7, max_bytes: 1 << 40, max_count: 3 },

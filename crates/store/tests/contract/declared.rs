@@ -1,5 +1,7 @@
 //! Resources of the configuration file.
 
+use std::collections::BTreeMap;
+
 use secrecy::{ExposeSecret as _, SecretString};
 use tallygate_store::credentials::{CredentialLimits, CredentialSettings};
 use tallygate_store::declared::{
@@ -63,6 +65,8 @@ fn tenant() -> DeclaredTenant {
         name: "acme".into(),
         time_zone: "UTC".into(),
         limits,
+        model_limits: BTreeMap::new(),
+        end_user_limits: Limits::default(),
         budget: None,
         allowed_models: None,
         responses: ResponseSettings::default(),

@@ -6,6 +6,7 @@ use secrecy::ExposeSecret as _;
 use tallygate_store::credentials::{self, CredentialLimits, CredentialSettings, NewCredential};
 use tallygate_store::keys::{self, KeySettings, NewKey};
 use tallygate_store::models::{self, ModelSettings};
+use tallygate_store::projects::{self, ProjectSettings};
 use tallygate_store::routes::{self, RouteSettings};
 use tallygate_store::routing::{Arm, Hedge, RouteMatch, RoutingPolicy, Split, SplitBy, Strategy, TargetCost};
 use tallygate_store::targets::TargetSettings;
@@ -171,6 +172,7 @@ contract! {
     async fn keys_and_upstreams_carry_what_routing_reads(store: &TestStore) {
         let mut tx = store.begin().await.unwrap();
         let acme = tenants::create(&mut tx, &TenantSettings::named("acme")).await.unwrap();
+        projects::create(&mut tx, acme.id, &ProjectSettings::named("search")).await.unwrap();
         let settings = KeySettings { project: Some("search".into()), tags: vec!["batch".into(), "eu".into()], ..KeySettings::named("ci") };
         let (key, secret) = keys::create(&mut tx, &NewKey { tenant_id: acme.id, settings: settings.clone(), declared: None }).await.unwrap();
         assert_eq!(key.settings(), settings);
@@ -197,7 +199,7 @@ contract! {
 
         let snapshot = store.snapshot().await.unwrap();
         let entry = &snapshot.keys[&store.digest_key(secret.expose_secret())];
-        assert_eq!((entry.project(), entry.tags()), (Some("search"), settings.tags.as_slice()));
+        assert_eq!((entry.project().map(|project| &*project.name), entry.tags()), (Some("search"), settings.tags.as_slice()));
         let entry = &snapshot.upstreams[&created.id];
         assert_eq!(entry.proxy.urls(), [pool, vec!["http://you:secret@10.0.0.1:1".into()]].concat());
         assert_eq!((&entry.no_proxy, entry.local, entry.credential_strategy), (&upstream.no_proxy, true, Strategy::Cost));

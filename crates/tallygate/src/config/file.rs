@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use tallygate_types::Network;
 
 use super::error::ConfigError;
 use super::health::Health;
 use super::outbound::Outbound;
 use super::routing::{Model, Route, Upstream};
 use super::secret::SecretRef;
+use super::tenancy::Tenant;
 
 /// The whole file. Every section may be left out.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
@@ -81,6 +83,10 @@ pub struct Server {
     pub max_in_flight_per_key: u32,
     /// Load is shed before the process uses this much memory; 0: never [default: what its control group may use, if it is limited].
     pub memory_limit_bytes: Option<u64>,
+    /// Networks of proxies that are believed whom they say a request comes from: the right-most address of `x-forwarded-for` that
+    /// is not one of them. It counts where keys are bound to networks and where bad keys are slowed.
+    #[schemars(with = "Vec<String>")]
+    pub trusted_proxies: Vec<Network>,
     /// Web pages that may call the data plane from a browser, by origin (`https://app.example.com`); `*` is every page.
     pub cors_origins: Vec<String>,
 }
@@ -186,45 +192,6 @@ pub struct Price {
     pub output_image: Option<String>,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Tenant {
-    pub name: String,
-    #[serde(default)]
-    pub limits: Limits,
-    #[serde(default)]
-    pub budget: Option<Budget>,
-    /// Models the tenant may use; left out: all.
-    #[serde(default)]
-    pub models: Option<Vec<String>>,
-    /// Whether the gateway keeps the tenant's responses, so that `previous_response_id` works before any upstream.
-    #[serde(default)]
-    pub responses: Responses,
-    /// IANA zone of the tenant's billing month.
-    #[serde(default = "utc")]
-    pub time_zone: String,
-    #[serde(default)]
-    pub keys: Vec<Key>,
-}
-
-#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Limits {
-    pub requests_per_minute: Option<u32>,
-    pub tokens_per_minute: Option<u64>,
-    pub concurrency: Option<u32>,
-}
-
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Budget {
-    /// Decimal text in major units.
-    pub amount: String,
-    pub currency: String,
-    /// `month`.
-    pub period: String,
-}
-
 /// Responses kept by the gateway. A limit left out is the default.
 #[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -247,35 +214,9 @@ pub enum ResponsesMode {
     Stored,
 }
 
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Key {
-    pub name: String,
-    /// Any string of 24 characters or more, so that keys can move here; left out: minted and printed once.
-    #[serde(default)]
-    pub secret: Option<SecretRef>,
-    #[serde(default)]
-    pub limits: Limits,
-    #[serde(default)]
-    pub models: Option<Vec<String>>,
-    /// A label that routes match by.
-    #[serde(default)]
-    pub project: Option<String>,
-    /// The same.
-    #[serde(default)]
-    pub tags: Vec<String>,
-}
-
 const DEFAULT_DATA_PORT: u16 = 8080;
 const DEFAULT_ADMIN_PORT: u16 = 8081;
 const DEFAULT_METRICS_PORT: u16 = 9090;
-
-impl Key {
-    /// One that is made at the first start and bounded by nothing.
-    pub fn minted(name: impl Into<String>) -> Self {
-        Self { name: name.into(), secret: None, limits: Limits::default(), models: None, project: None, tags: Vec::new() }
-    }
-}
 
 impl Default for Server {
     fn default() -> Self {
@@ -300,6 +241,7 @@ impl Default for Server {
             max_in_flight_per_tenant: 200,
             max_in_flight_per_key: 50,
             memory_limit_bytes: None,
+            trusted_proxies: Vec::new(),
             cors_origins: Vec::new(),
         }
     }
@@ -354,8 +296,4 @@ impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::Auto, level: "info".to_owned() }
     }
-}
-
-fn utc() -> String {
-    "UTC".to_owned()
 }

@@ -11,14 +11,16 @@ mod health;
 mod outbound;
 mod routing;
 mod secret;
+mod tenancy;
 mod validate;
 
 use std::path::{Path, PathBuf};
 
 pub use error::ConfigError;
-pub use file::{Budget, Config, Key, Limits, Log, LogFormat, Price, Responses, ResponsesMode, Tenant};
+pub use file::{Config, Log, LogFormat, Price, Responses, ResponsesMode};
 pub use routing::{Credential, Model, Route, Target, Upstream};
 pub use secret::SecretRef;
+pub use tenancy::{Budget, Key, Limits, NamedScope, Period, ScopedBudget, Tenant};
 
 /// The file `serve` reads when none is named and it exists in the working directory.
 pub const DEFAULT_FILE: &str = "tallygate.toml";
@@ -108,6 +110,20 @@ keys = [{ name = "ci", secret = "env:ACME_KEY" }]
         assert_eq!(defaults.server.listen.to_string(), "0.0.0.0:8080");
         assert_eq!(defaults.server.metrics_listen.to_string(), "127.0.0.1:9090");
         assert_eq!(defaults.store.url, "sqlite:data/tallygate.db");
+    }
+
+    #[test]
+    fn trusted_proxies_are_networks_from_the_file_or_the_environment() {
+        let trusted = |text: &str, vars: &[(&str, &str)]| {
+            let networks = with_env(text, vars)?.server.trusted_proxies;
+            Ok::<_, String>(networks.iter().map(ToString::to_string).collect::<Vec<_>>())
+        };
+        assert_eq!(trusted("", &[]), Ok(Vec::new()));
+        let two = Ok(vec!["10.0.0.0/8".to_owned(), "::1/128".to_owned()]);
+        assert_eq!(trusted("[server]\ntrusted_proxies = [\"10.0.0.0/8\", \"::1\"]\n", &[]), two);
+        assert_eq!(trusted("", &[("TALLYGATE__SERVER__TRUSTED_PROXIES", r#"["10.0.0.0/8", "::1"]"#)]), two);
+        let error = trusted("[server]\ntrusted_proxies = [\"10\"]\n", &[]).unwrap_err();
+        assert!(error.contains("`10` is not a network"), "{error}");
     }
 
     #[test]

@@ -38,17 +38,11 @@ pub fn references(config: &Config) -> Result<(), ConfigError> {
         targets_lead_somewhere(config, &format!("route `{}`", route.name), &route.targets, route.split.as_ref())?;
         route.routing()?;
     }
+    let models: Vec<_> = config.models.iter().map(|m| m.name.as_str()).collect();
     for tenant in &config.tenants {
         unique(&format!("keys of tenant `{}`", tenant.name), tenant.keys.iter().map(|k| k.name.as_str()))?;
-        if let Some(budget) = &tenant.budget {
-            let invalid =
-                |error: &dyn std::fmt::Display| ConfigError::Invalid(format!("budget of tenant `{}`: {error}", tenant.name));
-            budget.amount.parse::<Pico>().map_err(|error| invalid(&error))?;
-            budget.currency.parse::<Currency>().map_err(|error| invalid(&error))?;
-            if budget.period != "month" {
-                return Err(invalid(&format!("period `{}` is not known; write `month`", budget.period)));
-            }
-        }
+        unique(&format!("projects of tenant `{}`", tenant.name), tenant.projects.iter().map(|p| p.name.as_str()))?;
+        tenant.check(&models)?;
         for key in &tenant.keys {
             if let Some(secret) = &key.secret {
                 declared_key_is_long_enough(&tenant.name, &key.name, secret)?;
