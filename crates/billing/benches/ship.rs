@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tallygate_billing::{
-    AttemptRecord, BeginRecord, ClassPrices, Endpoint, Journal, JournalConfig, PriceVersion, Shipper, UsageRecord, UsageSource,
+    AttemptRecord, BeginRecord, ClassPrices, Draws, Endpoint, Journal, JournalConfig, PriceVersion, Shipper, UsageRecord,
+    UsageSource,
 };
 use tallygate_store::testing::TestStore;
 use tallygate_types::{
@@ -101,6 +102,7 @@ fn begin(n: u32, price: &Arc<PriceVersion>) -> BeginRecord {
         route: None,
         arm: None,
         affinity: None,
+        budgets: Draws::default(),
     }
 }
 

@@ -22,7 +22,7 @@
 
 pub mod audit;
 pub mod bills;
-mod budget;
+pub mod budget;
 pub mod catalogue;
 pub mod credential_spend;
 mod csv_text;
@@ -36,7 +36,6 @@ mod record;
 mod redact;
 pub mod shipper;
 mod span;
-mod spend;
 mod sql;
 mod sums;
 #[cfg(test)]
@@ -45,7 +44,9 @@ mod testing;
 mod tests;
 pub mod usage;
 
-pub use budget::{Account, AccountPlace, BudgetExceeded, BudgetReason, BudgetState, Budgets, Reservation};
+pub use budget::{
+    BudgetExceeded, BudgetReason, Budgets, Draw, Draws, Keeper, Refused, Reservation, Spender, Wait, WindowState, period_at,
+};
 pub use journal::{Journal, JournalConfig, JournalError, Recovery};
 pub use period::{Period, PeriodError};
 pub use price::{Charge, ChargeLine, ClassPrices, PriceVersion, Unpriced, fallbacks};

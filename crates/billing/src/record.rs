@@ -10,6 +10,7 @@ use tallygate_types::{
     ApiKeyId, CredentialId, Currency, Dialect, ModelId, Pico, RequestId, TenantId, Timestamp, UpstreamId, Usage, UsageClass,
 };
 
+use crate::budget::Draws;
 use crate::estimate;
 use crate::price::PriceVersion;
 
@@ -197,6 +198,9 @@ pub struct UsageRecord {
     /// See [`ClassPrices::cache_saved`](crate::ClassPrices::cache_saved).
     #[serde(default)]
     pub cache_saved: Pico,
+    /// The budgets that its charge is drawn from.
+    #[serde(default, skip_serializing_if = "Draws::is_empty")]
+    pub budgets: Draws,
 }
 
 /// What is known when a call is dispatched. Should the process die, this and the last checkpoint settle it.
@@ -230,6 +234,9 @@ pub struct BeginRecord {
     pub arm: Option<Name>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub affinity: Option<Word>,
+    /// The budgets that it draws on.
+    #[serde(default, skip_serializing_if = "Draws::is_empty")]
+    pub budgets: Draws,
 }
 
 /// The status recorded for a call whose client saw the connection break.
@@ -288,6 +295,7 @@ impl BeginRecord {
             arm: self.arm,
             affinity: self.affinity,
             cache_saved: Pico::ZERO,
+            budgets: self.budgets,
         }
     }
 

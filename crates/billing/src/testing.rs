@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use tallygate_store::BudgetPeriod;
 use tallygate_types::{
-    ApiKeyId, CredentialId, Currency, Dialect, ModelId, Pico, PriceVersionId, RequestId, TenantId, Timestamp, UnitPrice,
-    UpstreamId, Usage, UsageClass,
+    ApiKeyId, BudgetId, CredentialId, Currency, Dialect, ModelId, Pico, PriceVersionId, RequestId, TenantId, Timestamp,
+    UnitPrice, UpstreamId, Usage, UsageClass,
 };
 use uuid::Uuid;
 
+use crate::budget::{Draw, Draws};
 use crate::price::{ClassPrices, PriceVersion};
 use crate::record::{AttemptRecord, BeginRecord, Endpoint, UsageRecord, UsageSource};
 
@@ -72,7 +74,19 @@ pub fn begin(n: u32, input_estimate: u64, reserved: Pico) -> BeginRecord {
         route: Some("beta".into()),
         arm: Some("b".into()),
         affinity: Some("session".into()),
+        budgets: draws(),
     }
+}
+
+pub fn draws() -> Draws {
+    let draw = |budget, subject: &str| Draw {
+        budget: BudgetId::from_uuid(Uuid::from_u128(budget)),
+        subject: subject.into(),
+        period: BudgetPeriod::Month,
+        since: Timestamp::from_micros(1_793_491_200_000_000),
+        until: Timestamp::from_micros(1_796_083_200_000_000),
+    };
+    Draws::new(vec![draw(7, ""), draw(8, "user")])
 }
 
 pub fn begin_of(record: &UsageRecord) -> BeginRecord {

@@ -14,7 +14,7 @@ use crate::audit::{self, Actor, AuditEvent, AuditFilter, Verification};
 use crate::prices::{self, NewPrice};
 use crate::record::{Outcome, UsageRecord, UsageSource};
 use crate::usage::{self, Bucket, GroupBy, SumFilter, UsageFilter};
-use crate::{Budgets, ClassPrices, Journal, JournalConfig, PriceBook, PriceVersion, ShipError, Shipper, bills, testing};
+use crate::{ClassPrices, Journal, JournalConfig, PriceBook, PriceVersion, ShipError, Shipper, bills, testing};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -46,7 +46,6 @@ on_both! {
     calls_are_listed_by_page_and_filter
     a_call_shows_how_its_charge_came_about
     a_series_has_a_point_for_each_day_of_the_zone
-    budgets_start_with_what_the_month_has_seen
     prices_are_only_ever_added
     audit_events_are_listed_and_chained
 }
@@ -564,25 +563,6 @@ async fn a_series_has_a_point_for_each_day_of_the_zone(store: TestStore) {
     assert_eq!(hours[0].sum.group.as_deref(), Some(testing::key().to_string().as_str()));
     let none = usage::totals(&*rig.store, TenantScope::Only(TenantId::generate()), &november(), None).await.unwrap();
     assert_eq!((none.len(), none[0].requests), (1, 0));
-}
-
-async fn budgets_start_with_what_the_month_has_seen(store: TestStore) {
-    let rig = rig(store);
-    let (tenant, _) = tenant_in(&rig.store, "Asia/Kolkata").await;
-    let of = |n, at: &str| UsageRecord { tenant_id: tenant, accepted_at: Timestamp::parse(at).unwrap(), ..testing::record(n) };
-    let before = of(0, "2026-10-31T18:29:59Z");
-    let first = of(1, "2026-10-31T18:30:00Z");
-    let second = of(2, "2026-11-12T00:00:00Z");
-    rig.ship(&[before, first.clone(), second.clone()]).await;
-    let unshipped = of(3, "2026-11-22T11:00:00Z");
-    rig.journal.end(&unshipped).unwrap();
-    let budgets = Budgets::default();
-    let snapshot = rig.store.snapshot().await.unwrap();
-    let now = rig.store.clock.now();
-    budgets.reload(&rig.store, &snapshot, &rig.journal, now).await.unwrap();
-    let state = budgets.state(tenant, Currency::USD, now).unwrap();
-    assert_eq!(state.spent, total(&[first, second, unshipped]));
-    assert_eq!(state.period.end.to_string(), "2026-11-30T18:30:00.000000Z");
 }
 
 async fn prices_are_only_ever_added(store: TestStore) {

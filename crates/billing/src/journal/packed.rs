@@ -10,15 +10,17 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 
+use tallygate_store::BudgetPeriod;
 use tallygate_types::{
-    ApiKeyId, CredentialId, Currency, Dialect, ModelId, Pico, PriceVersionId, RequestId, TenantId, Timestamp, UnitPrice,
-    UpstreamId, Usage, UsageClass,
+    ApiKeyId, BudgetId, CredentialId, Currency, Dialect, ModelId, Pico, PriceVersionId, RequestId, TenantId, Timestamp,
+    UnitPrice, UpstreamId, Usage, UsageClass,
 };
 use uuid::Uuid;
 
 use super::Checkpoint;
 use super::frame::{Form, Kind};
 use super::known::{self, Known};
+use crate::budget::{Draw, Draws};
 use crate::price::{ClassPrices, PriceVersion};
 use crate::record::{AttemptRecord, BeginRecord, Endpoint, Name, Outcome, UsageRecord, UsageSource, Word};
 
@@ -188,6 +190,7 @@ fields!(BeginRecord {
     route,
     arm,
     affinity,
+    budgets,
 });
 
 fields!(Checkpoint { request_id, output_estimate, at });
@@ -235,6 +238,7 @@ fields!(UsageRecord {
     arm,
     affinity,
     cache_saved,
+    budgets,
 });
 
 fields!(AttemptRecord { upstream, credential_id, status, outcome, reason, started_at, duration_us, cost });
@@ -255,7 +259,9 @@ macro_rules! ids {
     )*};
 }
 
-ids!(RequestId TenantId ApiKeyId ModelId UpstreamId CredentialId PriceVersionId);
+fields!(Draw { budget, subject, period, since, until });
+
+ids!(RequestId TenantId ApiKeyId ModelId UpstreamId CredentialId PriceVersionId BudgetId);
 
 macro_rules! numbers {
     ($($number:ident)*) => {$(
@@ -288,7 +294,7 @@ macro_rules! names {
     )*};
 }
 
-names!(Endpoint Dialect Outcome UsageSource);
+names!(Endpoint Dialect Outcome UsageSource BudgetPeriod);
 
 macro_rules! texts {
     ($($text:ty: $read:expr;)*) => {$(
@@ -307,6 +313,7 @@ macro_rules! texts {
 
 texts! {
     String: |_: &mut Known, bytes| std::str::from_utf8(bytes).ok().map(str::to_owned);
+    Box<str>: |_: &mut Known, bytes| std::str::from_utf8(bytes).ok().map(Box::from);
     Word: |_: &mut Known, bytes| known::word(bytes);
     Name: Known::name;
 }
@@ -440,6 +447,27 @@ impl Field for Vec<AttemptRecord> {
     }
 }
 
+impl Field for Draws {
+    fn put(&self, out: &mut Vec<u8>) {
+        put_number(out, self.as_slice().len() as u64);
+        for draw in self.as_slice() {
+            put_inner(out, |out| draw.put(out));
+        }
+    }
+
+    fn take(from: &mut Fields<'_>) -> Result<Self, Malformed> {
+        // An earlier program wrote none.
+        if from.rest.is_empty() {
+            return Ok(Self::default());
+        }
+        let draws = (0..from.number()?).map(|_| {
+            let rest = from.inner()?;
+            Draw::take(&mut Fields { rest, known: from.known })
+        });
+        Ok(Self::new(draws.collect::<Result<_, _>>()?))
+    }
+}
+
 impl Field for Arc<PriceVersion> {
     fn put(&self, out: &mut Vec<u8>) {
         /// Prices whose bytes a thread keeps; beyond it all are forgotten and made once more.
@@ -517,8 +545,12 @@ mod tests {
     fn a_record_that_is_cut_is_refused_wherever_and_what_a_later_program_adds_is_left() {
         let record = testing::record(7);
         let mut bytes = packed(&record);
+        // What an earlier program wrote ends before the budgets.
+        let earlier = UsageRecord { budgets: Draws::default(), ..record.clone() };
+        let end_of_earlier = packed(&earlier).len() - 1;
         for cut in 0..bytes.len() {
-            assert_eq!(unpacked::<UsageRecord>(&bytes[..cut]), Err(Malformed), "{cut}");
+            let expected = if cut == end_of_earlier { Ok(earlier.clone()) } else { Err(Malformed) };
+            assert_eq!(unpacked::<UsageRecord>(&bytes[..cut]), expected, "{cut}");
         }
         bytes.extend_from_slice(b"more");
         assert_eq!(unpacked::<UsageRecord>(&bytes), Ok(record));

@@ -8,8 +8,8 @@
 mod key_use;
 mod rows;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tallygate_store::{DbTime, Store, StoreError, query};
@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use self::key_use::KeyUse;
 use self::rows::Written;
+use crate::budget::Budgets;
 use crate::journal::{Batch, Journal, JournalError, Position};
 use crate::record::UsageRecord;
 
@@ -88,6 +89,8 @@ pub struct Shipper {
     answer_deadline: Duration,
     counters: Counters,
     key_use: KeyUse,
+    /// Hear what is in the database.
+    budgets: OnceLock<Arc<Budgets>>,
 }
 
 #[derive(Default)]
@@ -117,7 +120,21 @@ impl Shipper {
     pub(crate) fn with_answer_deadline(store: Arc<Store>, journal: Arc<Journal>, answer_deadline: Duration) -> Arc<Self> {
         let counters = Counters { oldest: AtomicI64::new(NONE), ..Counters::default() };
         let limit = AtomicUsize::new(MAX_BATCH_RECORDS);
-        Arc::new(Self { store, journal, reading: Mutex::default(), limit, answer_deadline, counters, key_use: KeyUse::default() })
+        Arc::new(Self {
+            store,
+            journal,
+            reading: Mutex::default(),
+            limit,
+            answer_deadline,
+            counters,
+            key_use: KeyUse::default(),
+            budgets: OnceLock::new(),
+        })
+    }
+
+    /// Tells these budgets what has reached the database. Once.
+    pub fn tell(&self, budgets: Arc<Budgets>) {
+        let _ = self.budgets.set(budgets);
     }
 
     /// Ships until it is dropped. To stop it, drop its future, then [`flush`](Self::flush): whatever it was doing is done
@@ -225,7 +242,11 @@ impl Shipper {
     }
 
     async fn write(&self, records: &[UsageRecord], reached: Position) -> Result<Written, ShipError> {
-        self.answered(self.transact(records, reached)).await
+        let written = self.answered(self.transact(records, reached)).await?;
+        if let Some(budgets) = self.budgets.get() {
+            budgets.shipped(records);
+        }
+        Ok(written)
     }
 
     async fn answered<T>(&self, work: impl Future<Output = Result<T, StoreError>>) -> Result<T, ShipError> {
@@ -237,7 +258,7 @@ impl Shipper {
     async fn transact(&self, records: &[UsageRecord], reached: Position) -> Result<Written, StoreError> {
         let batch = Uuid::now_v7();
         let mut tx = self.store.begin().await?;
-        let written = rows::write(&mut tx, batch, records).await?;
+        let written = rows::write(&mut tx, self.journal.node(), batch, records).await?;
         let (node, now) = (self.journal.node(), DbTime(tx.now()));
         let (segment, offset) = (reached.segment as i64, reached.offset as i64);
         query!(&mut tx, |conn| {

@@ -17,9 +17,9 @@ use self::cells::{Cells, Column, Kind, Level, MORE_CLASSES, PLAIN_CLASSES, RARE_
 use self::kind::Kinds;
 use self::rollups::Rollups;
 use self::statement::Statement;
-use crate::credential_spend;
 use crate::record::UsageRecord;
 use crate::sql::int;
+use crate::{budget, credential_spend};
 
 /// What each record has of its own, in the order of [`Row::put`]. What is beyond [`Level::Plain`] is nothing or 0 where a row is
 /// written without.
@@ -83,7 +83,7 @@ enum Found {
 }
 
 /// Writes `records` and adds the new ones to the rollups. `batch` names this writing and no other.
-pub(super) async fn write(tx: &mut Tx, batch: Uuid, records: &[UsageRecord]) -> Result<Written, StoreError> {
+pub(super) async fn write(tx: &mut Tx, node: &str, batch: Uuid, records: &[UsageRecord]) -> Result<Written, StoreError> {
     let mut kinds = Kinds::of_batch(batch);
     let kind_of = records.iter().map(|record| kinds.place(record)).collect::<Result<Vec<_>, _>>()?;
     let mut rows = rows(records, &kind_of)?;
@@ -98,6 +98,7 @@ pub(super) async fn write(tx: &mut Tx, batch: Uuid, records: &[UsageRecord]) -> 
     let mut written = Written::default();
     let mut rollups = Rollups::for_records(records.len());
     let mut of_credentials = credential_spend::Sums::default();
+    let mut of_budgets = budget::Sums::default();
     let mut seen = HashSet::new();
     for (record, kind) in records.iter().zip(kind_of) {
         let found = if are_all_new { Found::New } else { look(tx, batch, record, &mut seen).await? };
@@ -106,6 +107,7 @@ pub(super) async fn write(tx: &mut Tx, batch: Uuid, records: &[UsageRecord]) -> 
                 written.inserted += 1;
                 written.unexplained += u64::from(!rollups.add(record, kind)?);
                 of_credentials.add(record)?;
+                of_budgets.add(record)?;
             }
             Found::Equal => written.duplicates += 1,
             Found::Other => {
@@ -116,6 +118,8 @@ pub(super) async fn write(tx: &mut Tx, batch: Uuid, records: &[UsageRecord]) -> 
     }
     rollups.write(tx).await?;
     of_credentials.write(tx).await?;
+    // Last: who asks for a lease waits for these rows.
+    of_budgets.write(tx, node).await?;
     Ok(written)
 }
 

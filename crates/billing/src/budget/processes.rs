@@ -1,0 +1,211 @@
+//! Many processes, one budget, and a real PostgreSQL.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU32, Ordering};
+use std::time::Duration;
+
+use tallygate_store::tenants::{self, TenantSettings};
+use tallygate_store::testing::TestStore;
+use tallygate_store::{Budget, BudgetPeriod, KeyEntry};
+use tallygate_types::{Clock as _, Currency, Pico, RequestId, SystemClock, TenantId};
+use tokio::sync::oneshot;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::windows::WindowState;
+use super::{BudgetReason, Budgets, Refused, Reservation, Spender, of_tenant};
+use crate::record::UsageRecord;
+use crate::{Journal, JournalConfig, Shipper, testing};
+
+const CENT: i128 = 10_000_000_000;
+/// For whatever must happen in the end.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Between two looks for it.
+const LOOK: Duration = Duration::from_millis(20);
+
+struct Process {
+    budgets: Arc<Budgets>,
+    key: KeyEntry,
+    journal: Arc<Journal>,
+    shipper: Arc<Shipper>,
+    shipping: JoinHandle<()>,
+    keeping: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+    _folder: tempfile::TempDir,
+}
+
+/// A tenant with a hard budget of so many cents, and its id.
+async fn tenant(store: &TestStore, cents: i128) -> TenantId {
+    let budget = Budget { amount: Pico::new(cents * CENT), currency: Currency::USD, period: BudgetPeriod::Month };
+    let mut tx = store.begin().await.unwrap();
+    let made = tenants::create(&mut tx, &TenantSettings { budget: Some(budget), ..TenantSettings::named("acme") }).await.unwrap();
+    tx.commit().await.unwrap();
+    made.id
+}
+
+async fn process(store: &TestStore, tenant: TenantId, lifetime: Duration) -> Process {
+    // A snapshot of its own, as a process has.
+    let snapshot = store.snapshot().await.unwrap();
+    let key = KeyEntry::named("ci", Arc::clone(&snapshot.tenants[&tenant]));
+    let (budgets, keeper) = Budgets::leasing(SystemClock.now());
+    budgets.prepare(store, &snapshot, SystemClock.now()).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let (journal, _) = Journal::open(folder.path(), JournalConfig::default()).unwrap();
+    let shipper = Shipper::new(store.shared(), Arc::clone(&journal));
+    shipper.tell(Arc::clone(&budgets));
+    let (stop, stopped) = oneshot::channel();
+    let stopped = async {
+        let _ = stopped.await;
+    };
+    let keeper = keeper.with_lifetime(lifetime);
+    let keeping = tokio::spawn(keeper.run(store.shared(), journal.node().to_owned(), Arc::new(SystemClock), stopped));
+    let shipping = tokio::spawn(Arc::clone(&shipper).run());
+    Process { budgets, key, journal, shipper, shipping, keeping, stop, _folder: folder }
+}
+
+impl Process {
+    async fn reserve(&self, cents: i128) -> Result<Reservation, BudgetReason> {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let spender = Spender { key: &self.key, model: "smart", end_user: None };
+            match self.budgets.reserve(spender, Pico::new(cents * CENT), Currency::USD, SystemClock.now()) {
+                Ok(reservation) => return Ok(reservation),
+                // Its first lease is on its way.
+                Err(Refused::Exceeded(exceeded)) if exceeded.reason == BudgetReason::Unknown => sleep(LOOK).await,
+                Err(Refused::Exceeded(exceeded)) => return Err(exceeded.reason),
+                Err(Refused::Wait(wait)) => timeout(DEADLINE, wait.answered()).await.unwrap(),
+            }
+            assert!(Instant::now() < until, "nothing was decided");
+        }
+    }
+
+    /// Settles with so many cents, as a request does that ends.
+    fn settle(&self, reservation: Reservation, cents: i128) {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let now = SystemClock.now();
+        let record = UsageRecord {
+            request_id: RequestId::generate(),
+            tenant_id: self.key.tenant.id,
+            accepted_at: now,
+            finished_at: now,
+            charge: Pico::new(cents * CENT),
+            budgets: reservation.draws(),
+            ..testing::record(NUMBER.fetch_add(1, Ordering::Relaxed))
+        };
+        self.journal.end(&record).unwrap();
+        reservation.settle(record.charge);
+    }
+
+    /// Ends in order: everything is told, and what is left of leases is given back.
+    async fn end(self) {
+        self.shipping.abort();
+        self.shipper.flush(DEADLINE).await.unwrap();
+        self.stop.send(()).unwrap();
+        self.keeping.await.unwrap();
+    }
+}
+
+async fn window(store: &TestStore, tenant: TenantId) -> WindowState {
+    of_tenant(&**store, tenant, SystemClock.now(), 10).await.unwrap().remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_together_spend_a_hard_budget_to_its_end_and_not_beyond() {
+    const LIMIT: i64 = 30_000;
+    const ASKERS: usize = 20;
+    let Some(store) = TestStore::postgres().await else { return };
+    let tenant = tenant(&store, LIMIT.into()).await;
+    let mut processes = Vec::new();
+    for _ in 0..3 {
+        processes.push(Arc::new(process(&store, tenant, super::LEASE_LIFETIME).await));
+    }
+    let settled = Arc::new(AtomicI64::new(0));
+    let until = Instant::now() + DEADLINE;
+    let mut askers = JoinSet::new();
+    for process in &processes {
+        for _ in 0..ASKERS {
+            let (process, settled) = (Arc::clone(process), Arc::clone(&settled));
+            askers.spawn(async move {
+                while settled.load(Ordering::Relaxed) < LIMIT * 98 / 100 && Instant::now() < until {
+                    match process.reserve(50).await {
+                        Ok(reservation) => {
+                            tokio::task::yield_now().await;
+                            process.settle(reservation, 31);
+                            settled.fetch_add(31, Ordering::Relaxed);
+                        }
+                        Err(reason) => {
+                            assert_eq!(reason, BudgetReason::Exceeded);
+                            sleep(LOOK).await;
+                        }
+                    }
+                }
+            });
+        }
+    }
+    while let Some(asker) = askers.join_next().await {
+        asker.unwrap();
+    }
+    for process in processes {
+        Arc::into_inner(process).unwrap().end().await;
+    }
+    let window = window(&store, tenant).await;
+    assert_eq!((window.spent.get(), window.leased), (i128::from(settled.load(Ordering::Relaxed)) * CENT, Pico::ZERO));
+    assert_eq!(window.overspent, Pico::ZERO);
+    let spent = window.spent.get() / CENT;
+    assert!((i128::from(LIMIT * 98 / 100)..=i128::from(LIMIT)).contains(&spent), "{spent} of {LIMIT}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_dead_process_had_leased_is_free_again_and_what_it_had_settled_is_not_lost() {
+    const LIFETIME: Duration = Duration::from_millis(1_200);
+    let Some(store) = TestStore::postgres().await else { return };
+    let tenant = tenant(&store, 1_000).await;
+    let (dying, other) = (process(&store, tenant, LIFETIME).await, process(&store, tenant, LIFETIME).await);
+    dying.shipping.abort();
+    let (first, under_way) = (dying.reserve(400).await.unwrap(), dying.reserve(500).await.unwrap());
+    dying.settle(first, 300);
+    dying.keeping.abort();
+    // Nine hundred are with the dead.
+    assert_eq!(other.reserve(600).await.err(), Some(BudgetReason::Exceeded));
+    let until = Instant::now() + DEADLINE;
+    let held = loop {
+        match other.reserve(600).await {
+            Ok(held) => break held,
+            Err(_) => assert!(Instant::now() < until, "the leases of a dead process are nobody's"),
+        }
+        sleep(LOOK).await;
+    };
+    other.settle(held, 600);
+    // The dead comes back and tells what it had settled, and what had been under way: more than is left.
+    dying.settle(under_way, 500);
+    dying.shipper.flush(DEADLINE).await.unwrap();
+    other.end().await;
+    let window = window(&store, tenant).await;
+    assert_eq!((window.spent, window.leased), (Pico::new(1_400 * CENT), Pico::ZERO));
+    // Four hundred too many, and what the other may have had ahead of its need when it was told.
+    let overspent = window.overspent.get() / CENT;
+    assert!((400..=500).contains(&overspent), "{overspent}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_asks_for_what_lies_idle_with_another() {
+    let Some(store) = TestStore::postgres().await else { return };
+    let tenant = tenant(&store, 1_000).await;
+    let one = process(&store, tenant, super::LEASE_LIFETIME).await;
+    let two = process(&store, tenant, super::LEASE_LIFETIME).await;
+    drop(one.reserve(900).await.unwrap());
+    let until = Instant::now() + DEADLINE;
+    let held = loop {
+        match two.reserve(950).await {
+            Ok(held) => break held,
+            Err(reason) => assert_eq!(reason, BudgetReason::Exceeded),
+        }
+        assert!(Instant::now() < until, "what one process does not need stays with it");
+        sleep(LOOK).await;
+    };
+    two.settle(held, 950);
+    assert!(one.reserve(100).await.is_err());
+    two.end().await;
+    one.end().await;
+    assert_eq!(window(&store, tenant).await.spent, Pico::new(950 * CENT));
+}
