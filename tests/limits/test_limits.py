@@ -44,6 +44,7 @@ def test_over_the_rate(limited, sim, dialect):
     gateway = limited(limits={"requests_per_minute": 3})
     reply = until_refused(gateway, dialect)
     assert reply.status_code == 429
+    # Until the first of them is a minute old, with the half second it came in.
     assert 0 < float(reply.headers["retry-after"]) <= 60
     assert 0 < int(reply.headers["retry-after-ms"]) <= 60_000
     error = reply.json()["error"]

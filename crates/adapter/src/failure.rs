@@ -131,6 +131,10 @@ pub struct ErrorReply {
 pub struct ErrorDetails {
     pub reason: String,
     pub scope: Option<String>,
+    /// Whose limit it is, by name.
+    pub subject: Option<String>,
+    /// What there is too little of.
+    pub dimension: Option<String>,
     pub limit: Option<String>,
     pub used: Option<String>,
     pub resets_at: Option<Timestamp>,

@@ -35,6 +35,8 @@ pub(crate) fn details(error: &ErrorReply) -> Value {
             }
         };
         put("scope", details.scope.clone().map(Value::from));
+        put("subject", details.subject.clone().map(Value::from));
+        put("dimension", details.dimension.clone().map(Value::from));
         put("limit", details.limit.clone().map(Value::from));
         put("used", details.used.clone().map(Value::from));
         put("resets_at", details.resets_at.map(|at| at.to_string().into()));

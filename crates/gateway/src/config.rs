@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use rustls::pki_types::CertificateDer;
 use tallygate_store::upstreams::Timeouts;
+use tallygate_types::Network;
 
 use crate::health::HealthBounds;
+use crate::limits::DefaultPlaces;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
@@ -36,6 +38,8 @@ pub struct GatewayConfig {
     pub max_upload_bytes: usize,
     /// Pages that may call from a browser, by origin (`https://app.example.com`); `*` is every page. Empty: none.
     pub cors_origins: Vec<String>,
+    /// Proxies that are believed whom they say a request comes from (`x-forwarded-for`).
+    pub trusted_proxies: Vec<Network>,
     /// Request bodies in memory at once, over all requests. One more piece is answered 503.
     pub max_bodies_bytes: usize,
     /// Between two pieces of a request body.
@@ -209,6 +213,12 @@ impl Default for MemoryBounds {
     }
 }
 
+impl GatewayConfig {
+    pub const fn default_places(&self) -> DefaultPlaces {
+        DefaultPlaces { per_tenant: self.max_in_flight_per_tenant, per_key: self.max_in_flight_per_key }
+    }
+}
+
 impl Default for GatewayConfig {
     fn default() -> Self {
         Self {
@@ -225,6 +235,7 @@ impl Default for GatewayConfig {
             max_body_bytes: 32 * MIB,
             max_upload_bytes: 100 * MIB,
             cors_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
             max_bodies_bytes: 1024 * MIB,
             body_idle_timeout: Duration::from_secs(30),
             body_timeout: Duration::from_mins(5),

@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,6 +25,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::alarm::Alarm;
+use crate::caller::Arrived;
 use crate::nudge::Nudge;
 
 /// Requests are served.
@@ -62,14 +64,21 @@ pub struct Patience {
 }
 
 impl Connections {
-    /// What serves one connection as long as it may be served. `serve` is the connection, given the service it is to call.
-    pub fn attend<S, C>(self: &Arc<Self>, stack: S, patience: Patience, serve: impl FnOnce(Attended<S>) -> C) -> Attendance<C> {
+    /// What serves one connection, with `peer`, as long as it may be served. `serve` is the connection, given the service it is to
+    /// call.
+    pub fn attend<S, C>(
+        self: &Arc<Self>,
+        stack: S,
+        peer: IpAddr,
+        patience: Patience,
+        serve: impl FnOnce(Attended<S>) -> C,
+    ) -> Attendance<C> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         lock(&self.open).insert(number, None);
         let begun = Instant::now();
         let requests = Arc::new(Requests { begun, ..Requests::default() });
         Attendance {
-            connection: serve(Attended { stack, requests: Arc::clone(&requests) }),
+            connection: serve(Attended { stack, peer, requests: Arc::clone(&requests) }),
             timer: Alarm::at(begun + patience.first),
             requests,
             patience,
@@ -175,12 +184,13 @@ impl Drop for UnderWay {
 /// The service of one connection.
 pub struct Attended<S> {
     stack: S,
+    peer: IpAddr,
     requests: Arc<Requests>,
 }
 
 impl<S, B> Service<Request<Incoming>> for Attended<S>
 where
-    S: Service<Request<Incoming>, Response = Response<B>, Error = Infallible>,
+    S: Service<Arrived<Incoming>, Response = Response<B>, Error = Infallible>,
 {
     type Response = Response<AttendedBody<B>>;
     type Error = Infallible;
@@ -188,7 +198,7 @@ where
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
         let under_way = self.requests.begin(request.version());
-        Answering { answer: self.stack.call(request), under_way: Some(under_way) }
+        Answering { answer: self.stack.call(Arrived { request, peer: self.peer }), under_way: Some(under_way) }
     }
 }
 
@@ -335,7 +345,8 @@ mod tests {
     async fn all_have_ended_when_none_is_left() {
         let all = Arc::new(Connections::default());
         all.all_ended().await;
-        let (one, two) = (all.attend((), PATIENCE, |_| ()), all.attend((), PATIENCE, |_| ()));
+        let attend = || all.attend((), std::net::Ipv4Addr::LOCALHOST.into(), PATIENCE, |_| ());
+        let (one, two) = (attend(), attend());
         drop(one);
         assert_eq!(lock(&all.open).len(), 1);
         drop(two);

@@ -1,5 +1,6 @@
 //! What is known of a request so far. Each layer writes down what it learned; whoever ends the request reads it.
 
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
@@ -22,6 +23,8 @@ pub struct Facts {
     pub accepted_at: Timestamp,
     /// The monotonic twin of `accepted_at`, for durations.
     pub started: Instant,
+    /// With whom the connection is: the caller, or a proxy before it.
+    pub peer: IpAddr,
     endpoint: OnceLock<Endpoint>,
     /// The dialect of errors, also where no endpoint was found.
     dialect: OnceLock<Dialect>,
@@ -42,7 +45,7 @@ pub struct Facts {
 }
 
 impl Facts {
-    pub fn new(clock: &dyn Clock, headers: &HeaderMap) -> Self {
+    pub fn new(clock: &dyn Clock, headers: &HeaderMap, peer: IpAddr) -> Self {
         let request_id = RequestId::generate();
         let (accepted_at, started) = clock.moment();
         Self {
@@ -50,6 +53,7 @@ impl Facts {
             request_id_text: request_id.text(),
             accepted_at,
             started,
+            peer,
             endpoint: OnceLock::new(),
             dialect: OnceLock::new(),
             key: OnceLock::new(),

@@ -280,7 +280,7 @@ mod tests {
     use super::*;
 
     fn request(registry: &InFlight, bytes_out: u64) -> Arc<Facts> {
-        let facts = Arc::new(Facts::new(&SystemClock, &HeaderMap::new()));
+        let facts = Arc::new(Facts::new(&SystemClock, &HeaderMap::new(), std::net::Ipv4Addr::LOCALHOST.into()));
         registry.enter(&facts);
         facts.live.sent(bytes_out);
         facts

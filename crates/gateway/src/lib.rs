@@ -23,8 +23,10 @@
 
 mod access;
 mod alarm;
+mod bad_keys;
 mod body;
 mod boxed;
+mod caller;
 mod config;
 mod connection;
 mod exchange;

@@ -8,17 +8,18 @@ use arc_swap::ArcSwap;
 use tallygate_adapter::Profiles;
 use tallygate_billing::{Budgets, Journal, PriceBook};
 use tallygate_store::{KeyDigester, Snapshot};
-use tallygate_types::live::{CredentialStanding, LiveRequest, UpstreamStanding};
-use tallygate_types::{Clock, CredentialId, RequestId, Timestamp};
+use tallygate_types::live::{CredentialStanding, EffectiveLimit, LiveRequest, UpstreamStanding};
+use tallygate_types::{ApiKeyId, Clock, CredentialId, RequestId, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::access::AccessLog;
+use crate::bad_keys::BadKeys;
 use crate::config::GatewayConfig;
 use crate::exchange::Hedging;
 use crate::health::Health;
 use crate::in_flight::{InFlight, Interruption};
 use crate::kept::{Kept, Shelf};
-use crate::limits::{Bucket, Holders, MemoryLimiter, RateLimiter};
+use crate::limits::{self, AskedOf, Bucket, Holders, MemoryLimiter, RateLimiter};
 use crate::media::Media;
 use crate::memory::Keepsakes;
 use crate::metrics::Metrics;
@@ -63,9 +64,10 @@ pub struct DataPlane {
     pub(crate) journal: Arc<Journal>,
     pub(crate) digester: KeyDigester,
     pub(crate) clock: Arc<dyn Clock>,
-    /// What is counted of tenants and keys.
+    /// What is counted of whoever has limits.
     pub(crate) holders: Holders,
     pub(crate) limiter: Arc<dyn RateLimiter>,
+    pub(crate) bad_keys: BadKeys,
     pub(crate) pool: Pool,
     pub(crate) health: Health,
     pub(crate) keepsakes: Keepsakes,
@@ -123,6 +125,7 @@ impl DataPlane {
             clock: parts.clock,
             holders: Holders::default(),
             limiter,
+            bad_keys: BadKeys::default(),
             live: InFlight::default(),
             turns: Turns::default(),
             repeats: Repeats::default(),
@@ -170,6 +173,16 @@ impl DataPlane {
     /// How every upstream of the configuration stands.
     pub fn upstream_standings(&self) -> Vec<UpstreamStanding> {
         self.health.upstreams(&self.snapshot.load(), self.clock.now())
+    }
+
+    /// Every limit that requests of a key fall under, and where it stands. `None`: there is no such key.
+    pub fn effective_limits(&self, key: ApiKeyId, model: Option<&str>, end_user: Option<&str>) -> Option<Vec<EffectiveLimit>> {
+        let snapshot = self.snapshot.load();
+        let key = snapshot.keys.values().find(|entry| entry.id == key)?;
+        // As a client would write it: a public name or an alias.
+        let model = model.map(|name| snapshot.model(name).map_or(name, |model| &*model.name));
+        let asked = AskedOf { key, model, end_user, places: self.config.default_places() };
+        Some(limits::effective(&asked, &self.holders, self.clock.now()))
     }
 
     /// Forgets what is held against a credential. False if it is not configured.

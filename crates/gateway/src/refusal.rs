@@ -8,14 +8,18 @@ use std::time::Duration;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use tallygate_adapter::{BadRequest, ErrorDetails, ErrorKind, ErrorReply, encode_error};
 use tallygate_billing::{BudgetExceeded, BudgetReason, Outcome};
+use tallygate_store::BudgetPeriod;
+use tallygate_store::budgets::BudgetScope;
 use tallygate_types::{Dialect, RequestId};
 
 use crate::body::ReplyBody;
-use crate::limits::{Dimension, Exceeded};
+use crate::limits::{Dimension, Exceeded, ScopeKind};
 use crate::path;
 
 /// How long to wait where nothing better is known.
 pub const DEFAULT_RETRY: Duration = Duration::from_secs(1);
+/// SDKs do not obey a longer wait and come again at once.
+const MAX_TOLD_WAIT: Duration = Duration::from_mins(1);
 /// Names offered for a misspelt one, at most.
 const MAX_SUGGESTIONS: usize = 3;
 /// Of a name that is not known this much is compared and repeated.
@@ -158,6 +162,19 @@ impl Refusal {
         Self::new(ErrorKind::Authentication, "invalid_api_key", message).with_should_retry(false)
     }
 
+    /// In place of saying once more that the key is not valid, until `wait` is over.
+    pub fn too_many_bad_keys(wait: Duration) -> Self {
+        let seconds = wait.as_millis().div_ceil(1000).max(1);
+        let message = format!(
+            "Too many requests with API keys that are not valid came from your address. Check your key; a valid one works at \
+             once, what is wrong with another is said again in {seconds}s."
+        );
+        Self::new(ErrorKind::RateLimited, "too_many_bad_keys", message)
+            .with_retry_after(wait)
+            .with_should_retry(false)
+            .with_outcome(Outcome::ClientError)
+    }
+
     pub fn key_undecided() -> Self {
         let message = "The API key cannot be checked right now, because the configuration is out of date. Try again shortly.";
         Self::new(ErrorKind::UpstreamUnavailable, "key_store_unavailable", message)
@@ -176,7 +193,7 @@ impl Refusal {
     /// `known` are the names the key may use.
     pub fn unknown_model<'a>(asked: &str, known: impl Iterator<Item = &'a str>) -> Self {
         // Comparing is quadratic, and the name is the client's.
-        let shown: String = asked.chars().take(MAX_SHOWN_CHARS).collect();
+        let shown = shown(asked);
         let lower = shown.to_lowercase();
         let mut close: Vec<(f64, &str)> = known
             .map(|name| (strsim::jaro_winkler(&name.to_lowercase(), &lower), name))
@@ -199,50 +216,80 @@ impl Refusal {
     }
 
     pub fn limited(exceeded: &Exceeded) -> Self {
-        let Exceeded { scope, dimension, limit, retry_after, .. } = *exceeded;
-        let what = match dimension {
-            Dimension::Requests => format!("{limit} requests per minute"),
-            Dimension::Tokens => format!("{limit} tokens per minute"),
-            Dimension::Concurrency => format!("{limit} requests at once"),
+        let Exceeded { scope, ref subject, dimension, limit, used, retry_after, resets_at, .. } = *exceeded;
+        let whose = match scope {
+            ScopeKind::Tenant => "this tenant".to_owned(),
+            ScopeKind::Project => format!("the project `{subject}`"),
+            ScopeKind::Key => "this API key".to_owned(),
+            ScopeKind::Model => format!("the model `{subject}`"),
+            ScopeKind::EndUser => format!("the end user `{}`", shown(subject)),
         };
+        let what = match dimension {
+            Dimension::Requests => format!("{limit} requests per minute, {used} in the last minute"),
+            Dimension::Tokens => format!("{limit} tokens per minute, {used} in the last minute"),
+            Dimension::Concurrency => format!("{limit} requests at once, {used} are running"),
+        };
+        let retry_after = retry_after.min(MAX_TOLD_WAIT);
         let seconds = retry_after.as_millis().div_ceil(1000).max(1);
-        let message = format!("Rate limit of this {} reached: {what}. Please retry in {seconds}s.", scope.as_str());
+        let message = format!("Rate limit of {whose} reached: {what}. Please retry in {seconds}s.");
         Self::new(ErrorKind::RateLimited, "rate_limit_exceeded", message).with_retry_after(retry_after).with_details(
             ErrorDetails {
                 reason: format!("{}_limit", dimension.as_str()),
                 scope: Some(scope.as_str().to_owned()),
+                subject: Some(subject.clone()),
+                dimension: Some(dimension.as_str().to_owned()),
                 limit: Some(limit.to_string()),
+                used: Some(used.to_string()),
+                resets_at,
                 ..ErrorDetails::default()
             },
         )
     }
 
     pub fn over_budget(exceeded: &BudgetExceeded) -> Self {
-        let BudgetExceeded { reason, limit, used, currency, resets_at } = exceeded;
+        let BudgetExceeded { reason, scope, period, limit, used, currency, resets_at } = exceeded;
+        let whose = match scope {
+            BudgetScope::Tenant => "your organization".to_owned(),
+            BudgetScope::Project { .. } => "this project".to_owned(),
+            BudgetScope::Key { .. } => "this API key".to_owned(),
+            BudgetScope::Model { model } => format!("the model `{model}`"),
+            BudgetScope::EndUser { .. } => "this end user".to_owned(),
+        };
         let message = match reason {
-            BudgetReason::Exceeded => format!(
-                "The budget of {limit} {currency} does not cover this request: {used} {currency} are spent or reserved. \
-                 It starts anew at {resets_at}."
-            ),
+            BudgetReason::Exceeded => {
+                let when = match resets_at {
+                    Some(at) => format!("It starts anew at {at}."),
+                    None => "It does not start anew: ask your administrator.".to_owned(),
+                };
+                let of = match period {
+                    BudgetPeriod::Day => "daily budget",
+                    BudgetPeriod::Month => "monthly budget",
+                    BudgetPeriod::Total => "budget",
+                };
+                format!(
+                    "The {of} of {whose}, {limit} {currency}, does not cover this request: {used} {currency} are spent or \
+                     reserved. {when}"
+                )
+            }
             BudgetReason::Unknown => {
-                let message = "What this tenant has spent of its budget is not known while the gateway's database is away. Try \
-                               again shortly.";
+                let message =
+                    "What is left of your budget cannot be told now: the gateway's database is slow or away. Try again shortly.";
                 return Self::unavailable(message, None).with_details(ErrorDetails {
                     reason: "budget_unknown".to_owned(),
-                    scope: Some("tenant".to_owned()),
+                    scope: Some(scope.as_str().to_owned()),
                     ..ErrorDetails::default()
                 });
             }
             BudgetReason::OtherCurrency(other) => {
-                format!("The model is priced in {other}, the budget of this tenant is in {currency}. Ask your administrator.")
+                format!("The model is priced in {other}, the budget of {whose} is in {currency}. Ask your administrator.")
             }
         };
         Self::new(ErrorKind::QuotaExceeded, "insufficient_quota", message).with_should_retry(false).with_details(ErrorDetails {
             reason: "budget".to_owned(),
-            scope: Some("tenant".to_owned()),
+            scope: Some(scope.as_str().to_owned()),
             limit: Some(limit.to_string()),
             used: Some(used.to_string()),
-            resets_at: Some(*resets_at),
+            resets_at: *resets_at,
             ..ErrorDetails::default()
         })
     }
@@ -319,6 +366,11 @@ impl Refusal {
     }
 }
 
+/// As much of a client's name as a message repeats.
+fn shown(name: &str) -> String {
+    name.chars().take(MAX_SHOWN_CHARS).collect()
+}
+
 impl From<BadRequest> for Refusal {
     fn from(bad: BadRequest) -> Self {
         Self::bad_request(bad.code, bad.message).with_param(bad.param)
@@ -330,7 +382,7 @@ mod tests {
     use http_body_util::BodyExt as _;
 
     use super::*;
-    use crate::limits::{Levels, ScopeKind};
+    use crate::limits::Levels;
 
     async fn body(response: Response<ReplyBody>) -> String {
         String::from_utf8(response.into_body().collect().await.unwrap().to_bytes().to_vec()).unwrap()
@@ -353,29 +405,63 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_rate_limit_says_how_long_to_wait() {
-        let exceeded = Exceeded {
-            scope: ScopeKind::Key,
-            dimension: Dimension::Tokens,
+    fn exceeded(scope: ScopeKind, dimension: Dimension) -> Exceeded {
+        Exceeded {
+            scope,
+            subject: "ada".to_owned(),
+            dimension,
             limit: 1_000,
+            used: 998,
             retry_after: Duration::from_millis(1_500),
+            resets_at: Some(tallygate_types::Timestamp::UNIX_EPOCH),
             levels: Levels::default(),
-        };
-        let response = Refusal::limited(&exceeded).into_response(Dialect::OpenaiChat, RequestId::generate());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_rate_limit_says_whose_it_is_how_it_stands_and_how_long_to_wait() {
+        let refusal = Refusal::limited(&exceeded(ScopeKind::EndUser, Dimension::Tokens));
+        let response = refusal.into_response(Dialect::OpenaiChat, RequestId::from_uuid(uuid::Uuid::nil()));
         assert_eq!(response.status(), 429);
         assert_eq!(response.headers()["retry-after-ms"], "1500");
         assert_eq!(response.headers()["retry-after"], "2");
+        let body: serde_json::Value = serde_json::from_str(&body(response).await).unwrap();
+        let mut told = body["error"]["tallygate"].clone();
+        told.as_object_mut().unwrap().remove("request_id");
+        assert_eq!(
+            told,
+            serde_json::json!({
+                "reason": "tokens_limit", "scope": "end_user", "subject": "ada", "dimension": "tokens", "limit": "1000",
+                "used": "998", "resets_at": "1970-01-01T00:00:00.000000Z",
+            })
+        );
+    }
+
+    #[test]
+    fn each_scope_and_dimension_has_its_words() {
+        use {Dimension::*, ScopeKind::*};
+        for (scope, dimension, words) in [
+            (Tenant, Requests, "of this tenant reached: 1000 requests per minute, 998 in the last minute."),
+            (Project, Tokens, "of the project `ada` reached: 1000 tokens per minute, 998 in the last minute."),
+            (Key, Concurrency, "of this API key reached: 1000 requests at once, 998 are running."),
+            (Model, Requests, "of the model `ada` reached: 1000 requests per minute, 998 in the last minute."),
+            (EndUser, Requests, "of the end user `ada` reached: 1000 requests per minute, 998 in the last minute."),
+        ] {
+            let message = Refusal::limited(&exceeded(scope, dimension)).message;
+            assert_eq!(message, format!("Rate limit {words} Please retry in 2s."));
+        }
     }
 
     #[test]
     fn a_spent_budget_is_not_worth_a_retry() {
         let refusal = Refusal::over_budget(&BudgetExceeded {
             reason: BudgetReason::Exceeded,
+            scope: BudgetScope::Tenant,
+            period: BudgetPeriod::Month,
             limit: "1".parse().unwrap(),
             used: "0.99".parse().unwrap(),
             currency: tallygate_types::Currency::USD,
-            resets_at: tallygate_types::Timestamp::UNIX_EPOCH,
+            resets_at: Some(tallygate_types::Timestamp::UNIX_EPOCH),
         });
         let response = refusal.into_response(Dialect::OpenaiChat, RequestId::generate());
         assert_eq!(

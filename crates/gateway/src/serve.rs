@@ -90,7 +90,7 @@ pub async fn serve(listener: TcpListener, plane: Arc<DataPlane>, shutdown: Cance
         };
         prepare(&socket, peer);
         let patience = if plane.overload.strain() >= Strain::ShortenIdle { strained } else { patience };
-        let connection = connections.attend(Arc::clone(&stack), patience, |service| {
+        let connection = connections.attend(Arc::clone(&stack), peer.ip().to_canonical(), patience, |service| {
             builder.serve_connection(TokioIo::new(Unstalled::new(socket, config.write_stall_timeout)), service).into_owned()
         });
         let open = plane.metrics.connected();

@@ -2,13 +2,14 @@
 
 use std::sync::Arc;
 
-use http::{Request, Response};
+use http::Response;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use tower::ServiceBuilder;
 use tower::layer::layer_fn;
 
 use crate::body::ReplyBody;
+use crate::caller::Arrived;
 use crate::exchange::Exchange;
 use crate::layers::{
     AdmitLayer, AuthenticateLayer, CatalogueLayer, CorsLayer, EndpointLayer, GuardLayer, OnceLayer, ReadLayer, RecallLayer,
@@ -19,7 +20,7 @@ use crate::plane::DataPlane;
 /// Assembles the layers. The stack never fails: what a layer refuses, the outermost one answers.
 pub fn assemble(
     plane: Arc<DataPlane>,
-) -> impl Service<Request<Incoming>, Response = Response<ReplyBody>, Error = std::convert::Infallible, Future: Send> + Send + Sync
+) -> impl Service<Arrived<Incoming>, Response = Response<ReplyBody>, Error = std::convert::Infallible, Future: Send> + Send + Sync
 {
     ServiceBuilder::new()
         // Refusals too must be readable for a script of a page that may call.

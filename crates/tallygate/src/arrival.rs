@@ -7,7 +7,6 @@ use std::time::Duration;
 use anyhow::Result;
 use tallygate_billing::{Budgets, Journal, Shipper};
 use tallygate_store::{Store, StoreError};
-use tallygate_types::Clock;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +27,6 @@ pub struct Arrival {
     pub journal: Arc<Journal>,
     pub budgets: Arc<Budgets>,
     pub refresher: Arc<Refresher>,
-    pub clock: Arc<dyn Clock>,
     pub health: Arc<Health>,
     /// Cancelled once all is loaded: then usage may be shipped and changes followed.
     pub loaded: CancellationToken,
@@ -42,8 +40,7 @@ impl Arrival {
             tracing::warn!(%error, "usage of an earlier run is still in the journal");
         }
         self.refresher.reload().await?;
-        let snapshot = self.refresher.snapshot.load_full();
-        self.budgets.reload(&self.store, &snapshot, &self.journal, self.clock.now()).await?;
+        self.budgets.add_unshipped(&self.store, &self.journal).await?;
         self.loaded.cancel();
         Ok(())
     }

@@ -144,8 +144,15 @@ impl Opened {
         usage_metrics::register(metrics.registry(), Arc::clone(&self.shipper), Arc::clone(&self.journal))?;
         // An SQLite database is on the local disk itself.
         let last_good = config.store.sqlite_path().is_none().then(|| LastGood::beside(&config.journal_dir()));
-        let refresher = Arc::new(Refresher::new(Arc::clone(&self.store), last_good, metrics.registry())?);
-        let budgets = Arc::new(Budgets::default());
+        // One process alone writes SQLite; many share PostgreSQL.
+        let (budgets, keeper) = if config.store.sqlite_path().is_some() {
+            (Arc::new(Budgets::alone(self.clock.now())), None)
+        } else {
+            let (budgets, keeper) = Budgets::leasing(self.clock.now());
+            (budgets, Some(keeper))
+        };
+        self.shipper.tell(Arc::clone(&budgets));
+        let refresher = Arc::new(Refresher::new(Arc::clone(&self.store), Arc::clone(&budgets), last_good, metrics.registry())?);
         let health = Arc::new(Health::default());
         let arrival = Arrival {
             store: Arc::clone(&self.store),
@@ -153,7 +160,6 @@ impl Opened {
             journal: Arc::clone(&self.journal),
             budgets: Arc::clone(&budgets),
             refresher: Arc::clone(&refresher),
-            clock: Arc::clone(&self.clock),
             health: Arc::clone(&health),
             loaded: CancellationToken::new(),
         };
@@ -195,7 +201,6 @@ impl Opened {
             AdminConfig { public_origin: public_url(config, admin_listen), api_url: Some(reachable(listen)), demo: self.is_demo };
         let admin_state = AdminState::new(
             Arc::clone(&self.store),
-            Some(budgets),
             Some(Arc::new(Live(Arc::clone(&plane)))),
             Arc::new(Probe::new(outbound)),
             admin_config,
@@ -217,8 +222,18 @@ impl Opened {
                 sharing.await;
             }
         }));
+        if let Some(keeper) = keeper {
+            let (loaded, stopping) = (arrival.loaded.clone(), stop.clone());
+            let (store, node, clock) = (Arc::clone(&self.store), self.journal.node().to_owned(), Arc::clone(&self.clock));
+            background.push(tokio::spawn(async move {
+                // What an earlier process of this node leased is given back first, which its usage must be off.
+                if stopping.run_until_cancelled(loaded.cancelled()).await.is_some() {
+                    keeper.run(store, node, clock, stopping.cancelled_owned()).await;
+                }
+            }));
+        }
         // What is shipped before budgets are loaded would count twice.
-        let tidy = config.retention.usage_days.map(|days| retention::keep(self.store.beside(), days, stop.clone()));
+        let tidy = retention::keep(self.store.beside(), config.retention.usage_days, stop.clone());
         let shipping = Shipping::start(self.shipper, arrival.loaded.clone(), tidy)?;
         let serving = tokio::spawn(tallygate_gateway::serve(data, Arc::clone(&plane), drain.clone()));
         health.started.fetch_or(can_serve, Ordering::AcqRel);
@@ -312,6 +327,7 @@ pub fn gateway_config(config: &Config) -> GatewayConfig {
         min_answer_bytes_per_second: server.min_answer_bytes_per_second,
         stream_keep_alive: Duration::from_secs(server.stream_keep_alive_seconds.max(1)),
         cors_origins: server.cors_origins.clone(),
+        trusted_proxies: server.trusted_proxies.clone(),
         drain_timeout: Duration::from_secs(server.drain_timeout_seconds),
         upstream_timeouts: Timeouts {
             connect_ms: server.connect_timeout_ms,

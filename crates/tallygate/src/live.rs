@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use tallygate_admin::LivePlane;
 use tallygate_gateway::DataPlane;
-use tallygate_types::live::{CredentialStanding, ExplainRequest, Explanation, LiveRequest, UpstreamStanding};
-use tallygate_types::{CredentialId, RequestId};
+use tallygate_types::live::{CredentialStanding, EffectiveLimit, ExplainRequest, Explanation, LiveRequest, UpstreamStanding};
+use tallygate_types::{ApiKeyId, CredentialId, RequestId};
 
 /// The data plane of this process.
 pub struct Live(pub Arc<DataPlane>);
@@ -33,5 +33,9 @@ impl LivePlane for Live {
 
     fn reactivate(&self, credential: CredentialId) -> bool {
         self.0.reactivate(credential)
+    }
+
+    fn effective_limits(&self, key: ApiKeyId, model: Option<&str>, end_user: Option<&str>) -> Option<Vec<EffectiveLimit>> {
+        self.0.effective_limits(key, model, end_user)
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use arc_swap::ArcSwap;
 use prometheus::{IntCounter, IntGauge, Registry};
-use tallygate_billing::{PriceBook, prices};
+use tallygate_billing::{Budgets, PriceBook, prices};
 use tallygate_gateway::{DataPlane, Metrics};
 use tallygate_store::{Snapshot, Store, StoreError};
 use tokio::runtime::Handle;
@@ -35,6 +35,7 @@ pub struct Refresher {
     store: Arc<Store>,
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     pub prices: Arc<PriceBook>,
+    budgets: Arc<Budgets>,
     /// False while the store is away: the last good snapshot serves, but an unknown key may be a new one.
     pub store_is_fresh: Arc<AtomicBool>,
     last_good: Option<LastGood>,
@@ -57,7 +58,7 @@ struct Figures {
 
 impl Refresher {
     /// Knows nothing yet. `last_good`: where the configuration is kept on the local disk, if it is.
-    pub fn new(store: Arc<Store>, last_good: Option<LastGood>, registry: &Registry) -> Result<Self> {
+    pub fn new(store: Arc<Store>, budgets: Arc<Budgets>, last_good: Option<LastGood>, registry: &Registry) -> Result<Self> {
         let figures = Figures {
             version: IntGauge::new("config_version", "Version of the configuration in force")?,
             is_fresh: IntGauge::new("store_up", "1 if the database answers, 0 while the last good configuration serves")?,
@@ -70,6 +71,7 @@ impl Refresher {
             store,
             snapshot: Arc::default(),
             prices: Arc::new(PriceBook::default()),
+            budgets,
             store_is_fresh: Arc::new(AtomicBool::new(false)),
             last_good,
             kept: Arc::default(),
@@ -81,6 +83,7 @@ impl Refresher {
     pub async fn reload(&self) -> Result<(), StoreError> {
         let snapshot = self.store.snapshot().await?;
         let prices = prices::list(&*self.store, None).await?;
+        self.budgets.prepare(&self.store, &snapshot, self.store.clock().now()).await?;
         // Prices first: a model must never be for sale before its price is known.
         self.prices.replace(prices);
         self.figures.version.set(snapshot.version);

@@ -26,7 +26,7 @@ impl Shipping {
     pub fn start(
         shipper: Arc<Shipper>,
         loaded: CancellationToken,
-        tidy: Option<impl Future<Output = ()> + Send + 'static>,
+        tidy: impl Future<Output = ()> + Send + 'static,
     ) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .thread_name("shipper-io")
@@ -37,9 +37,7 @@ impl Shipping {
         let stop = CancellationToken::new();
         let stopped = stop.clone();
         let ship = async move {
-            if let Some(tidy) = tidy {
-                tokio::spawn(tidy);
-            }
+            tokio::spawn(tidy);
             let endless = Box::pin(async {
                 loaded.cancelled().await;
                 Arc::clone(&shipper).run().await;

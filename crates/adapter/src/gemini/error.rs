@@ -48,7 +48,13 @@ pub(super) fn envelope(error: &ErrorReply) -> Value {
     let mut details = Vec::new();
     if !error.code.is_empty() {
         let mut metadata = json!({ "request_id": error.request_id });
-        for (name, value) in [("scope", told.scope), ("limit", told.limit.clone()), ("used", told.used)] {
+        for (name, value) in [
+            ("scope", told.scope),
+            ("subject", told.subject),
+            ("dimension", told.dimension),
+            ("limit", told.limit.clone()),
+            ("used", told.used),
+        ] {
             if let Some(value) = value {
                 metadata[name] = value.into();
             }

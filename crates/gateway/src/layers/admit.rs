@@ -1,18 +1,20 @@
 //! May this request be served, now, to this tenant? All or nothing: what an earlier question took, a later no gives back.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::future::Either;
+use futures_util::future::{BoxFuture, Either};
 use http::Response;
 use hyper::service::Service;
 use tallygate_adapter::{TextWeight, Weight};
-use tallygate_billing::{Reservation, Unpriced, estimate};
+use tallygate_billing::{BudgetExceeded, Refused, Reservation, Spender, Unpriced, Wait, estimate};
 use tallygate_store::{ModelEntry, Snapshot};
-use tallygate_types::{Dialect, Pico, Timestamp, Usage, UsageClass};
+use tallygate_types::{Currency, Dialect, Pico, Timestamp, Usage, UsageClass};
+use tokio::time::{Instant, timeout_at};
 
-use super::{AtOnce, Question, at_once, plane_layer};
+use super::{AtOnce, Question, Reply, at_once, plane_layer};
 use crate::body::ReplyBody;
-use crate::limits::{Permit, Scope, ScopeKind, rate_headers};
+use crate::limits::{self, Permit, Scope, ScopeKind, Scopes, bounded_name, rate_headers};
 use crate::metrics::Present;
 use crate::overload::Seat;
 use crate::path::Operation;
@@ -52,23 +54,93 @@ pub struct Admit<S> {
     inner: S,
 }
 
+/// A database that does not answer for so long is not waited for: what asks for more of a budget is refused, after twice as long
+/// at most.
+const SILENCE_AT_MOST: Duration = Duration::from_millis(120);
+/// One that answers others is waited for longer.
+const LEASE_WAIT: Duration = Duration::from_secs(2);
+
 impl<S> Service<Box<Question>> for Admit<S>
 where
-    S: Service<Admitted, Response = Response<ReplyBody>, Error = Refusal>,
+    S: Service<Admitted, Response = Response<ReplyBody>, Error = Refusal> + Clone + Send + 'static,
+    S::Future: Send,
 {
     type Response = Response<ReplyBody>;
     type Error = Refusal;
-    type Future = AtOnce<S::Future>;
+    type Future = Either<AtOnce<S::Future>, BoxFuture<'static, Reply>>;
 
     fn call(&self, question: Box<Question>) -> Self::Future {
-        match admit(&self.plane, question) {
-            Ok(admitted) => Either::Right(self.inner.call(admitted)),
-            Err(refusal) => at_once(Err(refusal)),
+        let decided = admit(&self.plane, question).and_then(|pending| match pending.reserve(&self.plane) {
+            Ok(reservation) => Ok(Ok(pending.with(reservation))),
+            Err(Refused::Exceeded(exceeded)) => Err(over_budget(&self.plane, &exceeded)),
+            Err(Refused::Wait(wait)) => Ok(Err((Box::new(pending), wait))),
+        });
+        match decided {
+            Ok(Ok(admitted)) => Either::Left(Either::Right(self.inner.call(admitted))),
+            Ok(Err((pending, wait))) => {
+                let (plane, inner) = (Arc::clone(&self.plane), self.inner.clone());
+                Either::Right(Box::pin(async move {
+                    let admitted = pending.wait(&plane, wait).await?;
+                    let serving = inner.call(admitted);
+                    serving.await
+                }))
+            }
+            Err(refusal) => Either::Left(at_once(Err(refusal))),
         }
     }
 }
 
-fn admit(plane: &DataPlane, mut question: Box<Question>) -> Result<Admitted, Refusal> {
+/// A request that everything admits but its budgets, which were not asked yet.
+struct Pending {
+    question: Box<Question>,
+    model: Arc<ModelEntry>,
+    permit: Box<dyn Permit>,
+    reserved: Pico,
+    currency: Currency,
+    estimate: Usage,
+    tokens: u64,
+    seat: Seat,
+    present: Present,
+}
+
+impl Pending {
+    fn reserve(&self, plane: &DataPlane) -> Result<Reservation, Refused> {
+        let Self { question, model, reserved, currency, .. } = self;
+        let spender = Spender { key: &question.key, model: &model.name, end_user: question.peek.user.as_deref() };
+        plane.budgets.reserve(spender, *reserved, *currency, question.facts.accepted_at)
+    }
+
+    /// Until the database has given more of the budget, or does not.
+    async fn wait(self: Box<Self>, plane: &DataPlane, mut wait: Wait) -> Result<Admitted, Refusal> {
+        let until = Instant::now() + LEASE_WAIT;
+        loop {
+            let look = (Instant::now() + SILENCE_AT_MOST).min(until);
+            if timeout_at(look, wait.answered()).await.is_err() {
+                if look < until && plane.budgets.silence() < SILENCE_AT_MOST {
+                    continue;
+                }
+                return Err(over_budget(plane, &wait.exceeded));
+            }
+            match self.reserve(plane) {
+                Ok(reservation) => return Ok(self.with(reservation)),
+                Err(Refused::Exceeded(exceeded)) => return Err(over_budget(plane, &exceeded)),
+                Err(Refused::Wait(again)) => wait = again,
+            }
+        }
+    }
+
+    fn with(self, reservation: Reservation) -> Admitted {
+        let Self { question, model, permit, reserved, estimate, tokens, seat, present, .. } = self;
+        Admitted { question, model, held: Held { permit, reservation, reserved, estimate, tokens, seat, present } }
+    }
+}
+
+fn over_budget(plane: &DataPlane, exceeded: &BudgetExceeded) -> Refusal {
+    plane.metrics.limited(exceeded.scope.as_str(), "spend");
+    Refusal::over_budget(exceeded)
+}
+
+fn admit(plane: &DataPlane, mut question: Box<Question>) -> Result<Pending, Refusal> {
     // What decides the price and the budget's period.
     let accepted_at = question.facts.accepted_at;
     // The one its key is of: a configuration that changed while the body was read is the next request's.
@@ -93,7 +165,7 @@ fn admit(plane: &DataPlane, mut question: Box<Question>) -> Result<Admitted, Ref
     let present = plane.metrics.serving(question.endpoint.operation.name());
     let admitted_tokens =
         weight.estimate.input_total().saturating_add(weight.output_at_most.min(plane.config.admitted_output_tokens));
-    let permit = limit(plane, &question, &seat, admitted_tokens, now)?;
+    let permit = limit(plane, &question, &model, &seat, admitted_tokens, now)?;
 
     // Which target answers is not known yet: the dearest that may is reserved for.
     let reserved = way
@@ -103,14 +175,9 @@ fn admit(plane: &DataPlane, mut question: Box<Question>) -> Result<Admitted, Ref
         Unpriced::Class(_) => unpriced(),
         Unpriced::Overflow => too_much(&question),
     })?;
-    let reserving = plane.budgets.reserve(&question.key.tenant, &seat.tenant().account, reserved, currency, accepted_at);
-    let reservation = reserving.map_err(|exceeded| {
-        plane.metrics.limited("tenant", "spend");
-        Refusal::over_budget(&exceeded)
-    })?;
     question.way = way;
-    let held = Held { permit, reservation, reserved, estimate: weight.estimate, tokens: admitted_tokens, seat, present };
-    Ok(Admitted { question, model, held })
+    let estimate = weight.estimate;
+    Ok(Pending { question, model, permit, reserved, currency, estimate, tokens: admitted_tokens, seat, present })
 }
 
 fn find_model(snapshot: &Snapshot, question: &Question) -> Result<Arc<ModelEntry>, Refusal> {
@@ -164,21 +231,50 @@ fn too_much(question: &Question) -> Refusal {
     Refusal::bad_request("invalid_request", message).with_param(field.to_owned())
 }
 
-fn limit(plane: &DataPlane, question: &Question, seat: &Seat, tokens: u64, now: Timestamp) -> Result<Box<dyn Permit>, Refusal> {
-    let Question { key, endpoint, .. } = question;
-    let tenant = &key.tenant;
-    // A tenant whose own bound is set has decided how much its keys may do.
-    let per_key = tenant.limits.concurrency.is_none().then_some(plane.config.max_in_flight_per_key);
-    let scopes = [
-        Scope {
-            kind: ScopeKind::Tenant,
-            holder: seat.tenant(),
-            limits: &tenant.limits,
-            default_concurrency: Some(plane.config.max_in_flight_per_tenant),
-        },
-        Scope { kind: ScopeKind::Key, holder: &plane.holders.key(key), limits: &key.limits, default_concurrency: per_key },
-    ];
-    plane.limiter.admit(&scopes, endpoint.operation.purpose(), tokens, now).map_err(|exceeded| {
+/// Asks the scopes that have limits, in the order in which the first that refuses says so.
+fn limit(
+    plane: &DataPlane,
+    question: &Question,
+    model: &ModelEntry,
+    seat: &Seat,
+    tokens: u64,
+    now: Timestamp,
+) -> Result<Box<dyn Permit>, Refusal> {
+    let Question { key, endpoint, peek, .. } = question;
+    let (tenant, places) = (&*key.tenant, plane.config.default_places());
+    let per_key = places.of_key(tenant);
+    let project = key.project().filter(|project| limits::bounds(&project.limits));
+    let project = project.map(|project| (project, plane.holders.project(project)));
+    let of_key = (per_key.is_some() || limits::bounds(&key.limits)).then(|| plane.holders.key(key));
+    let inner = tenant.bounds.as_deref();
+    let of_model = inner.and_then(|inner| inner.models.get(&*model.name)).filter(|limits| limits::bounds(limits));
+    let of_model = of_model.map(|limits| (limits, plane.holders.named(tenant.id, ScopeKind::Model, &model.name, now)));
+    let end_user = inner.map(|inner| &inner.end_users).filter(|limits| limits::bounds(limits)).zip(peek.user.as_deref());
+    let end_user = end_user.map(|(limits, name)| (limits, name, plane.holders.named(tenant.id, ScopeKind::EndUser, name, now)));
+
+    let mut scopes = Scopes::new(Scope {
+        kind: ScopeKind::Tenant,
+        subject: &tenant.name,
+        holder: seat.tenant(),
+        limits: &tenant.limits,
+        default_concurrency: Some(places.per_tenant),
+    });
+    let mut ask = |kind, subject, holder, limits, default_concurrency| {
+        scopes.push(Scope { kind, subject, holder, limits, default_concurrency });
+    };
+    if let Some((project, holder)) = &project {
+        ask(ScopeKind::Project, &*project.name, holder, &project.limits, None);
+    }
+    if let Some(holder) = &of_key {
+        ask(ScopeKind::Key, &*key.name, holder, &key.limits, per_key);
+    }
+    if let Some((limits, holder)) = &of_model {
+        ask(ScopeKind::Model, &*model.name, holder, limits, None);
+    }
+    if let Some((limits, name, holder)) = &end_user {
+        ask(ScopeKind::EndUser, bounded_name(name), holder, limits, None);
+    }
+    plane.limiter.admit(scopes.as_slice(), endpoint.operation.purpose(), tokens, now).map_err(|exceeded| {
         plane.metrics.limited(exceeded.scope.as_str(), exceeded.dimension.as_str());
         Refusal::limited(&exceeded).with_headers(rate_headers(endpoint.dialect, &exceeded.levels, now))
     })

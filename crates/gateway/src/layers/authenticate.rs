@@ -1,20 +1,23 @@
 //! From the key in the header to the tenant it belongs to, in memory.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use futures_util::future::Either;
 use http::{HeaderMap, HeaderName, Response, header};
 use hyper::service::Service;
-use tallygate_store::KeyEntry;
 use tallygate_store::keys::KeyStatus;
 use tallygate_store::tenants::TenantStatus;
+use tallygate_store::{KeyEntry, KeyShape, key_shape};
 
 use super::{AtOnce, Called, at_once, plane_layer};
 use crate::body::ReplyBody;
+use crate::caller;
 use crate::path;
 use crate::plane::DataPlane;
+use crate::policy;
 use crate::refusal::Refusal;
 
 /// The headers that keys come in.
@@ -25,6 +28,8 @@ static CARRIERS: [HeaderName; 4] = [
     HeaderName::from_static("api-key"),
 ];
 const BEARER: &[u8] = b"bearer";
+/// A key was presented, and it is none that works.
+const BAD_KEYS: [&str; 3] = ["invalid_api_key", "api_key_revoked", "api_key_expired"];
 
 plane_layer! {
     /// See the module.
@@ -50,7 +55,7 @@ where
             Ok(()) => Either::Right(self.inner.call(called)),
             Err(refusal) => {
                 self.plane.metrics.not_authenticated(refusal.code);
-                at_once(Err(refusal))
+                at_once(Err(self.slowed(&called, refusal)))
             }
         }
     }
@@ -60,6 +65,9 @@ impl<S> Authenticate<S> {
     fn authenticate<B>(&self, called: &Called<B>) -> Result<(), Refusal> {
         let Called { request, facts } = called;
         let presented = presented_key(request.headers(), request.uri().query())?;
+        if str::from_utf8(&presented).map_or(KeyShape::Junk, key_shape) == KeyShape::Junk {
+            return Err(Refusal::unknown_key());
+        }
         let digest = self.plane.digester.digest(&presented);
         let snapshot = self.plane.snapshot.load_full();
         let Some(key) = snapshot.keys.get(&digest) else {
@@ -69,8 +77,26 @@ impl<S> Authenticate<S> {
         };
         let checked = check(key, facts.accepted_at);
         let key = Arc::clone(key);
+        let checked = checked.and_then(|()| {
+            let Some(endpoint) = facts.endpoint() else { return Err(Refusal::internal()) };
+            policy::check_call(&key, &endpoint.operation, || self.caller(called))
+        });
         facts.learn_key(key, snapshot);
         checked
+    }
+
+    /// What a stranger is told who was refused too often already.
+    fn slowed<B>(&self, called: &Called<B>, refusal: Refusal) -> Refusal {
+        if !BAD_KEYS.contains(&refusal.code) {
+            return refusal;
+        }
+        let Some(wait) = self.plane.bad_keys.note(self.caller(called), called.facts.accepted_at) else { return refusal };
+        self.plane.metrics.auth_throttled.inc();
+        Refusal::too_many_bad_keys(wait)
+    }
+
+    fn caller<B>(&self, called: &Called<B>) -> IpAddr {
+        caller::address(called.facts.peer, called.request.headers(), &self.plane.config.trusted_proxies)
     }
 }
 

@@ -7,12 +7,13 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use futures_util::future::{Either, Ready, ready as done};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use hyper::service::Service;
 use pin_project_lite::pin_project;
 
 use super::plane_layer;
 use crate::body::ReplyBody;
+use crate::caller::Arrived;
 use crate::plane::DataPlane;
 
 /// Every page may call. Keys are sent by scripts, never by browsers of themselves, so this gives nothing away.
@@ -35,21 +36,22 @@ pub struct Cors<S> {
     inner: S,
 }
 
-impl<S, B> Service<Request<B>> for Cors<S>
+impl<S, B> Service<Arrived<B>> for Cors<S>
 where
-    S: Service<Request<B>, Response = Response<ReplyBody>, Error = Infallible>,
+    S: Service<Arrived<B>, Response = Response<ReplyBody>, Error = Infallible>,
 {
     type Response = Response<ReplyBody>;
     type Error = Infallible;
     type Future = Either<Ready<Result<Response<ReplyBody>, Infallible>>, CorsFuture<S::Future>>;
 
-    fn call(&self, request: Request<B>) -> Self::Future {
+    fn call(&self, arrived: Arrived<B>) -> Self::Future {
+        let request = &arrived.request;
         let origin = allowed(&self.plane.config.cors_origins, request.headers());
         let is_preflight =
             request.method() == Method::OPTIONS && request.headers().contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
         match origin {
             Some(origin) if is_preflight => Either::Left(done(Ok(preflight(origin, request.headers())))),
-            origin => Either::Right(CorsFuture { inner: self.inner.call(request), origin }),
+            origin => Either::Right(CorsFuture { inner: self.inner.call(arrived), origin }),
         }
     }
 }

@@ -13,6 +13,7 @@ use pin_project_lite::pin_project;
 
 use super::{Called, Reply, plane_layer};
 use crate::body::ReplyBody;
+use crate::caller::Arrived;
 use crate::facts::Facts;
 use crate::overload::Strain;
 use crate::plane::DataPlane;
@@ -33,7 +34,7 @@ pub struct Guard<S> {
     inner: S,
 }
 
-impl<S, B> Service<Request<B>> for Guard<S>
+impl<S, B> Service<Arrived<B>> for Guard<S>
 where
     S: Service<Called<B>, Response = Response<ReplyBody>, Error = Refusal>,
 {
@@ -41,8 +42,9 @@ where
     type Error = Infallible;
     type Future = GuardFuture<S::Future>;
 
-    fn call(&self, request: Request<B>) -> Self::Future {
-        let facts = Arc::new(Facts::new(&*self.plane.clock, request.headers()));
+    fn call(&self, arrived: Arrived<B>) -> Self::Future {
+        let Arrived { request, peer } = arrived;
+        let facts = Arc::new(Facts::new(&*self.plane.clock, request.headers(), peer));
         let brings_body = brings_body(&request);
         let is_h1 = request.version() < Version::HTTP_2;
         let called = Called { request, facts: Arc::clone(&facts) };
@@ -167,7 +169,7 @@ mod tests {
             store_fresh: Arc::new(AtomicBool::new(true)),
             profiles: Arc::new(ArcSwap::new(Arc::clone(Profiles::builtin()))),
             prices: Arc::new(PriceBook::default()),
-            budgets: Arc::new(Budgets::default()),
+            budgets: Arc::new(Budgets::alone(tallygate_types::Timestamp::UNIX_EPOCH)),
             journal: Journal::open(folder.path(), JournalConfig::default()).unwrap().0,
             digester: KeyDigester::new(&SecretBytes32::new([1; 32])),
             clock: Arc::new(SystemClock),
@@ -177,7 +179,8 @@ mod tests {
         });
         let guard = Guard { plane, inner: Buggy };
         for (body, status) in [("at once", 500), ("later", 500), ("never", 200)] {
-            let response = guard.call(Request::new(body)).await.unwrap();
+            let response =
+                guard.call(Arrived { request: Request::new(body), peer: std::net::Ipv4Addr::LOCALHOST.into() }).await.unwrap();
             assert_eq!(response.status(), status, "{body}");
             let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
             let text = response.into_body().collect().await.unwrap().to_bytes();

@@ -17,19 +17,10 @@ pub struct Bucket {
     full_at: AtomicI64,
 }
 
-/// Where a bucket stands, for the response headers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Level {
-    pub limit: u64,
-    pub remaining: u64,
-    /// Until the bucket is full again.
-    pub reset: Duration,
-}
-
 impl Bucket {
     /// Takes `units`, or says how long to wait until they can be had. More than a whole bucket counts as a whole bucket:
     /// such a request waits for a full one instead of being impossible for ever.
-    pub fn take(&self, units: u64, per_minute: u64, now: Timestamp) -> Result<Level, Duration> {
+    pub fn take(&self, units: u64, per_minute: u64, now: Timestamp) -> Result<(), Duration> {
         let now = nanos(now);
         let cost = cost(units.min(per_minute.max(1)), per_minute);
         let burst = cost_of_burst();
@@ -41,7 +32,7 @@ impl Bucket {
                 return Err(Duration::from_nanos(over.unsigned_abs()));
             }
             match self.full_at.compare_exchange_weak(full_at, next, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return Ok(level(next, per_minute, now)),
+                Ok(_) => return Ok(()),
                 Err(current) => full_at = current,
             }
         }
@@ -70,17 +61,6 @@ impl Bucket {
             Some(if due >= taken { full_at.max(now).saturating_add(due - taken) } else { full_at.saturating_sub(taken - due) })
         });
     }
-
-    pub fn level(&self, per_minute: u64, now: Timestamp) -> Level {
-        level(self.full_at.load(Ordering::Relaxed), per_minute, nanos(now))
-    }
-}
-
-fn level(full_at: i64, per_minute: u64, now: i64) -> Level {
-    let owed = full_at.saturating_sub(now).max(0);
-    let free = cost_of_burst().saturating_sub(owed).max(0).unsigned_abs();
-    let remaining = scaled(free, per_minute, NANOS_PER_MINUTE);
-    Level { limit: per_minute, remaining, reset: Duration::from_nanos(owed.unsigned_abs()) }
 }
 
 /// The time it takes to refill `units`, rounded down: a rounding error must not refuse what was promised.
@@ -122,13 +102,13 @@ mod tests {
     #[test]
     fn a_minute_holds_exactly_the_limit_and_the_refusal_says_when_the_next_fits() {
         let bucket = Bucket::default();
-        for left in (0..60).rev() {
-            assert_eq!(bucket.take(1, 60, START).unwrap().remaining, left);
+        for _ in 0..60 {
+            assert_eq!(bucket.take(1, 60, START), Ok(()));
         }
         assert_eq!(bucket.take(1, 60, START), Err(Duration::from_secs(1)));
         assert!(bucket.take(1, 60, after(1)).is_ok());
         assert_eq!(bucket.take(1, 60, after(1)), Err(Duration::from_secs(1)));
-        assert_eq!(bucket.level(60, after(61)), Level { limit: 60, remaining: 60, reset: Duration::ZERO });
+        assert_eq!((bucket.check(60, 60, after(60)), bucket.check(60, 60, after(61))), (Err(Duration::from_secs(1)), Ok(())));
     }
 
     #[test]
@@ -145,10 +125,9 @@ mod tests {
         let bucket = Bucket::default();
         bucket.take(500, 1_000, START).unwrap();
         bucket.correct(500, 100, 1_000, START);
-        assert_eq!(bucket.level(1_000, START).remaining, 900);
+        assert!(bucket.check(900, 1_000, START).is_ok() && bucket.check(901, 1_000, START).is_err());
         bucket.take(100, 1_000, START).unwrap();
         bucket.correct(100, 1_800, 1_000, START);
-        assert_eq!(bucket.level(1_000, START).remaining, 0);
         // 1,900 used of 1,000 a minute: 54 seconds of debt before one token fits, and six more for a hundred.
         assert_eq!(bucket.take(100, 1_000, START), Err(Duration::from_mins(1)));
         assert!(bucket.take(100, 1_000, after(60)).is_ok());

@@ -1,36 +1,36 @@
-//! What is counted of whoever holds limits: places, rates, money.
+//! What is counted of whoever holds limits: places and rates.
 //!
 //! It outlives every configuration. An entry of the snapshot leads to it by one pointer, so that a request has it at hand with its
-//! key; the entry that replaces it finds the same by its id.
+//! key; the entry that replaces it finds the same by its id. What has no entry (a tenant's models, its end users) is found by name.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tallygate_billing::AccountPlace;
-use tallygate_store::{KeyEntry, Made, TenantEntry};
-use tallygate_types::IdMap;
+use tallygate_store::{KeyEntry, Made, ProjectEntry, TenantEntry};
+use tallygate_types::{IdMap, TenantId, Timestamp};
 use uuid::Uuid;
 
-use super::Purpose;
 use super::memory::Counts;
+use super::named::Named;
+use super::{Purpose, ScopeKind};
 use crate::overload::Taken;
 
 /// Holders are spread over this many locks by their id.
 const SHARDS: usize = 16;
 
-/// See the module. There is one small entry for each tenant and key that ever asked, which configuration bounds.
+/// See the module. There is one small entry for each tenant, project and key that ever asked, which configuration bounds, and a
+/// bounded number of others.
 #[derive(Debug, Default)]
 pub struct Holders {
     shards: [Mutex<IdMap<Uuid, Arc<Holder>>>; SHARDS],
+    named: Named,
 }
 
-/// A tenant or a key.
+/// A tenant, a project, a key, a model of a tenant or an end user of one.
 #[derive(Debug, Default)]
 pub struct Holder {
     counts: [Counts; 2],
     /// Of a tenant.
     pub(crate) taken: Taken,
-    /// Of a tenant.
-    pub(crate) account: AccountPlace,
 }
 
 impl Holders {
@@ -38,8 +38,22 @@ impl Holders {
         self.of(&tenant.made, tenant.id.uuid())
     }
 
+    pub fn project(&self, project: &ProjectEntry) -> Arc<Holder> {
+        self.of(&project.made, project.id.uuid())
+    }
+
     pub fn key(&self, key: &KeyEntry) -> Arc<Holder> {
         self.of(&key.made, key.id.uuid())
+    }
+
+    /// A model or an end user of a tenant.
+    pub fn named(&self, tenant: TenantId, kind: ScopeKind, name: &str, now: Timestamp) -> Arc<Holder> {
+        self.named.get(tenant, kind, name, now)
+    }
+
+    /// The same, if anything was counted of it.
+    pub fn find_named(&self, tenant: TenantId, kind: ScopeKind, name: &str) -> Option<Arc<Holder>> {
+        self.named.find(tenant, kind, name)
     }
 
     fn of(&self, made: &Made, id: Uuid) -> Arc<Holder> {
@@ -56,6 +70,16 @@ impl Holders {
 impl Holder {
     pub(super) const fn counts(&self, purpose: Purpose) -> &Counts {
         &self.counts[purpose as usize]
+    }
+
+    /// Nothing runs and nothing was admitted in the last minute: another in its place would be no different.
+    pub(super) fn is_idle(&self, now: Timestamp) -> bool {
+        self.counts.iter().all(|counts| counts.is_idle(now))
+    }
+
+    /// Requests that hold a place. Those of a tenant do before they are held against its other limits.
+    pub(super) fn running(&self, purpose: Purpose) -> u32 {
+        self.counts(purpose).running().max(self.taken.of(purpose))
     }
 }
 

@@ -1,4 +1,5 @@
-//! The limits of one node, in memory: atomics of each holder, and no lock.
+//! The limits of one node, in memory: what is counted lies with each holder, and each rate has a lock of its own that is held for
+//! some additions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -6,10 +7,8 @@ use std::time::Duration;
 
 use tallygate_types::Timestamp;
 
-use super::{Bucket, Dimension, Exceeded, Holder, Levels, Permit, Purpose, RateLimiter, Scope};
+use super::{Dimension, Exceeded, Holder, Level, Levels, Permit, Purpose, RateLimiter, Scope, ScopeKind, SlidingMinute};
 
-/// A tenant and one of its keys.
-const MAX_SCOPES: usize = 2;
 /// When one more place is likely to be free, for want of a better guess.
 const CONCURRENCY_RETRY: Duration = Duration::from_secs(1);
 
@@ -20,105 +19,157 @@ pub struct MemoryLimiter;
 /// What is taken of the limits of one holder.
 #[derive(Debug, Default)]
 pub struct Counts {
-    requests: Bucket,
-    tokens: Bucket,
+    requests: SlidingMinute,
+    tokens: SlidingMinute,
     running: AtomicU32,
 }
 
 /// What was taken of one scope. The limits are kept as they were, so that what is given back is what was taken.
 struct Held {
     holder: Arc<Holder>,
-    requests_per_minute: Option<u64>,
+    requests_per_minute: Option<u32>,
     tokens_per_minute: Option<u64>,
 }
 
-/// What there is too little of, the limit, and when there will be enough.
-type Short = (Dimension, u64, Duration);
+/// What there is too little of.
+struct Short {
+    dimension: Dimension,
+    limit: u64,
+    used: u64,
+    retry_after: Duration,
+    /// Of a rate: until all of it can be had again.
+    reset: Option<Duration>,
+}
 
 struct MemoryPermit {
-    /// Of as many scopes as there are kinds.
-    held: [Option<Held>; MAX_SCOPES],
+    /// In the order they were asked.
+    held: [Option<Held>; ScopeKind::ALL.len()],
     purpose: Purpose,
     tokens: u64,
+    taken_at: Timestamp,
     levels: Levels,
     is_dispatched: bool,
 }
 
+impl Counts {
+    pub(super) const fn requests(&self) -> &SlidingMinute {
+        &self.requests
+    }
+
+    pub(super) const fn tokens(&self) -> &SlidingMinute {
+        &self.tokens
+    }
+
+    pub(super) fn running(&self) -> u32 {
+        self.running.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_idle(&self, now: Timestamp) -> bool {
+        self.running() == 0 && self.requests.used(now) == 0 && self.tokens.used(now) == 0
+    }
+}
+
 impl RateLimiter for MemoryLimiter {
-    fn admit(&self, scopes: &[Scope<'_>], purpose: Purpose, tokens: u64, now: Timestamp) -> Result<Box<dyn Permit>, Exceeded> {
-        let mut permit =
-            Box::new(MemoryPermit { held: Default::default(), purpose, tokens, levels: Levels::default(), is_dispatched: false });
-        for (at, scope) in scopes.iter().enumerate().take(MAX_SCOPES) {
-            match permit.take(scope, now) {
+    fn admit(
+        &self,
+        scopes: &[Scope<'_>],
+        purpose: Purpose,
+        tokens: u64,
+        now: Timestamp,
+    ) -> Result<Box<dyn Permit>, Box<Exceeded>> {
+        let mut permit = Box::new(MemoryPermit {
+            held: Default::default(),
+            purpose,
+            tokens,
+            taken_at: now,
+            levels: Levels::default(),
+            is_dispatched: false,
+        });
+        for (at, scope) in scopes.iter().enumerate().take(ScopeKind::ALL.len()) {
+            match permit.take(scope) {
                 Ok(held) => permit.held[at] = Some(held),
-                Err((dimension, limit, retry_after)) => {
-                    return Err(Exceeded { scope: scope.kind, dimension, limit, retry_after, levels: permit.levels });
-                }
+                Err(short) => return Err(Box::new(short.of(scope, permit.levels, now))),
             }
         }
         Ok(permit)
     }
 }
 
+impl Short {
+    fn of(self, scope: &Scope<'_>, levels: Levels, now: Timestamp) -> Exceeded {
+        let Self { dimension, limit, used, retry_after, reset } = self;
+        let resets_at = reset.map(|reset| now.saturating_add(reset));
+        Exceeded { scope: scope.kind, subject: scope.subject.to_owned(), dimension, limit, used, retry_after, resets_at, levels }
+    }
+}
+
 impl MemoryPermit {
     /// Takes all of one scope or nothing of it. What earlier scopes gave, the drop of the permit gives back.
-    fn take(&mut self, scope: &Scope<'_>, now: Timestamp) -> Result<Held, Short> {
+    fn take(&mut self, scope: &Scope<'_>) -> Result<Held, Short> {
         let counts = scope.holder.counts(self.purpose);
         let running = counts.running.fetch_add(1, Ordering::AcqRel);
         let mut held = Held { holder: Arc::clone(scope.holder), requests_per_minute: None, tokens_per_minute: None };
         if let Some(limit) = scope.limits.concurrency.or(scope.default_concurrency)
             && running >= limit
         {
-            held.release(self.purpose, 0, false);
-            return Err((Dimension::Concurrency, u64::from(limit), CONCURRENCY_RETRY));
+            held.leave(self.purpose);
+            let (limit, used) = (u64::from(limit), u64::from(running));
+            let dimension = Dimension::Concurrency;
+            return Err(Short { dimension, limit, used, retry_after: CONCURRENCY_RETRY, reset: None });
         }
-        if let Some(limit) = scope.limits.requests_per_minute.map(u64::from) {
-            match counts.requests.take(1, limit, now) {
-                Ok(level) => {
-                    held.requests_per_minute = Some(limit);
-                    tighten(&mut self.levels.requests, level);
-                }
-                Err(wait) => {
-                    tighten(&mut self.levels.requests, counts.requests.level(limit, now));
-                    held.release(self.purpose, 0, true);
-                    return Err((Dimension::Requests, limit, wait));
-                }
+        if let Some(limit) = scope.limits.requests_per_minute {
+            let taken = self.take_rate(&counts.requests, 1, u64::from(limit), Dimension::Requests);
+            if let Err(short) = taken {
+                held.leave(self.purpose);
+                return Err(short);
             }
+            held.requests_per_minute = Some(limit);
         }
         if let Some(limit) = scope.limits.tokens_per_minute {
-            match counts.tokens.take(self.tokens, limit, now) {
-                Ok(level) => {
-                    held.tokens_per_minute = Some(limit);
-                    tighten(&mut self.levels.tokens, level);
-                }
-                Err(wait) => {
-                    tighten(&mut self.levels.tokens, counts.tokens.level(limit, now));
-                    held.release(self.purpose, 0, true);
-                    return Err((Dimension::Tokens, limit, wait));
-                }
+            if let Err(short) = self.take_rate(&counts.tokens, self.tokens, limit, Dimension::Tokens) {
+                held.give_back(self);
+                held.leave(self.purpose);
+                return Err(short);
             }
+            held.tokens_per_minute = Some(limit);
         }
         Ok(held)
     }
+
+    fn take_rate(&mut self, rate: &SlidingMinute, units: u64, limit: u64, dimension: Dimension) -> Result<(), Short> {
+        let now = self.taken_at;
+        let taken = rate.take(units, limit, now);
+        let level = taken.unwrap_or_else(|_| rate.level(limit, now));
+        let tightest = match dimension {
+            Dimension::Tokens => &mut self.levels.tokens,
+            _ => &mut self.levels.requests,
+        };
+        tighten(tightest, level);
+        let short = |wait| Short { dimension, limit, used: rate.used(now), retry_after: wait, reset: Some(level.reset) };
+        taken.map(|_| ()).map_err(short)
+    }
 }
 
-fn tighten(slot: &mut Option<super::Level>, level: super::Level) {
+fn tighten(slot: &mut Option<Level>, level: Level) {
     if slot.is_none_or(|tightest| level.remaining < tightest.remaining) {
         *slot = Some(level);
     }
 }
 
 impl Held {
-    fn release(&self, purpose: Purpose, tokens: u64, give_back: bool) {
-        let counts = self.holder.counts(purpose);
-        counts.running.fetch_sub(1, Ordering::AcqRel);
-        if give_back {
-            if let Some(limit) = self.requests_per_minute {
-                counts.requests.give_back(1, limit);
-            }
-            if let Some(limit) = self.tokens_per_minute {
-                counts.tokens.give_back(tokens, limit);
-            }
+    /// Frees its place.
+    fn leave(&self, purpose: Purpose) {
+        self.holder.counts(purpose).running.fetch_sub(1, Ordering::AcqRel);
+    }
+
+    /// Gives back what `permit` took of its rates.
+    fn give_back(&self, permit: &MemoryPermit) {
+        let counts = self.holder.counts(permit.purpose);
+        if let Some(limit) = self.requests_per_minute {
+            counts.requests.give_back(1, u64::from(limit), permit.taken_at);
+        }
+        if let Some(limit) = self.tokens_per_minute {
+            counts.tokens.give_back(permit.tokens, limit, permit.taken_at);
         }
     }
 }
@@ -135,7 +186,7 @@ impl Permit for MemoryPermit {
     fn settle(&mut self, tokens: u64, now: Timestamp) {
         for held in self.held.iter().flatten() {
             if let Some(limit) = held.tokens_per_minute {
-                held.holder.counts(self.purpose).tokens.correct(self.tokens, tokens, limit, now);
+                held.holder.counts(self.purpose).tokens.correct(self.tokens, tokens, limit, self.taken_at, now);
             }
         }
         self.tokens = tokens;
@@ -145,7 +196,10 @@ impl Permit for MemoryPermit {
 impl Drop for MemoryPermit {
     fn drop(&mut self) {
         for held in self.held.iter().flatten() {
-            held.release(self.purpose, self.tokens, !self.is_dispatched);
+            held.leave(self.purpose);
+            if !self.is_dispatched {
+                held.give_back(self);
+            }
         }
     }
 }
@@ -156,7 +210,7 @@ mod tests {
     use tallygate_types::{Clock, ManualClock};
 
     use super::*;
-    use crate::limits::ScopeKind;
+    use crate::limits::Scopes;
 
     /// A tenant and its key, with nothing taken.
     #[derive(Default)]
@@ -169,8 +223,12 @@ mod tests {
         Limits { requests_per_minute: requests, tokens_per_minute: tokens, concurrency }
     }
 
+    fn scope<'a>(kind: ScopeKind, holder: &'a Arc<Holder>, limits: &'a Limits) -> Scope<'a> {
+        Scope { kind, subject: kind.as_str(), holder, limits, default_concurrency: None }
+    }
+
     impl Asking {
-        fn ask(&self, [tenant, key]: [&Limits; 2], tokens: u64, now: Timestamp) -> Result<Box<dyn Permit>, Exceeded> {
+        fn ask(&self, [tenant, key]: [&Limits; 2], tokens: u64, now: Timestamp) -> Result<Box<dyn Permit>, Box<Exceeded>> {
             self.ask_for(Purpose::Generating, [tenant, key], tokens, now)
         }
 
@@ -180,11 +238,8 @@ mod tests {
             [tenant, key]: [&Limits; 2],
             tokens: u64,
             now: Timestamp,
-        ) -> Result<Box<dyn Permit>, Exceeded> {
-            let scopes = [
-                Scope { kind: ScopeKind::Tenant, holder: &self.tenant, limits: tenant, default_concurrency: None },
-                Scope { kind: ScopeKind::Key, holder: &self.key, limits: key, default_concurrency: None },
-            ];
+        ) -> Result<Box<dyn Permit>, Box<Exceeded>> {
+            let scopes = [scope(ScopeKind::Tenant, &self.tenant, tenant), scope(ScopeKind::Key, &self.key, key)];
             MemoryLimiter.admit(&scopes, purpose, tokens, now)
         }
     }
@@ -201,8 +256,11 @@ mod tests {
         first.dispatched();
         for _ in 0..20 {
             let refused = asking.ask([&tenant, &key], 100, clock.now()).err().unwrap();
-            assert_eq!((refused.scope, refused.dimension, refused.limit), (ScopeKind::Key, Dimension::Requests, 1));
-            assert_eq!(refused.retry_after, Duration::from_mins(1));
+            assert_eq!((refused.scope, &*refused.subject), (ScopeKind::Key, "key"));
+            assert_eq!((refused.dimension, refused.limit, refused.used), (Dimension::Requests, 1, 1));
+            // It began with a cell, which leaves half a second after its last moment is a minute old.
+            assert_eq!(refused.retry_after, Duration::from_millis(60_500));
+            assert_eq!(refused.resets_at, Some(clock.now().saturating_add(refused.retry_after)));
             assert_eq!(refused.levels.requests.unwrap().remaining, 0);
         }
         let none = limits(None, None, None);
@@ -218,7 +276,8 @@ mod tests {
         let one = asking.ask([&tenant, &key], 0, clock.now()).unwrap();
         let _two = asking.ask([&tenant, &key], 0, clock.now()).unwrap();
         let refused = asking.ask([&tenant, &key], 0, clock.now()).err().unwrap();
-        assert_eq!((refused.scope, refused.dimension, refused.limit), (ScopeKind::Tenant, Dimension::Concurrency, 2));
+        assert_eq!((refused.scope, refused.dimension), (ScopeKind::Tenant, Dimension::Concurrency));
+        assert_eq!((refused.limit, refused.used, refused.resets_at), (2, 2, None));
         drop(one);
         assert!(asking.ask([&tenant, &key], 0, clock.now()).is_ok());
     }
@@ -236,7 +295,7 @@ mod tests {
         assert_eq!(next.levels().requests.unwrap().remaining, 0);
         assert_eq!(next.levels().tokens.unwrap().remaining, 500);
         drop(next);
-        clock.advance(Duration::from_mins(1));
+        clock.advance(Duration::from_millis(60_500));
         let next = asking.ask([&tenant, &key], 0, clock.now()).unwrap();
         assert_eq!(next.levels().tokens.unwrap().remaining, 1_000);
     }
@@ -250,5 +309,50 @@ mod tests {
         for purpose in [Purpose::Generating, Purpose::Counting] {
             assert_eq!(ask(purpose).err().unwrap().dimension, Dimension::Concurrency, "{purpose:?}");
         }
+    }
+
+    #[test]
+    fn the_first_scope_that_refuses_says_so_and_nothing_is_taken_of_any() {
+        let (holders, clock) = (<[Arc<Holder>; 5]>::default(), clock());
+        let (wide, narrow) = (limits(Some(100), Some(10_000), Some(9)), limits(Some(100), Some(50), Some(9)));
+        let scopes_but = |tight: Option<usize>| {
+            let scope = |at: usize| scope(ScopeKind::ALL[at], &holders[at], if Some(at) == tight { &narrow } else { &wide });
+            let mut scopes = Scopes::new(scope(0));
+            (1..5).for_each(|at| scopes.push(scope(at)));
+            scopes
+        };
+        let ask = |tight, tokens| MemoryLimiter.admit(scopes_but(tight).as_slice(), Purpose::Generating, tokens, clock.now());
+        for (at, kind) in ScopeKind::ALL.into_iter().enumerate() {
+            let mut first = ask(None, 40).unwrap();
+            first.dispatched();
+            drop(first);
+            clock.advance(Duration::from_secs(5));
+            let refused = ask(Some(at), 40).err().unwrap();
+            assert_eq!((refused.scope, refused.dimension, refused.limit, refused.used), (kind, Dimension::Tokens, 50, 40));
+            assert_eq!(refused.retry_after, Duration::from_millis(55_500));
+            clock.advance(Duration::from_secs(56));
+            for holder in &holders {
+                assert!(holder.is_idle(clock.now()), "{kind:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_was_used_beyond_the_estimate_is_waited_for_and_what_was_not_is_free_at_once() {
+        let (asking, clock) = (Asking::default(), clock());
+        let (tenant, none) = (limits(None, Some(1_000), None), limits(None, None, None));
+        let mut permit = asking.ask([&tenant, &none], 400, clock.now()).unwrap();
+        permit.dispatched();
+        clock.advance(Duration::from_secs(30));
+        permit.settle(1_500, clock.now());
+        drop(permit);
+        // 400 leave a minute after they came, and 1,100 a minute after it was known that they had come.
+        let refused = asking.ask([&tenant, &none], 1, clock.now()).err().unwrap();
+        assert_eq!((refused.used, refused.retry_after), (1_500, Duration::from_millis(60_500)));
+        clock.advance(Duration::from_millis(60_500));
+        let mut permit = asking.ask([&tenant, &none], 1_000, clock.now()).unwrap();
+        permit.dispatched();
+        permit.settle(10, clock.now());
+        assert_eq!(asking.ask([&tenant, &none], 100, clock.now()).unwrap().levels().tokens.unwrap().remaining, 890);
     }
 }

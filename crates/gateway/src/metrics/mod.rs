@@ -66,6 +66,7 @@ pub struct Metrics {
     translation_losses: IntCounterVec,
     unknown_finishes: IntCounterVec,
     connections_open: IntGauge,
+    pub auth_throttled: IntCounter,
     pub connections_refused: IntCounter,
     pub accept_failures: IntCounter,
     pub usage_estimated: IntCounter,
@@ -221,6 +222,11 @@ impl Metrics {
                 &["scope", "dimension", "decision"],
             )?,
             auth_failures: counters(&registry, "auth_failures_total", "Requests without a valid key", &["reason"])?,
+            auth_throttled: counter(
+                &registry,
+                "auth_throttled_total",
+                "Requests with a bad key from addresses that had sent too many of them, answered 429",
+            )?,
             translation_losses: counters(
                 &registry,
                 "translation_lossy_total",

@@ -93,14 +93,17 @@ impl Overload {
             Full::Share => {
                 shed(plane, "fair_share", "The gateway is nearly full, and this tenant has its fair share already. Try again.")
             }
-            Full::Tenant => {
+            Full::Tenant { taken } => {
                 plane.metrics.exchange.shed("tenant");
                 plane.metrics.limited(ScopeKind::Tenant.as_str(), Dimension::Concurrency.as_str());
                 Refusal::limited(&Exceeded {
                     scope: ScopeKind::Tenant,
+                    subject: tenant.name.to_string(),
                     dimension: Dimension::Concurrency,
                     limit: u64::from(bound),
+                    used: u64::from(taken),
                     retry_after: RETRY_AFTER,
+                    resets_at: None,
                     levels: Levels::default(),
                 })
             }

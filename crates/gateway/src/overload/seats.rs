@@ -28,8 +28,8 @@ pub struct Taken {
 pub enum Full {
     /// All are taken.
     All,
-    /// The tenant has as many as it may.
-    Tenant,
+    /// The tenant has as many as it may, or more.
+    Tenant { taken: u32 },
     /// Few are left, and the tenant has its share.
     Share,
 }
@@ -63,7 +63,7 @@ impl Seats {
         if before >= self.max {
             Err(Full::All)
         } else if of_purpose >= bound {
-            Err(Full::Tenant)
+            Err(Full::Tenant { taken: of_purpose })
         } else if before >= self.max / 100 * FAIR_FROM_PERCENT + self.max % 100 * FAIR_FROM_PERCENT / 100
             && of_tenant >= self.share()
         {
@@ -75,6 +75,12 @@ impl Seats {
 
     fn share(&self) -> u32 {
         self.max.div_ceil(self.active.load(Ordering::Acquire).max(1))
+    }
+}
+
+impl Taken {
+    pub fn of(&self, purpose: Purpose) -> u32 {
+        self.by_purpose[purpose as usize].load(Ordering::Acquire)
     }
 }
 
@@ -135,7 +141,7 @@ mod tests {
     fn counting_takes_nothing_of_a_tenants_bound_on_generating() {
         let (seats, tenant) = (Arc::new(Seats::new(10)), Arc::<Holder>::default());
         let _one = seats.take(Arc::clone(&tenant), Purpose::Generating, 1).ok().unwrap();
-        assert_eq!(seats.take(Arc::clone(&tenant), Purpose::Generating, 1).err(), Some(Full::Tenant));
+        assert_eq!(seats.take(Arc::clone(&tenant), Purpose::Generating, 1).err(), Some(Full::Tenant { taken: 1 }));
         assert!(seats.take(Arc::clone(&tenant), Purpose::Counting, 1).is_ok());
         assert_eq!(seats.taken(), 1);
     }

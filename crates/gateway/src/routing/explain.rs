@@ -92,7 +92,7 @@ fn asked<'a>(
         requested: &request.model,
         tenant: request.tenant.or(key.map(|key| key.tenant.id)).unwrap_or_else(nobody),
         key: request.key.unwrap_or(ApiKeyId::from_uuid(Uuid::nil())),
-        project: request.project.as_deref().or(key.and_then(KeyEntry::project)),
+        project: request.project.as_deref().or_else(|| key.and_then(KeyEntry::project).map(|project| &*project.name)),
         tags: key.map_or(&[], KeyEntry::tags),
         headers,
         input_tokens: request.input_tokens.unwrap_or(0),

@@ -110,7 +110,7 @@ fn asked<'a>(plane: &DataPlane, question: &'a Question, tariffs: &'a Tariffs, in
         requested: &question.model,
         tenant: key.tenant.id,
         key: key.id,
-        project: key.project(),
+        project: key.project().map(|project| &*project.name),
         tags: key.tags(),
         headers: &question.headers,
         input_tokens,

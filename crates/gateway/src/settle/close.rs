@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tallygate_adapter::Meter;
-use tallygate_billing::{AttemptRecord, BeginRecord, Endpoint, Outcome, UsageRecord, UsageSource, estimate};
+use tallygate_billing::{AttemptRecord, BeginRecord, Draws, Endpoint, Outcome, UsageRecord, UsageSource, estimate};
 use tallygate_store::pins::Pin;
 use tallygate_types::{Currency, Dialect, Pico, Usage};
 
@@ -147,7 +147,7 @@ fn write(plane: &DataPlane, facts: &Facts, record: &UsageRecord, held: Held, man
         write_rejection(plane, facts, record);
     }
     let Held { mut permit, reservation, seat, present, .. } = held;
-    plane.budgets.settle(reservation, record.charge);
+    reservation.settle(record.charge);
     if record.attempt > 0 {
         permit.settle(record.usage.total(), record.finished_at);
     }
@@ -232,6 +232,7 @@ fn bare_record(plane: &DataPlane, facts: &Facts) -> Option<(UsageRecord, Arc<Mod
         route: None,
         arm: None,
         affinity: None,
+        budgets: Draws::default(),
     };
     let mut record = begin.into_record(plane.clock.now());
     record.overhead_us = micros(facts.started.elapsed());

@@ -113,6 +113,7 @@ impl Settlement {
         let end_user = question.peek.user.clone().map(shortened);
         let (model_name, price) = (model.name.clone(), question.way.tariffs.own().cloned());
         let trace_id = question.facts.trace_id().map(str::to_owned);
+        let budgets = held.reservation.draws();
         let (facts, tariffs) = (Arc::clone(&question.facts), question.way.tariffs.clone());
         Self(Some(boxed(|| Unsettled {
             begin: BeginRecord {
@@ -141,6 +142,7 @@ impl Settlement {
                 route: None,
                 arm: None,
                 affinity: None,
+                budgets,
             },
             series,
             plane,

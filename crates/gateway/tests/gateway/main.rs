@@ -8,6 +8,7 @@ mod dialects;
 mod embeddings;
 mod failover;
 mod forwarding;
+mod guards;
 mod hedging;
 mod lifecycle;
 mod limits;

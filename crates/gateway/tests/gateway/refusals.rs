@@ -47,8 +47,16 @@ async fn an_unknown_key_is_not_judged_while_the_configuration_may_be_old() {
     let mut rig = rig().await;
     rig.store_is_fresh = false;
     let gateway = rig.start().await;
-    let reply = gateway.ask(Method::GET, "/v1/models", &[("authorization", "Bearer nobody")], "").await;
-    assert_eq!((reply.status.as_u16(), reply.json()["error"]["code"].as_str()), (503, Some("key_store_unavailable")));
+    for (key, status, code) in [
+        ("a-key-that-was-made-a-moment-ago", 503, "key_store_unavailable"),
+        // What no key is ever like needs no look.
+        ("nobody", 401, "invalid_api_key"),
+        ("sk-tg1_with-a-checksum-that-is-not-right", 401, "invalid_api_key"),
+    ] {
+        let bearer = format!("Bearer {key}");
+        let reply = gateway.ask(Method::GET, "/v1/models", &[("authorization", &bearer)], "").await;
+        assert_eq!((reply.status.as_u16(), reply.json()["error"]["code"].as_str()), (status, Some(code)), "{key}");
+    }
     assert_eq!(gateway.get("/v1/models").await.status, 200);
 }
 

@@ -17,24 +17,19 @@ use tallygate_adapter::Profiles;
 use tallygate_billing::journal::Position;
 use tallygate_billing::{Budgets, ClassPrices, Journal, JournalConfig, PriceBook, PriceVersion, UsageRecord};
 use tallygate_gateway::{DataPlane, Drained, GatewayConfig, Metrics, NoShelf, Parts, Shelf, TracedAccess, serve};
-use tallygate_store::keys::KeyStatus;
-use tallygate_store::responses::ResponseSettings;
 use tallygate_store::routing::{Affinity, RoutingPolicy};
-use tallygate_store::tenants::TenantStatus;
 use tallygate_store::{
-    Budget, CredentialEntry, KeyDigester, KeyEntry, Limits, Made, ModelEntry, SecretBytes32, Snapshot, TargetEntry, TenantEntry,
-    UpstreamEntry,
+    Budget, BudgetEntry, CredentialEntry, KeyDigester, KeyEntry, Limits, ModelEntry, SecretBytes32, Snapshot, TargetEntry,
+    TenantEntry, UpstreamEntry,
 };
-use tallygate_types::{
-    ApiKeyId, Clock, Currency, Dialect, IdMap, PriceVersionId, SystemClock, TenantId, Timestamp, UnitPrice, UsageClass,
-};
+use tallygate_types::{Clock, Currency, Dialect, IdMap, PriceVersionId, SystemClock, Timestamp, UnitPrice, UsageClass};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-pub const KEY: &str = "sk-tg1_a-key-for-tests-only";
+pub const KEY: &str = "a-declared-key-for-tests-only";
 /// Of another tenant without limits.
-pub const OTHER_KEY: &str = "sk-tg1_a-key-of-another-tenant";
+pub const OTHER_KEY: &str = "a-declared-key-of-another-tenant";
 /// Nothing in these tests takes this long unless it hangs.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -78,38 +73,12 @@ pub struct Answer {
     pub body: String,
 }
 
-fn tenant() -> TenantEntry {
-    TenantEntry {
-        id: TenantId::generate(),
-        name: "acme".into(),
-        status: TenantStatus::Active,
-        suspended_message: None,
-        time_zone: "UTC".into(),
-        limits: Limits::default(),
-        budget: None,
-        allowed_models: None,
-        responses: ResponseSettings::default(),
-        made: Made::default(),
-    }
-}
-
 impl Rig {
     pub fn new() -> Self {
-        let key = KeyEntry {
-            id: ApiKeyId::generate(),
-            name: "ci".into(),
-            tenant: Arc::new(tenant()),
-            status: KeyStatus::Active,
-            expires_at: None,
-            limits: Limits::default(),
-            allowed_models: None,
-            labels: None,
-            made: Made::default(),
-        };
         Self {
             config: GatewayConfig::default(),
-            tenant: tenant(),
-            key,
+            tenant: TenantEntry::named("acme"),
+            key: KeyEntry::named("ci", Arc::new(TenantEntry::named("acme"))),
             models: Vec::new(),
             unpriced: Vec::new(),
             store_is_fresh: true,
@@ -141,7 +110,8 @@ impl Rig {
 
     pub fn with_budget(mut self, amount: &str) -> Self {
         let budget = format!(r#"{{"amount":"{amount}","currency":"USD","period":"month"}}"#);
-        self.tenant.budget = Some(serde_json::from_str::<Budget>(&budget).unwrap());
+        let budget = serde_json::from_str::<Budget>(&budget).unwrap();
+        self.tenant.budgets = Some(Arc::new(vec![BudgetEntry::of_tenant(self.tenant.id, budget)]));
         self
     }
 
@@ -149,7 +119,7 @@ impl Rig {
         let digester = KeyDigester::new(&SecretBytes32::new([7; 32]));
         let tenant = Arc::new(self.tenant);
         let key = KeyEntry { tenant: Arc::clone(&tenant), ..self.key };
-        let other = Arc::new(TenantEntry { name: "globex".into(), responses: tenant.responses, ..self::tenant() });
+        let other = Arc::new(TenantEntry { responses: tenant.responses, ..TenantEntry::named("globex") });
         let other_key = KeyEntry { tenant: Arc::clone(&other), ..Self::new().key };
         let prices = PriceBook::default();
         prices.replace(
@@ -182,7 +152,7 @@ impl Rig {
             store_fresh: Arc::new(AtomicBool::new(self.store_is_fresh)),
             profiles: Arc::new(ArcSwap::from_pointee(Profiles::builtin().with_overrides(self.profiles).unwrap())),
             prices: Arc::new(prices),
-            budgets: Arc::new(Budgets::default()),
+            budgets: Arc::new(Budgets::alone(Timestamp::UNIX_EPOCH)),
             journal: Arc::clone(&journal),
             digester,
             clock: self.clock,

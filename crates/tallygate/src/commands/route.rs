@@ -81,7 +81,7 @@ async fn decide_here(asked: &Explain) -> Result<Explanation> {
         store_fresh: Arc::new(AtomicBool::new(true)),
         profiles: ProfileFile::load(config.translation.profiles.as_deref())?.current,
         prices,
-        budgets: Arc::new(Budgets::default()),
+        budgets: Arc::new(Budgets::alone(store.clock().now())),
         journal,
         digester: store.digester(),
         clock: Arc::clone(store.clock()),

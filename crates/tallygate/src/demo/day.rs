@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
-use tallygate_billing::{AttemptRecord, BeginRecord, Endpoint, Outcome, PriceVersion, UsageRecord, UsageSource};
+use tallygate_billing::{AttemptRecord, BeginRecord, Endpoint, Outcome, PriceVersion, Spender, UsageRecord, UsageSource, budget};
 use tallygate_store::{KeyEntry, ModelEntry, TargetEntry};
 use tallygate_types::{Dialect, RequestId, Timestamp, Usage, UsageClass};
 
@@ -91,6 +91,7 @@ fn call(
         route: None,
         arm: None,
         affinity: None,
+        budgets: budget::draws(Spender { key, model: &model.name, end_user: None }, price.currency, accepted_at),
     };
     let mut record = UsageRecord::from_begin(&begin, accepted_at.saturating_add(duration));
     record.overhead_us = rng.random_range(90..900);

@@ -23,7 +23,7 @@ use tallygate_types::{Clock as _, Currency, Dialect, SystemClock, Timestamp, Uni
 use crate::banner::Banner;
 use crate::cli::Demo;
 use crate::commands::print_json;
-use crate::config::{Budget, Config, Credential, Key, Limits, Log, LogFormat, Model, Responses, Target, Tenant, Upstream};
+use crate::config::{Budget, Config, Credential, Key, Limits, Log, LogFormat, Model, Period, Target, Tenant, Upstream};
 use crate::installation::{self, Opened, Running};
 use crate::{provision, telemetry};
 
@@ -133,13 +133,10 @@ fn model(name: &str, upstream: &str) -> Model {
 
 fn tenant(name: &str, keys: &[&str], budget: Option<&str>) -> Tenant {
     Tenant {
-        name: name.to_owned(),
         limits: Limits { requests_per_minute: Some(600), tokens_per_minute: Some(2_000_000), concurrency: Some(50) },
-        budget: budget.map(|amount| Budget { amount: amount.to_owned(), currency: "USD".to_owned(), period: "month".to_owned() }),
-        models: None,
-        responses: Responses::default(),
-        time_zone: "UTC".to_owned(),
+        budget: budget.map(|amount| Budget { amount: amount.to_owned(), currency: "USD".to_owned(), period: Period::Month }),
         keys: keys.iter().map(|key| Key::minted(*key)).collect(),
+        ..Tenant::named(name)
     }
 }
 
