@@ -41,6 +41,8 @@ def test_from_the_setup_link_to_the_bill(sim, folder, start_gateway):
     assert seen["secret_form"]
     assert seen["statuses"] == [200, 200, 200], seen["last_answer"]
     assert not seen["secret_in_list"] and not seen["upstream_secret_in_list"]
+    assert "Used up: $0.00" in seen["budgets"], seen["budgets"]
+    assert seen["statuses_after_rotation"] == [200, 200]
     assert seen["status_after_revocation"] == 401
     assert seen["console_errors"] == []
 
@@ -78,4 +80,6 @@ def test_the_setup_link_works_once(folder, start_gateway):
     assert 400 <= again.status_code < 500
     gateway.stop()
     gateway.start()
+    # It is ready a moment before it says so.
+    harness.wait_for("the second banner", lambda: gateway.process.output().count("ready in") == 2, 10)
     assert "/setup#" not in gateway.process.output().split("ready in")[-1], "a second owner is offered"

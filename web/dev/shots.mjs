@@ -23,6 +23,8 @@ const PAGES = [
   ["tenant-new", "/tenants/new"],
   ["keys", "/keys"],
   ["keys-empty", "/keys", "empty"],
+  ["key", "/keys", "full", "tbody tr"],
+  ["key-rotate", "/keys", "full", "tbody tr", "section section button"],
   ["key-new", "/keys/new"],
   ["upstreams", "/upstreams"],
   ["upstreams-empty", "/upstreams", "empty"],

@@ -93,8 +93,32 @@ impl Proxies {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BudgetPeriod {
+    /// A calendar day in the tenant's time zone.
+    Day,
     /// A calendar month in the tenant's time zone.
     Month,
+    /// For good.
+    Total,
+}
+
+impl From<BudgetPeriod> for tallygate_store::BudgetPeriod {
+    fn from(period: BudgetPeriod) -> Self {
+        match period {
+            BudgetPeriod::Day => Self::Day,
+            BudgetPeriod::Month => Self::Month,
+            BudgetPeriod::Total => Self::Total,
+        }
+    }
+}
+
+impl From<tallygate_store::BudgetPeriod> for BudgetPeriod {
+    fn from(period: tallygate_store::BudgetPeriod) -> Self {
+        match period {
+            tallygate_store::BudgetPeriod::Day => Self::Day,
+            tallygate_store::BudgetPeriod::Month => Self::Month,
+            tallygate_store::BudgetPeriod::Total => Self::Total,
+        }
+    }
 }
 
 /// Money a tenant may spend in a period. Requests that would go beyond are refused.
@@ -324,6 +348,15 @@ impl Limits {
     }
 }
 
+/// Limits of single models as the store keeps them.
+pub fn checked_model_limits(limits: BTreeMap<String, NewLimits>) -> Result<BTreeMap<String, tallygate_store::Limits>> {
+    let check = |(model, limits): (String, NewLimits)| {
+        let limits = Limits::from(limits).checked(&format!("/model_limits/{}", model.replace('~', "~0").replace('/', "~1")))?;
+        Ok((model, limits))
+    };
+    limits.into_iter().map(check).collect()
+}
+
 impl LimitsPatch {
     pub fn apply(self, current: Limits) -> Limits {
         Limits {
@@ -356,15 +389,13 @@ impl From<tallygate_store::Limits> for Limits {
 
 impl From<Budget> for tallygate_store::Budget {
     fn from(budget: Budget) -> Self {
-        let BudgetPeriod::Month = budget.period;
-        Self { amount: budget.amount, currency: budget.currency, period: tallygate_store::BudgetPeriod::Month }
+        Self { amount: budget.amount, currency: budget.currency, period: budget.period.into() }
     }
 }
 
 impl From<tallygate_store::Budget> for Budget {
     fn from(budget: tallygate_store::Budget) -> Self {
-        let tallygate_store::BudgetPeriod::Month = budget.period;
-        Self { amount: budget.amount, currency: budget.currency, period: BudgetPeriod::Month }
+        Self { amount: budget.amount, currency: budget.currency, period: budget.period.into() }
     }
 }
 

@@ -15,7 +15,7 @@
 //!     api_url: Some("http://127.0.0.1:8080".into()),
 //!     demo: false,
 //! };
-//! let state = AdminState::new(store, None, None, probe, config)?;
+//! let state = AdminState::new(store, None, probe, config)?;
 //! let service = tallygate_admin::router(state); // serve it with `into_make_service_with_connect_info::<SocketAddr>()`
 //! # Ok(service)
 //! # }

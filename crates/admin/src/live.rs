@@ -1,8 +1,8 @@
 //! What the control plane asks of the data plane that runs beside it: why a request would go where it goes, what is in
-//! flight, and how upstreams and credentials stand.
+//! flight, which limits a key falls under, and how upstreams and credentials stand.
 
-use tallygate_types::live::{CredentialStanding, ExplainRequest, Explanation, LiveRequest, UpstreamStanding};
-use tallygate_types::{CredentialId, RequestId};
+use tallygate_types::live::{CredentialStanding, EffectiveLimit, ExplainRequest, Explanation, LiveRequest, UpstreamStanding};
+use tallygate_types::{ApiKeyId, CredentialId, RequestId};
 
 /// The data plane of this process. Answers come from memory.
 pub trait LivePlane: Send + Sync + 'static {
@@ -16,4 +16,7 @@ pub trait LivePlane: Send + Sync + 'static {
     fn upstreams(&self) -> Vec<UpstreamStanding>;
     /// Forgets what is held against a credential. False if the data plane does not know it.
     fn reactivate(&self, credential: CredentialId) -> bool;
+    /// Every limit that requests of the key fall under, in the order they are asked: of all models the tenant has limits for, or
+    /// of the one that is named; of each end user, or of one. `None`: the data plane does not know the key.
+    fn effective_limits(&self, key: ApiKeyId, model: Option<&str>, end_user: Option<&str>) -> Option<Vec<EffectiveLimit>>;
 }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use tallygate_billing::Budgets;
 use tallygate_store::Store;
 use tallygate_types::Timestamp;
 
@@ -33,8 +32,6 @@ pub struct AdminState {
     pub(crate) probe: Arc<dyn UpstreamProbe>,
     /// The data plane of this process, if there is one.
     pub(crate) live: Option<Arc<dyn LivePlane>>,
-    /// Of that data plane.
-    pub(crate) budgets: Option<Arc<Budgets>>,
     pub(crate) config: AdminConfig,
     pub(crate) passwords: Passwords,
     pub(crate) access_tokens: AccessTokens,
@@ -51,7 +48,6 @@ pub enum AdminError {
 impl AdminState {
     pub fn new(
         store: Arc<Store>,
-        budgets: Option<Arc<Budgets>>,
         live: Option<Arc<dyn LivePlane>>,
         probe: Arc<dyn UpstreamProbe>,
         mut config: AdminConfig,
@@ -64,7 +60,7 @@ impl AdminState {
         let passwords = Passwords::new();
         let access_tokens = AccessTokens::new(store.digest_key(SESSION_KEY_LABEL).as_bytes());
         let started_at = store.clock().now();
-        Ok(Arc::new(Self { store, probe, live, budgets, config, passwords, access_tokens, started_at }))
+        Ok(Arc::new(Self { store, probe, live, config, passwords, access_tokens, started_at }))
     }
 
     /// The data plane beside this control plane.

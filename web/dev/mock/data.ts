@@ -51,6 +51,8 @@ const tenant = (
   suspended_message: null,
   time_zone: "Europe/Berlin",
   limits: { requests_per_minute: 600, tokens_per_minute: 200_000, concurrency: 50 },
+  model_limits: {},
+  end_user_limits: NO_LIMITS,
   budget: budget ? { amount: budget, currency: "USD", period: "month" } : null,
   allowed_models: null,
   responses: {
@@ -69,6 +71,10 @@ export const tenants: Schemas["Tenant"][] = [
   tenant("globex", null, { time_zone: "Asia/Shanghai", limits: NO_LIMITS }),
   tenant("initech-internal-tools", "25.00", { time_zone: "America/Los_Angeles" }),
   tenant("hooli", "1000.00", {
+    model_limits: {
+      smart: { requests_per_minute: 60, tokens_per_minute: 50_000, concurrency: null },
+    },
+    end_user_limits: { requests_per_minute: 30, tokens_per_minute: null, concurrency: 2 },
     status: "suspended",
     suspended_message: "Payment is overdue; write to billing@example.com.",
   }),
@@ -264,7 +270,10 @@ export const keys: Schemas["ApiKey"][] = tenants.flatMap((owner, index) =>
     expires_at: index === 3 ? iso(now - 20 * HOUR) : null,
     limits: NO_LIMITS,
     allowed_models: index === 1 ? ["fast"] : null,
-    project: null,
+    allowed_endpoints: index === 1 ? ["chat_completions", "responses"] : null,
+    allowed_networks: index === 1 ? ["192.0.2.0/24"] : null,
+    project: name === "ci" && index === 4 ? "nightly" : null,
+    previous_expires_at: name === "production" ? iso(now + 5 * HOUR) : null,
     tags: name === "ci" ? ["batch"] : [],
     last_used_at: name === "notebook" ? null : iso(now - next() * 30 * HOUR),
     ...stamps(500 - index * 30),

@@ -158,3 +158,46 @@ export function explanation(model: string): Schemas["Explanation"] {
     refusal: null,
   };
 }
+
+export const limits: Schemas["EffectiveLimit"][] = [
+  {
+    scope: "tenant",
+    subject: tenant(0).name,
+    dimension: "requests",
+    limit: 600,
+    used: 214,
+    remaining: 386,
+    resets_at: iso(now + 58_000),
+    source: "tenant",
+  },
+  {
+    scope: "tenant",
+    subject: tenant(0).name,
+    dimension: "concurrency",
+    limit: 50,
+    used: 7,
+    remaining: 43,
+    resets_at: null,
+    source: "tenant",
+  },
+  {
+    scope: "model",
+    subject: "smart",
+    dimension: "tokens",
+    limit: 200_000,
+    used: 203_114,
+    remaining: 0,
+    resets_at: iso(now + 31_000),
+    source: "model_rule",
+  },
+  {
+    scope: "end_user",
+    subject: null,
+    dimension: "requests",
+    limit: 30,
+    used: 0,
+    remaining: 30,
+    resets_at: null,
+    source: "end_user_rule",
+  },
+];

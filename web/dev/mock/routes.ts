@@ -1,7 +1,8 @@
 import type { components } from "../../src/api/schema.gen.ts";
 import { audit, bill, billSummaries, overview, testReport } from "./books.ts";
+import { budgets, projects } from "./budgets.ts";
 import { id, iso, keys, models, now, prices, routes, stamps, tenants, upstreams } from "./data.ts";
-import { explanation, health, inFlight } from "./live.ts";
+import { explanation, health, inFlight, limits } from "./live.ts";
 import { requests, series } from "./requests.ts";
 
 type Schemas = components["schemas"];
@@ -23,6 +24,10 @@ const session: Schemas["Session"] = {
     "overview.read",
     "tenants.read",
     "tenants.write",
+    "projects.read",
+    "projects.write",
+    "budgets.read",
+    "budgets.write",
     "api_keys.read",
     "api_keys.write",
     "upstreams.read",
@@ -136,7 +141,10 @@ function createKey(body: Schemas["ApiKeyCreate"]): Answer {
     expires_at: body.expires_at ?? null,
     limits: { requests_per_minute: null, tokens_per_minute: null, concurrency: null },
     allowed_models: body.allowed_models ?? null,
+    allowed_endpoints: body.allowed_endpoints ?? null,
+    allowed_networks: body.allowed_networks ?? null,
     project: body.project ?? null,
+    previous_expires_at: null,
     tags: body.tags ?? [],
     last_used_at: null,
     ...stamps(0),
@@ -144,6 +152,18 @@ function createKey(body: Schemas["ApiKeyCreate"]): Answer {
   };
   keys.unshift(made);
   return ok(made, 201);
+}
+
+function rotateKey(wanted: string): Answer {
+  const rotated = { previous_expires_at: iso(now + 3_600_000), last4: "7dKx" };
+  const { status, type, value } = one(keys, wanted, rotated);
+  const secret = "sk-tg1_Qe81mZpAb2cD4eF6gH8iJ0kL2mN4oP6qR8sT0uV2wX4yZ6aB8cD7dKx";
+  return { status, type, value: { ...(value as object), secret } };
+}
+
+function ofTenant<Item extends { tenant_id: string }>(items: Item[], url: URL): Item[] {
+  const wanted = url.searchParams.get("tenant_id");
+  return items.filter((item) => !wanted || item.tenant_id === wanted);
 }
 
 const EMPTY: Record<string, unknown> = { data: [], has_more: false, next_cursor: null };
@@ -195,18 +215,22 @@ export function answer(method: string, url: URL, body: unknown, scenario: Scenar
         tenants.push(made);
         return ok(made, 201);
       }
+      if (third === "budgets") return page(budgets(second), url);
       return second ? one(tenants, second, write) : page(named(tenants, url), url);
+    case "projects":
+      if (method === "DELETE") return { status: 204, type: "", value: null };
+      if (method === "POST") return ok(projects[0], 201);
+      return second ? one(projects, second, write) : page(ofTenant(projects, url), url);
+    case "budgets":
+      return method === "DELETE" ? { status: 204, type: "", value: null } : ok(body, 201);
     case "api-keys":
       if (second.endsWith(":revoke"))
         return one(keys, second.split(":")[0] ?? "", { status: "revoked" });
+      if (second.endsWith(":rotate")) return rotateKey(second.split(":")[0] ?? "");
       if (method === "POST") return createKey(body as Schemas["ApiKeyCreate"]);
+      if (third === "limits") return page(limits, url);
       if (second) return one(keys, second, write);
-      return page(
-        keys.filter(
-          (key) => (url.searchParams.get("tenant_id") ?? key.tenant_id) === key.tenant_id,
-        ),
-        url,
-      );
+      return page(ofTenant(keys, url), url);
     case "upstreams":
       if (second.endsWith(":test"))
         return ok(testReport(second.startsWith(upstreams[2]?.id ?? "-")));

@@ -22,7 +22,15 @@ type Collection =
   | "routes"
   | "requests"
   | "in-flight"
-  | "bills";
+  | "bills"
+  | "projects"
+  | "budgets";
+
+/** Where else a collection is shown. */
+const SHOWN_WITH: Partial<Record<Collection, Collection[]>> = {
+  budgets: ["tenants"],
+  projects: ["tenants", "api-keys"],
+};
 
 /** After a write: what shows this collection asks again, and the person is told it worked. */
 export function useChanged(collection: Collection) {
@@ -30,7 +38,11 @@ export function useChanged(collection: Collection) {
   const { t } = useTranslation();
   return useCallback(
     (message: string = t("saved")) => {
-      const touched = [`/admin/v1/${collection}`, "/admin/v1/overview", "/admin/v1/audit-events"];
+      const touched = [
+        ...[collection, ...(SHOWN_WITH[collection] ?? [])].map((name) => `/admin/v1/${name}`),
+        "/admin/v1/overview",
+        "/admin/v1/audit-events",
+      ];
       void cache.invalidateQueries({
         predicate: ({ queryKey: [, path] }) =>
           typeof path === "string" && touched.some((prefix) => path.startsWith(prefix)),

@@ -34,6 +34,26 @@ export function useModels(enabled = true) {
   );
 }
 
+/** The projects of a tenant; of none where none is chosen yet. */
+export function useProjects(tenantId: string, enabled = true) {
+  return api.useQuery(
+    "get",
+    "/admin/v1/projects",
+    { params: { query: { limit: CHOICES, tenant_id: tenantId } } },
+    { enabled: enabled && tenantId !== "" },
+  );
+}
+
+/** The keys of a tenant that are in use. */
+export function useKeysOf(tenantId: string, enabled = true) {
+  return api.useQuery(
+    "get",
+    "/admin/v1/api-keys",
+    { params: { query: { limit: CHOICES, tenant_id: tenantId, status: "active" } } },
+    { enabled },
+  );
+}
+
 /** What is running and where tenants send their requests. */
 export function useVersion() {
   return api.useQuery("get", "/admin/v1/version", {}, { staleTime: Number.POSITIVE_INFINITY });

@@ -49,12 +49,14 @@ export function pointerToPath(pointer: string): string {
     .join(".");
 }
 
-/** The server's word for each field, keyed as the form keys it. */
+/** The server's word for each field, keyed as the form keys it; a member of a list is also its field's. */
 export function fieldErrors(error: unknown): Record<string, string> {
   if (!(error instanceof ApiError)) return {};
   const found: Record<string, string> = {};
   for (const { pointer, reason } of error.problem?.errors ?? []) {
-    found[pointerToPath(pointer)] = reason;
+    const path = pointerToPath(pointer);
+    found[path] = reason;
+    found[path.replace(/\.\d+$/, "")] ??= reason;
   }
   return found;
 }

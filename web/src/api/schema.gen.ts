@@ -96,6 +96,26 @@ export interface paths {
         patch: operations["update_api_key"];
         trace?: never;
     };
+    "/admin/v1/api-keys/{id}/limits": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists every limit that requests of the key fall under, in the order they are asked, all on one page; as this replica sees them.
+         * @description Needs the permission `api_keys.read`.
+         */
+        get: operations["list_api_key_limits"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/v1/api-keys/{id}:revoke": {
         parameters: {
             query?: never;
@@ -110,6 +130,27 @@ export interface paths {
          * @description Needs the permission `api_keys.write`.
          */
         post: operations["revoke_api_key"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/api-keys/{id}:rotate": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Gives a key another secret, which is shown this once. The one before stays good for the overlap, so that clients can be moved
+         *     over one by one; a rotation within it ends the one before that.
+         * @description Needs the permission `api_keys.write`.
+         */
+        post: operations["rotate_api_key"];
         delete?: never;
         options?: never;
         head?: never;
@@ -194,6 +235,58 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/budgets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists budgets, newest first; not those that are set at the tenants themselves.
+         * @description Needs the permission `budgets.read`.
+         */
+        get: operations["list_budgets"];
+        put?: never;
+        /**
+         * Creates a budget. What was spent in its period before counts.
+         * @description Needs the permission `budgets.write`.
+         */
+        post: operations["create_budget"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/budgets/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Reads a budget.
+         * @description Needs the permission `budgets.read`.
+         */
+        get: operations["get_budget"];
+        put?: never;
+        post?: never;
+        /**
+         * Deletes a budget: what it bounded is bounded by the others alone.
+         * @description Needs the permission `budgets.write`.
+         */
+        delete: operations["delete_budget"];
+        options?: never;
+        head?: never;
+        /**
+         * Changes a budget's amount, mode or alerts, from the next request on.
+         * @description Needs the permission `budgets.write`.
+         */
+        patch: operations["update_budget"];
         trace?: never;
     };
     "/admin/v1/catalogue": {
@@ -391,6 +484,59 @@ export interface paths {
         options?: never;
         head?: never;
         patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/projects": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists projects, newest first.
+         * @description Needs the permission `projects.read`.
+         */
+        get: operations["list_projects"];
+        put?: never;
+        /**
+         * Creates a project of a tenant.
+         * @description Needs the permission `projects.write`.
+         */
+        post: operations["create_project"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/projects/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Reads a project.
+         * @description Needs the permission `projects.read`.
+         */
+        get: operations["get_project"];
+        put?: never;
+        post?: never;
+        /**
+         * Deletes a project that no key ever belonged to, with the budgets of it. Another is archived instead, so that its usage keeps
+         *     its name.
+         * @description Needs the permission `projects.write`.
+         */
+        delete: operations["delete_project"];
+        options?: never;
+        head?: never;
+        /**
+         * Changes a project's name, limits or models; archives it or takes it back.
+         * @description Needs the permission `projects.write`.
+         */
+        patch: operations["update_project"];
         trace?: never;
     };
     "/admin/v1/requests": {
@@ -609,6 +755,27 @@ export interface paths {
          * @description Needs the permission `tenants.write`.
          */
         patch: operations["update_tenant"];
+        trace?: never;
+    };
+    "/admin/v1/tenants/{id}/budgets": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists every budget of a tenant with its window now, its own first, all on one page. Of a budget that each end user has for
+         *     themself, the windows of the 20 who spent most.
+         * @description Needs the permission `budgets.read`.
+         */
+        get: operations["list_tenant_budgets"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
         trace?: never;
     };
     "/admin/v1/upstreams": {
@@ -900,8 +1067,17 @@ export interface components {
         };
         /** @description A key of a tenant. Its secret is shown once, when it is made. */
         ApiKey: {
+            /** @description Operations the key may call, such as `chat_completions`; null is all. */
+            allowed_endpoints: string[] | null;
             /** @description Public model names the key may call, within those of its tenant; null is all of those. */
             allowed_models: string[] | null;
+            /**
+             * @description Networks the key may be used from; null is anywhere.
+             * @example [
+             *       "192.0.2.0/24"
+             *     ]
+             */
+            allowed_networks: string[] | null;
             /** Format: date-time */
             created_at: string;
             /** Format: date-time */
@@ -921,9 +1097,15 @@ export interface components {
              * @example sk-tg1_a8Kq02Zx
              */
             prefix: string;
-            /** @description Labels that routes match by. */
+            /**
+             * Format: date-time
+             * @description Until when the secret before the last rotation is good, too.
+             */
+            previous_expires_at: string | null;
+            /** @description The name of its project. */
             project: string | null;
             status: components["schemas"]["ApiKeyStatus"];
+            /** @description Labels that routes match by. */
             tags: string[];
             tenant_id: string;
             /** Format: date-time */
@@ -932,7 +1114,11 @@ export interface components {
             version: number;
         };
         ApiKeyCreate: {
+            /** @description Operations the key may call, such as `chat_completions`; absent is all. */
+            allowed_endpoints?: string[] | null;
             allowed_models?: string[] | null;
+            /** @description Networks the key may be used from, such as `192.0.2.0/24`; absent is anywhere. */
+            allowed_networks?: string[] | null;
             /** Format: date-time */
             expires_at?: string | null;
             limits?: components["schemas"]["NewLimits"];
@@ -941,14 +1127,16 @@ export interface components {
              * @example ci
              */
             name: string;
-            /** @description A label that routes match by; at most 64 characters, no comma. */
+            /** @description The name of a project of the tenant. */
             project?: string | null;
-            /** @description The same, at most 50 of them. */
+            /** @description Labels that routes match by: at most 50, of at most 64 characters each, no commas. */
             tags?: string[];
             tenant_id: string;
         };
         ApiKeyPatch: {
+            allowed_endpoints?: string[] | null;
             allowed_models?: string[] | null;
+            allowed_networks?: string[] | null;
             /** Format: date-time */
             expires_at?: string | null;
             limits?: components["schemas"]["LimitsPatch"];
@@ -956,6 +1144,15 @@ export interface components {
             project?: string | null;
             /** @description Replaces all tags. */
             tags?: string[] | null;
+        };
+        /** @description A rotation. */
+        ApiKeyRotate: {
+            /**
+             * Format: int64
+             * @description How long the secret before stays good, at most 30 days; an hour if absent.
+             * @default 3600
+             */
+            overlap_seconds: number | null;
         };
         /** @enum {string} */
         ApiKeyStatus: "active" | "expired" | "revoked";
@@ -1130,10 +1327,30 @@ export interface components {
             period: components["schemas"]["BudgetPeriod"];
         };
         /**
+         * @description What becomes of a request that a budget does not cover.
+         * @enum {string}
+         */
+        BudgetMode: "hard" | "soft";
+        /**
          * @description The time a budget runs for.
          * @enum {string}
          */
-        BudgetPeriod: "month";
+        BudgetPeriod: "day" | "month" | "total";
+        /**
+         * @description Whose spending counts.
+         * @enum {string}
+         */
+        BudgetScope: "tenant" | "project" | "key" | "model" | "end_user";
+        /** @description Whose spending counts, and of which of them; what the scope does not name is null. */
+        BudgetSubject: {
+            /** @description Null with the scope `end_user`: each end user has as much for themself. */
+            end_user: string | null;
+            key_id: string | null;
+            /** @description The public name of a model. */
+            model: string | null;
+            project_id: string | null;
+            scope: components["schemas"]["BudgetScope"];
+        };
         /** @description What a target can take; null is not known, and taken to be able. */
         Capabilities: {
             /**
@@ -1373,6 +1590,32 @@ export interface components {
          * @enum {string}
          */
         Dialect: "openai-chat" | "openai-responses" | "anthropic" | "gemini";
+        /** @description One limit that the requests of a key fall under, and where it stands in the process that was asked. */
+        EffectiveLimit: {
+            dimension: components["schemas"]["LimitDimension"];
+            /** Format: int64 */
+            limit: number;
+            /** Format: int64 */
+            remaining: number;
+            /**
+             * Format: date-time
+             * @description When all of a rate can be had again if nothing more comes. None: all of it can be had now, or it is no rate.
+             */
+            resets_at: string | null;
+            scope: components["schemas"]["LimitScope"];
+            source: components["schemas"]["LimitSource"];
+            /**
+             * @description The name of the tenant, project, key or model, or what the end user is called by. None: each end user has it for
+             *     themselves.
+             */
+            subject: string | null;
+            /**
+             * Format: int64
+             * @description Of a rate what was admitted in the last minute, of places those that are taken. It may be more than the limit: one that
+             *     was lowered, or tokens that turned out to be more than was estimated.
+             */
+            used: number;
+        };
         /**
          * @description Whether an upstream, a credential or a model takes part.
          * @enum {string}
@@ -1494,6 +1737,21 @@ export interface components {
             group: string;
             name: string;
         };
+        /**
+         * @description What there is so much of.
+         * @enum {string}
+         */
+        LimitDimension: "requests" | "tokens" | "concurrency";
+        /**
+         * @description What a limit bounds, in the order in which limits are asked.
+         * @enum {string}
+         */
+        LimitScope: "tenant" | "project" | "key" | "model" | "end_user";
+        /**
+         * @description What set a limit.
+         * @enum {string}
+         */
+        LimitSource: "tenant" | "project" | "key" | "model_rule" | "end_user_rule" | "default";
         /** @description Limits on the flow of requests. What is null is not limited here. */
         Limits: {
             /**
@@ -1702,8 +1960,17 @@ export interface components {
         /** @description One page of a list. */
         Page_ApiKey: {
             data: {
+                /** @description Operations the key may call, such as `chat_completions`; null is all. */
+                allowed_endpoints: string[] | null;
                 /** @description Public model names the key may call, within those of its tenant; null is all of those. */
                 allowed_models: string[] | null;
+                /**
+                 * @description Networks the key may be used from; null is anywhere.
+                 * @example [
+                 *       "192.0.2.0/24"
+                 *     ]
+                 */
+                allowed_networks: string[] | null;
                 /** Format: date-time */
                 created_at: string;
                 /** Format: date-time */
@@ -1723,9 +1990,15 @@ export interface components {
                  * @example sk-tg1_a8Kq02Zx
                  */
                 prefix: string;
-                /** @description Labels that routes match by. */
+                /**
+                 * Format: date-time
+                 * @description Until when the secret before the last rotation is good, too.
+                 */
+                previous_expires_at: string | null;
+                /** @description The name of its project. */
                 project: string | null;
                 status: components["schemas"]["ApiKeyStatus"];
+                /** @description Labels that routes match by. */
                 tags: string[];
                 tenant_id: string;
                 /** Format: date-time */
@@ -1864,6 +2137,38 @@ export interface components {
             next_cursor: string | null;
         };
         /** @description One page of a list. */
+        Page_EffectiveLimit: {
+            data: {
+                dimension: components["schemas"]["LimitDimension"];
+                /** Format: int64 */
+                limit: number;
+                /** Format: int64 */
+                remaining: number;
+                /**
+                 * Format: date-time
+                 * @description When all of a rate can be had again if nothing more comes. None: all of it can be had now, or it is no rate.
+                 */
+                resets_at: string | null;
+                scope: components["schemas"]["LimitScope"];
+                source: components["schemas"]["LimitSource"];
+                /**
+                 * @description The name of the tenant, project, key or model, or what the end user is called by. None: each end user has it for
+                 *     themselves.
+                 */
+                subject: string | null;
+                /**
+                 * Format: int64
+                 * @description Of a rate what was admitted in the last minute, of places those that are taken. It may be more than the limit: one that
+                 *     was lowered, or tokens that turned out to be more than was estimated.
+                 */
+                used: number;
+            }[];
+            /** @description Whether there is more after this page. */
+            has_more: boolean;
+            /** @description Give it as `after` to read the next page. Opaque. */
+            next_cursor: string | null;
+        };
+        /** @description One page of a list. */
         Page_LiveRequest: {
             data: {
                 /** Format: date-time */
@@ -1951,6 +2256,34 @@ export interface components {
                  * @description Applies to requests accepted from this time on, until the next version's.
                  */
                 valid_from: string;
+            }[];
+            /** @description Whether there is more after this page. */
+            has_more: boolean;
+            /** @description Give it as `after` to read the next page. Opaque. */
+            next_cursor: string | null;
+        };
+        /** @description One page of a list. */
+        Page_Project: {
+            data: {
+                /** @description Public model names its keys may call, within those of the tenant; null is all of those. */
+                allowed_models: string[] | null;
+                /** Format: date-time */
+                created_at: string;
+                /** @example prj_0193500000007000800000000000000c */
+                id: string;
+                limits: components["schemas"]["Limits"];
+                managed_by: components["schemas"]["ManagedBy"];
+                /**
+                 * @description No other project of the tenant has it.
+                 * @example web
+                 */
+                name: string;
+                status: components["schemas"]["ProjectStatus"];
+                tenant_id: string;
+                /** Format: date-time */
+                updated_at: string;
+                /** Format: int64 */
+                version: number;
             }[];
             /** @description Whether there is more after this page. */
             has_more: boolean;
@@ -2053,6 +2386,42 @@ export interface components {
             next_cursor: string | null;
         };
         /** @description One page of a list. */
+        Page_SpendingBudget: {
+            data: (components["schemas"]["BudgetSubject"] & {
+                /**
+                 * @description At how many percent spent somebody is told.
+                 * @example [
+                 *       80,
+                 *       100
+                 *     ]
+                 */
+                alerts: number[];
+                /**
+                 * @description Null without the permission `money.read`.
+                 * @example 100.00
+                 */
+                amount: string | null;
+                /** Format: date-time */
+                created_at: string;
+                /** @example USD */
+                currency: string;
+                /** @example bud_0193500000007000800000000000000d */
+                id: string;
+                managed_by: components["schemas"]["ManagedBy"];
+                mode: components["schemas"]["BudgetMode"];
+                period: components["schemas"]["BudgetPeriod"];
+                tenant_id: string;
+                /** Format: date-time */
+                updated_at: string;
+                /** Format: int64 */
+                version: number;
+            })[];
+            /** @description Whether there is more after this page. */
+            has_more: boolean;
+            /** @description Give it as `after` to read the next page. Opaque. */
+            next_cursor: string | null;
+        };
+        /** @description One page of a list. */
         Page_Tenant: {
             data: {
                 /** @description Public model names the tenant may call; null is all. */
@@ -2060,10 +2429,16 @@ export interface components {
                 budget: components["schemas"]["Budget"] | null;
                 /** Format: date-time */
                 created_at: string;
+                /** @description Limits that hold for each of the tenant's end users, beside `limits`. */
+                end_user_limits: components["schemas"]["Limits"];
                 /** @example ten_0193500000007000800000000000000a */
                 id: string;
                 limits: components["schemas"]["Limits"];
                 managed_by: components["schemas"]["ManagedBy"];
+                /** @description Limits that hold for one model, by its public name, beside `limits`. */
+                model_limits: {
+                    [key: string]: components["schemas"]["Limits"];
+                };
                 /** @example acme */
                 name: string;
                 responses: components["schemas"]["Responses"];
@@ -2071,7 +2446,7 @@ export interface components {
                 /** @description What callers are told while the tenant is suspended. */
                 suspended_message: string | null;
                 /**
-                 * @description The IANA time zone in which the tenant's months begin.
+                 * @description The IANA time zone in which the tenant's days and months begin.
                  * @example Europe/Berlin
                  */
                 time_zone: string;
@@ -2080,6 +2455,64 @@ export interface components {
                 /** Format: int64 */
                 version: number;
             }[];
+            /** @description Whether there is more after this page. */
+            has_more: boolean;
+            /** @description Give it as `after` to read the next page. Opaque. */
+            next_cursor: string | null;
+        };
+        /** @description One page of a list. */
+        Page_TenantBudget: {
+            data: (components["schemas"]["BudgetSubject"] & {
+                alerts: number[];
+                /** @example 100.00 */
+                amount: string | null;
+                /** @example USD */
+                currency: string;
+                /** @description Null for the tenant's own budget, which is set at the tenant. */
+                id: string | null;
+                /** @description Whether each end user has as much for themself: `end_user` is then whose window this is, null before anybody's first. */
+                is_of_each: boolean;
+                /** @description Whether nothing is left. */
+                is_used_up: boolean;
+                managed_by: components["schemas"]["ManagedBy"];
+                mode: components["schemas"]["BudgetMode"];
+                /**
+                 * @description What was spent beyond the amount.
+                 * @example 0
+                 */
+                overspent: string | null;
+                /**
+                 * Format: int32
+                 * @description Of the amount spent, rounded down; null without `money.read`.
+                 * @example 80
+                 */
+                percent: number | null;
+                period: components["schemas"]["BudgetPeriod"];
+                /** @example 20.00 */
+                remaining: string | null;
+                /**
+                 * Format: date-time
+                 * @description Null for a budget of all time.
+                 */
+                resets_at: string | null;
+                /**
+                 * @description What the calls that have ended cost; calls under way are not in it.
+                 * @example 80.00
+                 */
+                spent: string | null;
+                /**
+                 * Format: date-time
+                 * @description Null for a budget of all time.
+                 */
+                starts_at: string | null;
+                /** @description What people call whom it is of; null for the whole tenant. */
+                subject_name: string | null;
+                /**
+                 * Format: int64
+                 * @description For `If-Match`; null with `id`.
+                 */
+                version: number | null;
+            })[];
             /** @description Whether there is more after this page. */
             has_more: boolean;
             /** @description Give it as `after` to read the next page. Opaque. */
@@ -2163,7 +2596,7 @@ export interface components {
          * @description One right. The name is `<resource>.<deed>`.
          * @enum {string}
          */
-        Permission: "overview.read" | "tenants.read" | "tenants.write" | "api_keys.read" | "api_keys.write" | "upstreams.read" | "upstreams.write" | "upstreams.test" | "upstream_secrets.write" | "models.read" | "models.write" | "routes.read" | "routes.write" | "in_flight.read" | "in_flight.cancel" | "credentials.reactivate" | "prices.read" | "prices.write" | "requests.read" | "usage.read" | "money.read" | "bills.read" | "audit.read" | "users.read" | "users.write" | "admin_tokens.read" | "admin_tokens.write";
+        Permission: "overview.read" | "tenants.read" | "tenants.write" | "api_keys.read" | "api_keys.write" | "projects.read" | "projects.write" | "budgets.read" | "budgets.write" | "upstreams.read" | "upstreams.write" | "upstreams.test" | "upstream_secrets.write" | "models.read" | "models.write" | "routes.read" | "routes.write" | "in_flight.read" | "in_flight.cancel" | "credentials.reactivate" | "prices.read" | "prices.write" | "requests.read" | "usage.read" | "money.read" | "bills.read" | "audit.read" | "users.read" | "users.write" | "admin_tokens.read" | "admin_tokens.write";
         /**
          * @description How far a request in flight has come.
          * @enum {string}
@@ -2226,6 +2659,47 @@ export interface components {
             /** @description A URL that names the kind of problem. */
             type: string;
         };
+        /** @description What a tenant does for one purpose. Its limits hold beside those of the tenant and of each key. */
+        Project: {
+            /** @description Public model names its keys may call, within those of the tenant; null is all of those. */
+            allowed_models: string[] | null;
+            /** Format: date-time */
+            created_at: string;
+            /** @example prj_0193500000007000800000000000000c */
+            id: string;
+            limits: components["schemas"]["Limits"];
+            managed_by: components["schemas"]["ManagedBy"];
+            /**
+             * @description No other project of the tenant has it.
+             * @example web
+             */
+            name: string;
+            status: components["schemas"]["ProjectStatus"];
+            tenant_id: string;
+            /** Format: date-time */
+            updated_at: string;
+            /** Format: int64 */
+            version: number;
+        };
+        ProjectCreate: {
+            allowed_models?: string[] | null;
+            limits?: components["schemas"]["NewLimits"];
+            /**
+             * @description Printable, on one line, without a comma; at most 64 characters.
+             * @example web
+             */
+            name: string;
+            tenant_id: string;
+        };
+        ProjectPatch: {
+            allowed_models?: string[] | null;
+            limits?: components["schemas"]["LimitsPatch"];
+            /** @description The keys of the project follow it to a new name. */
+            name?: string | null;
+            status?: components["schemas"]["ProjectStatus"] | null;
+        };
+        /** @enum {string} */
+        ProjectStatus: "active" | "archived";
         /** @description Outbound proxies: the URL of one, or a list that is tried in turn. */
         Proxies: string | string[];
         /** @description A call with everything that is known of it. */
@@ -2533,6 +3007,68 @@ export interface components {
             email: string;
             password: string;
         };
+        /** @description How much may be spent in a period. Scope, period and currency stay what they were made as: they say what was counted. */
+        SpendingBudget: components["schemas"]["BudgetSubject"] & {
+            /**
+             * @description At how many percent spent somebody is told.
+             * @example [
+             *       80,
+             *       100
+             *     ]
+             */
+            alerts: number[];
+            /**
+             * @description Null without the permission `money.read`.
+             * @example 100.00
+             */
+            amount: string | null;
+            /** Format: date-time */
+            created_at: string;
+            /** @example USD */
+            currency: string;
+            /** @example bud_0193500000007000800000000000000d */
+            id: string;
+            managed_by: components["schemas"]["ManagedBy"];
+            mode: components["schemas"]["BudgetMode"];
+            period: components["schemas"]["BudgetPeriod"];
+            tenant_id: string;
+            /** Format: date-time */
+            updated_at: string;
+            /** Format: int64 */
+            version: number;
+        };
+        SpendingBudgetCreate: {
+            /**
+             * @description Percents at which somebody is told, each above the one before: at most 10, from 1 to 1000.
+             * @example [
+             *       80,
+             *       100
+             *     ]
+             */
+            alerts?: number[];
+            /** @example 100.00 */
+            amount: string;
+            /** @example USD */
+            currency: string;
+            /** @description With the scope `end_user`; absent, each end user has as much for themself. */
+            end_user?: string | null;
+            /** @description With the scope `key`. */
+            key_id?: string | null;
+            mode?: components["schemas"]["BudgetMode"] | null;
+            /** @description With the scope `model`: its public name. */
+            model?: string | null;
+            period: components["schemas"]["BudgetPeriod"];
+            /** @description With the scope `project`. */
+            project_id?: string | null;
+            scope: components["schemas"]["BudgetScope"];
+            tenant_id: string;
+        };
+        SpendingBudgetPatch: {
+            /** @description Replaces all percents. */
+            alerts?: number[] | null;
+            amount?: string | null;
+            mode?: components["schemas"]["BudgetMode"] | null;
+        };
         /** @description An A/B test: which arm a unit belongs to is a hash of it, the same on all replicas and after restarts. */
         Split: {
             arms: components["schemas"]["Arm"][];
@@ -2586,10 +3122,16 @@ export interface components {
             budget: components["schemas"]["Budget"] | null;
             /** Format: date-time */
             created_at: string;
+            /** @description Limits that hold for each of the tenant's end users, beside `limits`. */
+            end_user_limits: components["schemas"]["Limits"];
             /** @example ten_0193500000007000800000000000000a */
             id: string;
             limits: components["schemas"]["Limits"];
             managed_by: components["schemas"]["ManagedBy"];
+            /** @description Limits that hold for one model, by its public name, beside `limits`. */
+            model_limits: {
+                [key: string]: components["schemas"]["Limits"];
+            };
             /** @example acme */
             name: string;
             responses: components["schemas"]["Responses"];
@@ -2597,7 +3139,7 @@ export interface components {
             /** @description What callers are told while the tenant is suspended. */
             suspended_message: string | null;
             /**
-             * @description The IANA time zone in which the tenant's months begin.
+             * @description The IANA time zone in which the tenant's days and months begin.
              * @example Europe/Berlin
              */
             time_zone: string;
@@ -2606,10 +3148,68 @@ export interface components {
             /** Format: int64 */
             version: number;
         };
+        /** @description A budget and its window now. Money is null without the permission `money.read`. */
+        TenantBudget: components["schemas"]["BudgetSubject"] & {
+            alerts: number[];
+            /** @example 100.00 */
+            amount: string | null;
+            /** @example USD */
+            currency: string;
+            /** @description Null for the tenant's own budget, which is set at the tenant. */
+            id: string | null;
+            /** @description Whether each end user has as much for themself: `end_user` is then whose window this is, null before anybody's first. */
+            is_of_each: boolean;
+            /** @description Whether nothing is left. */
+            is_used_up: boolean;
+            managed_by: components["schemas"]["ManagedBy"];
+            mode: components["schemas"]["BudgetMode"];
+            /**
+             * @description What was spent beyond the amount.
+             * @example 0
+             */
+            overspent: string | null;
+            /**
+             * Format: int32
+             * @description Of the amount spent, rounded down; null without `money.read`.
+             * @example 80
+             */
+            percent: number | null;
+            period: components["schemas"]["BudgetPeriod"];
+            /** @example 20.00 */
+            remaining: string | null;
+            /**
+             * Format: date-time
+             * @description Null for a budget of all time.
+             */
+            resets_at: string | null;
+            /**
+             * @description What the calls that have ended cost; calls under way are not in it.
+             * @example 80.00
+             */
+            spent: string | null;
+            /**
+             * Format: date-time
+             * @description Null for a budget of all time.
+             */
+            starts_at: string | null;
+            /** @description What people call whom it is of; null for the whole tenant. */
+            subject_name: string | null;
+            /**
+             * Format: int64
+             * @description For `If-Match`; null with `id`.
+             */
+            version: number | null;
+        };
         TenantCreate: {
             allowed_models?: string[] | null;
             budget?: components["schemas"]["Budget"] | null;
+            /** @description Limits that hold for each end user. */
+            end_user_limits?: components["schemas"]["NewLimits"];
             limits?: components["schemas"]["NewLimits"];
+            /** @description Limits that hold for one model, by its public name. */
+            model_limits?: {
+                [key: string]: components["schemas"]["NewLimits"];
+            };
             /**
              * @description Printable, on one line; at most 200 characters.
              * @example acme
@@ -2622,7 +3222,12 @@ export interface components {
         TenantPatch: {
             allowed_models?: string[] | null;
             budget?: components["schemas"]["Budget"] | null;
+            end_user_limits?: components["schemas"]["LimitsPatch"];
             limits?: components["schemas"]["LimitsPatch"];
+            /** @description Replaces the limits of all models. */
+            model_limits?: {
+                [key: string]: components["schemas"]["NewLimits"];
+            } | null;
             name?: string | null;
             responses?: components["schemas"]["ResponsesPatch"];
             status?: components["schemas"]["TenantStatus"] | null;
@@ -3181,6 +3786,41 @@ export interface operations {
             };
         };
     };
+    list_api_key_limits: {
+        parameters: {
+            query?: {
+                /** @description Only the limits of this model, beside those of any; absent, of each that has some. */
+                model?: string;
+                /** @description Where this end user stands; absent, what each of them has. */
+                end_user?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_EffectiveLimit"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     revoke_api_key: {
         parameters: {
             query?: never;
@@ -3198,6 +3838,43 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["ApiKey"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    rotate_api_key: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The ETag of the version read. */
+                "If-Match": string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ApiKeyRotate"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ApiKeyWithSecret"];
                 };
             };
             /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
@@ -3340,6 +4017,171 @@ export interface operations {
                 };
                 content: {
                     "text/csv": string;
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_budgets: {
+        parameters: {
+            query?: {
+                /** @description Only budgets of this tenant. */
+                tenant_id?: string;
+                /** @description Items of the page, 1 to 200. */
+                limit?: number;
+                /** @description The `next_cursor` of the page before. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_SpendingBudget"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_budget: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SpendingBudgetCreate"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpendingBudget"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_budget: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpendingBudget"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_budget: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The ETag of the version read. */
+                "If-Match": string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    update_budget: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The ETag of the version read. */
+                "If-Match": string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["SpendingBudgetPatch"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SpendingBudget"];
                 };
             };
             /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
@@ -3758,6 +4600,172 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Overview"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_projects: {
+        parameters: {
+            query?: {
+                /** @description Only projects of this tenant. */
+                tenant_id?: string;
+                status?: "active" | "archived";
+                /** @description Items of the page, 1 to 200. */
+                limit?: number;
+                /** @description The `next_cursor` of the page before. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Project"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_project: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProjectCreate"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Project"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_project: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Project"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    delete_project: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The ETag of the version read. */
+                "If-Match": string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    update_project: {
+        parameters: {
+            query?: never;
+            header: {
+                /** @description The ETag of the version read. */
+                "If-Match": string;
+            };
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ProjectPatch"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Project"];
                 };
             };
             /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
@@ -4372,6 +5380,36 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Tenant"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_tenant_budgets: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_TenantBudget"];
                 };
             };
             /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */

@@ -24,7 +24,7 @@ export function DetailDrawer({
   return (
     <Drawer.Root opened={opened} onClose={onClose} size={layout.drawerWidth} position="right">
       <Drawer.Overlay backgroundOpacity={0.25} />
-      <Drawer.Content className={classes.content}>
+      <Drawer.Content p={0} className={classes.content}>
         <Drawer.Header className={classes.header}>
           <div className={classes.words}>
             <Drawer.Title className={classes.title}>{title}</Drawer.Title>

@@ -7,6 +7,7 @@ const TONES = {
   disabled: "quiet",
   revoked: "quiet",
   expired: "warning",
+  archived: "quiet",
 } as const satisfies Record<string, Tone>;
 
 /** The state of a tenant, key, upstream, credential or model. */

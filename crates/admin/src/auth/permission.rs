@@ -100,6 +100,11 @@ permissions! {
     TenantsWrite = "tenants.write": Owner | Admin;
     ApiKeysRead = "api_keys.read": Owner | Admin | Finance | Ops | Auditor;
     ApiKeysWrite = "api_keys.write": Owner | Admin;
+    ProjectsRead = "projects.read": Owner | Admin | Finance | Ops | Auditor;
+    ProjectsWrite = "projects.write": Owner | Admin;
+    /// Sees budgets; their amounts only with `money.read`.
+    BudgetsRead = "budgets.read": Owner | Admin | Finance | Ops | Auditor;
+    BudgetsWrite = "budgets.write": Owner | Admin;
     UpstreamsRead = "upstreams.read": Owner | Admin | Ops | Auditor;
     UpstreamsWrite = "upstreams.write": Owner | Admin;
     /// Sends one small request to the upstream, at the operator's cost.

@@ -1,11 +1,14 @@
 //! `/api-keys`: the keys issued to tenants.
 
+use std::time::Duration;
+
 use axum::extract::State;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
+use tallygate_billing::Endpoint;
 use tallygate_store::keys::{self, KeyFilter, KeySettings, KeyStatus, NewKey};
 use tallygate_store::{TenantScope, tenants};
-use tallygate_types::{ApiKeyId, TenantId, Timestamp};
+use tallygate_types::{ApiKeyId, Network, TenantId, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
@@ -15,8 +18,10 @@ use crate::audit::{Change, Target};
 use crate::auth::Permission;
 use crate::form::{Limits, LimitsPatch, ManagedBy, NewLimits};
 use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned, given, page_request};
-use crate::problem::{Problem, Result};
+use crate::problem::{FieldError, Problem, Result};
 use crate::routes::{Access, Routes};
+
+const DEFAULT_OVERLAP_SECONDS: u64 = 3_600;
 
 pub fn add(routes: Routes) -> Routes {
     routes
@@ -24,6 +29,7 @@ pub fn add(routes: Routes) -> Routes {
         .add(Access::Needs(Permission::ApiKeysWrite), routes!(create_api_key))
         .add(Access::Needs(Permission::ApiKeysRead), routes!(get_api_key))
         .add(Access::Needs(Permission::ApiKeysWrite), routes!(update_api_key))
+        .add(Access::Needs(Permission::ApiKeysWrite), routes!(rotate_api_key))
         .add(Access::Needs(Permission::ApiKeysWrite), routes!(revoke_api_key))
 }
 
@@ -66,10 +72,20 @@ pub struct ApiKey {
     /// Public model names the key may call, within those of its tenant; null is all of those.
     #[schema(required = true)]
     pub allowed_models: Option<Vec<String>>,
-    /// Labels that routes match by.
+    /// Operations the key may call, such as `chat_completions`; null is all.
+    #[schema(required = true)]
+    pub allowed_endpoints: Option<Vec<String>>,
+    /// Networks the key may be used from; null is anywhere.
+    #[schema(value_type = Option<Vec<String>>, required = true, example = json!(["192.0.2.0/24"]))]
+    pub allowed_networks: Option<Vec<Network>>,
+    /// The name of its project.
     #[schema(required = true)]
     pub project: Option<String>,
+    /// Labels that routes match by.
     pub tags: Vec<String>,
+    /// Until when the secret before the last rotation is good, too.
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
+    pub previous_expires_at: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime, required = true)]
     pub last_used_at: Option<Timestamp>,
     pub managed_by: ManagedBy,
@@ -115,9 +131,14 @@ pub struct ApiKeyCreate {
     #[schema(required = false)]
     pub limits: NewLimits,
     pub allowed_models: Option<Vec<String>>,
-    /// A label that routes match by; at most 64 characters, no comma.
+    /// Operations the key may call, such as `chat_completions`; absent is all.
+    pub allowed_endpoints: Option<Vec<String>>,
+    /// Networks the key may be used from, such as `192.0.2.0/24`; absent is anywhere.
+    #[schema(value_type = Option<Vec<String>>)]
+    pub allowed_networks: Option<Vec<Network>>,
+    /// The name of a project of the tenant.
     pub project: Option<String>,
-    /// The same, at most 50 of them.
+    /// Labels that routes match by: at most 50, of at most 64 characters each, no commas.
     #[serde(default)]
     #[schema(required = false, max_items = 50)]
     pub tags: Vec<String>,
@@ -138,11 +159,26 @@ pub struct ApiKeyPatch {
     #[schema(value_type = Option<Vec<String>>)]
     pub allowed_models: Patch<Vec<String>>,
     #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub allowed_endpoints: Patch<Vec<String>>,
+    #[serde(default)]
+    #[schema(value_type = Option<Vec<String>>)]
+    pub allowed_networks: Patch<Vec<Network>>,
+    #[serde(default)]
     #[schema(value_type = Option<String>)]
     pub project: Patch<String>,
     /// Replaces all tags.
     #[serde(default, deserialize_with = "given")]
     pub tags: Option<Vec<String>>,
+}
+
+/// A rotation.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ApiKeyRotate {
+    /// How long the secret before stays good, at most 30 days; an hour if absent.
+    #[schema(maximum = 2_592_000, default = 3600)]
+    pub overlap_seconds: Option<u64>,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -194,6 +230,8 @@ async fn create_api_key(
         expires_at: body.expires_at,
         limits: Limits::from(body.limits).checked("/limits")?,
         allowed_models: body.allowed_models,
+        allowed_endpoints: checked_endpoints(body.allowed_endpoints)?,
+        allowed_networks: body.allowed_networks,
         project: body.project,
         tags: body.tags,
     };
@@ -241,6 +279,8 @@ async fn update_api_key(
         expires_at: body.expires_at.apply(current.expires_at),
         limits: body.limits.apply(current.limits.into()).checked("/limits")?,
         allowed_models: body.allowed_models.apply(current.allowed_models),
+        allowed_endpoints: checked_endpoints(body.allowed_endpoints.apply(current.allowed_endpoints))?,
+        allowed_networks: body.allowed_networks.apply(current.allowed_networks),
         project: body.project.apply(current.project),
         tags: body.tags.unwrap_or(current.tags),
     };
@@ -263,6 +303,38 @@ async fn revoke_api_key(State(state): State<AppState>, Path(id): Path<ApiKeyId>,
     change.record(&mut tx, "api_key.revoked", target(&after), Some(&before), Some(&after)).await?;
     tx.commit().await?;
     Ok(Found(after))
+}
+
+/// Gives a key another secret, which is shown this once. The one before stays good for the overlap, so that clients can be moved
+/// over one by one; a rotation within it ends the one before that.
+#[utoipa::path(post, path = "/admin/v1/api-keys/{id}:rotate", tag = "api-keys",
+    params(("id" = String, Path), ("If-Match" = String, Header, description = "The ETag of the version read.")),
+    request_body = ApiKeyRotate, responses((status = 200, body = ApiKeyWithSecret)))]
+async fn rotate_api_key(
+    State(state): State<AppState>,
+    Path(id): Path<ApiKeyId>,
+    expected: IfMatch,
+    change: Change,
+    Body(body): Body<ApiKeyRotate>,
+) -> Result<Found<ApiKeyWithSecret>> {
+    let mut tx = state.store.begin().await?;
+    let before = ApiKey::read(keys::get(&mut tx, TenantScope::All, id).await?, state.now());
+    expected.check(&before, before.managed_by)?;
+    let overlap = Duration::from_secs(body.overlap_seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS));
+    let (key, secret) = keys::rotate(&mut tx, TenantScope::All, id, expected.0, overlap).await?;
+    let key = ApiKey::read(key, state.now());
+    change.record(&mut tx, "api_key.rotated", target(&key), Some(&before), Some(&key)).await?;
+    tx.commit().await?;
+    Ok(Found(ApiKeyWithSecret { key, secret: secret.expose_secret().to_owned() }))
+}
+
+fn checked_endpoints(names: Option<Vec<String>>) -> Result<Option<Vec<String>>> {
+    let wrong = |(at, name): (usize, &String)| {
+        let error = name.parse::<Endpoint>().err()?;
+        Some(FieldError::new(format!("/allowed_endpoints/{at}"), "unknown", error.to_string()))
+    };
+    let errors: Vec<_> = names.iter().flatten().enumerate().filter_map(wrong).collect();
+    if errors.is_empty() { Ok(names) } else { Err(Problem::invalid(errors)) }
 }
 
 fn check_expiry(expires_at: Option<Timestamp>, now: Timestamp) -> Result<()> {
@@ -296,8 +368,11 @@ impl ApiKey {
             expires_at: row.expires_at,
             limits: row.limits.into(),
             allowed_models: row.allowed_models,
+            allowed_endpoints: row.allowed_endpoints,
+            allowed_networks: row.allowed_networks,
             project: row.project,
             tags: row.tags,
+            previous_expires_at: row.previous_expires_at,
             last_used_at: row.last_used_at,
             managed_by: row.managed_by.into(),
             version: row.version,

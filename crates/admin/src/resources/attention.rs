@@ -1,14 +1,15 @@
 //! What of an installation somebody should look at.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use serde::Serialize;
-use tallygate_billing::{Budgets, prices};
+use tallygate_billing::budget::{self, WindowState};
+use tallygate_billing::prices;
 use tallygate_store::models::{self, Model, ModelFilter};
 use tallygate_store::tenants::{self, Tenant, TenantFilter};
 use tallygate_store::upstreams::{self, Status, Upstream, UpstreamFilter};
-use tallygate_store::{PageRequest, TenantScope, credentials};
-use tallygate_types::{ModelId, Timestamp};
+use tallygate_store::{BudgetPeriod, PageRequest, TenantScope, credentials};
+use tallygate_types::{BudgetId, ModelId};
 use url::{Host, Url};
 use utoipa::ToSchema;
 
@@ -68,6 +69,8 @@ pub struct Inventory {
     tenants: Vec<Tenant>,
     upstreams: Vec<(Upstream, bool)>,
     models: Vec<Model>,
+    /// Of budgets, by their ids.
+    windows: HashMap<BudgetId, Vec<WindowState>>,
     pub priced: HashSet<ModelId>,
 }
 
@@ -84,10 +87,14 @@ impl Inventory {
         let now = state.now();
         let prices = prices::list(store, None).await?;
         let priced = prices.into_iter().filter(|price| price.valid_from <= now).map(|price| price.model_id).collect();
-        Ok(Self { tenants, upstreams, models, priced })
+        let mut windows: HashMap<BudgetId, Vec<WindowState>> = HashMap::new();
+        for window in budget::largest(store, now, LOOKED_AT).await? {
+            windows.entry(window.budget).or_default().push(window);
+        }
+        Ok(Self { tenants, upstreams, models, windows, priced })
     }
 
-    pub fn attention(&self, state: &AppState, now: Timestamp, sees_money: bool) -> Vec<Attention> {
+    pub fn attention(&self, sees_money: bool) -> Vec<Attention> {
         let models = self.models.iter().filter(|model| model.status == Status::Active).flat_map(|model| self.of_model(model));
         let upstreams = self.upstreams.iter().filter(|(upstream, has_credential)| {
             upstream.status == Status::Active && !has_credential && !is_local(&upstream.base_url)
@@ -96,8 +103,7 @@ impl Inventory {
             let detail = "It has no active credential, so the provider will refuse what is sent there; add one.";
             about(Severity::Warning, "upstream_without_credential", "upstream", upstream.id.to_string(), &upstream.name, detail)
         });
-        let budgets = state.budgets.as_ref();
-        let tenants = self.tenants.iter().filter_map(|tenant| of_budget(tenant, budgets?, now, sees_money));
+        let tenants = self.tenants.iter().filter_map(|tenant| self.of_budget(tenant, sees_money));
         models.chain(upstreams).chain(tenants).collect()
     }
 
@@ -121,23 +127,29 @@ impl Inventory {
         }
         found
     }
-}
 
-fn of_budget(tenant: &Tenant, budgets: &Budgets, now: Timestamp, sees_money: bool) -> Option<Attention> {
-    let budget = tenant.budget?;
-    let spent = budgets.state(tenant.id, budget.currency, now)?.spent;
-    let percent = spent.get().checked_mul(100)?.checked_div(budget.amount.get()).unwrap_or(i128::MAX);
-    let (severity, code, figureless) = match percent {
-        100.. => (Severity::Critical, "tenant_over_budget", "Its budget of this month is spent.".to_owned()),
-        NEAR_BUDGET_PERCENT..100 => {
-            let detail = format!("At least {NEAR_BUDGET_PERCENT} % of its budget of this month are spent.");
-            (Severity::Warning, "tenant_near_budget", detail)
-        }
-        _ => return None,
-    };
-    let detail =
-        if sees_money { format!("{spent} of {} {} are spent this month.", budget.amount, budget.currency) } else { figureless };
-    Some(about(severity, code, "tenant", tenant.id.to_string(), &tenant.name, &detail))
+    fn of_budget(&self, tenant: &Tenant, sees_money: bool) -> Option<Attention> {
+        let budget = tenant.budget?;
+        let is_of_it = |window: &&WindowState| window.currency == budget.currency && window.period == budget.period;
+        let spent = self.windows.get(&BudgetId::from_uuid(tenant.id.uuid()))?.iter().find(is_of_it)?.spent;
+        let percent = spent.get().checked_mul(100)?.checked_div(budget.amount.get()).unwrap_or(i128::MAX);
+        let when = match budget.period {
+            BudgetPeriod::Day => " today",
+            BudgetPeriod::Month => " this month",
+            BudgetPeriod::Total => "",
+        };
+        let (severity, code, figureless) = match percent {
+            100.. => (Severity::Critical, "tenant_over_budget", format!("Its budget is spent{when}.")),
+            NEAR_BUDGET_PERCENT..100 => {
+                let detail = format!("At least {NEAR_BUDGET_PERCENT} % of its budget are spent{when}.");
+                (Severity::Warning, "tenant_near_budget", detail)
+            }
+            _ => return None,
+        };
+        let (amount, currency) = (budget.amount, budget.currency);
+        let detail = if sees_money { format!("{spent} of {amount} {currency} are spent{when}.") } else { figureless };
+        Some(about(severity, code, "tenant", tenant.id.to_string(), &tenant.name, &detail))
+    }
 }
 
 fn about(severity: Severity, code: &str, kind: &str, id: String, name: &str, detail: &str) -> Attention {

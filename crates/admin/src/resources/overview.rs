@@ -145,7 +145,7 @@ async fn get_overview(
     let newest = usage::list(&state.store, TenantScope::All, &UsageFilter::default(), &PageRequest::first(1)).await?;
     let inventory = Inventory::read(&state).await?;
     let counts = tallygate_store::counts(&state.store).await?;
-    let mut attention = inventory.attention(&state, to, sees_money);
+    let mut attention = inventory.attention(sees_money);
     attention.extend(failing(&totals));
     attention.sort_by_key(|item| item.severity);
     Ok(axum::Json(Overview {

@@ -1,5 +1,7 @@
 //! `/tenants`: the customers of the installation.
 
+use std::collections::BTreeMap;
+
 use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -12,7 +14,9 @@ use utoipa_axum::routes;
 use crate::AppState;
 use crate::audit::{Change, Target};
 use crate::auth::Permission;
-use crate::form::{Budget, Limits, LimitsPatch, ManagedBy, NewLimits, NewResponses, Responses, ResponsesPatch};
+use crate::form::{
+    Budget, Limits, LimitsPatch, ManagedBy, NewLimits, NewResponses, Responses, ResponsesPatch, checked_model_limits,
+};
 use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned, given, page_request};
 use crate::problem::Result;
 use crate::routes::{Access, Routes};
@@ -45,10 +49,14 @@ pub struct Tenant {
     /// What callers are told while the tenant is suspended.
     #[schema(required = true)]
     pub suspended_message: Option<String>,
-    /// The IANA time zone in which the tenant's months begin.
+    /// The IANA time zone in which the tenant's days and months begin.
     #[schema(example = "Europe/Berlin")]
     pub time_zone: String,
     pub limits: Limits,
+    /// Limits that hold for one model, by its public name, beside `limits`.
+    pub model_limits: BTreeMap<String, Limits>,
+    /// Limits that hold for each of the tenant's end users, beside `limits`.
+    pub end_user_limits: Limits,
     #[schema(required = true)]
     pub budget: Option<Budget>,
     /// Public model names the tenant may call; null is all.
@@ -80,6 +88,14 @@ pub struct TenantCreate {
     #[serde(default)]
     #[schema(required = false)]
     pub limits: NewLimits,
+    /// Limits that hold for one model, by its public name.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub model_limits: BTreeMap<String, NewLimits>,
+    /// Limits that hold for each end user.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub end_user_limits: NewLimits,
     pub budget: Option<Budget>,
     pub allowed_models: Option<Vec<String>>,
     #[serde(default)]
@@ -103,6 +119,12 @@ pub struct TenantPatch {
     #[serde(default)]
     #[schema(required = false)]
     pub limits: LimitsPatch,
+    /// Replaces the limits of all models.
+    #[serde(default, deserialize_with = "given")]
+    pub model_limits: Option<BTreeMap<String, NewLimits>>,
+    #[serde(default)]
+    #[schema(required = false)]
+    pub end_user_limits: LimitsPatch,
     #[serde(default)]
     #[schema(value_type = Option<Budget>)]
     pub budget: Patch<Budget>,
@@ -145,6 +167,8 @@ async fn create_tenant(State(state): State<AppState>, change: Change, Body(body)
     let settings = TenantSettings {
         time_zone: body.time_zone.unwrap_or_else(|| "UTC".to_owned()),
         limits: Limits::from(body.limits).checked("/limits")?,
+        model_limits: checked_model_limits(body.model_limits)?,
+        end_user_limits: Limits::from(body.end_user_limits).checked("/end_user_limits")?,
         budget: body.budget.map(Into::into),
         allowed_models: body.allowed_models,
         responses: body.responses.into(),
@@ -186,6 +210,8 @@ async fn update_tenant(
         suspended_message: body.suspended_message.apply(current.suspended_message),
         time_zone: body.time_zone.unwrap_or(current.time_zone),
         limits: body.limits.apply(current.limits.into()).checked("/limits")?,
+        model_limits: body.model_limits.map(checked_model_limits).transpose()?.unwrap_or(current.model_limits),
+        end_user_limits: body.end_user_limits.apply(current.end_user_limits.into()).checked("/end_user_limits")?,
         budget: body.budget.map(Into::into).apply(current.budget),
         allowed_models: body.allowed_models.apply(current.allowed_models),
         responses: body.responses.apply(current.responses),
@@ -233,6 +259,8 @@ impl From<tenants::Tenant> for Tenant {
             suspended_message: row.suspended_message,
             time_zone: row.time_zone,
             limits: row.limits.into(),
+            model_limits: row.model_limits.into_iter().map(|(model, limits)| (model, limits.into())).collect(),
+            end_user_limits: row.end_user_limits.into(),
             budget: row.budget.map(Into::into),
             allowed_models: row.allowed_models,
             responses: row.responses.into(),

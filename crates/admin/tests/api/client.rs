@@ -12,7 +12,6 @@ use http_body_util::BodyExt as _;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::Value;
 use tallygate_admin::{AdminConfig, AdminState};
-use tallygate_billing::Budgets;
 use tallygate_store::admin_tokens::{self, NewAdminToken};
 use tallygate_store::testing::TestStore;
 use tallygate_store::users::Role;
@@ -90,15 +89,10 @@ impl Answer {
 
 impl Api {
     pub async fn new() -> Self {
-        Self::with_budgets(None).await
-    }
-
-    /// Beside a data plane that keeps these budgets.
-    pub async fn with_budgets(budgets: Option<Arc<Budgets>>) -> Self {
         let store = TestStore::sqlite().await;
         let (probe, live) = (Arc::new(FakeProbe::default()), Arc::new(FakeLive::default()));
         let config = AdminConfig { public_origin: ORIGIN.into(), api_url: Some("http://127.0.0.1:8080".into()), demo: false };
-        let state = AdminState::new(store.shared(), budgets, Some(live.clone()), probe.clone(), config).unwrap();
+        let state = AdminState::new(store.shared(), Some(live.clone()), probe.clone(), config).unwrap();
         let token = mint(&store, Role::Owner).await;
         Self { router: tallygate_admin::router(state), store, probe, live, token }
     }

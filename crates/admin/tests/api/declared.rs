@@ -1,12 +1,14 @@
 //! What the configuration file declares is changed there; the API may only take it out of service and back.
 
 use serde_json::json;
-use tallygate_store::Limits;
+use tallygate_store::budgets::{BudgetMode, BudgetScope, BudgetSettings};
 use tallygate_store::declared::{self, DeclaredCredential, DeclaredModel, DeclaredTarget, DeclaredTenant, DeclaredUpstream};
+use tallygate_store::projects::ProjectSettings;
 use tallygate_store::responses::ResponseSettings;
 use tallygate_store::routing::RoutingPolicy;
 use tallygate_store::upstreams::{CredentialSettings, UpstreamSettings};
-use tallygate_types::Dialect;
+use tallygate_store::{BudgetPeriod, Limits};
+use tallygate_types::{Dialect, TenantId};
 
 use crate::client::Api;
 
@@ -16,6 +18,8 @@ async fn declare(api: &Api) -> [String; 5] {
         name: "acme".into(),
         time_zone: "UTC".into(),
         limits: Limits::default(),
+        model_limits: [].into(),
+        end_user_limits: Limits::default(),
         budget: None,
         allowed_models: None,
         responses: ResponseSettings::default(),
@@ -87,4 +91,35 @@ async fn the_api_takes_it_out_of_service_at_once() {
         api.trail().await,
         ["api_key.revoked ci", "model.updated smart", "credential.updated a1", "upstream.updated main", "tenant.updated acme"]
     );
+}
+
+#[tokio::test]
+async fn projects_and_budgets_of_the_file_are_read_only_but_a_project_is_archived_at_once() {
+    let api = Api::new().await;
+    let tenant = api.post("/admin/v1/tenants", json!({"name": "acme"})).await.expect(201)["id"].clone();
+    let id: TenantId = tenant.as_str().unwrap().parse().unwrap();
+    let settings = BudgetSettings {
+        scope: BudgetScope::Tenant,
+        period: BudgetPeriod::Day,
+        amount: "5".parse().unwrap(),
+        currency: "USD".parse().unwrap(),
+        mode: BudgetMode::Hard,
+        alerts: vec![80],
+    };
+    let mut tx = api.store.begin().await.unwrap();
+    let project = declared::project(&mut tx, id, &ProjectSettings::named("web")).await.unwrap().0.id;
+    declared::budgets(&mut tx, id, &[settings]).await.unwrap();
+    tx.commit().await.unwrap();
+    let budget = api.get(&format!("/admin/v1/tenants/{id}/budgets")).await.expect(200)["data"][0].clone();
+    assert_eq!((&budget["managed_by"], &budget["amount"]), (&json!("file"), &json!("5")));
+
+    let budget = format!("/admin/v1/budgets/{}", budget["id"].as_str().unwrap());
+    assert_eq!(api.patch(&budget, "\"v1\"", json!({"amount": "9"})).await.problem(409).0, "managed_by_file");
+    assert_eq!(api.delete(&budget, "\"v1\"").await.problem(409).0, "managed_by_file");
+    let project = format!("/admin/v1/projects/{project}");
+    assert_eq!(api.patch(&project, "\"v1\"", json!({"name": "shop"})).await.problem(409).0, "managed_by_file");
+    assert_eq!(api.delete(&project, "\"v1\"").await.problem(409).0, "managed_by_file");
+    let archived = api.patch(&project, "\"v1\"", json!({"status": "archived"})).await.expect(200);
+    assert_eq!((&archived["status"], &archived["managed_by"]), (&json!("archived"), &json!("file")));
+    assert_eq!(api.trail().await, ["project.updated web", "tenant.created acme"]);
 }

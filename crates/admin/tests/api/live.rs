@@ -1,11 +1,13 @@
 //! What the API shows of the data plane, with one that answers from a table.
 
+use std::collections::HashMap;
 use std::sync::Mutex;
 
 use serde_json::json;
 use tallygate_admin::LivePlane;
 use tallygate_types::live::{
-    Circuit, CredentialStanding, CredentialState, ExplainRequest, Explanation, LiveRequest, Phase, UpstreamStanding,
+    Circuit, CredentialStanding, CredentialState, EffectiveLimit, ExplainRequest, Explanation, LimitDimension, LimitScope,
+    LimitSource, LiveRequest, Phase, UpstreamStanding,
 };
 use tallygate_types::{ApiKeyId, Clock as _, CredentialId, Dialect, Pico, RequestId, TenantId, Timestamp, UpstreamId};
 
@@ -17,6 +19,7 @@ pub struct FakeLive {
     pub in_flight: Mutex<Vec<LiveRequest>>,
     pub credentials: Mutex<Vec<CredentialStanding>>,
     pub upstreams: Mutex<Vec<UpstreamStanding>>,
+    pub limits: Mutex<HashMap<ApiKeyId, Vec<EffectiveLimit>>>,
 }
 
 impl LivePlane for FakeLive {
@@ -48,6 +51,15 @@ impl LivePlane for FakeLive {
         let mut all = self.credentials.lock().unwrap();
         let known = all.iter_mut().find(|one| one.credential == credential);
         known.map(|one| one.state = CredentialState::Active).is_some()
+    }
+
+    fn effective_limits(&self, key: ApiKeyId, model: Option<&str>, end_user: Option<&str>) -> Option<Vec<EffectiveLimit>> {
+        let is_of = |limit: &EffectiveLimit| match limit.scope {
+            LimitScope::Model => model.is_none() || limit.subject.as_deref() == model,
+            LimitScope::EndUser => limit.subject.as_deref() == end_user,
+            LimitScope::Tenant | LimitScope::Project | LimitScope::Key => true,
+        };
+        Some(self.limits.lock().unwrap().get(&key)?.iter().filter(|limit| is_of(limit)).cloned().collect())
     }
 }
 
@@ -154,4 +166,44 @@ async fn an_explanation_is_asked_with_names_made_ids() {
     assert_eq!(api.live.asked.lock().unwrap().pop().unwrap().tenant.unwrap().to_string(), shop.tenant);
     let nobody = api.post("/admin/v1/routes/explain", json!({"model": "smart", "tenant": "nobody"})).await;
     assert_eq!(nobody.problem(422).1, "/tenant unknown");
+}
+
+#[tokio::test]
+async fn the_limits_of_a_key_are_those_the_data_plane_holds_it_to() {
+    let api = Api::new().await;
+    let shop = api.shop().await;
+    let path = format!("/admin/v1/api-keys/{}/limits", shop.key);
+    assert_eq!(api.get(&path).await.problem(409).0, "not_in_service", "the data plane has not heard of it yet");
+
+    let limit = |scope, subject: Option<&str>, source| EffectiveLimit {
+        scope,
+        subject: subject.map(str::to_owned),
+        dimension: LimitDimension::Requests,
+        limit: 60,
+        used: 61,
+        remaining: 0,
+        resets_at: Timestamp::parse("2026-11-22T12:01:00Z"),
+        source,
+    };
+    let all = vec![
+        limit(LimitScope::Tenant, Some("acme"), LimitSource::Tenant),
+        limit(LimitScope::Model, Some("smart"), LimitSource::ModelRule),
+        limit(LimitScope::Model, Some("fast"), LimitSource::ModelRule),
+        limit(LimitScope::EndUser, None, LimitSource::EndUserRule),
+        limit(LimitScope::EndUser, Some("u1"), LimitSource::EndUserRule),
+    ];
+    api.live.limits.lock().unwrap().insert(shop.key.parse().unwrap(), all.clone());
+    let page = api.get(&path).await.expect(200);
+    assert_eq!(page["data"], json!(all[..4]));
+    assert_eq!(
+        page["data"][0],
+        json!({"scope": "tenant", "subject": "acme", "dimension": "requests", "limit": 60, "used": 61, "remaining": 0,
+            "resets_at": "2026-11-22T12:01:00.000000Z", "source": "tenant"})
+    );
+    let of_one = api.get(&format!("{path}?model=fast&end_user=u1")).await.expect(200);
+    assert_eq!(of_one["data"], json!([all[0], all[2], all[4]]));
+
+    let nobody = ApiKeyId::generate();
+    assert_eq!(api.get(&format!("/admin/v1/api-keys/{nobody}/limits")).await.problem(404).0, "not_found");
+    assert_eq!(api.get(&format!("{path}?user=u1")).await.problem(400).1, "user unreadable");
 }

@@ -1,9 +1,8 @@
-use std::sync::Arc;
-
 use serde_json::json;
-use tallygate_billing::Budgets;
+use tallygate_billing::period_at;
 use tallygate_store::users::Role;
-use tallygate_types::{Clock as _, Currency, Pico};
+use tallygate_store::{BudgetPeriod, Db};
+use tallygate_types::{Clock as _, TenantId};
 
 use crate::client::Api;
 
@@ -51,18 +50,25 @@ async fn a_window_is_summed_and_what_is_wrong_is_named() {
 
 #[tokio::test]
 async fn a_budget_that_runs_out_is_named_with_figures_only_to_who_may_see_money() {
-    let budgets = Arc::new(Budgets::default());
-    let api = Api::with_budgets(Some(Arc::clone(&budgets))).await;
-    let spend = |tenant: &str, cents: i128| {
-        let amount = Pico::new(cents * 10_000_000_000);
-        let now = api.store.clock.now();
-        let held = budgets.reserve_for(tenant.parse().unwrap(), &"UTC".into(), None, amount, Currency::USD, now).unwrap();
-        budgets.settle(held, amount);
-    };
-    for (name, cents) in [("calm", 79), ("near", 80), ("over", 100)] {
+    let api = Api::new().await;
+    for (name, cents) in [("calm", 79_i64), ("near", 80), ("over", 100)] {
         let budget = json!({"amount": "1", "currency": "USD", "period": "month"});
         let tenant = api.post("/admin/v1/tenants", json!({"name": name, "budget": budget})).await.expect(201);
-        spend(tenant["id"].as_str().unwrap(), cents);
+        let tenant: TenantId = tenant["id"].as_str().unwrap().parse().unwrap();
+        let Db::Lite { write, .. } = api.store.db() else { panic!("not SQLite") };
+        let month = period_at(BudgetPeriod::Month, api.store.clock.now(), "UTC");
+        sqlx::query(
+            "INSERT INTO budget_windows (budget_id, subject, period, since, currency, until, spent_units, spent_pico)
+             VALUES ($1, '', 'month', $2, 'USD', $3, $4, $5)",
+        )
+        .bind(tenant.uuid())
+        .bind(month.start.micros())
+        .bind(month.end.micros())
+        .bind(cents / 100)
+        .bind(cents % 100 * 10_000_000_000)
+        .execute(write)
+        .await
+        .unwrap();
     }
     let shown = |overview: serde_json::Value| -> Vec<serde_json::Value> {
         let items = overview["attention"].as_array().unwrap();
@@ -79,8 +85,8 @@ async fn a_budget_that_runs_out_is_named_with_figures_only_to_who_may_see_money(
     assert_eq!(
         shown(api.call_as(&ops, "GET", "/admin/v1/overview", &[], None).await.expect(200)),
         [
-            json!(["tenant_over_budget", "over", "Its budget of this month is spent."]),
-            json!(["tenant_near_budget", "near", "At least 80 % of its budget of this month are spent."]),
+            json!(["tenant_over_budget", "over", "Its budget is spent this month."]),
+            json!(["tenant_near_budget", "near", "At least 80 % of its budget are spent this month."]),
         ]
     );
 }

@@ -112,6 +112,7 @@ async fn models_upstreams_and_keys_carry_what_routing_reads() {
     let upstream = api.patch(&format!("/admin/v1/upstreams/{}", shop.upstream), "\"v1\"", upstream).await.expect(200);
     assert_eq!(upstream["proxy"], json!(["http://me:***@127.0.0.1:1", "socks5://127.0.0.1:2"]));
     assert_eq!((&upstream["local"], &upstream["timeouts"]["first_token_ms"]), (&json!(true), &json!(9000)));
+    api.post("/admin/v1/projects", json!({"tenant_id": shop.tenant, "name": "search"})).await.expect(201);
     let labels = json!({"project": "search", "tags": ["batch"]});
     let key = api.patch(&format!("/admin/v1/api-keys/{}", shop.key), "\"v1\"", labels).await.expect(200);
     assert_eq!((&key["project"], &key["tags"]), (&json!("search"), &json!(["batch"])));

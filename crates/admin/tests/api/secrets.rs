@@ -25,20 +25,28 @@ async fn no_answer_shows_a_secret_a_second_time() {
         .expect(200);
     api.post(&format!("{path}:test"), json!({})).await.expect(200);
     let key = api.post("/admin/v1/api-keys", json!({"tenant_id": shop.tenant, "name": "new"})).await.expect(201);
+    let key_path = format!("/admin/v1/api-keys/{}", key["id"].as_str().unwrap());
+    let rotated = api.with("POST", &format!("{key_path}:rotate"), &[("if-match", "\"v1\"")], Some(json!({}))).await.expect(200);
+    let project = api.post("/admin/v1/projects", json!({"tenant_id": shop.tenant, "name": "web"})).await.expect(201);
+    let budget = json!({"tenant_id": shop.tenant, "scope": "tenant", "period": "day", "amount": "1", "currency": "USD"});
+    let budget = api.post("/admin/v1/budgets", budget).await.expect(201);
     let token = api.post("/admin/v1/admin-tokens", json!({"name": "new", "role": "ops"})).await.expect(201);
     let rule = json!({"name": "r", "targets": [{"upstream_id": shop.upstream, "upstream_model": "m"}]});
     let rule = api.post("/admin/v1/routes", rule).await.expect(201);
     let user = json!({"email": "bo@example.com", "name": "Bo", "role": "ops", "password": "planted long password"});
     let user = api.post("/admin/v1/users", user).await.expect(201);
-    planted.extend([&key, &token].map(|made| made["secret"].as_str().unwrap().to_owned()));
+    planted.extend([&key, &rotated, &token].map(|made| made["secret"].as_str().unwrap().to_owned()));
     planted.extend(["planted-", "planted long password", "$argon2"].map(str::to_owned));
 
+    api.live.limits.lock().unwrap().insert(key["id"].as_str().unwrap().parse().unwrap(), Vec::new());
     let mut asked = 0;
     for route in tallygate_admin::route_table().into_iter().filter(|route| route.method == "GET") {
         let kind = route.path.split('/').nth(3).unwrap();
         let id = match kind {
             "tenants" | "bills" => shop.tenant.clone(),
             "api-keys" => key["id"].as_str().unwrap().to_owned(),
+            "projects" => project["id"].as_str().unwrap().to_owned(),
+            "budgets" => budget["id"].as_str().unwrap().to_owned(),
             "upstreams" => shop.upstream.clone(),
             "models" => shop.model.clone(),
             "routes" => rule["id"].as_str().unwrap().to_owned(),
@@ -55,5 +63,5 @@ async fn no_answer_shows_a_secret_a_second_time() {
         }
         asked += 1;
     }
-    assert_eq!(asked, 30, "every GET of the route table was asked");
+    assert_eq!(asked, 36, "every GET of the route table was asked");
 }

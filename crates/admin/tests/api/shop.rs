@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tallygate_billing::{BeginRecord, Endpoint, Journal, JournalConfig, PriceVersion, Shipper, UsageRecord, UsageSource, prices};
+use tallygate_billing::{
+    BeginRecord, Draws, Endpoint, Journal, JournalConfig, PriceVersion, Shipper, UsageRecord, UsageSource, prices,
+};
 use tallygate_types::{ApiKeyId, Clock as _, Dialect, ModelId, Pico, RequestId, TenantId, Usage, UsageClass};
 
 use crate::client::{Answer, Api};
@@ -37,12 +39,18 @@ impl Api {
 
     /// Ships calls of the shop: the `n`th used `100 + n` tokens in and `10 + n` out, a second after the one before.
     pub async fn use_shop(&self, shop: &Shop, calls: u32) -> Vec<RequestId> {
+        self.use_shop_within(shop, calls, |_| Draws::default()).await
+    }
+
+    /// The same, the `n`th charged to the windows of `budgets(n)`.
+    pub async fn use_shop_within(&self, shop: &Shop, calls: u32, budgets: impl Fn(u32) -> Draws) -> Vec<RequestId> {
         let folder = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(folder.path(), JournalConfig::default()).unwrap();
         let price = prices::list(&self.store.shared(), Some(shop.model_id())).await.unwrap().remove(0);
         let mut ids = Vec::new();
         for n in 0..calls {
-            let record = self.call_record(shop, n, &price);
+            let mut record = self.call_record(shop, n, &price);
+            record.budgets = budgets(n);
             ids.push(record.request_id);
             journal.end(&record).unwrap();
         }
@@ -77,6 +85,7 @@ impl Api {
             route: None,
             arm: None,
             affinity: None,
+            budgets: Draws::default(),
         };
         let mut record = UsageRecord::from_begin(&begin, accepted_at.saturating_add(Duration::from_millis(900)));
         record.first_byte_at = Some(accepted_at.saturating_add(Duration::from_millis(200)));

@@ -126,3 +126,44 @@ async fn the_trail_says_who_from_where_and_why() {
     assert_eq!(event["after"]["name"], "acme");
     assert_eq!(event["before"], json!(null));
 }
+
+#[tokio::test]
+async fn limits_hold_for_single_models_and_for_each_end_user() {
+    let api = Api::new().await;
+    let body =
+        json!({"name": "acme", "model_limits": {"smart": {"requests_per_minute": 10}}, "end_user_limits": {"concurrency": 2}});
+    let made = api.post("/admin/v1/tenants", body).await.expect(201);
+    let of_smart = json!({"requests_per_minute": 10, "tokens_per_minute": null, "concurrency": null});
+    assert_eq!(made["model_limits"], json!({"smart": of_smart}));
+    assert_eq!(made["end_user_limits"], json!({"requests_per_minute": null, "tokens_per_minute": null, "concurrency": 2}));
+
+    let path = format!("/admin/v1/tenants/{}", made["id"].as_str().unwrap());
+    let refused = async |change| api.patch(&path, "\"v1\"", change).await.problem(422).1;
+    let zero = json!({"model_limits": {"acme/smart": {"concurrency": 0}}});
+    assert_eq!(refused(zero).await, "/model_limits/acme~1smart/concurrency not_positive");
+    assert_eq!(refused(json!({"model_limits": {"": {}}})).await, "/model_limits invalid");
+    assert_eq!(refused(json!({"model_limits": {"smart": {"rpm": 1}}})).await, "/model_limits/smart/rpm unknown_field");
+    assert_eq!(
+        refused(json!({"end_user_limits": {"tokens_per_minute": 0}})).await,
+        "/end_user_limits/tokens_per_minute not_positive"
+    );
+
+    let kept = api.patch(&path, "\"v1\"", json!({"end_user_limits": {"tokens_per_minute": 900}})).await.expect(200);
+    assert_eq!(kept["model_limits"], made["model_limits"], "absent leaves");
+    assert_eq!(kept["end_user_limits"], json!({"requests_per_minute": null, "tokens_per_minute": 900, "concurrency": 2}));
+    let other = json!({"model_limits": {"fast": {}}, "end_user_limits": {"tokens_per_minute": null, "concurrency": null}});
+    let other = api.patch(&path, "\"v2\"", other).await.expect(200);
+    let none = json!({"requests_per_minute": null, "tokens_per_minute": null, "concurrency": null});
+    assert_eq!((&other["model_limits"], &other["end_user_limits"]), (&json!({"fast": none}), &none), "models are replaced");
+}
+
+#[tokio::test]
+async fn a_budget_runs_for_a_day_a_month_or_for_good() {
+    let api = Api::new().await;
+    for period in ["day", "month", "total"] {
+        let body = json!({"name": period, "budget": {"amount": "1", "currency": "USD", "period": period}});
+        assert_eq!(api.post("/admin/v1/tenants", body).await.expect(201)["budget"]["period"], period);
+    }
+    let week = json!({"name": "week", "budget": {"amount": "1", "currency": "USD", "period": "week"}});
+    assert_eq!(api.post("/admin/v1/tenants", week).await.problem(422).1, "/budget/period invalid");
+}

@@ -33,8 +33,11 @@ export function limitsBody(input: LimitsInput): Limits {
 
 export function LimitsFields<Values extends { limits: LimitsInput }>({
   form,
+  at = "limits",
 }: {
   form: UseFormReturnType<Values>;
+  /** Where in the form they stand. */
+  at?: string;
 }) {
   const { t } = useTranslation();
   return (
@@ -49,7 +52,7 @@ export function LimitsFields<Values extends { limits: LimitsInput }>({
           allowNegative={false}
           thousandSeparator=","
           hideControls
-          {...form.getInputProps(`limits.${field}`)}
+          {...form.getInputProps(`${at}.${field}`)}
         />
       ))}
     </SimpleGrid>

@@ -3,6 +3,8 @@ import { useTranslation } from "react-i18next";
 
 export const KINDS = [
   "tenant",
+  "project",
+  "budget",
   "api_key",
   "upstream",
   "credential",

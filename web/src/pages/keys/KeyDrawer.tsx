@@ -15,6 +15,8 @@ import { AnchorLink } from "@/components/links";
 import { ManagedNote } from "@/components/ManagedNote";
 import { State } from "@/components/State";
 import { maskedKey } from "./columns";
+import { KeyLimits } from "./KeyLimits";
+import { RotateKey } from "./RotateKey";
 
 export function KeyDrawer({
   id,
@@ -72,7 +74,10 @@ function KeyDetail({ apiKey, tenant }: { apiKey: ApiKey; tenant: string | undefi
                 {maskedKey(apiKey)}
               </span>,
             ],
+            [t("project"), apiKey.project ?? t("noProject")],
             [t("models"), apiKey.allowed_models?.join(", ") ?? t("allModels")],
+            [t("endpoints"), apiKey.allowed_endpoints?.join(", ") ?? t("allEndpoints")],
+            [t("networks"), apiKey.allowed_networks?.join(", ") ?? t("anyNetwork")],
             [t("lastUsed"), time(apiKey.last_used_at, t("common:never"))],
             [t("expires"), time(apiKey.expires_at, t("common:never"))],
             [t("common:created"), time(apiKey.created_at, "")],
@@ -88,6 +93,10 @@ function KeyDetail({ apiKey, tenant }: { apiKey: ApiKey; tenant: string | undefi
           ]}
         />
       </DrawerSection>
+      <KeyLimits apiKey={apiKey} />
+      {may("api_keys.write") && apiKey.status !== "revoked" && apiKey.managed_by === "api" ? (
+        <RotateSection apiKey={apiKey} />
+      ) : null}
       {may("api_keys.write") && apiKey.status !== "revoked" ? (
         <RevokeSection apiKey={apiKey} tenant={tenant ?? ""} />
       ) : null}
@@ -97,6 +106,28 @@ function KeyDetail({ apiKey, tenant }: { apiKey: ApiKey; tenant: string | undefi
 
 function time(at: string | null, otherwise: string) {
   return at ? <TimeText key={at} at={at} exactly /> : otherwise;
+}
+
+function RotateSection({ apiKey }: { apiKey: ApiKey }) {
+  const { t } = useTranslation("keys");
+  const [rotating, { open, close }] = useDisclosure(false);
+  const until = apiKey.previous_expires_at;
+  return (
+    <DrawerSection title={t("rotate.act")}>
+      <Text fz="sm" c="dimmed" mb="sm">
+        {t("rotate.help")}
+      </Text>
+      {until && Date.parse(until) > Date.now() ? (
+        <Text fz="sm" mb="sm">
+          {t("rotate.previous")} <TimeText at={until} exactly />
+        </Text>
+      ) : null}
+      <Button variant="default" size="xs" onClick={open}>
+        {t("rotate.act")}
+      </Button>
+      {rotating ? <RotateKey apiKey={apiKey} onClose={close} /> : null}
+    </DrawerSection>
+  );
 }
 
 function RevokeSection({ apiKey, tenant }: { apiKey: ApiKey; tenant: string }) {

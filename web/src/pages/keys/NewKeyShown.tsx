@@ -2,16 +2,14 @@ import { Group, Stack, Text } from "@mantine/core";
 import { useTranslation } from "react-i18next";
 import { useVersion } from "@/api/lists";
 import type { ApiKeyWithSecret } from "@/api/types";
-import { CopyButton } from "@/components/CopyButton";
 import { FormSection } from "@/components/form/FormPage";
 import { ButtonLink } from "@/components/links";
-import { Note } from "@/components/Meaning";
 import { PageHeader } from "@/components/PageHeader";
 import { gatewayUrl, Snippets } from "@/components/Snippets";
-import { saveFile } from "@/lib/saveFile";
 import classes from "./NewKeyShown.module.css";
+import { SecretShown } from "./SecretShown";
 
-/** The only time the secret is seen: copy it, take it as a file, and try it at once. */
+/** A new key, to be stored and tried at once. */
 export function NewKeyShown({
   made,
   model,
@@ -22,26 +20,11 @@ export function NewKeyShown({
   const { t } = useTranslation(["keys", "common"]);
   const version = useVersion();
   const base = version.data?.api_url ?? gatewayUrl();
-  const env = `OPENAI_BASE_URL=${base}/v1\nOPENAI_API_KEY=${made.secret}\n`;
   return (
     <div className={classes.page}>
       <PageHeader title={t("shown.title", { name: made.name })} purpose={t("shown.purpose")} />
       <Stack gap="lg">
-        <Note tone="warning" title={t("shown.once")}>
-          <div className={classes.secret} data-testid="secret">
-            {made.secret}
-          </div>
-          <Group gap="xs">
-            <CopyButton text={made.secret} label={t("shown.copy")} primary />
-            <button
-              type="button"
-              className={classes.download}
-              onClick={() => saveFile(`${made.name}.env`, "text/plain", env)}
-            >
-              {t("shown.download")}
-            </button>
-          </Group>
-        </Note>
+        <SecretShown made={made} />
         <FormSection title={t("shown.try")} help={t("shown.tryHelp", { base })}>
           <Snippets secret={made.secret} model={model} base={base} />
         </FormSection>

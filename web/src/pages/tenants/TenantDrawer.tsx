@@ -3,7 +3,7 @@ import { IconPencil } from "@tabler/icons-react";
 import { useTranslation } from "react-i18next";
 import { api } from "@/api/client";
 import { useMay } from "@/api/session";
-import type { Tenant } from "@/api/types";
+import type { Limits, Tenant } from "@/api/types";
 import { DetailDrawer, DrawerSection, Facts } from "@/components/DetailDrawer";
 import { DrawerSkeleton } from "@/components/DrawerSkeleton";
 import { ErrorState } from "@/components/ErrorState";
@@ -12,19 +12,12 @@ import { Id } from "@/components/Id";
 import { AnchorLink, ButtonLink } from "@/components/links";
 import { ManagedNote } from "@/components/ManagedNote";
 import { Note } from "@/components/Meaning";
+import { MiniTable } from "@/components/MiniTable";
 import { State } from "@/components/State";
-import { BudgetBar } from "./BudgetBar";
-import type { MonthSpend } from "./useMonthSpend";
+import { Budgets } from "./Budgets";
+import { Projects } from "./Projects";
 
-export function TenantDrawer({
-  id,
-  spend,
-  onClose,
-}: {
-  id: string | undefined;
-  spend: MonthSpend;
-  onClose: () => void;
-}) {
+export function TenantDrawer({ id, onClose }: { id: string | undefined; onClose: () => void }) {
   const { t } = useTranslation();
   const may = useMay();
   const tenant = api.useQuery(
@@ -57,15 +50,20 @@ export function TenantDrawer({
       {tenant.error ? (
         <ErrorState error={tenant.error} onRetry={() => void tenant.refetch()} />
       ) : null}
-      {shown ? <TenantDetail tenant={shown} spend={spend} /> : <DrawerSkeleton />}
+      {shown ? <TenantDetail tenant={shown} /> : <DrawerSkeleton />}
     </DetailDrawer>
   );
 }
 
-function TenantDetail({ tenant, spend }: { tenant: Tenant; spend: MonthSpend }) {
+function TenantDetail({ tenant }: { tenant: Tenant }) {
   const { t } = useTranslation(["tenants", "common"]);
   const may = useMay();
   const unlimited = t("common:unlimited");
+  const isSome = (limits: Limits) => Object.values(limits).some((limit) => limit !== null);
+  const finer = [
+    [t("budgets.each"), tenant.end_user_limits] as const,
+    ...Object.entries(tenant.model_limits),
+  ].filter(([, limits]) => isSome(limits));
   const count = (value: number | null | undefined) =>
     value ? <CountText value={value} whole /> : unlimited;
   return (
@@ -92,13 +90,16 @@ function TenantDetail({ tenant, spend }: { tenant: Tenant; spend: MonthSpend }) 
           ]}
         />
       </DrawerSection>
-      <DrawerSection title={t("money")}>
-        <Facts
-          rows={[
-            [t("monthlyBudget"), <BudgetBar key="b" tenant={tenant} spent={spend(tenant.id)} />],
-          ]}
-        />
-      </DrawerSection>
+      {may("budgets.read") ? (
+        <DrawerSection title={t("budgets.title")}>
+          <Budgets tenant={tenant} />
+        </DrawerSection>
+      ) : null}
+      {may("projects.read") ? (
+        <DrawerSection title={t("projects.title")}>
+          <Projects tenant={tenant} />
+        </DrawerSection>
+      ) : null}
       <DrawerSection title={t("common:limits.title")}>
         <Facts
           rows={[
@@ -108,6 +109,28 @@ function TenantDetail({ tenant, spend }: { tenant: Tenant; spend: MonthSpend }) 
           ]}
         />
       </DrawerSection>
+      {finer.length > 0 ? (
+        <DrawerSection title={t("finerLimits")}>
+          <MiniTable
+            label={t("finerLimits")}
+            head={[
+              t("limitOf"),
+              t("common:limits.requests_per_minute"),
+              t("common:limits.tokens_per_minute"),
+              t("common:limits.concurrency"),
+            ]}
+            rows={finer.map(([name, limits]) => ({
+              key: name,
+              cells: [
+                name,
+                <CountText key="rpm" value={limits.requests_per_minute} whole />,
+                <CountText key="tpm" value={limits.tokens_per_minute} whole />,
+                <CountText key="concurrency" value={limits.concurrency} whole />,
+              ],
+            }))}
+          />
+        </DrawerSection>
+      ) : null}
       <DrawerSection title={t("responses.title")}>
         <Facts
           rows={

@@ -8,12 +8,15 @@ import {
   TextInput,
 } from "@mantine/core";
 import type { UseFormReturnType } from "@mantine/form";
+import { IconTrash } from "@tabler/icons-react";
 import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import { useModels } from "@/api/lists";
 import { FormSection } from "@/components/form/FormPage";
-import { LimitsFields } from "@/components/form/LimitsFields";
+import { LimitsFields, NO_LIMITS } from "@/components/form/LimitsFields";
+import { IconAction } from "@/components/IconAction";
 import { CURRENCIES } from "@/lib/currencies";
+import { PERIODS } from "./budgetForm";
 import { RESPONSES, type TenantValues } from "./tenantForm";
 
 const RESPONSE_BOUNDS = [
@@ -62,26 +65,36 @@ export function TenantFields({ form }: { form: UseFormReturnType<TenantValues> }
           {...form.getInputProps("allowed_models")}
         />
       </FormSection>
-      <FormSection title={t("monthlyBudget")} help={t("budgetHelp")}>
-        <Group align="flex-start" gap="xs" wrap="nowrap">
+      <FormSection title={t("ownBudget")} help={t("budgetHelp")}>
+        <SimpleGrid cols={{ base: 1, xs: 3 }} spacing="md">
           <TextInput
             label={t("amount")}
             inputMode="decimal"
             placeholder={t("common:unlimited")}
-            flex={1}
             {...form.getInputProps("budget.amount")}
           />
           <Select
             label={t("currency")}
             data={CURRENCIES}
             allowDeselect={false}
-            w={110}
             {...form.getInputProps("budget.currency")}
           />
-        </Group>
+          <Select
+            label={t("budgets.period")}
+            data={PERIODS.map((value) => ({ value, label: t(`budgets.periods.${value}`) }))}
+            allowDeselect={false}
+            {...form.getInputProps("budget.period")}
+          />
+        </SimpleGrid>
       </FormSection>
       <FormSection title={t("common:limits.title")} help={t("common:limits.help")}>
         <LimitsFields form={form} />
+      </FormSection>
+      <FormSection title={t("endUserLimits")} help={t("endUserLimitsHelp")}>
+        <LimitsFields form={form} at="end_user_limits" />
+      </FormSection>
+      <FormSection title={t("modelLimits.title")} help={t("modelLimits.help")}>
+        <ModelLimits form={form} models={models.data?.data.map(({ name }) => name) ?? []} />
       </FormSection>
       <FormSection title={t("responses.title")} help={t("responses.help")}>
         <Switch
@@ -113,6 +126,46 @@ export function TenantFields({ form }: { form: UseFormReturnType<TenantValues> }
           </SimpleGrid>
         ) : null}
       </FormSection>
+    </>
+  );
+}
+
+/** Limits of single models; a model is chosen once, so that none stands there twice. */
+function ModelLimits({
+  form,
+  models,
+}: {
+  form: UseFormReturnType<TenantValues>;
+  models: string[];
+}) {
+  const { t } = useTranslation("tenants");
+  const rows = form.values.model_limits;
+  const others = models.filter((name) => !rows.some(({ model }) => model === name));
+  return (
+    <>
+      {rows.map(({ model }, index) => (
+        <div key={model}>
+          <Group justify="space-between" mb={4}>
+            <strong>{model}</strong>
+            <IconAction
+              label={t("modelLimits.remove", { model })}
+              onClick={() => form.removeListItem("model_limits", index)}
+            >
+              <IconTrash size={16} />
+            </IconAction>
+          </Group>
+          <LimitsFields form={form} at={`model_limits.${index}.limits`} />
+        </div>
+      ))}
+      <Select
+        label={t("modelLimits.add")}
+        data={others}
+        value={null}
+        searchable
+        onChange={(model) => {
+          if (model) form.insertListItem("model_limits", { model, limits: NO_LIMITS });
+        }}
+      />
     </>
   );
 }

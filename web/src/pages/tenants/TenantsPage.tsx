@@ -111,7 +111,6 @@ export function TenantsPage() {
       />
       <TenantDrawer
         id={search.open}
-        spend={spend}
         onClose={() => set({ open: undefined, after: search.after })}
       />
     </>

@@ -1,6 +1,6 @@
 import type { UseFormInput } from "@mantine/form";
 import type { TFunction } from "i18next";
-import type { Tenant } from "@/api/types";
+import type { BudgetPeriod, Tenant } from "@/api/types";
 import {
   type LimitsInput,
   limitsBody,
@@ -14,7 +14,9 @@ export interface TenantValues {
   name: string;
   time_zone: string;
   limits: LimitsInput;
-  budget: { amount: string; currency: string };
+  model_limits: { model: string; limits: LimitsInput }[];
+  end_user_limits: LimitsInput;
+  budget: { amount: string; currency: string; period: BudgetPeriod };
   /** Empty means every model. */
   allowed_models: string[];
   responses: ResponsesInput;
@@ -42,7 +44,9 @@ export const NEW_TENANT: TenantValues = {
   name: "",
   time_zone: "UTC",
   limits: NO_LIMITS,
-  budget: { amount: "", currency: "USD" },
+  model_limits: [],
+  end_user_limits: NO_LIMITS,
+  budget: { amount: "", currency: "USD", period: "month" },
   allowed_models: [],
   responses: RESPONSES,
 };
@@ -52,9 +56,15 @@ export function tenantValues(tenant: Tenant): TenantValues {
     name: tenant.name,
     time_zone: tenant.time_zone,
     limits: limitsInput(tenant.limits),
+    model_limits: Object.entries(tenant.model_limits).map(([model, limits]) => ({
+      model,
+      limits: limitsInput(limits),
+    })),
+    end_user_limits: limitsInput(tenant.end_user_limits),
     budget: {
       amount: tenant.budget?.amount ?? "",
       currency: tenant.budget?.currency ?? "USD",
+      period: tenant.budget?.period ?? "month",
     },
     allowed_models: tenant.allowed_models ?? [],
     responses: tenant.responses,
@@ -67,7 +77,14 @@ export function tenantBody(values: TenantValues) {
     name: values.name.trim(),
     time_zone: values.time_zone,
     limits: limitsBody(values.limits),
-    budget: amount ? { amount, currency: values.budget.currency, period: "month" as const } : null,
+    // All of them are replaced, so one that was emptied is left out.
+    model_limits: Object.fromEntries(
+      values.model_limits
+        .map(({ model, limits }) => [model, limitsBody(limits)] as const)
+        .filter(([, limits]) => Object.values(limits).some((limit) => limit !== null)),
+    ),
+    end_user_limits: limitsBody(values.end_user_limits),
+    budget: amount ? { ...values.budget, amount } : null,
     allowed_models: values.allowed_models.length > 0 ? values.allowed_models : null,
     responses: {
       mode: values.responses.mode,
