@@ -32,6 +32,7 @@
 //! ```
 
 pub mod admin_tokens;
+mod assembly;
 pub mod budgets;
 mod check;
 mod counts;

@@ -12,9 +12,9 @@ use tallygate_types::Clock;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::assembly::Assembly;
 use crate::rows_text::RowsText;
 use crate::secrets::Sealer;
-use crate::snapshot::Assembly;
 use crate::{
     Db, KeyDigest, KeyDigester, Rows, Secrets, Snapshot, StoreError, Tx, feed, housekeeping, migrate, query, retention, rows,
 };
