@@ -274,7 +274,8 @@ impl Keeping<'_> {
         if !lowered.is_empty() {
             self.give_back(&lowered).await;
         }
-        if self.epoch.is_none() {
+        // Leases that may not be used are asked for in vain, again and again.
+        if self.epoch.is_none() || !self.keeper.pulse.is_valid() {
             self.renew().await;
         }
         let answers = match self.epoch {
