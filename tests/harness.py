@@ -132,7 +132,7 @@ class Sim:
 
     def _healthy(self):
         if not self.process.alive():
-            raise RuntimeError(f"the simulator ended:\n{self.process.output()}")
+            raise RuntimeError(f"the simulator ended with {self.process.child.returncode}:\n{self.process.output()}")
         with suppress(httpx.TransportError):
             return self.http.get("/_sim/health").status_code == 200
 
@@ -224,7 +224,7 @@ class Gateway:
 
     def _ready(self):
         if not self.process.alive():
-            raise RuntimeError(f"the gateway ended:\n{self.process.output()[-4000:]}")
+            raise RuntimeError(f"the gateway ended with {self.process.child.returncode}:\n{self.process.output()[-4000:]}")
         with suppress(httpx.TransportError):
             return httpx.get(self.metrics_url + "/readyz", trust_env=False).status_code == 200
 
