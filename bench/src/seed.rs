@@ -1,7 +1,7 @@
 //! Tenants and keys as a large installation has them, put straight into the database.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -28,6 +28,14 @@ pub struct Options {
     pub sealing_key: String,
 }
 
+/// Requests a minute that the greedy tenant may send: 100 a second.
+const GREEDY_REQUESTS_PER_MINUTE: u32 = 6_000;
+
+/// Where the key of the greedy tenant is, beside the others' keys.
+pub fn greedy_key(keys: &Path) -> PathBuf {
+    keys.with_extension("greedy")
+}
+
 pub async fn run(options: &Options) -> Result<()> {
     let secrets = Secrets {
         pepper: SecretBytes32::from_hex(&options.pepper)?,
@@ -51,6 +59,13 @@ pub async fn run(options: &Options) -> Result<()> {
         let (_, key) = keys::create(&mut tx, &NewKey { tenant_id: tenant.id, settings, declared: None }).await?;
         writeln!(written, "{}", key.expose_secret())?;
     }
+    let mut settings = TenantSettings::named("greedy".to_owned());
+    settings.limits = Limits { requests_per_minute: Some(GREEDY_REQUESTS_PER_MINUTE), ..limits };
+    settings.budget = Some(budget);
+    let greedy = tenants::create(&mut tx, &settings).await?;
+    let new = NewKey { tenant_id: greedy.id, settings: KeySettings::named("bench"), declared: None };
+    let (_, key) = keys::create(&mut tx, &new).await?;
+    std::fs::write(greedy_key(&options.keys), key.expose_secret())?;
     tx.commit().await?;
     std::fs::write(&options.keys, written)?;
     store.close().await;

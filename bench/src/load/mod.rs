@@ -1,5 +1,6 @@
 //! The load: a closed loop, an open loop, streams, and streams that are only held open.
 
+mod beside;
 mod closed;
 mod open;
 mod sample;
@@ -40,6 +41,12 @@ pub struct Options {
     /// Requests per second of an open loop.
     #[arg(long, default_value_t = 0)]
     pub rate: u64,
+    /// A key that is limited, with which an open loop asks beside.
+    #[arg(long, requires = "beside_rate")]
+    pub beside_key: Option<PathBuf>,
+    /// Requests per second of the open loop beside.
+    #[arg(long, default_value_t = 0)]
+    pub beside_rate: u64,
     #[arg(long, default_value_t = 0)]
     pub warm_up_ms: u64,
     #[arg(long)]
@@ -75,6 +82,16 @@ pub struct Outcome {
     pub latency: Percentiles,
     /// From asking to the first generated text.
     pub first_text: Percentiles,
+    /// What became of the open loop beside.
+    pub beside: Beside,
+}
+
+/// Answers to a key that asks for more than it may.
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+pub struct Beside {
+    pub answers: u64,
+    /// 429.
+    pub refused: u64,
 }
 
 /// When to begin counting and when to stop.
@@ -107,7 +124,13 @@ pub fn run(options: &Options) -> Result<()> {
     let span = Span { warm_up: Duration::from_millis(options.warm_up_ms), window: Duration::from_millis(options.window_ms) };
     let outcome = match options.way {
         Way::Closed => crate::single_threaded(while_awake(closed::run(options.target, questions, options.connections, span)))?,
-        Way::Open => open::run(options.target, &questions, options.connections, options.rate, span)?,
+        Way::Open => {
+            let open = || open::run(options.target, &questions, options.connections, options.rate, span);
+            match &options.beside_key {
+                None => open()?,
+                Some(path) => beside::run(options, path, span, open)?,
+            }
+        }
         Way::Streams => crate::single_threaded(while_awake(streams::run(options.target, questions, options.connections, span)))?,
         Way::Hold => crate::single_threaded(streams::hold(options.target, questions, options.connections))?,
     };

@@ -66,6 +66,10 @@ fn talk(
                 break;
             }
         }
+        if questions.is_refusal(&reader) {
+            sample.refused += 1;
+            continue;
+        }
         match questions.fault(&reader) {
             None => sample.answered(span, due, start.elapsed(), reader.marks),
             Some(fault) => sample.failed(fault),

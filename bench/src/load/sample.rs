@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Outcome, Span};
+use super::{Beside, Outcome, Span};
 
 /// In microseconds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,7 @@ pub struct Sample {
     pub answers: u64,
     pub pieces: u64,
     pub errors: u64,
+    pub refused: u64,
     pub first_error: Option<String>,
     pub answers_in_window: u64,
     pub pieces_in_window: u64,
@@ -66,6 +67,7 @@ impl Sample {
             all.answers += sample.answers;
             all.pieces += sample.pieces;
             all.errors += sample.errors;
+            all.refused += sample.refused;
             all.first_error = all.first_error.or(sample.first_error);
             all.answers_in_window += sample.answers_in_window;
             all.pieces_in_window += sample.pieces_in_window;
@@ -82,6 +84,7 @@ impl Sample {
             pieces_per_second: all.pieces_in_window as f64 / seconds,
             latency: Percentiles::of(all.latency),
             first_text: Percentiles::of(all.first_text),
+            beside: Beside { answers: 0, refused: all.refused },
         }
     }
 }

@@ -19,6 +19,7 @@ pub struct Questions {
     next: AtomicUsize,
     body: String,
     kind: Kind,
+    may_be_refused: bool,
 }
 
 impl Questions {
@@ -33,7 +34,13 @@ impl Questions {
             next: AtomicUsize::new(0),
             body,
             kind,
+            may_be_refused: false,
         }
+    }
+
+    /// For a key that asks for more than it may.
+    pub fn that_may_be_refused(self) -> Self {
+        Self { may_be_refused: true, ..self }
     }
 
     /// The next request, whole, so that it leaves in one write.
@@ -48,6 +55,11 @@ impl Questions {
     /// Pieces of the answer and the time between them.
     pub const fn pace(&self) -> (usize, Duration) {
         self.kind.pace()
+    }
+
+    /// Whether an answer says that the key may not ask so often, and may say so.
+    pub const fn is_refusal(&self, reader: &Reader) -> bool {
+        self.may_be_refused && reader.status == 429
     }
 
     /// What is wrong with an answer, if anything is.

@@ -16,6 +16,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde::Serialize;
 
 use crate::load::{self, Way};
+use crate::seed::greedy_key;
 use process::{Core, Cpu, Pinning, Process, resident, wait_until_idle};
 use rows::{ROWS, WORKS, Work};
 use subjects::{Name, Subject, Tallygate};
@@ -38,7 +39,8 @@ pub struct Options {
     /// Windows this much longer or shorter.
     #[arg(long, default_value_t = 1.0)]
     pub stretch: f64,
-    /// Only these works: small, small-500, small-2000, paced, flat, translated, translated-paced, text, image, memory.
+    /// Only these works: small, small-500, small-2000, paced, flat, translated, translated-paced, text, image, alone, beside,
+    /// memory.
     #[arg(long, value_delimiter = ',')]
     pub only: Vec<String>,
     /// Only these are loaded.
@@ -185,7 +187,8 @@ fn measure(work: &Work, subject: &Subject, setting: &Setting<'_>) -> Result<Meas
     let (own, database) = (cpu(subject.pid()).since(own), cpu(subject.database).since(database));
     if subject.metrics.is_some() && outcome.errors == 0 {
         let recorded = shipped()? - shipped_before;
-        ensure!((recorded - outcome.answers as f64).abs() < 0.5, "{recorded} usage records for {} answers", outcome.answers);
+        let answers = outcome.answers + outcome.beside.answers;
+        ensure!((recorded - answers as f64).abs() < 0.5, "{recorded} usage records for {answers} answers");
     }
     let units = if work.kind.is_stream() { outcome.pieces } else { outcome.answers }.max(1) as f64;
     let each = |time: Duration| time.as_secs_f64() * 1e6 / units;
@@ -207,6 +210,9 @@ pub fn load(work: &Work, subject: &Subject, setting: &Setting<'_>) -> Result<loa
         .args(["--warm-up-ms", &stretched(work.warm_up_ms), "--window-ms", &stretched(work.window_ms)]);
     if let Some(keys) = &subject.keys {
         command.arg("--keys").arg(keys);
+    }
+    if let Some((keys, rate)) = subject.keys.as_deref().zip(work.beside) {
+        command.arg("--beside-key").arg(greedy_key(keys)).args(["--beside-rate", &rate.to_string()]);
     }
     let text = Process::start_connected(command)?.finish()?;
     serde_json::from_str(&text).context("the load's report")
@@ -273,9 +279,9 @@ impl Work {
         format!("bench-{}{}", if self.is_translated { "anthropic-" } else { "" }, self.kind.name())
     }
 
-    /// Only a gateway translates.
+    /// Only a gateway translates and knows tenants.
     fn concerns(&self, name: Name) -> bool {
-        !self.is_translated || name.is_tallygate()
+        name.is_tallygate() || !(self.is_translated || self.is_of_tenants)
     }
 }
 

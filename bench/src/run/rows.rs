@@ -17,6 +17,10 @@ pub struct Work {
     pub connections: usize,
     /// Requests per second of an open loop.
     pub rate: u64,
+    /// Only gateways that tell tenants apart do it.
+    pub is_of_tenants: bool,
+    /// Requests per second of a tenant beside, which may send a tenth of that.
+    pub beside: Option<u64>,
     pub warm_up_ms: u64,
     pub window_ms: u64,
 }
@@ -30,8 +34,22 @@ const SMALL: Work = Work {
     is_translated: false,
     connections: 64,
     rate: 0,
+    is_of_tenants: false,
+    beside: None,
     warm_up_ms: 1000,
     window_ms: 2000,
+};
+/// Long enough for a 99th percentile; before it the tenant beside has used up its minute.
+const ALONE: Work = Work {
+    id: "alone",
+    title: "small request, 500/s, of tenants alone",
+    way: Way::Open,
+    connections: 32,
+    rate: 500,
+    is_of_tenants: true,
+    warm_up_ms: 8000,
+    window_ms: 20_000,
+    ..SMALL
 };
 const PACED: Work = Work {
     id: "paced",
@@ -44,7 +62,7 @@ const PACED: Work = Work {
     ..SMALL
 };
 
-pub const WORKS: [Work; 9] = [
+pub const WORKS: [Work; 11] = [
     SMALL,
     Work { id: "small-500", title: "small request, 500/s", way: Way::Open, connections: 32, rate: 500, window_ms: 4000, ..SMALL },
     Work {
@@ -70,6 +88,8 @@ pub const WORKS: [Work; 9] = [
     Work { id: "translated-paced", title: "OpenAI to Anthropic, stream, 10,000 pieces/s", is_translated: true, ..PACED },
     Work { id: "text", title: "200 kB of text, same dialect", prompt: Prompt::Text, connections: 16, ..SMALL },
     Work { id: "image", title: "1 MB image, same dialect", prompt: Prompt::Image, connections: 8, ..SMALL },
+    ALONE,
+    Work { id: "beside", title: "the same beside a tenant at ten times its limit, 1,000/s", beside: Some(1000), ..ALONE },
 ];
 
 /// A budget. Ratios are to nginx in the same run unless said otherwise.
@@ -81,8 +101,8 @@ pub struct Row {
     pub goal: f64,
     pub best: Best,
     value: fn(&Figures, Name) -> Option<f64>,
-    /// What the value is divided by to be compared; nothing: it is compared as it is.
-    base: Option<fn(&Figures) -> Option<f64>>,
+    /// What a subject's value is divided by to be compared; nothing: it is compared as it is.
+    base: Option<fn(&Figures, Name) -> Option<f64>>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,14 +111,14 @@ pub enum Best {
     High,
 }
 
-pub const ROWS: [Row; 14] = [
+pub const ROWS: [Row; 15] = [
     Row {
         title: "small request, saturated: CPU",
         unit: "µs",
         bar: 2.2,
         goal: 1.6,
         value: |f, n| f.cpu("small", n),
-        base: Some(|f| f.cpu("small", Name::Nginx)),
+        base: Some(|f, _| f.cpu("small", Name::Nginx)),
         ..ROW
     },
     Row {
@@ -107,7 +127,7 @@ pub const ROWS: [Row; 14] = [
         bar: 1.5,
         goal: 1.2,
         value: |f, n| f.added("small-500", n),
-        base: Some(|f| f.added("small-500", Name::Nginx)),
+        base: Some(|f, _| f.added("small-500", Name::Nginx)),
         ..ROW
     },
     Row {
@@ -116,7 +136,7 @@ pub const ROWS: [Row; 14] = [
         bar: 1.5,
         goal: 1.2,
         value: |f, n| f.added("small-2000", n),
-        base: Some(|f| f.added("small-2000", Name::Nginx)),
+        base: Some(|f, _| f.added("small-2000", Name::Nginx)),
         ..ROW
     },
     Row {
@@ -125,7 +145,7 @@ pub const ROWS: [Row; 14] = [
         bar: 1.4,
         goal: 1.15,
         value: |f, n| f.cpu("small-2000", n),
-        base: Some(|f| f.cpu("small-2000", Name::Nginx)),
+        base: Some(|f, _| f.cpu("small-2000", Name::Nginx)),
         ..ROW
     },
     Row {
@@ -134,7 +154,7 @@ pub const ROWS: [Row; 14] = [
         bar: 1.5,
         goal: 1.25,
         value: |f, n| f.cpu("paced", n),
-        base: Some(|f| f.cpu("paced", Name::Nginx)),
+        base: Some(|f, _| f.cpu("paced", Name::Nginx)),
         ..ROW
     },
     Row {
@@ -144,7 +164,7 @@ pub const ROWS: [Row; 14] = [
         goal: 0.9,
         best: Best::High,
         value: |f, n| f.median("flat", n, |m| m.outcome.pieces_per_second),
-        base: Some(|f| f.median("flat", Name::Nginx, |m| m.outcome.pieces_per_second)),
+        base: Some(|f, _| f.median("flat", Name::Nginx, |m| m.outcome.pieces_per_second)),
     },
     Row {
         title: "time to first text, 200 streams: p50",
@@ -152,7 +172,7 @@ pub const ROWS: [Row; 14] = [
         bar: 1.5,
         goal: 1.1,
         value: |f, n| f.first_text(n),
-        base: Some(|f| f.first_text(Name::Nginx)),
+        base: Some(|f, _| f.first_text(Name::Nginx)),
         ..ROW
     },
     Row {
@@ -161,7 +181,7 @@ pub const ROWS: [Row; 14] = [
         bar: 3.0,
         goal: 2.2,
         value: |f, n| f.cpu("translated", n),
-        base: Some(|f| f.cpu("small", Name::Nginx)),
+        base: Some(|f, _| f.cpu("small", Name::Nginx)),
         ..ROW
     },
     Row {
@@ -170,7 +190,7 @@ pub const ROWS: [Row; 14] = [
         bar: 1.7,
         goal: 1.4,
         value: |f, n| f.cpu("translated-paced", n),
-        base: Some(|f| f.cpu("paced", Name::Nginx)),
+        base: Some(|f, _| f.cpu("paced", Name::Nginx)),
         ..ROW
     },
     Row {
@@ -179,7 +199,7 @@ pub const ROWS: [Row; 14] = [
         bar: 1.5,
         goal: 1.1,
         value: |f, n| f.cpu("text", n),
-        base: Some(|f| f.cpu("text", Name::Nginx)),
+        base: Some(|f, _| f.cpu("text", Name::Nginx)),
         ..ROW
     },
     Row {
@@ -188,7 +208,16 @@ pub const ROWS: [Row; 14] = [
         bar: 1.2,
         goal: 0.7,
         value: |f, n| f.cpu("image", n),
-        base: Some(|f| f.cpu("image", Name::Nginx)),
+        base: Some(|f, _| f.cpu("image", Name::Nginx)),
+        ..ROW
+    },
+    Row {
+        title: "p99 beside a tenant at ten times its limit, against alone",
+        unit: "µs",
+        bar: 1.1,
+        goal: 1.05,
+        value: |f, n| f.p99("beside", n),
+        base: Some(|f, n| f.p99("alone", n)),
         ..ROW
     },
     Row {
@@ -237,12 +266,10 @@ impl Row {
     pub fn judge(&'static self, figures: &Figures) -> Option<Judgement> {
         let all = [Name::Direct, Name::Nginx, Name::Hyper, Name::Sqlite, Name::Postgres];
         let values: Vec<(Name, f64)> = all.into_iter().filter_map(|name| Some((name, (self.value)(figures, name)?))).collect();
-        let base = match self.base {
-            Some(base) => base(figures)?,
-            None => 1.0,
-        };
+        let base = |name| self.base.map_or(Some(1.0), |base| base(figures, name));
+        let of_tallygate = values.iter().filter(|(name, _)| name.is_tallygate());
         let compared: Vec<(Name, f64)> =
-            values.iter().filter(|(name, _)| name.is_tallygate()).map(|(name, value)| (*name, value / base)).collect();
+            of_tallygate.map(|(name, value)| Some((*name, value / base(*name)?))).collect::<Option<_>>()?;
         let meets =
             |limit: f64| compared.iter().all(|(_, ratio)| if self.best == Best::Low { *ratio <= limit } else { *ratio >= limit });
         let (is_above_bar, is_at_goal) = (meets(self.bar), meets(self.goal));
@@ -272,6 +299,10 @@ impl Figures {
     fn added(&self, work: &str, name: Name) -> Option<f64> {
         let p50 = |name| self.median(work, name, |measured| measured.outcome.latency.p50);
         Some(p50(name)? - p50(Name::Direct)?)
+    }
+
+    fn p99(&self, work: &str, name: Name) -> Option<f64> {
+        self.median(work, name, |measured| measured.outcome.latency.p99)
     }
 
     fn first_text(&self, name: Name) -> Option<f64> {
