@@ -201,6 +201,7 @@ fn prepared(pair: Pair, seen: &Peek, body: &Bytes, stream: bool) -> Outgoing {
         profiles: Profiles::builtin(),
         memory: &NoMemory,
         past_reasoning: PastReasoning::default(),
+        output_cap: None,
     };
     prepare(&call, body, &[]).expect("the request can be said in every dialect")
 }

@@ -17,6 +17,7 @@ use crate::keepsake::{self, Collector, Memory, Origin, PastReasoning};
 use crate::loss::LossReport;
 use crate::names::Restore;
 use crate::openai_chat;
+use crate::output_cap;
 use crate::peek::{Peek, peek};
 use crate::pieces::Pieces;
 use crate::profile::Profiles;
@@ -47,6 +48,8 @@ pub struct Call<'a> {
     /// What earlier answers to this tenant left behind; [`crate::NoMemory`] for none.
     pub memory: &'a dyn Memory,
     pub past_reasoning: PastReasoning,
+    /// What each answer may have at most, in tokens, whatever the client asks for.
+    pub output_cap: Option<u64>,
 }
 
 /// What goes to the upstream. Credentials are the caller's to add.
@@ -63,8 +66,8 @@ pub struct Outgoing {
 
 /// Makes the upstream's request out of the client's.
 ///
-/// Where both speak the same dialect the body passes byte for byte, but for `model` and, on chat streams, the usage report
-/// that is asked for in any case. Otherwise it is decoded and encoded, and `loss` says what did not come through.
+/// Where both speak the same dialect the body passes byte for byte, but for `model`, a bound on output that was set, and, on chat
+/// streams, the usage report that is asked for in any case. Otherwise it is decoded and encoded, and `loss` says what did not come through.
 /// `client_headers` have lower-case names.
 pub fn prepare(call: &Call<'_>, body: &Bytes, client_headers: &[(String, String)]) -> Result<Outgoing, BadRequest> {
     let wants_array = call.stream && !streams_events(call.client, call.client_query);
@@ -133,6 +136,9 @@ fn pass(
     if force_usage {
         edits.push(usage_edit(call.peek, body)?);
     }
+    if let Some(cap) = call.output_cap {
+        edits.extend(output_cap::edits(call.upstream, call.upstream_model, call.profiles, body, cap)?);
+    }
     let headers = passed_headers(codec, client_headers);
     let mut path = (codec.path)(call.upstream_model, call.stream);
     if call.upstream == Dialect::Gemini {
@@ -178,6 +184,9 @@ fn translate(call: &Call<'_>, mut context: ResponseContext, body: &Bytes) -> Res
     let mut request = (codec(written_in).decode_request)(body, &mut loss)?;
     call.upstream_model.clone_into(&mut request.model);
     request.stream = call.stream;
+    if let Some(cap) = call.output_cap {
+        request.max_output_tokens = Some(request.max_output_tokens.map_or(cap, |asked| asked.min(cap)));
+    }
     let dialect = spoken(call, &request);
     let upstream = codec(dialect);
     let origin = Origin::new(dialect, call.upstream_model);

@@ -162,6 +162,7 @@ fn call(client: Dialect, upstream: Dialect, peek: &crate::Peek) -> Call<'_> {
         profiles: Profiles::builtin(),
         memory: &NoMemory,
         past_reasoning: PastReasoning::Sent,
+        output_cap: None,
     }
 }
 

@@ -33,6 +33,7 @@
 //!     profiles: Profiles::builtin(),
 //!     memory: &NoMemory,
 //!     past_reasoning: PastReasoning::Sent,
+//!     output_cap: None,
 //! };
 //! let outgoing = prepare(&call, &body, &[])?;
 //! assert_eq!(join_url("https://api.example.com/v1", call.upstream, &outgoing.path), "https://api.example.com/v1/chat/completions");
@@ -70,6 +71,7 @@ pub mod media_urls;
 pub mod models;
 mod names;
 mod needle;
+mod output_cap;
 mod passing;
 mod peek;
 mod pieces;
@@ -110,6 +112,7 @@ pub use failure::{
 pub use hop::{Hop, MAX_HOPS, Next};
 pub use keepsake::{Keepsake, MAX_KEPT_BYTES, Memory, NoMemory, PastReasoning};
 pub use loss::{Loss, LossReport, Verdict};
+pub use output_cap::{MIN_CAPPED_OUTPUT_TOKENS, least_output};
 pub use peek::{Peek, peek};
 pub use pieces::Pieces;
 pub use plain::{Plain, PlainAsked, TextWeight, Weight, peek_plain, prepare_plain};

@@ -23,6 +23,8 @@ pub struct Peek {
     pub model_span: Option<Range<usize>>,
     pub stream: bool,
     pub max_output_tokens: Option<u64>,
+    /// That bound stands in one field, which every upstream of the dialect obeys.
+    pub is_bounded_once: bool,
     /// How many answers are asked for; 1 unless said.
     pub candidates: u32,
     /// The client asked for usage in a chat stream.
@@ -97,6 +99,7 @@ pub fn peek(dialect: Dialect, body: &[u8]) -> Result<Peek, BadRequest> {
         }
     }
     peek.max_output_tokens = first::<Count>(&top, fields.max_output_tokens, "a whole number")?.map(|count| count.0);
+    peek.is_bounded_once = peek.max_output_tokens.is_some() && is_said_once(&top, fields.max_output_tokens);
     let candidates = first::<Count>(&top, fields.candidates, "a whole number")?;
     peek.candidates = candidates.map_or(1, |count| u32::try_from(count.0).unwrap_or(u32::MAX));
     // An end user or a cache key of another type is for the upstream to refuse.
@@ -129,6 +132,22 @@ pub(crate) fn splice(body: &[u8], mut edits: Vec<(Range<usize>, Vec<u8>)>) -> Ve
     spliced
 }
 
+/// Only the first of the fields at the top that may say it, or the second and no third: who reads another than we do may obey it.
+fn is_said_once(top: &Top<'_>, paths: &[Path]) -> bool {
+    const OBEYED_OF_CHAT: usize = 2;
+    let said = |path: &&Path| matches!(path, Path::Top(field) if top.get(field).is_some());
+    match paths {
+        [] | [Path::In(..), ..] => true,
+        _ => paths.iter().filter(said).count() == 1 && paths.iter().take(OBEYED_OF_CHAT).any(|path| said(&path)),
+    }
+}
+
+/// Whether `raw`, an object, has no members.
+pub(crate) fn is_empty_object(raw: &[u8]) -> bool {
+    let inner = raw.trim_ascii_start().strip_prefix(b"{");
+    inner.is_some_and(|rest| rest.trim_ascii_start().starts_with(b"}"))
+}
+
 /// A list with something in it.
 fn is_filled_list(raw: &[u8]) -> bool {
     raw.strip_prefix(b"[").is_some_and(|rest| !rest.trim_ascii_start().starts_with(b"]"))
@@ -140,7 +159,7 @@ struct StreamOptions {
 }
 
 /// A count in any spelling a server may take: `7`, `7.0`, and `"7"` as protobuf writes it. Never below zero.
-struct Count(u64);
+pub(crate) struct Count(pub u64);
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -160,13 +179,13 @@ impl<'de> Deserialize<'de> for Count {
 }
 
 /// The members of one JSON object, values unread.
-struct Top<'a> {
+pub(crate) struct Top<'a> {
     members: Vec<(Cow<'a, [u8]>, &'a [u8])>,
     text_bytes: u64,
 }
 
 impl<'a> Top<'a> {
-    fn read(body: &'a [u8]) -> Result<Self, BadRequest> {
+    pub fn read(body: &'a [u8]) -> Result<Self, BadRequest> {
         let top = match scan::members(body) {
             Some(scan::Members { members, text_bytes }) => Self { members, text_bytes },
             None => Self::explained(body)?,
@@ -189,8 +208,13 @@ impl<'a> Top<'a> {
         Ok(Self { members, text_bytes: body.len() as u64 })
     }
 
-    fn get(&self, field: &str) -> Option<&'a [u8]> {
+    pub fn get(&self, field: &str) -> Option<&'a [u8]> {
         self.members.iter().rev().find(|(name, _)| **name == *field.as_bytes()).map(|(_, raw)| *raw)
+    }
+
+    /// The members of the object that `field` is.
+    pub fn object(&self, field: &str) -> Result<Option<Self>, BadRequest> {
+        self.get(field).filter(|raw| raw.starts_with(b"{")).map(Top::read).transpose()
     }
 }
 
@@ -239,7 +263,7 @@ pub(crate) fn span_in(body: &[u8], raw: &RawValue) -> Range<usize> {
 }
 
 /// Where `part` of `body` stands in it.
-fn span_of(body: &[u8], part: &[u8]) -> Range<usize> {
+pub(crate) fn span_of(body: &[u8], part: &[u8]) -> Range<usize> {
     let start = part.as_ptr() as usize - body.as_ptr() as usize;
     start..start + part.len()
 }
@@ -264,10 +288,7 @@ fn first<T: for<'a> Deserialize<'a>>(
     for path in paths {
         let raw = match *path {
             Path::Top(field) => top.get(field),
-            Path::In(field, inner) => match top.get(field).filter(|raw| raw.starts_with(b"{")) {
-                Some(object) => Top::read(object)?.get(inner),
-                None => None,
-            },
+            Path::In(field, inner) => top.object(field)?.and_then(|object| object.get(inner)),
         };
         let Some(raw) = raw else { continue };
         let value: Option<T> = serde_json::from_slice(raw).map_err(|_| path.refused(expected))?;

@@ -240,6 +240,7 @@ fn stream(request: &Value, query: &str, upstream: &str) -> String {
         profiles: Profiles::builtin(),
         memory: &NoMemory,
         past_reasoning: PastReasoning::Sent,
+        output_cap: None,
     };
     let run = |chunks: [&[u8]; 2]| {
         let mut stream = prepare(&call, &body, &[]).unwrap().session.stream();

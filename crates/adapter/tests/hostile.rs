@@ -88,6 +88,7 @@ fn call(client: Dialect, upstream: Dialect, stream: bool, peek: &tallygate_adapt
         profiles: Profiles::builtin(),
         memory: &NoMemory,
         past_reasoning: PastReasoning::Sent,
+        output_cap: None,
     }
 }
 

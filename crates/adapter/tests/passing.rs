@@ -28,6 +28,7 @@ fn pass(dialect: Dialect, body: &'static str, stream: bool, query: &str, headers
         profiles: Profiles::builtin(),
         memory: &NoMemory,
         past_reasoning: PastReasoning::Sent,
+        output_cap: None,
     };
     prepare(&call, &body, headers).unwrap()
 }
@@ -59,6 +60,7 @@ fn an_equal_model_leaves_the_very_same_bytes() {
         profiles: Profiles::builtin(),
         memory: &NoMemory,
         past_reasoning: PastReasoning::Sent,
+        output_cap: None,
     };
     assert_eq!(prepare(&call, &body, &[]).unwrap().body.whole().as_ptr(), body.as_ptr());
 }

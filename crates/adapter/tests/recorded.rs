@@ -140,6 +140,7 @@ fn call(client: Dialect, upstream: Dialect, stream: bool, peek: &Peek) -> Call<'
         profiles: Profiles::builtin(),
         memory: &NoMemory,
         past_reasoning: PastReasoning::Sent,
+        output_cap: None,
     }
 }
 

@@ -163,6 +163,24 @@ impl ClassPrices {
         sum.to_i64().map(|_| sum).ok_or(Unpriced::Overflow)
     }
 
+    /// How much output `left` covers beside so much input: the same as [`reservation_for`](Self::reservation_for), the other way round.
+    pub fn output_within(
+        &self,
+        input_classes: &[UsageClass],
+        input_upper_bound: u64,
+        output_classes: &[UsageClass],
+        left: Pico,
+    ) -> Result<u64, Unpriced> {
+        let input = self.dearest(input_classes)?.checked_mul(input_upper_bound).ok_or(Unpriced::Overflow)?;
+        let rest = left.get().saturating_sub(input.get());
+        let unit = i128::from(self.dearest(output_classes)?.get());
+        Ok(match rest {
+            ..0 => 0,
+            _ if unit == 0 => u64::MAX,
+            _ => u64::try_from(rest / unit).unwrap_or(u64::MAX),
+        })
+    }
+
     /// What the provider's prompt cache saved: what the input that was read from it or written to it would have cost uncached,
     /// less what it did cost. Below zero where writing cost more than reading saved, as the first turn of a conversation does
     /// with providers that charge for writing. What has no price saves nothing.
@@ -329,6 +347,17 @@ mod tests {
         let embedding = ClassPrices::default().with(C::InputUncached, per_million("0.02"));
         assert_eq!(embedding.reservation(1_000, 0).unwrap(), Pico::new(20_000_000));
         assert_eq!(embedding.reservation(1_000, 1), Err(Unpriced::Class(C::OutputText)));
+    }
+
+    #[test]
+    fn what_is_left_covers_as_much_output_as_may_be_reserved_with_it() {
+        let prices = prices(&[(C::InputUncached, "3"), (C::OutputText, "15"), (C::OutputReasoning, "20")]);
+        let (input, output) = (&[C::InputUncached][..], &[C::OutputText, C::OutputReasoning][..]);
+        let within = |left: i128| prices.output_within(input, 100, output, Pico::new(left)).unwrap();
+        let ten = prices.reservation_for(input, 100, output, 10).unwrap().get();
+        assert_eq!([within(ten), within(ten - 1), within(300_000_000), within(299_999_999), within(-1)], [10, 9, 0, 0, 0]);
+        let free = prices.with(C::OutputText, UnitPrice::ZERO).with(C::OutputReasoning, UnitPrice::ZERO);
+        assert_eq!(free.output_within(input, 100, output, Pico::new(300_000_000)), Ok(u64::MAX));
     }
 
     #[test]

@@ -247,7 +247,7 @@ impl Refusal {
     }
 
     pub fn over_budget(exceeded: &BudgetExceeded) -> Self {
-        let BudgetExceeded { reason, scope, period, limit, used, currency, resets_at } = exceeded;
+        let BudgetExceeded { reason, scope, period, limit, used, currency, resets_at, .. } = exceeded;
         let whose = match scope {
             BudgetScope::Tenant => "your organization".to_owned(),
             BudgetScope::Project { .. } => "this project".to_owned(),
@@ -460,6 +460,7 @@ mod tests {
             period: BudgetPeriod::Month,
             limit: "1".parse().unwrap(),
             used: "0.99".parse().unwrap(),
+            left: "0.01".parse().unwrap(),
             currency: tallygate_types::Currency::USD,
             resets_at: Some(tallygate_types::Timestamp::UNIX_EPOCH),
         });

@@ -22,6 +22,7 @@ use crate::context::ResponseContext;
 use crate::failure::BadRequest;
 use crate::ir::Object;
 use crate::loss::LossReport;
+use crate::output_cap;
 use crate::peek::{Peek, peek};
 use crate::pieces::Pieces;
 
@@ -184,8 +185,13 @@ impl PlainAsked {
     }
 }
 
-/// Makes the upstream's request out of the client's.
-pub fn prepare_plain(asked: &PlainAsked, upstream_model: &str, body: &Bytes) -> Result<Outgoing, BadRequest> {
+/// Makes the upstream's request out of the client's. `output_cap` bounds each completion's tokens; nothing else has such a bound.
+pub fn prepare_plain(
+    asked: &PlainAsked,
+    upstream_model: &str,
+    body: &Bytes,
+    output_cap: Option<u64>,
+) -> Result<Outgoing, BadRequest> {
     let mut edits = Vec::new();
     let is_sound = asked.plain == Plain::Speech && !asked.peek.stream;
     if is_sound {
@@ -200,6 +206,9 @@ pub fn prepare_plain(asked: &PlainAsked, upstream_model: &str, body: &Bytes) -> 
     let drop_usage = asked.plain == Plain::Completions && asked.peek.stream && !asked.peek.include_usage;
     if drop_usage {
         edits.push(usage_edit(&asked.peek, body)?);
+    }
+    if let Some(cap) = output_cap.filter(|_| asked.plain == Plain::Completions && asked.form.is_none()) {
+        edits.extend(output_cap::completion_edits(body, cap)?);
     }
     let mut headers = Vec::new();
     if let Some(form) = &asked.form {

@@ -250,6 +250,7 @@ fn case_a52_unknown_betas_and_the_old_query_are_accepted_and_stay_here() {
         profiles: Profiles::builtin(),
         memory: &NoMemory,
         past_reasoning: PastReasoning::Sent,
+        output_cap: None,
     };
     let headers = [("anthropic-version", "2026-10-21"), ("anthropic-beta", "never-heard-of-2099-01-01,context-1m-2025-08-07")];
     let headers = headers.map(|(name, value)| (name.to_owned(), value.to_owned()));

@@ -205,6 +205,7 @@ fn withheld(client: Dialect, upstream: Dialect, model: &str, body: &Value) -> Ou
         profiles: Profiles::builtin(),
         memory: &NoMemory,
         past_reasoning: PastReasoning::Withheld,
+        output_cap: None,
     };
     prepare(&call, &body, &[]).unwrap()
 }

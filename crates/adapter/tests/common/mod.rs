@@ -69,6 +69,7 @@ impl To<'_> {
             profiles: Profiles::builtin(),
             memory: &NoMemory,
             past_reasoning: PastReasoning::Sent,
+            output_cap: None,
         }
     }
 

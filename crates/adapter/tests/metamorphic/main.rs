@@ -58,6 +58,7 @@ impl Pair {
             profiles: Profiles::builtin(),
             memory: &NoMemory,
             past_reasoning: PastReasoning::Sent,
+            output_cap: None,
         };
         prepare(&call, &body, &[])
     }

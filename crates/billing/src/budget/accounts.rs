@@ -98,16 +98,17 @@ impl Budgets {
         for entry in tenant.budgets() {
             let Some(subject) = subject_of(&entry.settings.scope, spender) else { continue };
             let settings = &entry.settings;
-            let refused = |reason, used, resets_at| Refused::Exceeded(Box::new(exceeded(entry, reason, used, resets_at)));
+            let refused =
+                |reason, used, left, resets_at| Refused::Exceeded(Box::new(exceeded(entry, reason, used, left, resets_at)));
             if settings.currency != currency {
                 if settings.mode == BudgetMode::Soft {
                     continue;
                 }
-                return Err(refused(BudgetReason::OtherCurrency(currency), 0, None));
+                return Err(refused(BudgetReason::OtherCurrency(currency), 0, 0, None));
             }
             let is_known = self.is_known();
             if settings.mode == BudgetMode::Hard && !is_known && self.is_alone() {
-                return Err(refused(BudgetReason::Unknown, 0, None));
+                return Err(refused(BudgetReason::Unknown, 0, 0, None));
             }
             let account = self.account(entry, subject, &tenant.time_zone, now);
             let mut state = account.state();
@@ -125,28 +126,31 @@ impl Budgets {
                 if is_low {
                     self.ask(Ask::new(&account, &draw, currency, settings.amount, Pico::ZERO));
                 }
-                reservation.hold(account, draw);
+                reservation.hold(account, draw, settings.mode);
                 continue;
             }
             let resets_at = Some(state.draw.until).filter(|end| end.micros() < i64::MAX);
             let refused = match &self.source {
                 Source::Alone { .. } => {
                     let used = state.consumed.saturating_add(state.reserved);
-                    refused(BudgetReason::Exceeded, used, resets_at)
+                    refused(BudgetReason::Exceeded, used, limit.saturating_sub(used), resets_at)
                 }
                 Source::Leases { .. } => {
+                    // What there is here, and what the database last had beside all leases.
+                    let left = state.free().max(0).saturating_add(settings.amount.get().saturating_sub(state.gone).max(0));
                     if let Some((reason, until)) = state.denied
                         && now < until
+                        && (reason != BudgetReason::Exceeded || amount.get() > left)
                     {
-                        return Err(refused(reason, state.gone, resets_at));
+                        return Err(refused(reason, state.gone, left, resets_at));
                     }
                     let ask = Ask::new(&account, &state.draw, state.currency, settings.amount, amount);
                     drop(state);
                     let seen = account.answers();
                     if !self.ask(ask) {
-                        return Err(refused(BudgetReason::Unknown, 0, resets_at));
+                        return Err(refused(BudgetReason::Unknown, 0, 0, resets_at));
                     }
-                    let exceeded = Box::new(exceeded(entry, BudgetReason::Unknown, 0, resets_at));
+                    let exceeded = Box::new(exceeded(entry, BudgetReason::Unknown, 0, 0, resets_at));
                     return Err(Refused::Wait(Wait { account, seen, exceeded }));
                 }
             };
@@ -352,7 +356,7 @@ fn fresh(entry: &BudgetEntry, subject: &str, zone: &Arc<str>, now: Timestamp) ->
     Arc::new(Account::new(State::new(&entry.settings, draw(entry, subject, zone, now), zone)))
 }
 
-fn exceeded(entry: &BudgetEntry, reason: BudgetReason, used: i128, resets_at: Option<Timestamp>) -> BudgetExceeded {
+fn exceeded(entry: &BudgetEntry, reason: BudgetReason, used: i128, left: i128, resets_at: Option<Timestamp>) -> BudgetExceeded {
     let settings = &entry.settings;
     BudgetExceeded {
         reason,
@@ -360,6 +364,7 @@ fn exceeded(entry: &BudgetEntry, reason: BudgetReason, used: i128, resets_at: Op
         period: settings.period,
         limit: settings.amount,
         used: Pico::new(used),
+        left: Pico::new(left.max(0)),
         currency: settings.currency,
         resets_at,
     }

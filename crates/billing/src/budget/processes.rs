@@ -109,6 +109,40 @@ async fn window(store: &TestStore, tenant: TenantId) -> WindowState {
     of_tenant(&**store, tenant, SystemClock.now(), 10).await.unwrap().remove(0)
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_refused_hears_what_is_left_and_may_have_that_at_once() {
+    let Some(store) = TestStore::postgres().await else { return };
+    let tenant = tenant(&store, 100).await;
+    let (one, other) =
+        (process(&store, tenant, Duration::from_mins(1)).await, process(&store, tenant, Duration::from_mins(1)).await);
+    let held = one.reserve(70).await.unwrap();
+    let left = async |cents: i128| loop {
+        let spender = Spender { key: &other.key, model: "smart", end_user: None };
+        match other.budgets.reserve(spender, Pico::new(cents * CENT), Currency::USD, SystemClock.now()) {
+            Ok(_) => return None,
+            Err(Refused::Exceeded(exceeded)) if exceeded.reason == BudgetReason::Exceeded => return Some(exceeded.left),
+            Err(Refused::Exceeded(_)) => sleep(LOOK).await,
+            Err(Refused::Wait(wait)) => timeout(DEADLINE, wait.answered()).await.unwrap(),
+        }
+    };
+    // The other may have taken a part of what it leases ahead; all that remains is this one's to take.
+    let told = left(31).await.unwrap().get();
+    assert!(told > 20 * CENT && told <= 30 * CENT, "{told}");
+    let spender = Spender { key: &other.key, model: "smart", end_user: None };
+    let reserve = || other.budgets.reserve(spender, Pico::new(told), Currency::USD, SystemClock.now());
+    let taken = match reserve() {
+        Err(Refused::Wait(wait)) => {
+            timeout(DEADLINE, wait.answered()).await.unwrap();
+            reserve()
+        }
+        decided => decided,
+    };
+    assert!(taken.is_ok());
+    drop((held, taken));
+    one.end().await;
+    other.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn processes_together_spend_a_hard_budget_to_its_end_and_not_beyond() {
     const LIMIT: i64 = 30_000;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use tallygate_store::BudgetPeriod;
-use tallygate_store::budgets::BudgetScope;
+use tallygate_store::budgets::{BudgetMode, BudgetScope};
 use tallygate_types::{Currency, Pico, Timestamp};
 
 use super::account::Account;
@@ -15,6 +15,7 @@ use super::draws::{Draw, Draws};
 pub struct Reservation {
     holds: Holds,
     amount: Pico,
+    is_hard: bool,
 }
 
 /// Most tenants have one budget, or none.
@@ -43,6 +44,8 @@ pub struct BudgetExceeded {
     pub limit: Pico,
     /// Spent and reserved so far, as far as this process knows.
     pub used: Pico,
+    /// What this process may give out of it all the same, as far as it knows: less than was asked for.
+    pub left: Pico,
     pub currency: Currency,
     /// The end of the window; a budget for good has none.
     pub resets_at: Option<Timestamp>,
@@ -78,10 +81,11 @@ pub struct Wait {
 
 impl Reservation {
     pub(super) const fn new(amount: Pico) -> Self {
-        Self { holds: Holds::None, amount }
+        Self { holds: Holds::None, amount, is_hard: false }
     }
 
-    pub(super) fn hold(&mut self, account: Arc<Account>, draw: Arc<Draw>) {
+    pub(super) fn hold(&mut self, account: Arc<Account>, draw: Arc<Draw>, mode: BudgetMode) {
+        self.is_hard |= mode == BudgetMode::Hard;
         let hold = Hold { account, draw };
         self.holds = match std::mem::take(&mut self.holds) {
             Holds::None => Holds::One(hold),
@@ -95,6 +99,11 @@ impl Reservation {
 
     pub const fn amount(&self) -> Pico {
         self.amount
+    }
+
+    /// A hard budget is among the accounts: no more should be spent than was set aside.
+    pub const fn is_hard(&self) -> bool {
+        self.is_hard
     }
 
     /// The accounts, for the request's records.

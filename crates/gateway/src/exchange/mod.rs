@@ -34,7 +34,7 @@ use self::attempt::Delivery;
 use self::search::Search;
 use crate::body::ReplyBody;
 use crate::boxed::boxed;
-use crate::layers::{Admitted, Question, Reply};
+use crate::layers::{Admitted, OutputCap, Question, Reply};
 use crate::limits::Levels;
 use crate::plane::DataPlane;
 use crate::refusal::Refusal;
@@ -67,9 +67,10 @@ impl Service<Admitted> for Exchange {
         let levels = held.permit.levels();
         let (dialect, accepted_at) = (question.endpoint.dialect, question.facts.accepted_at);
         let begins_early = question.stream && streams_events(dialect, &question.query);
+        let cap = question.output_cap;
         let early = begins_early.then(|| {
             let delay = Box::pin(tokio::time::sleep(plane.config.stream_commit_delay));
-            Early { delay, dialect, accepted_at, keep_alive: plane.config.stream_keep_alive }
+            Early { delay, dialect, accepted_at, cap, keep_alive: plane.config.stream_keep_alive }
         });
         let settlement = Settlement::open(Arc::clone(&plane), &question, &model, held);
         Answering { search: Some(find(plane, question, model, settlement)), levels, early }
@@ -89,6 +90,7 @@ struct Early {
     delay: Pin<Box<Sleep>>,
     dialect: Dialect,
     accepted_at: Timestamp,
+    cap: Option<OutputCap>,
     keep_alive: Duration,
 }
 
@@ -106,7 +108,7 @@ impl Future for Answering {
         ready!(early.delay.as_mut().poll(cx));
         let Some(search) = this.search.take() else { return Poll::Pending };
         let body = PendingBody::new(search, early.dialect, early.keep_alive);
-        Poll::Ready(Ok(reply::begin(early.dialect, &this.levels, early.accepted_at, body)))
+        Poll::Ready(Ok(reply::begin(early.dialect, &this.levels, early.accepted_at, early.cap, body)))
     }
 }
 

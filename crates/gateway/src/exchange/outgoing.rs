@@ -82,6 +82,7 @@ pub fn outgoing(
         profiles,
         memory: &memory,
         past_reasoning,
+        output_cap: question.output_cap.map(|cap| cap.each),
     };
     let mut outgoing = prepare(&call, &body, &question.asked.0)?;
     if dropped > 0 {

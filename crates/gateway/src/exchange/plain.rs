@@ -30,7 +30,7 @@ pub fn outgoing(plane: &DataPlane, question: &Question, step: &Step<'_>, asked: 
         let message = format!("The model `{}` has prices by the token and cannot be sold this way: {why}.", question.model);
         return Err(Refusal::not_allowed("model_unpriced", message));
     }
-    Ok(prepare_plain(asked, upstream_model, &question.body)?)
+    Ok(prepare_plain(asked, upstream_model, &question.body, question.output_cap.map(|cap| cap.each))?)
 }
 
 /// Of an upstream's header what goes back.

@@ -13,7 +13,7 @@ use super::keep::Keeper;
 use super::pending::PendingBody;
 use super::stream::StreamBody;
 use crate::body::ReplyBody;
-use crate::layers::{Question, REQUEST_IDS};
+use crate::layers::{OutputCap, Question, REQUEST_IDS};
 use crate::limits::{Levels, put_rate_headers, rate_names, rate_values};
 use crate::settle::{Ending, Settlement};
 use crate::short::Short;
@@ -30,6 +30,8 @@ const UPSTREAM_REQUEST_ID: HeaderName = HeaderName::from_static("x-tallygate-ups
 const LOSS: HeaderName = HeaderName::from_static("x-tallygate-loss");
 /// The numbers of tokens are not the provider's.
 pub const ESTIMATED: HeaderName = HeaderName::from_static("x-tallygate-estimated");
+/// What a hard budget bounded each answer's output to, in tokens, where the client gave no bound or a higher one.
+const MAX_TOKENS_APPLIED: HeaderName = HeaderName::from_static("x-tallygate-max-tokens-applied");
 const ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-cache");
@@ -38,14 +40,25 @@ const NOTHING_YET: HeaderValue = HeaderValue::from_static("");
 const NO: HeaderValue = HeaderValue::from_static("no");
 
 /// The head of a stream whose answer has not come yet: of it nothing can be told.
-pub fn begin(dialect: Dialect, levels: &Levels, accepted_at: Timestamp, body: PendingBody) -> Response<ReplyBody> {
+pub fn begin(
+    dialect: Dialect,
+    levels: &Levels,
+    accepted_at: Timestamp,
+    cap: Option<OutputCap>,
+    body: PendingBody,
+) -> Response<ReplyBody> {
     let mut headers = HeaderMap::with_capacity(8);
     put_rate_headers(&mut headers, dialect, levels, accepted_at);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     flow(&mut headers);
+    headers.extend(applied(cap));
     let mut response = Response::new(ReplyBody::Pending(Box::new(body)));
     *response.headers_mut() = headers;
     response
+}
+
+fn applied(cap: Option<OutputCap>) -> Option<(HeaderName, HeaderValue)> {
+    cap.filter(|cap| cap.is_news).map(|cap| (MAX_TOKENS_APPLIED, HeaderValue::from(cap.each)))
 }
 
 fn flow(headers: &mut HeaderMap) {
@@ -147,7 +160,8 @@ pub fn respond(question: &Question, delivery: Delivery, mut settlement: Settleme
         headers.insert(ESTIMATED, HeaderValue::from_static("true"));
     }
     let rare = [(UPSTREAM_REQUEST_ID, upstream_request_id), (LOSS, loss.flatten())];
-    for (name, value) in rare.into_iter().filter_map(|(name, value)| Some((name, value?))).chain(told) {
+    let rare = rare.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    for (name, value) in rare.chain(applied(question.output_cap)).chain(told) {
         headers.insert(name, value);
     }
     let mut response = Response::new(body);

@@ -7,12 +7,12 @@ use futures_util::future::{BoxFuture, Either};
 use http::Response;
 use hyper::service::Service;
 use tallygate_adapter::{TextWeight, Weight};
-use tallygate_billing::{BudgetExceeded, Refused, Reservation, Spender, Unpriced, Wait, estimate};
+use tallygate_billing::{BudgetExceeded, BudgetReason, Refused, Reservation, Spender, Unpriced, Wait, estimate};
 use tallygate_store::{ModelEntry, Snapshot};
 use tallygate_types::{Currency, Dialect, Pico, Timestamp, Usage, UsageClass};
 use tokio::time::{Instant, timeout_at};
 
-use super::{AtOnce, Question, Reply, at_once, plane_layer};
+use super::{AtOnce, Question, Reply, at_once, cap, plane_layer};
 use crate::body::ReplyBody;
 use crate::limits::{self, Permit, Scope, ScopeKind, Scopes, bounded_name, rate_headers};
 use crate::metrics::Present;
@@ -59,6 +59,8 @@ pub struct Admit<S> {
 const SILENCE_AT_MOST: Duration = Duration::from_millis(120);
 /// One that answers others is waited for longer.
 const LEASE_WAIT: Duration = Duration::from_secs(2);
+/// Each budget that is short, or became so meanwhile, may lower the output once more.
+const MAX_CUTS: u32 = 8;
 
 impl<S> Service<Box<Question>> for Admit<S>
 where
@@ -70,7 +72,7 @@ where
     type Future = Either<AtOnce<S::Future>, BoxFuture<'static, Reply>>;
 
     fn call(&self, question: Box<Question>) -> Self::Future {
-        let decided = admit(&self.plane, question).and_then(|pending| match pending.reserve(&self.plane) {
+        let decided = admit(&self.plane, question).and_then(|mut pending| match pending.reserve(&self.plane) {
             Ok(reservation) => Ok(Ok(pending.with(reservation))),
             Err(Refused::Exceeded(exceeded)) => Err(over_budget(&self.plane, &exceeded)),
             Err(Refused::Wait(wait)) => Ok(Err((Box::new(pending), wait))),
@@ -97,21 +99,40 @@ struct Pending {
     permit: Box<dyn Permit>,
     reserved: Pico,
     currency: Currency,
-    estimate: Usage,
+    weight: Weight,
+    /// The client's bound was lowered so often.
+    cuts: u32,
     tokens: u64,
     seat: Seat,
     present: Present,
 }
 
 impl Pending {
-    fn reserve(&self, plane: &DataPlane) -> Result<Reservation, Refused> {
-        let Self { question, model, reserved, currency, .. } = self;
-        let spender = Spender { key: &question.key, model: &model.name, end_user: question.peek.user.as_deref() };
-        plane.budgets.reserve(spender, *reserved, *currency, question.facts.accepted_at)
+    /// Sets aside what the request may cost; where that is not left, what it costs with less output.
+    fn reserve(&mut self, plane: &DataPlane) -> Result<Reservation, Refused> {
+        loop {
+            let Self { question, model, reserved, currency, .. } = self;
+            let spender = Spender { key: &question.key, model: &model.name, end_user: question.peek.user.as_deref() };
+            match plane.budgets.reserve(spender, *reserved, *currency, question.facts.accepted_at) {
+                Err(Refused::Exceeded(exceeded)) if self.cut(&exceeded) => {}
+                decided => return decided,
+            }
+        }
+    }
+
+    /// Whether less output would fit into what is left of the budget; then that much is asked for.
+    fn cut(&mut self, exceeded: &BudgetExceeded) -> bool {
+        if exceeded.reason != BudgetReason::Exceeded || self.cuts >= MAX_CUTS {
+            return false;
+        }
+        let Some((cheaper, reserved)) = cap::within(&self.question, &self.weight, exceeded.left) else { return false };
+        self.cuts += 1;
+        (self.weight, self.reserved) = (cheaper, reserved);
+        true
     }
 
     /// Until the database has given more of the budget, or does not.
-    async fn wait(self: Box<Self>, plane: &DataPlane, mut wait: Wait) -> Result<Admitted, Refusal> {
+    async fn wait(mut self: Box<Self>, plane: &DataPlane, mut wait: Wait) -> Result<Admitted, Refusal> {
         let until = Instant::now() + LEASE_WAIT;
         loop {
             let look = (Instant::now() + SILENCE_AT_MOST).min(until);
@@ -130,7 +151,11 @@ impl Pending {
     }
 
     fn with(self, reservation: Reservation) -> Admitted {
-        let Self { question, model, permit, reserved, estimate, tokens, seat, present, .. } = self;
+        let Self { mut question, model, permit, reserved, weight, cuts, tokens, seat, present, .. } = self;
+        let estimate = weight.estimate;
+        if reservation.is_hard() {
+            question.output_cap = cap::of(&question, &weight, cuts > 0);
+        }
         Admitted { question, model, held: Held { permit, reservation, reserved, estimate, tokens, seat, present } }
     }
 }
@@ -168,16 +193,12 @@ fn admit(plane: &DataPlane, mut question: Box<Question>) -> Result<Pending, Refu
     let permit = limit(plane, &question, &model, &seat, admitted_tokens, now)?;
 
     // Which target answers is not known yet: the dearest that may is reserved for.
-    let reserved = way
-        .tariffs
-        .at_most(|price| price.reservation_for(weight.input, weight.input_at_most, weight.output, weight.output_at_most));
-    let reserved = reserved.map_err(|why| match why {
+    let reserved = cap::at_most(&way.tariffs, &weight).map_err(|why| match why {
         Unpriced::Class(_) => unpriced(),
         Unpriced::Overflow => too_much(&question),
     })?;
     question.way = way;
-    let estimate = weight.estimate;
-    Ok(Pending { question, model, permit, reserved, currency, estimate, tokens: admitted_tokens, seat, present })
+    Ok(Pending { question, model, permit, reserved, currency, weight, cuts: 0, tokens: admitted_tokens, seat, present })
 }
 
 fn find_model(snapshot: &Snapshot, question: &Question) -> Result<Arc<ModelEntry>, Refusal> {

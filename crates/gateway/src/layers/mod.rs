@@ -3,6 +3,7 @@
 
 mod admit;
 mod authenticate;
+mod cap;
 mod catalogue;
 mod cors;
 mod decode;
@@ -25,6 +26,7 @@ use crate::refusal::Refusal;
 
 pub use admit::{AdmitLayer, Admitted, Held};
 pub use authenticate::AuthenticateLayer;
+pub use cap::OutputCap;
 pub use catalogue::CatalogueLayer;
 pub use cors::CorsLayer;
 pub use endpoint::EndpointLayer;

@@ -17,7 +17,7 @@ use tallygate_store::KeyEntry;
 use tokio::time::{Instant, Sleep};
 
 use super::decode::{Coding, Undecoded};
-use super::{Called, Recalled, Reply, Seated, plane_layer};
+use super::{Called, OutputCap, Recalled, Reply, Seated, plane_layer};
 use crate::body::ReplyBody;
 use crate::boxed::boxed;
 use crate::facts::Facts;
@@ -56,6 +56,8 @@ pub struct Question {
     pub headers: HeaderMap,
     /// Decided at admission.
     pub way: Way,
+    /// Where a hard budget bounds the output otherwise than the client does.
+    pub output_cap: Option<OutputCap>,
     /// For upstreams of Codex's own protocol.
     pub codex: Vec<(HeaderName, HeaderValue)>,
     /// Until somebody takes it over who stays to the end.
@@ -151,6 +153,7 @@ impl<S> Read<S> {
             peek: Peek::default(),
             plain: None,
             way: Way::default(),
+            output_cap: None,
             recalled: Recalled::default(),
         });
         Ok(boxed(|| Reading {

@@ -35,6 +35,7 @@ fn left_behind(id: &str, bytes: usize) -> (String, Keepsake) {
         profiles: Profiles::builtin(),
         memory: &NoMemory,
         past_reasoning: PastReasoning::Sent,
+        output_cap: None,
     };
     let signature = "s".repeat(bytes);
     let answer = format!(

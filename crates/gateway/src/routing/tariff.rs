@@ -50,7 +50,15 @@ impl Tariffs {
 
     /// What the dearest target may cost.
     pub fn at_most(&self, cost: impl Fn(&PriceVersion) -> Result<Pico, Unpriced>) -> Result<Pico, Unpriced> {
-        let others = self.others.iter().filter_map(|(_, price)| price.as_ref());
-        self.own.iter().chain(others).try_fold(Pico::ZERO, |most, price| Ok(most.max(cost(price)?)))
+        self.all().try_fold(Pico::ZERO, |most, price| Ok(most.max(cost(price)?)))
+    }
+
+    /// What every target gives for some money.
+    pub fn at_least(&self, gives: impl Fn(&PriceVersion) -> Result<u64, Unpriced>) -> Result<u64, Unpriced> {
+        self.all().try_fold(u64::MAX, |least, price| Ok(least.min(gives(price)?)))
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<PriceVersion>> {
+        self.own.iter().chain(self.others.iter().filter_map(|(_, price)| price.as_ref()))
     }
 }

@@ -165,8 +165,8 @@ async fn concurrency_is_counted_while_a_stream_runs_and_free_when_it_ends() {
 #[tokio::test]
 async fn a_budget_is_reserved_before_and_settled_after() {
     let upstream = Upstream::start(vec![answer(200, &[], GOOD)]).await;
-    // One request reserves up to 26 input and 100 output tokens, 0.001578, and costs 0.0045.
-    let gateway = Rig::serving(Dialect::OpenaiChat, upstream.address).with_budget("0.006").start().await;
+    // One request reserves up to 26 input and 100 output tokens, 0.001578, and costs 0.0045: what is left covers 14 of output.
+    let gateway = Rig::serving(Dialect::OpenaiChat, upstream.address).with_budget("0.0048").start().await;
     assert_eq!(gateway.chat(ASK).await.status, 200);
     let refused = gateway.chat(ASK).await;
     assert_eq!((refused.status.as_u16(), refused.json()["error"]["code"].as_str()), (429, Some("insufficient_quota")));
@@ -183,7 +183,7 @@ async fn a_refused_budget_takes_nothing_of_the_rate() {
     let limits = Limits { requests_per_minute: Some(5), ..Limits::default() };
     let gateway = Rig::serving(Dialect::OpenaiChat, upstream.address).with_limits(limits).with_budget("0.01").start().await;
     for _ in 0..20 {
-        let refused = gateway.chat(r#"{"model":"smart","max_tokens":100000,"messages":[]}"#).await;
+        let refused = gateway.chat(r#"{"model":"smart","max_tokens":100,"n":1000,"messages":[]}"#).await;
         assert_eq!(refused.json()["error"]["code"], "insufficient_quota");
     }
     assert_eq!(gateway.chat(ASK).await.header("x-ratelimit-remaining-requests"), "4");

@@ -1,5 +1,6 @@
 //! The whole data plane on a loopback port, between real sockets.
 
+mod caps;
 mod cases;
 mod continuations;
 mod conveniences;
