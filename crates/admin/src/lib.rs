@@ -24,6 +24,7 @@
 mod assets;
 mod audit;
 mod auth;
+mod billing_form;
 mod browser;
 mod form;
 mod http_form;

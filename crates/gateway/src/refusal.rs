@@ -247,7 +247,7 @@ impl Refusal {
     }
 
     pub fn over_budget(exceeded: &BudgetExceeded) -> Self {
-        let BudgetExceeded { reason, scope, period, limit, used, currency, resets_at, .. } = exceeded;
+        let BudgetExceeded { reason, scope, is_balance, period, limit, used, currency, resets_at, .. } = exceeded;
         let whose = match scope {
             BudgetScope::Tenant => "your organization".to_owned(),
             BudgetScope::Project { .. } => "this project".to_owned(),
@@ -256,6 +256,10 @@ impl Refusal {
             BudgetScope::EndUser { .. } => "this end user".to_owned(),
         };
         let message = match reason {
+            BudgetReason::Exceeded if *is_balance => format!(
+                "Your prepaid balance does not cover this request: of {limit} {currency} paid in, {used} {currency} are spent or \
+                 reserved. Top it up, or ask your administrator."
+            ),
             BudgetReason::Exceeded => {
                 let when = match resets_at {
                     Some(at) => format!("It starts anew at {at}."),
@@ -285,7 +289,7 @@ impl Refusal {
             }
         };
         Self::new(ErrorKind::QuotaExceeded, "insufficient_quota", message).with_should_retry(false).with_details(ErrorDetails {
-            reason: "budget".to_owned(),
+            reason: if *is_balance { "balance" } else { "budget" }.to_owned(),
             scope: Some(scope.as_str().to_owned()),
             limit: Some(limit.to_string()),
             used: Some(used.to_string()),
@@ -457,13 +461,17 @@ mod tests {
         let refusal = Refusal::over_budget(&BudgetExceeded {
             reason: BudgetReason::Exceeded,
             scope: BudgetScope::Tenant,
-            period: BudgetPeriod::Month,
+            is_balance: true,
+            period: BudgetPeriod::Total,
             limit: "1".parse().unwrap(),
             used: "0.99".parse().unwrap(),
             left: "0.01".parse().unwrap(),
             currency: tallygate_types::Currency::USD,
-            resets_at: Some(tallygate_types::Timestamp::UNIX_EPOCH),
+            resets_at: None,
         });
+        let said = "Your prepaid balance does not cover this request: of 1 USD paid in, 0.99 USD are spent or reserved. Top it up, or \
+                    ask your administrator.";
+        assert_eq!(refusal.message, said);
         let response = refusal.into_response(Dialect::OpenaiChat, RequestId::generate());
         assert_eq!(
             (response.status().as_u16(), &response.headers()["x-should-retry"]),

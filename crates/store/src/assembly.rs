@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use sqlx::types::Json;
-use tallygate_types::{ApiKeyId, CredentialId, IdMap, ModelId, ProjectId, RouteId, TenantId, Timestamp, UpstreamId};
+use tallygate_types::{ApiKeyId, CredentialId, IdMap, ModelId, Pico, ProjectId, RouteId, TenantId, Timestamp, UpstreamId};
 use uuid::Uuid;
 
 use crate::credentials::{self, CredentialLimits};
@@ -16,13 +16,13 @@ use crate::routing::Strategy;
 use crate::rows::{CredentialRow, KeyRow, ModelRow, Rest, RouteRow, Rows, Shared, Sink, TenantRow, UpstreamRow};
 use crate::secrets::Sealer;
 use crate::snapshot::{
-    BudgetEntry, CredentialEntry, KeyEntry, KeyTerms, ModelEntry, ProjectEntry, RouteEntry, Snapshot, TargetEntry, TenantBounds,
-    TenantEntry, UpstreamEntry,
+    BalanceEntry, BudgetEntry, CredentialEntry, KeyEntry, KeyTerms, ModelEntry, ProjectEntry, RouteEntry, Snapshot, TargetEntry,
+    TenantBounds, TenantEntry, UpstreamEntry,
 };
 use crate::targets::{Target, TargetRow};
 use crate::tenants::TenantStatus;
 use crate::upstreams::Timeouts;
-use crate::{Budget, KeyDigest, Limits, StoreError, proxies};
+use crate::{BillingMode, BillingTerms, Budget, KeyDigest, Limits, SplitAmount, StoreError, proxies};
 
 /// What a row holds is taken over at once: no row outlives the next.
 #[derive(Default)]
@@ -34,6 +34,8 @@ pub(crate) struct Assembly {
     /// By tenant and name.
     projects: HashMap<(TenantId, Box<str>), Arc<ProjectEntry>>,
     budgets: HashMap<TenantId, Vec<BudgetEntry>>,
+    /// Sum and number of their entries.
+    balances: HashMap<TenantId, (Pico, i64)>,
 }
 
 impl Assembly {
@@ -89,8 +91,12 @@ impl Sink for Assembly {
         }
         for row in &shared.budgets {
             let (id, settings) = row.read()?;
-            let entry = BudgetEntry { id, settings, made: Made::default() };
+            let entry = BudgetEntry { id, settings, balance: None, made: Made::default() };
             self.budgets.entry(TenantId::from_uuid(row.tenant_id)).or_default().push(entry);
+        }
+        for row in &shared.balances {
+            let amount = SplitAmount { units: row.amount_units, pico: row.amount_pico }.to_pico();
+            self.balances.insert(TenantId::from_uuid(row.tenant_id), (amount, row.entries));
         }
         Ok(())
     }
@@ -105,6 +111,12 @@ impl Sink for Assembly {
         let mut budgets = self.budgets.remove(&id).unwrap_or_default();
         if let Some(own) = Budget::read(row.budget)? {
             budgets.insert(0, BudgetEntry::of_tenant(id, own));
+        }
+        let terms = BillingTerms::read(row.billing)?;
+        if terms.mode == BillingMode::Prepaid {
+            let (amount, entries) = self.balances.remove(&id).unwrap_or_default();
+            let balance = BalanceEntry { alert: terms.balance_alert, entries };
+            budgets.push(BudgetEntry::of_balance(id, amount, terms.currency, balance));
         }
         let (models, end_users) = (row.model_limits.0, row.end_user_limits.0);
         let is_bounded = !models.is_empty() || end_users != Limits::default();

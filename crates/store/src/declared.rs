@@ -18,7 +18,7 @@ use crate::routing::{Capabilities, RouteMatch, RoutingPolicy, TargetCost};
 use crate::targets::{self, TargetSettings};
 use crate::tenants::{self, Tenant, TenantSettings};
 use crate::upstreams::{self, Upstream, UpstreamSettings};
-use crate::{Budget, Limits, ManagedBy, PageRequest, StoreError, TenantScope, Tx};
+use crate::{BillingTerms, Budget, Limits, ManagedBy, PageRequest, StoreError, TenantScope, Tx};
 
 /// What a declaration did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -100,6 +100,7 @@ pub struct DeclaredTenant {
     pub model_limits: BTreeMap<String, Limits>,
     pub end_user_limits: Limits,
     pub budget: Option<Budget>,
+    pub billing: BillingTerms,
     pub allowed_models: Option<Vec<String>>,
     pub responses: ResponseSettings,
 }
@@ -263,6 +264,7 @@ pub async fn tenant(tx: &mut Tx, declared: &DeclaredTenant) -> Result<(Tenant, A
         model_limits: declared.model_limits.clone(),
         end_user_limits: declared.end_user_limits,
         budget: declared.budget,
+        billing: declared.billing.clone(),
         allowed_models: declared.allowed_models.clone(),
         responses: declared.responses,
         ..TenantSettings::named(&declared.name)

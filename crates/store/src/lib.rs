@@ -33,6 +33,7 @@
 
 pub mod admin_tokens;
 mod assembly;
+mod billing_terms;
 pub mod budgets;
 mod check;
 mod counts;
@@ -75,6 +76,7 @@ pub mod upstreams;
 pub mod users;
 mod value;
 
+pub use billing_terms::{BillingMode, BillingTerms};
 pub use counts::{Counts, counts};
 pub use db::{Conn, Db, Engine, Held, Place, Source};
 pub use error::StoreError;
@@ -87,8 +89,8 @@ pub use proxies::{MAX_PROXIES, ProxyPool};
 pub use rows::Rows;
 pub use secrets::{KeyDigest, KeyDigester, SecretBytes32, Secrets};
 pub use snapshot::{
-    BudgetEntry, CredentialEntry, KeyEntry, KeyTerms, ModelEntry, ProjectEntry, RouteEntry, Snapshot, TargetEntry, TenantBounds,
-    TenantEntry, UpstreamEntry,
+    BalanceEntry, BudgetEntry, CredentialEntry, KeyEntry, KeyTerms, ModelEntry, ProjectEntry, RouteEntry, Snapshot, TargetEntry,
+    TenantBounds, TenantEntry, UpstreamEntry,
 };
 pub use store::Store;
 pub use tx::Tx;

@@ -8,6 +8,7 @@ use sqlx::types::Json;
 use tallygate_types::Network;
 use uuid::Uuid;
 
+use crate::billing_terms::TermsColumns;
 use crate::budgets::BudgetRow;
 use crate::limits::{BudgetColumns, LimitColumns};
 use crate::responses::ResponseColumns;
@@ -67,6 +68,17 @@ pub(crate) struct Shared {
     pub projects: Vec<ProjectRow>,
     #[serde(default)]
     pub budgets: Vec<BudgetRow>,
+    #[serde(default)]
+    pub balances: Vec<BalanceRow>,
+}
+
+/// The sum of a prepaid tenant's balance entries.
+#[derive(Serialize, Deserialize, sqlx::FromRow)]
+pub(crate) struct BalanceRow {
+    pub tenant_id: Uuid,
+    pub amount_units: i64,
+    pub amount_pico: i64,
+    pub entries: i64,
 }
 
 #[derive(Serialize, Deserialize, sqlx::FromRow)]
@@ -95,6 +107,9 @@ pub(crate) struct TenantRow {
     pub end_user_limits: Json<Limits>,
     #[sqlx(flatten)]
     pub budget: BudgetColumns,
+    #[sqlx(flatten)]
+    #[serde(default)]
+    pub billing: TermsColumns,
     pub allowed_models: Option<Json<Vec<String>>>,
     #[sqlx(flatten)]
     pub responses: ResponseColumns,
@@ -194,13 +209,23 @@ pub(crate) async fn read(store: &Store, sink: &mut impl Sink) -> Result<Rest, St
         .fetch_all(conn)
         .await
     })??;
-    let shared = Shared { projects, budgets };
+    let balances: Vec<BalanceRow> = query!(&mut tx, |conn| {
+        sqlx::query_as(
+            "SELECT e.tenant_id, CAST(SUM(e.amount_units) AS bigint) AS amount_units,
+                    CAST(SUM(e.amount_pico) AS bigint) AS amount_pico, count(*) AS entries
+             FROM balance_entries e JOIN tenants t ON t.id = e.tenant_id WHERE t.billing_mode = 'prepaid' GROUP BY e.tenant_id",
+        )
+        .fetch_all(conn)
+        .await
+    })??;
+    let shared = Shared { projects, budgets, balances };
     sink.shared(&shared)?;
     sink.expect(usize::try_from(tenants).unwrap_or(0), usize::try_from(keys).unwrap_or(0));
     query!(&mut tx, |conn| {
         let mut tenants = sqlx::query_as(
             "SELECT id, name, status, suspended_message, time_zone, requests_per_minute, tokens_per_minute, concurrency,
-                    model_limits, end_user_limits, budget_amount, budget_currency, budget_period, allowed_models, responses_mode, responses_lifetime_hours,
+                    model_limits, end_user_limits, budget_amount, budget_currency, budget_period, billing_mode,
+                    balance_currency, balance_alert, alert_emails, allowed_models, responses_mode, responses_lifetime_hours,
                     responses_max_bytes, responses_max_count FROM tenants",
         )
         .fetch(conn);

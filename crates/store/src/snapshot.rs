@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use secrecy::SecretString;
 use tallygate_types::{
-    ApiKeyId, BudgetId, CredentialId, Dialect, IdMap, ModelId, Network, ProjectId, RouteId, TargetId, TenantId, Timestamp,
-    UpstreamId,
+    ApiKeyId, BudgetId, CredentialId, Currency, Dialect, IdMap, ModelId, Network, Pico, ProjectId, RouteId, TargetId, TenantId,
+    Timestamp, UpstreamId,
 };
 
 use crate::budgets::{BudgetMode, BudgetScope, BudgetSettings};
@@ -18,7 +18,7 @@ use crate::responses::ResponseSettings;
 use crate::routing::{Capabilities, RouteMatch, RoutingPolicy, Strategy, TargetCost};
 use crate::tenants::TenantStatus;
 use crate::upstreams::Timeouts;
-use crate::{Budget, KeyDigest, Limits, ProxyPool};
+use crate::{Budget, BudgetPeriod, KeyDigest, Limits, ProxyPool};
 
 /// The configuration at one version.
 #[derive(Debug, Default)]
@@ -127,8 +127,19 @@ pub struct BudgetEntry {
     /// Of the tenant's own budget the tenant's.
     pub id: BudgetId,
     pub settings: BudgetSettings,
+    /// It is what a prepaid tenant paid in.
+    pub balance: Option<BalanceEntry>,
     /// Where its account is found.
     pub made: Made,
+}
+
+/// What a balance is beside a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BalanceEntry {
+    /// Somebody is told when less than this is left.
+    pub alert: Option<Pico>,
+    /// Entries booked so far: with each, the alert is armed anew.
+    pub entries: i64,
 }
 
 impl KeyTerms {
@@ -137,15 +148,30 @@ impl KeyTerms {
     }
 }
 
+/// At how many percent of a tenant's own budget somebody is told.
+const OWN_ALERTS: [u16; 2] = [80, 100];
+
 impl BudgetEntry {
     /// A tenant's own: hard, and for all it does.
     pub fn of_tenant(tenant: TenantId, budget: Budget) -> Self {
         let Budget { amount, currency, period } = budget;
-        let (mode, alerts) = (BudgetMode::Hard, Vec::new());
+        let (mode, alerts) = (BudgetMode::Hard, OWN_ALERTS.to_vec());
         Self {
             id: BudgetId::from_uuid(tenant.uuid()),
             settings: BudgetSettings { scope: BudgetScope::Tenant, period, amount, currency, mode, alerts },
+            balance: None,
             made: Made::default(),
+        }
+    }
+
+    /// Of a prepaid tenant: what was paid in, for good.
+    pub fn of_balance(tenant: TenantId, amount: Pico, currency: Currency, balance: BalanceEntry) -> Self {
+        let own = Self::of_tenant(tenant, Budget { amount, currency, period: BudgetPeriod::Total });
+        Self {
+            id: BudgetId::of_balance(tenant),
+            settings: BudgetSettings { alerts: Vec::new(), ..own.settings },
+            balance: Some(balance),
+            ..own
         }
     }
 }

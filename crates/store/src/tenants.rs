@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
-use tallygate_types::{TenantId, Timestamp};
+use tallygate_types::{Currency, TenantId, Timestamp};
 use uuid::Uuid;
 
+use crate::billing_terms::{BillingTerms, TermsColumns};
 use crate::limits::{BudgetColumns, LimitColumns};
 use crate::page::contains_pattern;
 use crate::responses::{self, ResponseColumns, ResponseSettings};
@@ -37,6 +38,7 @@ pub struct Tenant {
     /// For each of the tenant's end users; beside `limits`.
     pub end_user_limits: Limits,
     pub budget: Option<Budget>,
+    pub billing: BillingTerms,
     /// Public model names; `None` allows all.
     pub allowed_models: Option<Vec<String>>,
     pub responses: ResponseSettings,
@@ -60,6 +62,8 @@ pub struct TenantSettings {
     #[serde(default)]
     pub end_user_limits: Limits,
     pub budget: Option<Budget>,
+    #[serde(default)]
+    pub billing: BillingTerms,
     pub allowed_models: Option<Vec<String>>,
     pub responses: ResponseSettings,
 }
@@ -75,8 +79,8 @@ pub struct TenantFilter {
 macro_rules! columns {
     () => {
         "id, name, status, suspended_message, time_zone, requests_per_minute, tokens_per_minute, concurrency,
-         model_limits, end_user_limits, budget_amount, budget_currency, budget_period, allowed_models, responses_mode,
-         responses_lifetime_hours, responses_max_bytes, responses_max_count, managed_by, version, created_at, updated_at"
+         model_limits, end_user_limits, budget_amount, budget_currency, budget_period, billing_mode, balance_currency,
+         balance_alert, alert_emails, allowed_models, responses_mode, responses_lifetime_hours, responses_max_bytes, responses_max_count, managed_by, version, created_at, updated_at"
     };
 }
 
@@ -93,6 +97,8 @@ struct Row {
     end_user_limits: Json<Limits>,
     #[sqlx(flatten)]
     budget: BudgetColumns,
+    #[sqlx(flatten)]
+    billing: TermsColumns,
     allowed_models: Option<Json<Vec<String>>>,
     #[sqlx(flatten)]
     responses: ResponseColumns,
@@ -114,6 +120,7 @@ impl TenantSettings {
             model_limits: BTreeMap::new(),
             end_user_limits: Limits::default(),
             budget: None,
+            billing: BillingTerms::default(),
             allowed_models: None,
             responses: ResponseSettings::default(),
         }
@@ -126,6 +133,7 @@ impl TenantSettings {
         check::allowed_models(self.allowed_models.as_deref())?;
         check::model_limits(&self.model_limits)?;
         self.responses.check()?;
+        self.billing.check()?;
         if self.budget.is_some_and(|budget| budget.amount.get() < 0) {
             return Err(StoreError::invalid("budget.amount", "must not be negative"));
         }
@@ -145,6 +153,7 @@ impl Tenant {
             model_limits: self.model_limits.clone(),
             end_user_limits: self.end_user_limits,
             budget: self.budget,
+            billing: self.billing.clone(),
             allowed_models: self.allowed_models.clone(),
             responses: self.responses,
         }
@@ -165,6 +174,7 @@ impl TryFrom<Row> for Tenant {
             model_limits: row.model_limits.0,
             end_user_limits: row.end_user_limits.0,
             budget: Budget::read(row.budget)?,
+            billing: BillingTerms::read(row.billing)?,
             allowed_models: row.allowed_models.map(|Json(models)| models),
             responses: ResponseSettings::read(&row.responses)?,
             managed_by: ManagedBy::read(&row.managed_by)?,
@@ -187,7 +197,7 @@ pub(crate) async fn insert(tx: &mut Tx, settings: &TenantSettings, managed_by: M
             "INSERT INTO tenants (",
             columns!(),
             ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15,
-             $16, $17, $18, $19, 1, $20, $20) RETURNING ",
+             $16, $17, $18, $19, $20, $21, $22, $23, 1, $24, $24) RETURNING ",
             columns!()
         ))
         .bind(TenantId::generate().uuid())
@@ -203,6 +213,10 @@ pub(crate) async fn insert(tx: &mut Tx, settings: &TenantSettings, managed_by: M
         .bind(&budget.amount)
         .bind(&budget.currency)
         .bind(&budget.period)
+        .bind(settings.billing.mode.as_str())
+        .bind(settings.billing.currency.to_string())
+        .bind(settings.billing.balance_alert.map(|amount| amount.to_string()))
+        .bind(Json(&settings.billing.alert_emails))
         .bind(settings.allowed_models.as_ref().map(Json))
         .bind(settings.responses.mode.as_str())
         .bind(i64::from(settings.responses.lifetime_hours))
@@ -275,14 +289,15 @@ pub(crate) async fn replace(
     managed_by: ManagedBy,
 ) -> Result<Tenant, StoreError> {
     settings.check()?;
+    keep_balance_currency(tx, id, settings.billing.currency).await?;
     let (limits, budget, now) = (settings.limits.columns()?, Budget::columns(settings.budget.as_ref()), tx.db_now());
     let row: Result<Option<Row>, sqlx::Error> = query!(&mut *tx, |conn| {
         sqlx::query_as(concat!(
             "UPDATE tenants SET name = $3, status = $4, suspended_message = $5, time_zone = $6, requests_per_minute = $7,
              tokens_per_minute = $8, concurrency = $9, model_limits = $10, end_user_limits = $11, budget_amount = $12,
-             budget_currency = $13, budget_period = $14, allowed_models = $15, responses_mode = $16,
-             responses_lifetime_hours = $17, responses_max_bytes = $18, responses_max_count = $19, managed_by = $20,
-             version = version + 1, updated_at = $21
+             budget_currency = $13, budget_period = $14, billing_mode = $15, balance_currency = $16, balance_alert = $17,
+             alert_emails = $18, allowed_models = $19, responses_mode = $20, responses_lifetime_hours = $21,
+             responses_max_bytes = $22, responses_max_count = $23, managed_by = $24, version = version + 1, updated_at = $25
              WHERE id = $1 AND version = $2 RETURNING ",
             columns!()
         ))
@@ -300,6 +315,10 @@ pub(crate) async fn replace(
         .bind(&budget.amount)
         .bind(&budget.currency)
         .bind(&budget.period)
+        .bind(settings.billing.mode.as_str())
+        .bind(settings.billing.currency.to_string())
+        .bind(settings.billing.balance_alert.map(|amount| amount.to_string()))
+        .bind(Json(&settings.billing.alert_emails))
         .bind(settings.allowed_models.as_ref().map(Json))
         .bind(settings.responses.mode.as_str())
         .bind(i64::from(settings.responses.lifetime_hours))
@@ -319,18 +338,35 @@ pub(crate) async fn replace(
     }
 }
 
-/// Deletes a tenant nothing hangs on; one that ever had a key is suspended instead, so that its usage keeps its name.
+/// What was booked stays of the currency it was booked in.
+async fn keep_balance_currency(tx: &mut Tx, id: TenantId, currency: Currency) -> Result<(), StoreError> {
+    let booked: Option<String> = query!(&mut *tx, |conn| {
+        sqlx::query_scalar("SELECT currency FROM balance_entries WHERE tenant_id = $1 AND currency <> $2 LIMIT 1")
+            .bind(id.uuid())
+            .bind(currency.to_string())
+            .fetch_optional(conn)
+            .await
+    })??;
+    match booked {
+        Some(booked) => Err(StoreError::invalid("billing.currency", format!("stays {booked}: entries are booked in it"))),
+        None => Ok(()),
+    }
+}
+
+/// Deletes a tenant nothing hangs on; one that ever had a key or money is suspended instead, so that its usage keeps its name.
 pub async fn delete(tx: &mut Tx, id: TenantId, expected_version: i64) -> Result<(), StoreError> {
-    let (keys, users): (i64, i64) = query!(&mut *tx, |conn| {
+    let (keys, users, entries): (i64, i64, i64) = query!(&mut *tx, |conn| {
         sqlx::query_as(
-            "SELECT (SELECT count(*) FROM api_keys WHERE tenant_id = $1), (SELECT count(*) FROM users WHERE tenant_id = $1)",
+            "SELECT (SELECT count(*) FROM api_keys WHERE tenant_id = $1), (SELECT count(*) FROM users WHERE tenant_id = $1),
+                    (SELECT count(*) FROM balance_entries WHERE tenant_id = $1)",
         )
         .bind(id.uuid())
         .fetch_one(conn)
         .await
     })??;
-    if keys + users > 0 {
-        return Err(StoreError::InUse { kind: KIND, by: format!("{keys} API keys and {users} users; suspend it instead") });
+    if keys + users + entries > 0 {
+        let by = format!("{keys} API keys, {users} users and {entries} balance entries; suspend it instead");
+        return Err(StoreError::InUse { kind: KIND, by });
     }
     responses::forget_tenant(tx, id.uuid()).await?;
     let deleted: u64 = query!(&mut *tx, |conn| {

@@ -127,6 +127,12 @@ ids! {
     ProjectId = "prj", "project";
     /// How much may be spent in a period.
     BudgetId = "bud", "budget";
+    /// What was paid into a tenant's balance, or taken from it.
+    BalanceEntryId = "bal", "balance entry";
+    /// A code that is worth money.
+    VoucherId = "vou", "voucher";
+    /// What somebody is told of a budget.
+    NotificationId = "ntf", "notification";
     /// A key issued to a tenant.
     ApiKeyId = "key", "API key";
     /// A person who signs in to the dashboard.
@@ -153,6 +159,29 @@ ids! {
     AuditEventId = "aud", "audit event";
 }
 
+/// The version of UUIDs whose maker says what they mean (RFC 9562, 5.8); all others of ours are of the seventh.
+const CUSTOM_VERSION: u8 = 0x80;
+const TIME_VERSION: u8 = 0x70;
+
+impl BudgetId {
+    /// The balance of a prepaid tenant is a budget, whose id is the tenant's but for the version of the UUID.
+    #[must_use]
+    pub const fn of_balance(tenant: TenantId) -> Self {
+        Self(with_version(tenant.0, CUSTOM_VERSION))
+    }
+
+    /// Whose balance it is, if it is one.
+    pub const fn balance_owner(self) -> Option<TenantId> {
+        if self.0.as_bytes()[6] & 0xf0 == CUSTOM_VERSION { Some(TenantId(with_version(self.0, TIME_VERSION))) } else { None }
+    }
+}
+
+const fn with_version(uuid: Uuid, version: u8) -> Uuid {
+    let mut bytes = *uuid.as_bytes();
+    bytes[6] = bytes[6] & 0x0f | version;
+    Uuid::from_bytes(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{SystemTime, UNIX_EPOCH};
@@ -164,6 +193,15 @@ mod tests {
         let id = TenantId::generate();
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(serde_json::from_str::<TenantId>(&serde_json::to_string(&id).unwrap()).unwrap(), id);
+    }
+
+    #[test]
+    fn a_balance_is_a_budget_that_knows_its_tenant() {
+        let tenant = TenantId::generate();
+        let balance = BudgetId::of_balance(tenant);
+        assert_ne!(balance.uuid(), tenant.uuid());
+        assert_eq!((balance.balance_owner(), BudgetId::from_uuid(tenant.uuid()).balance_owner()), (Some(tenant), None));
+        assert_eq!(BudgetId::generate().balance_owner(), None);
     }
 
     #[test]

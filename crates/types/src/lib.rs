@@ -28,8 +28,8 @@ mod usage;
 
 pub use dialect::{Dialect, ParseDialectError};
 pub use id::{
-    AdminTokenId, ApiKeyId, AuditEventId, BudgetId, CredentialId, IdError, IdText, ModelId, PriceVersionId, ProjectId, RequestId,
-    RouteId, SessionId, TargetId, TenantId, UpstreamId, UserId,
+    AdminTokenId, ApiKeyId, AuditEventId, BalanceEntryId, BudgetId, CredentialId, IdError, IdText, ModelId, NotificationId,
+    PriceVersionId, ProjectId, RequestId, RouteId, SessionId, TargetId, TenantId, UpstreamId, UserId, VoucherId,
 };
 pub use id_map::{IdHasher, IdMap};
 pub use money::{Currency, MoneyError, Pico, PicoText, UnitPrice};

@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::Serialize;
 use tallygate_billing::budget::{WindowState, of_tenant, period_at};
 use tallygate_store::budgets::{self, BudgetSettings, MAX_BUDGETS_OF_TENANT, SpendingBudget};
-use tallygate_store::{PageRequest, TenantScope, tenants};
+use tallygate_store::{BudgetEntry, PageRequest, TenantScope, tenants};
 use tallygate_types::{BudgetId, Currency, Pico, TenantId, Timestamp};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
@@ -115,16 +115,8 @@ struct Shown {
 
 impl Shown {
     fn own(tenant: TenantId, budget: tallygate_store::Budget, managed_by: tallygate_store::ManagedBy) -> Self {
-        let settings = BudgetSettings {
-            scope: budgets::BudgetScope::Tenant,
-            period: budget.period,
-            amount: budget.amount,
-            currency: budget.currency,
-            mode: budgets::BudgetMode::Hard,
-            alerts: Vec::new(),
-        };
-        let budget = BudgetId::from_uuid(tenant.uuid());
-        Self { budget, id: None, version: None, managed_by: managed_by.into(), settings }
+        let BudgetEntry { id, settings, .. } = BudgetEntry::of_tenant(tenant, budget);
+        Self { budget: id, id: None, version: None, managed_by: managed_by.into(), settings }
     }
 
     fn other(row: SpendingBudget) -> Self {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
-use tallygate_store::TenantScope;
 use tallygate_store::tenants::{self, TenantFilter, TenantSettings};
+use tallygate_store::{BillingTerms, TenantScope};
 use tallygate_types::{TenantId, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -14,6 +14,7 @@ use utoipa_axum::routes;
 use crate::AppState;
 use crate::audit::{Change, Target};
 use crate::auth::Permission;
+use crate::billing_form::{Billing, BillingPatch};
 use crate::form::{
     Budget, Limits, LimitsPatch, ManagedBy, NewLimits, NewResponses, Responses, ResponsesPatch, checked_model_limits,
 };
@@ -59,6 +60,7 @@ pub struct Tenant {
     pub end_user_limits: Limits,
     #[schema(required = true)]
     pub budget: Option<Budget>,
+    pub billing: Billing,
     /// Public model names the tenant may call; null is all.
     #[schema(required = true)]
     pub allowed_models: Option<Vec<String>>,
@@ -97,6 +99,9 @@ pub struct TenantCreate {
     #[schema(required = false)]
     pub end_user_limits: NewLimits,
     pub budget: Option<Budget>,
+    #[serde(default)]
+    #[schema(required = false)]
+    pub billing: BillingPatch,
     pub allowed_models: Option<Vec<String>>,
     #[serde(default)]
     #[schema(required = false)]
@@ -128,6 +133,9 @@ pub struct TenantPatch {
     #[serde(default)]
     #[schema(value_type = Option<Budget>)]
     pub budget: Patch<Budget>,
+    #[serde(default)]
+    #[schema(required = false)]
+    pub billing: BillingPatch,
     #[serde(default)]
     #[schema(value_type = Option<Vec<String>>)]
     pub allowed_models: Patch<Vec<String>>,
@@ -170,6 +178,7 @@ async fn create_tenant(State(state): State<AppState>, change: Change, Body(body)
         model_limits: checked_model_limits(body.model_limits)?,
         end_user_limits: Limits::from(body.end_user_limits).checked("/end_user_limits")?,
         budget: body.budget.map(Into::into),
+        billing: body.billing.apply(BillingTerms::default()),
         allowed_models: body.allowed_models,
         responses: body.responses.into(),
         ..TenantSettings::named(body.name)
@@ -213,6 +222,7 @@ async fn update_tenant(
         model_limits: body.model_limits.map(checked_model_limits).transpose()?.unwrap_or(current.model_limits),
         end_user_limits: body.end_user_limits.apply(current.end_user_limits.into()).checked("/end_user_limits")?,
         budget: body.budget.map(Into::into).apply(current.budget),
+        billing: body.billing.apply(current.billing),
         allowed_models: body.allowed_models.apply(current.allowed_models),
         responses: body.responses.apply(current.responses),
     };
@@ -262,6 +272,7 @@ impl From<tenants::Tenant> for Tenant {
             model_limits: row.model_limits.into_iter().map(|(model, limits)| (model, limits.into())).collect(),
             end_user_limits: row.end_user_limits.into(),
             budget: row.budget.map(Into::into),
+            billing: row.billing.into(),
             allowed_models: row.allowed_models,
             responses: row.responses.into(),
             managed_by: row.managed_by.into(),

@@ -7,7 +7,7 @@ use tallygate_store::projects::ProjectSettings;
 use tallygate_store::responses::ResponseSettings;
 use tallygate_store::routing::RoutingPolicy;
 use tallygate_store::upstreams::{CredentialSettings, UpstreamSettings};
-use tallygate_store::{BudgetPeriod, Limits};
+use tallygate_store::{BillingTerms, BudgetPeriod, Limits};
 use tallygate_types::{Dialect, TenantId};
 
 use crate::client::Api;
@@ -21,6 +21,7 @@ async fn declare(api: &Api) -> [String; 5] {
         model_limits: [].into(),
         end_user_limits: Limits::default(),
         budget: None,
+        billing: BillingTerms::default(),
         allowed_models: None,
         responses: ResponseSettings::default(),
     };

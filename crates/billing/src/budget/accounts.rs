@@ -361,6 +361,7 @@ fn exceeded(entry: &BudgetEntry, reason: BudgetReason, used: i128, left: i128, r
     BudgetExceeded {
         reason,
         scope: settings.scope.clone(),
+        is_balance: entry.balance.is_some(),
         period: settings.period,
         limit: settings.amount,
         used: Pico::new(used),

@@ -167,6 +167,11 @@ impl Budgets {
         let mut tx = None;
         for opening in missing {
             let Opening { tenant, entry, window } = opening;
+            // It pays for what is asked for from now on; what was used before was billed.
+            if entry.balance.is_some() {
+                self.open(&opening, Pico::ZERO, now);
+                continue;
+            }
             let whose = Whose::of(&entry.settings.scope);
             let charges = if entry.settings.scope == BudgetScope::Tenant {
                 let alike = (window.start, window.end);

@@ -40,6 +40,8 @@ pub struct BudgetExceeded {
     pub reason: BudgetReason,
     /// Whose budget it is.
     pub scope: BudgetScope,
+    /// It is a prepaid tenant's balance.
+    pub is_balance: bool,
     pub period: BudgetPeriod,
     pub limit: Pico,
     /// Spent and reserved so far, as far as this process knows.

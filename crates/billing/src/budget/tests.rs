@@ -21,7 +21,7 @@ pub(super) fn entry(id: u128, scope: BudgetScope, amount: i128) -> BudgetEntry {
         mode: BudgetMode::Hard,
         alerts: Vec::new(),
     };
-    BudgetEntry { id: BudgetId::from_uuid(Uuid::from_u128(id)), settings, made: Made::default() }
+    BudgetEntry { id: BudgetId::from_uuid(Uuid::from_u128(id)), settings, balance: None, made: Made::default() }
 }
 
 pub(super) fn key(zone: &str, budgets: Vec<BudgetEntry>) -> KeyEntry {

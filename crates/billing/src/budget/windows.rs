@@ -435,12 +435,13 @@ macro_rules! select {
 pub async fn of_tenant(source: impl Source, tenant: TenantId, now: Timestamp, most: u32) -> Result<Vec<WindowState>, StoreError> {
     let rows: Vec<Row> = query!(source, |conn| {
         sqlx::query_as(select!(
-            "WHERE (w.budget_id = $1 OR w.budget_id IN (SELECT id FROM budgets WHERE tenant_id = $1))
+            "WHERE (w.budget_id IN ($1, $4) OR w.budget_id IN (SELECT id FROM budgets WHERE tenant_id = $1))
              AND w.since <= $2 AND w.until > $2 ORDER BY w.subject, w.budget_id LIMIT $3"
         ))
         .bind(tenant.uuid())
         .bind(DbTime(now))
         .bind(i64::from(most))
+        .bind(BudgetId::of_balance(tenant).uuid())
         .fetch_all(conn)
         .await
     })??;

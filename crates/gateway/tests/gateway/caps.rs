@@ -102,7 +102,7 @@ async fn without_a_hard_budget_nothing_is_bounded() {
     let [hard] = soft.tenant.budgets.as_deref().unwrap().as_slice() else { unreachable!() };
     let mut settings = hard.settings.clone();
     settings.mode = BudgetMode::Soft;
-    soft.tenant.budgets = Some(Arc::new(vec![BudgetEntry { id: hard.id, settings, made: Made::default() }]));
+    soft.tenant.budgets = Some(Arc::new(vec![BudgetEntry { id: hard.id, settings, balance: None, made: Made::default() }]));
     for rig in [soft, Rig::serving(Dialect::OpenaiChat, upstream.address)] {
         let reply = rig.start().await.chat(r#"{"model":"smart","messages":[]}"#).await;
         assert_eq!((reply.status.as_u16(), applied(&reply)), (200, None));

@@ -8,7 +8,8 @@ use tallygate_store::responses::{ResponseSettings, ResponsesMode};
 use tallygate_store::tenants::{self, Tenant, TenantFilter, TenantSettings, TenantStatus};
 use tallygate_store::upstreams::{self, Status, Upstream, UpstreamFilter, UpstreamSettings};
 use tallygate_store::{
-    Budget, BudgetPeriod, KeyShape, Limits, ManagedBy, PageRequest, ProxyPool, StoreError, TenantScope, Tx, key_shape,
+    BillingMode, BillingTerms, Budget, BudgetPeriod, KeyShape, Limits, ManagedBy, PageRequest, ProxyPool, StoreError,
+    TenantScope, Tx, key_shape,
 };
 use tallygate_types::{Currency, Dialect, TenantId, Timestamp};
 
@@ -37,6 +38,12 @@ contract! {
             model_limits: [("smart".to_owned(), Limits { requests_per_minute: Some(1), ..Limits::default() })].into(),
             end_user_limits: Limits { concurrency: Some(2), ..Limits::default() },
             budget: Some(Budget { amount: "123456789012.000000000001".parse().unwrap(), currency: Currency::USD, period: BudgetPeriod::Month }),
+            billing: BillingTerms {
+                mode: BillingMode::Prepaid,
+                currency: "EUR".parse().unwrap(),
+                balance_alert: Some("2.5".parse().unwrap()),
+                alert_emails: vec!["ann@acme.example".into()],
+            },
             allowed_models: Some(vec!["smart".into(), "ünïcode/%_".into()]),
             responses: ResponseSettings { mode: ResponsesMode::Stored, lifetime_hours: 7, max_bytes: 1 << 40, max_count: 3 },
         };

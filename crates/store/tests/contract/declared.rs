@@ -12,7 +12,7 @@ use tallygate_store::routes::RouteSettings;
 use tallygate_store::routing::{Capabilities, RouteMatch, RoutingPolicy, Strategy, TargetCost};
 use tallygate_store::targets::TargetSettings;
 use tallygate_store::upstreams::{self, Status, UpstreamSettings};
-use tallygate_store::{Limits, ManagedBy, ProxyPool, StoreError, TenantScope, credentials, keys, models, routes};
+use tallygate_store::{BillingTerms, Limits, ManagedBy, ProxyPool, StoreError, TenantScope, credentials, keys, models, routes};
 use tallygate_types::{Dialect, Pico};
 
 use crate::contract;
@@ -68,6 +68,7 @@ fn tenant() -> DeclaredTenant {
         model_limits: BTreeMap::new(),
         end_user_limits: Limits::default(),
         budget: None,
+        billing: BillingTerms::default(),
         allowed_models: None,
         responses: ResponseSettings::default(),
     }

@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tallygate_billing::Endpoint;
 use tallygate_store::budgets::BudgetMode;
-use tallygate_store::{BudgetPeriod, Limits as StoredLimits};
-use tallygate_types::{Currency, Network, Pico};
+use tallygate_store::{BillingTerms, BudgetPeriod, Limits as StoredLimits};
+use tallygate_types::{Currency, MoneyError, Network, Pico};
 
 use super::error::{ConfigError, nearest};
 use super::file::Responses;
@@ -27,6 +27,9 @@ pub struct Tenant {
     pub end_user_limits: Limits,
     #[serde(default)]
     pub budget: Option<Budget>,
+    /// How the tenant pays, and whom it wants told of its budgets.
+    #[serde(default)]
+    pub billing: Billing,
     /// More budgets, of the tenant or of what is in it.
     #[serde(default)]
     pub budgets: Vec<ScopedBudget>,
@@ -60,6 +63,28 @@ pub struct Budget {
     pub amount: String,
     pub currency: String,
     pub period: Period,
+}
+
+/// How a tenant pays, and who is told.
+#[derive(Debug, Clone, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Billing {
+    /// `postpaid`: it is billed for what it used; `prepaid`: it spends what was paid into its balance, and no more.
+    pub mode: BillingMode,
+    /// Of the balance [default: USD].
+    pub currency: Option<String>,
+    /// Somebody is told when less than this is left of the balance; decimal text in major units.
+    pub balance_alert: Option<String>,
+    /// Who is told of the tenant's budgets by mail, beside the operator.
+    pub alert_emails: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum BillingMode {
+    #[default]
+    Postpaid,
+    Prepaid,
 }
 
 /// When a budget starts anew, at midnight of the tenant's zone.
@@ -186,6 +211,20 @@ impl From<Limits> for StoredLimits {
     }
 }
 
+impl Billing {
+    pub fn terms(&self) -> Result<BillingTerms, MoneyError> {
+        Ok(BillingTerms {
+            mode: match self.mode {
+                BillingMode::Postpaid => tallygate_store::BillingMode::Postpaid,
+                BillingMode::Prepaid => tallygate_store::BillingMode::Prepaid,
+            },
+            currency: self.currency.as_ref().map_or(Ok(Currency::USD), |currency| currency.parse())?,
+            balance_alert: self.balance_alert.as_ref().map(|amount| amount.parse()).transpose()?,
+            alert_emails: self.alert_emails.clone(),
+        })
+    }
+}
+
 impl From<Period> for BudgetPeriod {
     fn from(period: Period) -> Self {
         match period {
@@ -232,6 +271,7 @@ impl Tenant {
             model_limits: BTreeMap::new(),
             end_user_limits: Limits::default(),
             budget: None,
+            billing: Billing::default(),
             budgets: Vec::new(),
             projects: Vec::new(),
             models: None,
@@ -251,6 +291,7 @@ impl Tenant {
         if let Some(budget) = &self.budget {
             money(&budget.amount, &budget.currency)?;
         }
+        self.billing.terms().map_err(|error| invalid(&error))?;
         let leads = |kind: &str, name: &str, known: &[&str]| {
             if known.contains(&name) {
                 return Ok(());

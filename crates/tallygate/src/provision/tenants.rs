@@ -27,12 +27,13 @@ pub async fn declare(tx: &mut Tx, tenant: &config::Tenant) -> Result<Vec<MintedK
         model_limits: tenant.model_limits.iter().map(|(model, limits)| (model.clone(), (*limits).into())).collect(),
         end_user_limits: tenant.end_user_limits.into(),
         budget: budget.transpose()?,
+        billing: tenant.billing.terms()?,
         allowed_models: tenant.models.clone(),
         responses: responses(&tenant.responses),
     };
     let (stored, applied) = declared::tenant(tx, &declared).await?;
     let after = json!({ "limits": stored.limits, "model_limits": stored.model_limits, "end_user_limits": stored.end_user_limits,
-        "budget": stored.budget, "allowed_models": stored.allowed_models, "responses": stored.responses });
+        "budget": stored.budget, "billing": stored.billing, "allowed_models": stored.allowed_models, "responses": stored.responses });
     note(tx, applied, "tenant", stored.id, &stored.name, Some(stored.id), after).await?;
 
     declare_projects(tx, stored.id, tenant).await?;
