@@ -59,6 +59,7 @@ pub fn routes() -> Routes {
         resources::upstream_test::add,
         resources::credentials::add,
         resources::models::add,
+        resources::available_models::add,
         resources::routes::add,
         resources::explain::add,
         resources::in_flight::add,

@@ -9,7 +9,7 @@ use utoipa::openapi::{Content, OpenApi, Ref, RefOr, ResponseBuilder, SecurityReq
 use utoipa_axum::router::UtoipaMethodRouter;
 
 use crate::AppState;
-use crate::auth::{Permission, Principal};
+use crate::auth::{Permission, Principal, ScopeTaken};
 use crate::problem::Problem;
 
 /// Who may call a route.
@@ -19,7 +19,8 @@ pub enum Access {
     Public,
     /// Anyone signed in.
     SignedIn,
-    /// Those whose role carries the permission.
+    /// Those whose role carries the permission. Where roles of tenants do, the handler must take
+    /// [`Scope`](crate::auth::Scope).
     Needs(Permission),
 }
 
@@ -121,8 +122,16 @@ async fn admit(access: Access, mut request: Request, next: Next) -> Response {
     match admitted {
         Some(Err(problem)) => problem.into_response(),
         Some(Ok(principal)) => {
+            // Somebody of a tenant gets no answer that was made without asking what they may reach.
+            let must_ask = principal.tenant().is_some() && matches!(access, Access::Needs(_));
+            let taken = ScopeTaken::default();
             request.extensions_mut().insert(principal);
-            next.run(request).await
+            request.extensions_mut().insert(taken.clone());
+            let response = next.run(request).await;
+            if must_ask && response.status().is_success() && !taken.is_taken() {
+                return Problem::internal("a route that tenants may call does not take the caller's scope").into_response();
+            }
+            response
         }
         None => next.run(request).await,
     }

@@ -252,8 +252,10 @@ pub async fn list(
     page: &PageRequest,
 ) -> Result<Page<AuditRow>, StoreError> {
     let mut conditions = Filter::default();
-    if let TenantScope::Only(own) = scope {
-        conditions.and_uuid("tenant_id = ?", Some(own.uuid()));
+    conditions.and_uuid("tenant_id = ?", scope.tenant());
+    // The trail is a tenant's as a whole; of a person's part of it nothing is known.
+    if scope.person().is_some() {
+        conditions.and("1 = 0", []);
     }
     conditions.and_uuid("tenant_id = ?", filter.tenant.map(TenantId::uuid));
     conditions.and_text("actor_id = ?", filter.actor_id.as_deref());

@@ -120,7 +120,7 @@ async fn a_keys_last_use_is_noted_once_a_minute(store: TestStore) {
     let rig = rig(store);
     let mut tx = rig.store.begin().await.unwrap();
     let tenant_id = tenants::create(&mut tx, &TenantSettings::named("acme")).await.unwrap().id;
-    let new = keys::NewKey { tenant_id, settings: keys::KeySettings::named("ci"), declared: None };
+    let new = keys::NewKey { tenant_id, settings: keys::KeySettings::named("ci"), declared: None, created_by: None };
     let (key, _) = keys::create(&mut tx, &new).await.unwrap();
     tx.commit().await.unwrap();
     let used_at = |seconds: u64| testing::NOON.saturating_add(Duration::from_secs(seconds));

@@ -359,7 +359,7 @@ pub async fn key(
         tracing::warn!(key = %revoked.id, name, "the configuration file declares a key that was revoked; it stays revoked");
         return Ok((revoked, None, Applied::Unchanged));
     }
-    let new = NewKey { tenant_id, settings: KeySettings::named(name), declared: secret.cloned() };
+    let new = NewKey { tenant_id, settings: KeySettings::named(name), declared: secret.cloned(), created_by: None };
     let (key, shown) = keys::insert(tx, &new, ManagedBy::File).await?;
     Ok((key, secret.is_none().then_some(shown), Applied::Created))
 }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sqlx::Sqlite;
 use sqlx::query::Query;
 use sqlx::types::Json;
-use tallygate_types::{ApiKeyId, Network, TenantId, Timestamp};
+use tallygate_types::{ApiKeyId, Network, TenantId, Timestamp, UserId};
 use uuid::Uuid;
 
 use crate::key_format::{self, KEY_PREFIX, KeyShape, MAX_KEY_CHARS, MIN_DECLARED_KEY_CHARS, key_shape};
@@ -64,6 +64,9 @@ pub struct ApiKey {
     /// Until when the text before the last rotation is good, too.
     pub previous_expires_at: Option<Timestamp>,
     pub last_used_at: Option<Timestamp>,
+    /// The person of the tenant who made it and whose it thereby is; `None` where it was the platform's staff, a program or the
+    /// configuration file.
+    pub created_by: Option<UserId>,
     pub managed_by: ManagedBy,
     pub version: i64,
     pub created_at: Timestamp,
@@ -97,6 +100,8 @@ pub struct NewKey {
     pub settings: KeySettings,
     /// The key's own text, of 24 characters or more, so that keys of another gateway can move here; `None` mints one.
     pub declared: Option<SecretString>,
+    /// The person of the tenant who makes it.
+    pub created_by: Option<UserId>,
 }
 
 /// Which keys a list shows.
@@ -111,7 +116,8 @@ pub struct KeyFilter {
 macro_rules! columns {
     () => {
         "id, tenant_id, name, prefix, last4, status, expires_at, requests_per_minute, tokens_per_minute, concurrency,
-         allowed_models, allowed_endpoints, allowed_networks, project, tags, previous_expires_at, last_used_at, managed_by, version, created_at, updated_at"
+         allowed_models, allowed_endpoints, allowed_networks, project, tags, previous_expires_at, last_used_at, created_by,
+         managed_by, version, created_at, updated_at"
     };
 }
 
@@ -133,6 +139,7 @@ struct Row {
     tags: Json<Vec<String>>,
     previous_expires_at: Option<DbTime>,
     last_used_at: Option<DbTime>,
+    created_by: Option<Uuid>,
     managed_by: String,
     version: i64,
     created_at: DbTime,
@@ -201,6 +208,7 @@ impl TryFrom<Row> for ApiKey {
             tags: row.tags.0,
             previous_expires_at: row.previous_expires_at.map(Timestamp::from),
             last_used_at: row.last_used_at.map(Timestamp::from),
+            created_by: row.created_by.map(UserId::from_uuid),
             managed_by: ManagedBy::read(&row.managed_by)?,
             version: row.version,
             created_at: row.created_at.into(),
@@ -232,7 +240,7 @@ pub(crate) async fn insert(tx: &mut Tx, new: &NewKey, managed_by: ManagedBy) -> 
         sqlx::query_as(concat!(
             "INSERT INTO api_keys (digest, ",
             columns!(),
-            ") VALUES ($1, $2, $3, $4, $5, $6, 'active', $7, $8, $9, $10, $11, $12, $13, $14, $15, NULL, NULL, $16, 1, $17, $17)
+            ") VALUES ($1, $2, $3, $4, $5, $6, 'active', $7, $8, $9, $10, $11, $12, $13, $14, $15, NULL, NULL, $16, $17, 1, $18, $18)
              RETURNING ",
             columns!()
         ))
@@ -251,6 +259,7 @@ pub(crate) async fn insert(tx: &mut Tx, new: &NewKey, managed_by: ManagedBy) -> 
         .bind(new.settings.allowed_networks.as_ref().map(Json))
         .bind(&new.settings.project)
         .bind(Json(&new.settings.tags))
+        .bind(new.created_by.map(UserId::uuid))
         .bind(managed_by.as_str())
         .bind(now)
         .fetch_one(conn)
@@ -263,11 +272,16 @@ pub(crate) async fn insert(tx: &mut Tx, new: &NewKey, managed_by: ManagedBy) -> 
 
 pub async fn get(source: impl Source, scope: TenantScope, id: ApiKeyId) -> Result<ApiKey, StoreError> {
     let row: Option<Row> = query!(source, |conn| {
-        sqlx::query_as(concat!("SELECT ", columns!(), " FROM api_keys WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2)"))
-            .bind(id.uuid())
-            .bind(scope.tenant())
-            .fetch_optional(conn)
-            .await
+        sqlx::query_as(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM api_keys WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2) AND ($3 IS NULL OR created_by = $3)"
+        ))
+        .bind(id.uuid())
+        .bind(scope.tenant())
+        .bind(scope.person())
+        .fetch_optional(conn)
+        .await
     })??;
     row.ok_or_else(|| StoreError::not_found(KIND, id))?.try_into()
 }
@@ -298,12 +312,14 @@ pub async fn list(
             columns!(),
             r" FROM api_keys WHERE id < $1 AND ($2 IS NULL OR tenant_id = $2) AND ($3 IS NULL OR status = $3)
              AND ($4 IS NULL OR lower(name) LIKE $4 ESCAPE '\' OR lower(prefix) LIKE $4 ESCAPE '\')
-             ORDER BY id DESC LIMIT $5"
+             AND ($5 IS NULL OR created_by = $5)
+             ORDER BY id DESC LIMIT $6"
         ))
         .bind(before)
         .bind(scope.tenant())
         .bind(filter.status.map(KeyStatus::as_str))
         .bind(filter.search.as_deref().map(contains_pattern))
+        .bind(scope.person())
         .bind(page.fetch_rows())
         .fetch_all(conn)
         .await
@@ -321,12 +337,10 @@ pub async fn update(
     settings: &KeySettings,
 ) -> Result<ApiKey, StoreError> {
     settings.check()?;
-    if settings.project.is_some() {
-        let stored = get(&mut *tx, scope, id).await?;
-        // One that was archived stays with those that have it.
-        if stored.project != settings.project {
-            check_project(tx, stored.tenant_id, settings.project.as_deref()).await?;
-        }
+    let stored = get(&mut *tx, scope, id).await?;
+    // One that was archived stays with those that have it.
+    if settings.project.is_some() && stored.project != settings.project {
+        check_project(tx, stored.tenant_id, settings.project.as_deref()).await?;
     }
     let (limits, now) = (settings.limits.columns()?, tx.db_now());
     let row: Result<Option<Row>, sqlx::Error> = query!(&mut *tx, |conn| {
@@ -334,12 +348,12 @@ pub async fn update(
             "UPDATE api_keys SET name = $4, expires_at = $5, requests_per_minute = $6, tokens_per_minute = $7,
              concurrency = $8, allowed_models = $9, allowed_endpoints = $10, allowed_networks = $11, project = $12,
              tags = $13, version = version + 1, updated_at = $14
-             WHERE id = $1 AND version = $2 AND ($3 IS NULL OR tenant_id = $3) AND status = 'active' RETURNING ",
+             WHERE id = $1 AND version = $2 AND tenant_id = $3 AND status = 'active' RETURNING ",
             columns!()
         ))
         .bind(id.uuid())
         .bind(expected_version)
-        .bind(scope.tenant())
+        .bind(stored.tenant_id.uuid())
         .bind(&settings.name)
         .bind(settings.expires_at.map(DbTime))
         .bind(limits.requests_per_minute)
@@ -365,15 +379,15 @@ pub async fn update(
 
 /// Ends a key for good; one that is revoked already stays as it is.
 pub async fn revoke(tx: &mut Tx, scope: TenantScope, id: ApiKeyId) -> Result<ApiKey, StoreError> {
-    let now = tx.db_now();
+    let (stored, now) = (get(&mut *tx, scope, id).await?, tx.db_now());
     let row: Option<Row> = query!(&mut *tx, |conn| {
         sqlx::query_as(concat!(
             "UPDATE api_keys SET status = 'revoked', version = version + 1, updated_at = $3
-             WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2) AND status = 'active' RETURNING ",
+             WHERE id = $1 AND tenant_id = $2 AND status = 'active' RETURNING ",
             columns!()
         ))
         .bind(id.uuid())
-        .bind(scope.tenant())
+        .bind(stored.tenant_id.uuid())
         .bind(now)
         .fetch_optional(conn)
         .await
@@ -400,18 +414,19 @@ pub async fn rotate(
         let days = MAX_OVERLAP.as_secs() / Duration::from_hours(24).as_secs();
         return Err(StoreError::invalid("overlap_seconds", format!("must be at most {days} days")));
     }
+    let stored = get(&mut *tx, scope, id).await?;
     let secret = SecretString::from(key_format::mint()?.as_str());
     let (digest, now) = (tx.digest_key(secret.expose_secret()), tx.db_now());
     let row: Option<Row> = query!(&mut *tx, |conn| {
         sqlx::query_as(concat!(
             "UPDATE api_keys SET previous_digest = digest, previous_expires_at = $4, digest = $5, prefix = $6, last4 = $7,
              version = version + 1, updated_at = $8
-             WHERE id = $1 AND version = $2 AND ($3 IS NULL OR tenant_id = $3) AND status = 'active' RETURNING ",
+             WHERE id = $1 AND version = $2 AND tenant_id = $3 AND status = 'active' RETURNING ",
             columns!()
         ))
         .bind(id.uuid())
         .bind(expected_version)
-        .bind(scope.tenant())
+        .bind(stored.tenant_id.uuid())
         .bind(DbTime(Timestamp::from(now).saturating_add(overlap)))
         .bind(digest.as_bytes().as_slice())
         .bind(key_format::shown_prefix(secret.expose_secret()))

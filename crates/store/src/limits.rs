@@ -1,7 +1,8 @@
 //! Limits and budgets, as tenants and keys carry them.
 
 use serde::{Deserialize, Serialize};
-use tallygate_types::{Currency, Pico, TenantId};
+use tallygate_types::{Currency, Pico, TenantId, UserId};
+use uuid::Uuid;
 
 use crate::StoreError;
 use crate::value::text_enum;
@@ -50,21 +51,32 @@ pub enum TenantScope {
     All,
     /// A user of one tenant: what belongs to others does not exist for them.
     Only(TenantId),
+    /// A user who has keys of their own in a tenant: of keys and of what was done with them, only those they made exist; of
+    /// users, only they themselves. What no key and no person stands behind is the tenant's, as for [`TenantScope::Only`].
+    Member(TenantId, UserId),
 }
 
 impl TenantScope {
     pub fn includes(self, tenant: TenantId) -> bool {
         match self {
             Self::All => true,
-            Self::Only(own) => own == tenant,
+            Self::Only(own) | Self::Member(own, _) => own == tenant,
         }
     }
 
     /// For `($n IS NULL OR tenant_id = $n)`.
-    pub(crate) fn tenant(self) -> Option<uuid::Uuid> {
+    pub fn tenant(self) -> Option<Uuid> {
         match self {
             Self::All => None,
-            Self::Only(own) => Some(own.uuid()),
+            Self::Only(own) | Self::Member(own, _) => Some(own.uuid()),
+        }
+    }
+
+    /// For `($n IS NULL OR created_by = $n)`, and for users `id`.
+    pub fn person(self) -> Option<Uuid> {
+        match self {
+            Self::All | Self::Only(_) => None,
+            Self::Member(_, user) => Some(user.uuid()),
         }
     }
 
@@ -72,7 +84,10 @@ impl TenantScope {
     pub(crate) fn narrowed(self, wanted: Option<TenantId>) -> Option<Self> {
         match wanted {
             None => Some(self),
-            Some(tenant) => self.includes(tenant).then_some(Self::Only(tenant)),
+            Some(tenant) => self.includes(tenant).then_some(match self {
+                Self::All => Self::Only(tenant),
+                Self::Only(_) | Self::Member(..) => self,
+            }),
         }
     }
 }

@@ -36,6 +36,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = migrations! {
     12 "0012_tenancy";
     13 "0013_budget_windows";
     14 "0014_balances_and_alerts";
+    15 "0015_key_owners";
 };
 
 /// How long a start waits for another process that is migrating, and for its own migrations.

@@ -135,9 +135,10 @@ impl User {
 
     /// The rows of tenants this user reaches.
     pub const fn scope(&self) -> TenantScope {
-        match self.tenant_id {
-            Some(tenant) => TenantScope::Only(tenant),
-            None => TenantScope::All,
+        match (self.tenant_id, self.role) {
+            (None, _) => TenantScope::All,
+            (Some(tenant), Role::TenantAdmin) => TenantScope::Only(tenant),
+            (Some(tenant), _) => TenantScope::Member(tenant, self.id),
         }
     }
 }
@@ -203,11 +204,16 @@ pub async fn create(tx: &mut Tx, new: &NewUser) -> Result<User, StoreError> {
 
 pub async fn get(source: impl Source, scope: TenantScope, id: UserId) -> Result<User, StoreError> {
     let row: Option<Row> = query!(source, |conn| {
-        sqlx::query_as(concat!("SELECT ", columns!(), " FROM users WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2)"))
-            .bind(id.uuid())
-            .bind(scope.tenant())
-            .fetch_optional(conn)
-            .await
+        sqlx::query_as(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM users WHERE id = $1 AND ($2 IS NULL OR tenant_id = $2) AND ($3 IS NULL OR id = $3)"
+        ))
+        .bind(id.uuid())
+        .bind(scope.tenant())
+        .bind(scope.person())
+        .fetch_optional(conn)
+        .await
     })??;
     row.ok_or_else(|| StoreError::not_found(KIND, id))?.try_into()
 }
@@ -247,13 +253,15 @@ pub async fn list(
             columns!(),
             r" FROM users WHERE id < $1 AND ($2 IS NULL OR tenant_id = $2) AND ($3 IS NULL OR role = $3)
              AND ($4 IS NULL OR status = $4)
-             AND ($5 IS NULL OR lower(name) LIKE $5 ESCAPE '\' OR email LIKE $5 ESCAPE '\') ORDER BY id DESC LIMIT $6"
+             AND ($5 IS NULL OR lower(name) LIKE $5 ESCAPE '\' OR email LIKE $5 ESCAPE '\')
+             AND ($6 IS NULL OR id = $6) ORDER BY id DESC LIMIT $7"
         ))
         .bind(before)
         .bind(scope.tenant())
         .bind(filter.role.map(Role::as_str))
         .bind(filter.status.map(Status::as_str))
         .bind(filter.search.as_deref().map(contains_pattern))
+        .bind(scope.person())
         .bind(page.fetch_rows())
         .fetch_all(conn)
         .await

@@ -54,6 +54,7 @@ const tenant = (
   model_limits: {},
   end_user_limits: NO_LIMITS,
   budget: budget ? { amount: budget, currency: "USD", period: "month" } : null,
+  billing: { mode: "postpaid", currency: "USD", balance_alert: null, alert_emails: [] },
   allowed_models: null,
   responses: {
     mode: "stateless",
@@ -266,6 +267,7 @@ export const keys: Schemas["ApiKey"][] = tenants.flatMap((owner, index) =>
     name,
     prefix: `sk-tg1_${pick(["a8Kq02Zx", "Lm29dQpT", "zz81KwRb", "Tq7Xn0Pd"])}`,
     last4: pick(["9fQz", "k2Vd", "Xw8p"]),
+    created_by: null,
     status: name === "notebook" ? "revoked" : index === 3 ? "expired" : "active",
     expires_at: index === 3 ? iso(now - 20 * HOUR) : null,
     limits: NO_LIMITS,

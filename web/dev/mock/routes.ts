@@ -20,6 +20,7 @@ const session: Schemas["Session"] = {
   kind: "user",
   name: "dana@example.com",
   role: "owner",
+  tenant: null,
   permissions: [
     "overview.read",
     "tenants.read",
@@ -133,8 +134,9 @@ function usage(url: URL): Answer {
 function createKey(body: Schemas["ApiKeyCreate"]): Answer {
   const made: Schemas["ApiKeyWithSecret"] = {
     id: id("key"),
-    tenant_id: body.tenant_id,
+    tenant_id: body.tenant_id ?? "",
     name: body.name,
+    created_by: null,
     prefix: "sk-tg1_Qe81mZpA",
     last4: "7dKx",
     status: "active",

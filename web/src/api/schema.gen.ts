@@ -177,6 +177,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/v1/available-models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists the models that can be called now, newest first. A page may hold fewer than `limit` though more follow.
+         * @description Needs the permission `available_models.read`.
+         */
+        get: operations["list_available_models"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/v1/bills": {
         parameters: {
             query?: never;
@@ -950,13 +970,13 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Lists the staff, newest first.
+         * Lists people, newest first.
          * @description Needs the permission `users.read`.
          */
         get: operations["list_users"];
         put?: never;
         /**
-         * Adds a person. Nobody but an owner can add owners or admins.
+         * Adds a person. Nobody but an owner can add owners or admins, and a tenant's admin only people of the tenant.
          * @description Needs the permission `users.write`.
          */
         post: operations["create_user"];
@@ -1015,7 +1035,7 @@ export interface components {
         Actor: {
             id: string | null;
             /**
-             * @description `user`, `admin_token`, `cli` or `system`.
+             * @description `user`, `admin_token`, `cli` or `system`; to people of a tenant, `operator` for whoever is not of it.
              * @example user
              */
             kind: string;
@@ -1080,6 +1100,11 @@ export interface components {
             allowed_networks: string[] | null;
             /** Format: date-time */
             created_at: string;
+            /**
+             * @description The person of the tenant who made it, who has it even as a mere member; null where it was the platform's staff, a program
+             *     or the configuration file.
+             */
+            created_by: string | null;
             /** Format: date-time */
             expires_at: string | null;
             /** @example key_0193500000007000800000000000000b */
@@ -1129,9 +1154,10 @@ export interface components {
             name: string;
             /** @description The name of a project of the tenant. */
             project?: string | null;
-            /** @description Labels that routes match by: at most 50, of at most 64 characters each, no commas. */
+            /** @description Labels that routes match by: at most 50, of at most 64 characters each, no commas. Only the platform's staff sets them. */
             tags?: string[];
-            tenant_id: string;
+            /** @description Absent, the caller's own. */
+            tenant_id?: string | null;
         };
         ApiKeyPatch: {
             allowed_endpoints?: string[] | null;
@@ -1233,6 +1259,26 @@ export interface components {
             tenant_id: string | null;
             user_agent: string | null;
         };
+        /** @description A model as whoever calls it sees it. */
+        AvailableModel: {
+            /** @description Other names it answers to. */
+            aliases: string[];
+            id: string;
+            /** @example smart */
+            name: string;
+            price: components["schemas"]["AvailablePrice"];
+        };
+        /** @description What the tenant is charged. */
+        AvailablePrice: {
+            /** @example USD */
+            currency: string;
+            prices: components["schemas"]["ClassPrices"];
+            /**
+             * Format: date-time
+             * @description Since when it is in force.
+             */
+            valid_from: string;
+        };
         Bill: components["schemas"]["BillSummary"] & {
             /** Format: date-time */
             generated_at: string;
@@ -1315,6 +1361,32 @@ export interface components {
             to: string;
             /** @description What is owed, rounded, one a currency. */
             totals: components["schemas"]["Money"][];
+        };
+        /** @description How a tenant pays, and whom it wants told of its budgets. */
+        Billing: {
+            /** @description Who is told by mail of what the tenant's budgets alert of, beside the operator. */
+            alert_emails: string[];
+            /**
+             * @description Somebody is told when less than this is left of the balance.
+             * @example 5.00
+             */
+            balance_alert: string | null;
+            /**
+             * @description Of the balance. It stays what it is once something is booked.
+             * @example USD
+             */
+            currency: string;
+            mode: components["schemas"]["BillingMode"];
+        };
+        /** @enum {string} */
+        BillingMode: "postpaid" | "prepaid";
+        /** @description A change of how a tenant pays: absent leaves. A new tenant is postpaid if it does not say. */
+        BillingPatch: {
+            /** @description Replaces all addresses. */
+            alert_emails?: string[] | null;
+            balance_alert?: string | null;
+            currency?: string | null;
+            mode?: components["schemas"]["BillingMode"] | null;
         };
         /** @enum {string} */
         Bucket: "hour" | "day" | "total";
@@ -1973,6 +2045,11 @@ export interface components {
                 allowed_networks: string[] | null;
                 /** Format: date-time */
                 created_at: string;
+                /**
+                 * @description The person of the tenant who made it, who has it even as a mere member; null where it was the platform's staff, a program
+                 *     or the configuration file.
+                 */
+                created_by: string | null;
                 /** Format: date-time */
                 expires_at: string | null;
                 /** @example key_0193500000007000800000000000000b */
@@ -2035,6 +2112,21 @@ export interface components {
                 target_name: string | null;
                 tenant_id: string | null;
                 user_agent: string | null;
+            }[];
+            /** @description Whether there is more after this page. */
+            has_more: boolean;
+            /** @description Give it as `after` to read the next page. Opaque. */
+            next_cursor: string | null;
+        };
+        /** @description One page of a list. */
+        Page_AvailableModel: {
+            data: {
+                /** @description Other names it answers to. */
+                aliases: string[];
+                id: string;
+                /** @example smart */
+                name: string;
+                price: components["schemas"]["AvailablePrice"];
             }[];
             /** @description Whether there is more after this page. */
             has_more: boolean;
@@ -2297,7 +2389,7 @@ export interface components {
                 accepted_at: string;
                 /**
                  * Format: int32
-                 * @description How many upstreams were tried.
+                 * @description How many times an upstream was asked; 0 for people of tenants, who see nothing of upstreams.
                  */
                 attempts: number;
                 charge: components["schemas"]["Money"] | null;
@@ -2426,6 +2518,7 @@ export interface components {
             data: {
                 /** @description Public model names the tenant may call; null is all. */
                 allowed_models: string[] | null;
+                billing: components["schemas"]["Billing"];
                 budget: components["schemas"]["Budget"] | null;
                 /** Format: date-time */
                 created_at: string;
@@ -2564,6 +2657,8 @@ export interface components {
                 role: components["schemas"]["Role"];
                 /** @description A disabled person cannot sign in. */
                 status: components["schemas"]["Enabled"];
+                /** @description The tenant whose the person is; null for the platform's staff. */
+                tenant_id: string | null;
                 /** Format: date-time */
                 updated_at: string;
                 /** Format: int64 */
@@ -2596,7 +2691,7 @@ export interface components {
          * @description One right. The name is `<resource>.<deed>`.
          * @enum {string}
          */
-        Permission: "overview.read" | "tenants.read" | "tenants.write" | "api_keys.read" | "api_keys.write" | "projects.read" | "projects.write" | "budgets.read" | "budgets.write" | "upstreams.read" | "upstreams.write" | "upstreams.test" | "upstream_secrets.write" | "models.read" | "models.write" | "routes.read" | "routes.write" | "in_flight.read" | "in_flight.cancel" | "credentials.reactivate" | "prices.read" | "prices.write" | "requests.read" | "usage.read" | "money.read" | "bills.read" | "audit.read" | "users.read" | "users.write" | "admin_tokens.read" | "admin_tokens.write";
+        Permission: "overview.read" | "tenants.read" | "tenants.write" | "api_keys.read" | "api_keys.write" | "projects.read" | "projects.write" | "budgets.read" | "budgets.write" | "upstreams.read" | "upstreams.write" | "upstreams.test" | "upstream_secrets.write" | "models.read" | "available_models.read" | "models.write" | "routes.read" | "routes.write" | "in_flight.read" | "in_flight.cancel" | "credentials.reactivate" | "prices.read" | "prices.write" | "requests.read" | "usage.read" | "money.read" | "bills.read" | "audit.read" | "users.read" | "users.write" | "admin_tokens.read" | "admin_tokens.write";
         /**
          * @description How far a request in flight has come.
          * @enum {string}
@@ -2689,7 +2784,8 @@ export interface components {
              * @example web
              */
             name: string;
-            tenant_id: string;
+            /** @description Absent, the caller's own. */
+            tenant_id?: string | null;
         };
         ProjectPatch: {
             allowed_models?: string[] | null;
@@ -2747,7 +2843,7 @@ export interface components {
             accepted_at: string;
             /**
              * Format: int32
-             * @description How many upstreams were tried.
+             * @description How many times an upstream was asked; 0 for people of tenants, who see nothing of upstreams.
              */
             attempts: number;
             charge: components["schemas"]["Money"] | null;
@@ -2830,10 +2926,10 @@ export interface components {
             mode?: components["schemas"]["ResponsesMode"] | null;
         };
         /**
-         * @description A role of staff. Roles of tenants come with the tenant portal.
+         * @description A role: one of the platform's staff, or one inside a tenant.
          * @enum {string}
          */
-        Role: "owner" | "admin" | "finance" | "ops" | "auditor";
+        Role: "owner" | "admin" | "finance" | "ops" | "auditor" | "tenant_admin" | "tenant_member";
         /** @description A rule. The first that matches a request, by position, decides where it goes. */
         Route: {
             /** Format: date-time */
@@ -2988,6 +3084,13 @@ export interface components {
             name: string;
             permissions: components["schemas"]["Permission"][];
             role: components["schemas"]["Role"];
+            tenant: components["schemas"]["SessionTenant"] | null;
+        };
+        /** @description The tenant of a person, by name. */
+        SessionTenant: {
+            id: string;
+            /** @example acme */
+            name: string;
         };
         Setup: {
             email: string;
@@ -3119,6 +3222,7 @@ export interface components {
         Tenant: {
             /** @description Public model names the tenant may call; null is all. */
             allowed_models: string[] | null;
+            billing: components["schemas"]["Billing"];
             budget: components["schemas"]["Budget"] | null;
             /** Format: date-time */
             created_at: string;
@@ -3202,6 +3306,7 @@ export interface components {
         };
         TenantCreate: {
             allowed_models?: string[] | null;
+            billing?: components["schemas"]["BillingPatch"];
             budget?: components["schemas"]["Budget"] | null;
             /** @description Limits that hold for each end user. */
             end_user_limits?: components["schemas"]["NewLimits"];
@@ -3221,6 +3326,7 @@ export interface components {
         };
         TenantPatch: {
             allowed_models?: string[] | null;
+            billing?: components["schemas"]["BillingPatch"];
             budget?: components["schemas"]["Budget"] | null;
             end_user_limits?: components["schemas"]["LimitsPatch"];
             limits?: components["schemas"]["LimitsPatch"];
@@ -3469,7 +3575,7 @@ export interface components {
          * @enum {string}
          */
         UsageSource: "provider" | "estimated" | "crash" | "none";
-        /** @description A person of the staff. */
+        /** @description A person who signs in. */
         User: {
             /** Format: date-time */
             created_at: string;
@@ -3481,6 +3587,8 @@ export interface components {
             role: components["schemas"]["Role"];
             /** @description A disabled person cannot sign in. */
             status: components["schemas"]["Enabled"];
+            /** @description The tenant whose the person is; null for the platform's staff. */
+            tenant_id: string | null;
             /** Format: date-time */
             updated_at: string;
             /** Format: int64 */
@@ -3493,6 +3601,8 @@ export interface components {
             /** @description 15 to 128 characters. */
             password: string;
             role: components["schemas"]["Role"];
+            /** @description For the roles of a tenant, and only for them; absent, the caller's own. */
+            tenant_id?: string | null;
         };
         UserPatch: {
             name?: string | null;
@@ -3509,9 +3619,9 @@ export interface components {
             api_url: string | null;
             /**
              * Format: int64
-             * @description Counts every change of the configuration.
+             * @description Counts every change of the configuration; null to people of tenants.
              */
-            config_version: number;
+            config_version: number | null;
             /** @description Whether this is the demo. */
             demo: boolean;
             /**
@@ -3519,13 +3629,16 @@ export interface components {
              * @description The server's time.
              */
             now: string;
-            /** Format: date-time */
-            started_at: string;
             /**
-             * @description `sqlite` or `postgresql`.
+             * Format: date-time
+             * @description Null to people of tenants.
+             */
+            started_at: string | null;
+            /**
+             * @description `sqlite` or `postgresql`; null to people of tenants.
              * @example sqlite
              */
-            store: string;
+            store: string | null;
             /** @example 0.1.0 */
             version: string;
         };
@@ -3917,6 +4030,43 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_AuditEvent"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_available_models: {
+        parameters: {
+            query?: {
+                /** @description Of this tenant; absent, of the caller's own, or all models there are. */
+                tenant_id?: string;
+                /** @description Part of the name. */
+                q?: string;
+                /** @description Items of the page, 1 to 200. */
+                limit?: number;
+                /** @description The `next_cursor` of the page before. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_AvailableModel"];
                 };
             };
             /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
@@ -4786,6 +4936,7 @@ export interface operations {
                 key_id?: string;
                 /** @description The model asked for. */
                 model?: string;
+                /** @description Only for the platform's staff. */
                 upstream_id?: string;
                 outcome?: "ok" | "client_error" | "rate_limited" | "quota_exceeded" | "upstream_error" | "timeout" | "client_gone" | "cancelled" | "internal" | "crash";
                 /** @description The HTTP status the client got. */
@@ -4795,9 +4946,9 @@ export interface operations {
                 usage_source?: "provider" | "estimated" | "crash" | "none";
                 /** @description The user the caller named. */
                 end_user?: string;
-                /** @description The name of the route that decided. */
+                /** @description The name of the route that decided. Only for the platform's staff. */
                 route?: string;
-                /** @description The arm of a split. */
+                /** @description The arm of a split. Only for the platform's staff. */
                 arm?: string;
                 /** @description Accepted at or after. */
                 from?: string;
@@ -5834,6 +5985,7 @@ export interface operations {
                 key_id?: string;
                 /** @description The model asked for. */
                 model?: string;
+                /** @description Only for the platform's staff, as is to group by it. */
                 upstream_id?: string;
                 /** @description The IANA time zone in which days begin; `UTC` if absent. */
                 time_zone?: string;
@@ -5866,6 +6018,8 @@ export interface operations {
     list_users: {
         parameters: {
             query?: {
+                /** @description Only people of this tenant. */
+                tenant_id?: string;
                 /** @description Part of the name or of the address. */
                 q?: string;
                 /** @description Items of the page, 1 to 200. */

@@ -5,8 +5,9 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, header};
 use tallygate_store::admin_tokens::{self, ADMIN_TOKEN_PREFIX};
-use tallygate_store::sessions;
+use tallygate_store::{TenantScope, sessions, users};
 
+use super::principal::Reach;
 use super::{Principal, PrincipalKind, Role, cookies};
 use crate::problem::{Problem, Result};
 use crate::{AppState, browser};
@@ -42,8 +43,8 @@ async fn by_token(state: &AppState, value: &str) -> Result<Principal> {
     }
     let found = admin_tokens::find_by_digest(&state.store, &state.store.digest_key(token)).await?;
     let token = found.filter(|token| token.is_live(state.now())).ok_or_else(Problem::unauthenticated)?;
-    let role = Role::of_platform(token.role).ok_or_else(Problem::unauthenticated)?;
-    Ok(Principal { kind: PrincipalKind::Token { id: token.id }, name: token.name, role })
+    let role = Some(Role::from(token.role)).filter(|role| !role.is_of_tenant()).ok_or_else(Problem::unauthenticated)?;
+    Ok(Principal { kind: PrincipalKind::Token { id: token.id }, name: token.name, role, reach: Reach::Platform })
 }
 
 /// The session behind the cookie is read each time, so that ending it takes effect on the next request.
@@ -55,6 +56,14 @@ async fn by_session(state: &AppState, headers: &HeaderMap) -> Result<Option<Prin
     if user.id != claims.sub || session.session_epoch != claims.epoch {
         return Err(Problem::unauthenticated());
     }
-    let role = Role::of_platform(user.role).ok_or_else(Problem::unauthenticated)?;
-    Ok(Some(Principal { kind: PrincipalKind::User { user: user.id, session: session.id }, name: user.email, role }))
+    let (role, reach) = (Role::from(user.role), reach_of(&user));
+    Ok(Some(Principal { kind: PrincipalKind::User { user: user.id, session: session.id }, name: user.email, role, reach }))
+}
+
+const fn reach_of(user: &users::User) -> Reach {
+    match user.scope() {
+        TenantScope::All => Reach::Platform,
+        TenantScope::Only(tenant) => Reach::Tenant(tenant),
+        TenantScope::Member(tenant, user) => Reach::Member(tenant, user),
+    }
 }

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use tallygate_store::users;
 use utoipa::ToSchema;
 
-/// A role of staff. Roles of tenants come with the tenant portal.
+/// A role: one of the platform's staff, or one inside a tenant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
@@ -18,10 +18,15 @@ pub enum Role {
     Ops,
     /// Reads everything, changes nothing.
     Auditor,
+    /// Manages one tenant: its people, keys and projects. Nothing of another exists for them.
+    TenantAdmin,
+    /// Has keys of their own in one tenant.
+    TenantMember,
 }
 
 impl Role {
-    pub const ALL: [Self; 5] = [Self::Owner, Self::Admin, Self::Finance, Self::Ops, Self::Auditor];
+    pub const ALL: [Self; 7] =
+        [Self::Owner, Self::Admin, Self::Finance, Self::Ops, Self::Auditor, Self::TenantAdmin, Self::TenantMember];
 
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -30,19 +35,14 @@ impl Role {
             Self::Finance => "finance",
             Self::Ops => "ops",
             Self::Auditor => "auditor",
+            Self::TenantAdmin => "tenant_admin",
+            Self::TenantMember => "tenant_member",
         }
     }
 
-    /// The role, if it is one of the platform's and not of a tenant's.
-    pub const fn of_platform(role: users::Role) -> Option<Self> {
-        match role {
-            users::Role::Owner => Some(Self::Owner),
-            users::Role::Admin => Some(Self::Admin),
-            users::Role::Finance => Some(Self::Finance),
-            users::Role::Ops => Some(Self::Ops),
-            users::Role::Auditor => Some(Self::Auditor),
-            users::Role::TenantAdmin | users::Role::TenantMember => None,
-        }
+    /// Whether it is a role inside a tenant.
+    pub const fn is_of_tenant(self) -> bool {
+        matches!(self, Self::TenantAdmin | Self::TenantMember)
     }
 
     /// Whether this role may give or take `other` from somebody: nobody but an owner reaches as high as themself.
@@ -50,7 +50,8 @@ impl Role {
         match self {
             Self::Owner => true,
             Self::Admin => !matches!(other, Self::Owner | Self::Admin),
-            Self::Finance | Self::Ops | Self::Auditor => false,
+            Self::TenantAdmin => other.is_of_tenant(),
+            Self::Finance | Self::Ops | Self::Auditor | Self::TenantMember => false,
         }
     }
 
@@ -59,19 +60,25 @@ impl Role {
     }
 }
 
-// `$name` is a `tt`, not a `literal`: the latter reaches the schema's derive as a group, in which it finds no name.
-impl From<Role> for users::Role {
-    fn from(role: Role) -> Self {
-        match role {
-            Role::Owner => Self::Owner,
-            Role::Admin => Self::Admin,
-            Role::Finance => Self::Finance,
-            Role::Ops => Self::Ops,
-            Role::Auditor => Self::Auditor,
+macro_rules! same_names {
+    ($($role:ident)+) => {
+        impl From<Role> for users::Role {
+            fn from(role: Role) -> Self {
+                match role { $(Role::$role => Self::$role,)+ }
+            }
         }
-    }
+
+        impl From<users::Role> for Role {
+            fn from(role: users::Role) -> Self {
+                match role { $(users::Role::$role => Self::$role,)+ }
+            }
+        }
+    };
 }
 
+same_names!(Owner Admin Finance Ops Auditor TenantAdmin TenantMember);
+
+// `$name` is a `tt`, not a `literal`: the latter reaches the schema's derive as a group, in which it finds no name.
 macro_rules! permissions {
     ($($(#[$doc:meta])* $variant:ident = $name:tt: $($role:ident)|+;)*) => {
         /// One right. The name is `<resource>.<deed>`.
@@ -94,16 +101,18 @@ macro_rules! permissions {
     };
 }
 
+// A permission that `TenantAdmin` or `TenantMember` carries opens its routes to people of tenants: their handlers take what they
+// may reach from `auth::Scope`.
 permissions! {
     OverviewRead = "overview.read": Owner | Admin | Finance | Ops | Auditor;
-    TenantsRead = "tenants.read": Owner | Admin | Finance | Ops | Auditor;
+    TenantsRead = "tenants.read": Owner | Admin | Finance | Ops | Auditor | TenantAdmin;
     TenantsWrite = "tenants.write": Owner | Admin;
-    ApiKeysRead = "api_keys.read": Owner | Admin | Finance | Ops | Auditor;
-    ApiKeysWrite = "api_keys.write": Owner | Admin;
-    ProjectsRead = "projects.read": Owner | Admin | Finance | Ops | Auditor;
-    ProjectsWrite = "projects.write": Owner | Admin;
+    ApiKeysRead = "api_keys.read": Owner | Admin | Finance | Ops | Auditor | TenantAdmin | TenantMember;
+    ApiKeysWrite = "api_keys.write": Owner | Admin | TenantAdmin | TenantMember;
+    ProjectsRead = "projects.read": Owner | Admin | Finance | Ops | Auditor | TenantAdmin;
+    ProjectsWrite = "projects.write": Owner | Admin | TenantAdmin;
     /// Sees budgets; their amounts only with `money.read`.
-    BudgetsRead = "budgets.read": Owner | Admin | Finance | Ops | Auditor;
+    BudgetsRead = "budgets.read": Owner | Admin | Finance | Ops | Auditor | TenantAdmin;
     BudgetsWrite = "budgets.write": Owner | Admin;
     UpstreamsRead = "upstreams.read": Owner | Admin | Ops | Auditor;
     UpstreamsWrite = "upstreams.write": Owner | Admin;
@@ -112,6 +121,8 @@ permissions! {
     /// Sets secrets of upstreams. Nobody reads them.
     UpstreamSecretsWrite = "upstream_secrets.write": Owner | Admin;
     ModelsRead = "models.read": Owner | Admin | Finance | Ops | Auditor;
+    /// Sees which models a tenant may call and at what price; not where they are served.
+    AvailableModelsRead = "available_models.read": Owner | Admin | Finance | Ops | Auditor | TenantAdmin | TenantMember;
     ModelsWrite = "models.write": Owner | Admin;
     RoutesRead = "routes.read": Owner | Admin | Ops | Auditor;
     RoutesWrite = "routes.write": Owner | Admin;
@@ -123,14 +134,14 @@ permissions! {
     CredentialsReactivate = "credentials.reactivate": Owner | Admin | Ops;
     PricesRead = "prices.read": Owner | Admin | Finance | Ops | Auditor;
     PricesWrite = "prices.write": Owner | Admin | Finance;
-    RequestsRead = "requests.read": Owner | Admin | Finance | Ops | Auditor;
-    UsageRead = "usage.read": Owner | Admin | Finance | Ops | Auditor;
-    /// Sees what requests cost.
-    MoneyRead = "money.read": Owner | Admin | Finance | Auditor;
-    BillsRead = "bills.read": Owner | Admin | Finance | Auditor;
-    AuditRead = "audit.read": Owner | Admin | Auditor;
-    UsersRead = "users.read": Owner | Admin | Auditor;
-    UsersWrite = "users.write": Owner | Admin;
+    RequestsRead = "requests.read": Owner | Admin | Finance | Ops | Auditor | TenantAdmin | TenantMember;
+    UsageRead = "usage.read": Owner | Admin | Finance | Ops | Auditor | TenantAdmin | TenantMember;
+    /// Sees what requests cost whoever made them.
+    MoneyRead = "money.read": Owner | Admin | Finance | Auditor | TenantAdmin | TenantMember;
+    BillsRead = "bills.read": Owner | Admin | Finance | Auditor | TenantAdmin;
+    AuditRead = "audit.read": Owner | Admin | Auditor | TenantAdmin;
+    UsersRead = "users.read": Owner | Admin | Auditor | TenantAdmin | TenantMember;
+    UsersWrite = "users.write": Owner | Admin | TenantAdmin;
     AdminTokensRead = "admin_tokens.read": Owner | Auditor;
     AdminTokensWrite = "admin_tokens.write": Owner;
 }

@@ -2,7 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use http::request::Parts;
-use tallygate_types::{AdminTokenId, SessionId, UserId};
+use tallygate_types::{AdminTokenId, SessionId, TenantId, UserId};
 
 use super::{Permission, Role};
 use crate::problem::Problem;
@@ -14,6 +14,7 @@ pub struct Principal {
     /// What people call them: an e-mail address, or a token's name.
     pub name: String,
     pub role: Role,
+    pub(super) reach: Reach,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,9 +25,25 @@ pub enum PrincipalKind {
     Token { id: AdminTokenId },
 }
 
+/// Whose data the caller reaches. Handlers get it as [`Scope`](super::Scope).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reach {
+    Platform,
+    Tenant(TenantId),
+    Member(TenantId, UserId),
+}
+
 impl Principal {
     pub const fn may(&self, permission: Permission) -> bool {
         permission.is_granted_to(self.role)
+    }
+
+    /// The tenant the caller is of; `None` for the platform's staff.
+    pub const fn tenant(&self) -> Option<TenantId> {
+        match self.reach {
+            Reach::Platform => None,
+            Reach::Tenant(tenant) | Reach::Member(tenant, _) => Some(tenant),
+        }
     }
 }
 

@@ -143,7 +143,7 @@ impl AdminToken {
         Some(Self {
             id: row.id,
             name: row.name,
-            role: Role::of_platform(row.role)?,
+            role: Some(Role::from(row.role)).filter(|role| !role.is_of_tenant())?,
             last4: row.last4,
             expires_at: row.expires_at,
             revoked_at: row.revoked_at,

@@ -1,4 +1,4 @@
-//! `/api-keys`: the keys issued to tenants.
+//! `/api-keys`: the keys issued to tenants. A tenant's admin has all of the tenant's, a member those they made.
 
 use std::time::Duration;
 
@@ -7,15 +7,15 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use tallygate_billing::Endpoint;
 use tallygate_store::keys::{self, KeyFilter, KeySettings, KeyStatus, NewKey};
-use tallygate_store::{TenantScope, tenants};
-use tallygate_types::{ApiKeyId, Network, TenantId, Timestamp};
+use tallygate_types::{ApiKeyId, Network, TenantId, Timestamp, UserId};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use super::names::if_there;
+use super::grants;
+use super::tenants::tenant_of_body;
 use crate::AppState;
 use crate::audit::{Change, Target};
-use crate::auth::Permission;
+use crate::auth::{Permission, PrincipalKind, Scope};
 use crate::form::{Limits, LimitsPatch, ManagedBy, NewLimits};
 use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned, given, page_request};
 use crate::problem::{FieldError, Problem, Result};
@@ -88,6 +88,10 @@ pub struct ApiKey {
     pub previous_expires_at: Option<Timestamp>,
     #[schema(value_type = Option<String>, format = DateTime, required = true)]
     pub last_used_at: Option<Timestamp>,
+    /// The person of the tenant who made it, who has it even as a mere member; null where it was the platform's staff, a program
+    /// or the configuration file.
+    #[schema(value_type = Option<String>, required = true)]
+    pub created_by: Option<UserId>,
     pub managed_by: ManagedBy,
     pub version: i64,
     #[schema(value_type = String, format = DateTime)]
@@ -120,8 +124,9 @@ impl Versioned for ApiKeyWithSecret {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ApiKeyCreate {
-    #[schema(value_type = String)]
-    pub tenant_id: TenantId,
+    /// Absent, the caller's own.
+    #[schema(value_type = Option<String>)]
+    pub tenant_id: Option<TenantId>,
     /// Printable, on one line; at most 200 characters.
     #[schema(example = "ci", max_length = 200)]
     pub name: String,
@@ -138,7 +143,7 @@ pub struct ApiKeyCreate {
     pub allowed_networks: Option<Vec<Network>>,
     /// The name of a project of the tenant.
     pub project: Option<String>,
-    /// Labels that routes match by: at most 50, of at most 64 characters each, no commas.
+    /// Labels that routes match by: at most 50, of at most 64 characters each, no commas. Only the platform's staff sets them.
     #[serde(default)]
     #[schema(required = false, max_items = 50)]
     pub tags: Vec<String>,
@@ -202,7 +207,11 @@ pub struct ListApiKeys {
 /// Lists keys, newest first.
 #[utoipa::path(get, path = "/admin/v1/api-keys", tag = "api-keys", params(ListApiKeys),
     responses((status = 200, body = Page<ApiKey>)))]
-async fn list_api_keys(State(state): State<AppState>, Params(query): Params<ListApiKeys>) -> Result<axum::Json<Page<ApiKey>>> {
+async fn list_api_keys(
+    State(state): State<AppState>,
+    scope: Scope,
+    Params(query): Params<ListApiKeys>,
+) -> Result<axum::Json<Page<ApiKey>>> {
     let filter = KeyFilter {
         tenant_id: query.tenant_id,
         status: query.status.map(|status| match status {
@@ -211,7 +220,7 @@ async fn list_api_keys(State(state): State<AppState>, Params(query): Params<List
         }),
         search: query.q,
     };
-    let page = keys::list(&state.store, TenantScope::All, &filter, &page_request(query.limit, query.after)?).await?;
+    let page = keys::list(&state.store, scope.rows(), &filter, &page_request(query.limit, query.after)?).await?;
     let now = state.now();
     Ok(axum::Json(Page::of(page, |key| ApiKey::read(key, now))))
 }
@@ -221,6 +230,7 @@ async fn list_api_keys(State(state): State<AppState>, Params(query): Params<List
     responses((status = 201, body = ApiKeyWithSecret)))]
 async fn create_api_key(
     State(state): State<AppState>,
+    scope: Scope,
     change: Change,
     Body(body): Body<ApiKeyCreate>,
 ) -> Result<Created<ApiKeyWithSecret>> {
@@ -236,11 +246,13 @@ async fn create_api_key(
         tags: body.tags,
     };
     let mut tx = state.store.begin().await?;
-    if if_there(tenants::get(&mut tx, TenantScope::All, body.tenant_id).await)?.is_none() {
-        let reason = format!("There is no tenant `{}`.", body.tenant_id);
-        return Err(Problem::invalid_field("/tenant_id", "unknown", reason));
-    }
-    let (key, secret) = keys::create(&mut tx, &NewKey { tenant_id: body.tenant_id, settings, declared: None }).await?;
+    let tenant_id = tenant_of_body(&mut tx, scope, body.tenant_id).await?.id;
+    grants::check_key(&mut tx, scope, tenant_id, None, &settings).await?;
+    let created_by = match change.principal.kind {
+        PrincipalKind::User { user, .. } if !scope.is_platform() => Some(user),
+        PrincipalKind::User { .. } | PrincipalKind::Token { .. } => None,
+    };
+    let (key, secret) = keys::create(&mut tx, &NewKey { tenant_id, settings, declared: None, created_by }).await?;
     let key = ApiKey::read(key, state.now());
     change.created(&mut tx, target(&key), &key).await?;
     tx.commit().await?;
@@ -253,8 +265,8 @@ async fn create_api_key(
 /// Reads a key's metadata.
 #[utoipa::path(get, path = "/admin/v1/api-keys/{id}", tag = "api-keys", params(("id" = String, Path)),
     responses((status = 200, body = ApiKey)))]
-async fn get_api_key(State(state): State<AppState>, Path(id): Path<ApiKeyId>) -> Result<Found<ApiKey>> {
-    Ok(Found(ApiKey::read(keys::get(&state.store, TenantScope::All, id).await?, state.now())))
+async fn get_api_key(State(state): State<AppState>, scope: Scope, Path(id): Path<ApiKeyId>) -> Result<Found<ApiKey>> {
+    Ok(Found(ApiKey::read(keys::get(&state.store, scope.rows(), id).await?, state.now())))
 }
 
 /// Changes a key's name, expiry, limits, models or labels.
@@ -263,6 +275,7 @@ async fn get_api_key(State(state): State<AppState>, Path(id): Path<ApiKeyId>) ->
     request_body = ApiKeyPatch, responses((status = 200, body = ApiKey)))]
 async fn update_api_key(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<ApiKeyId>,
     expected: IfMatch,
     change: Change,
@@ -271,9 +284,10 @@ async fn update_api_key(
     let now = state.now();
     check_expiry(body.expires_at.set().copied(), now)?;
     let mut tx = state.store.begin().await?;
-    let current = keys::get(&mut tx, TenantScope::All, id).await?;
+    let current = keys::get(&mut tx, scope.rows(), id).await?;
     let before = ApiKey::read(current.clone(), now);
     expected.check(&before, before.managed_by)?;
+    let kept = current.settings();
     let settings = KeySettings {
         name: body.name.unwrap_or(current.name),
         expires_at: body.expires_at.apply(current.expires_at),
@@ -284,7 +298,8 @@ async fn update_api_key(
         project: body.project.apply(current.project),
         tags: body.tags.unwrap_or(current.tags),
     };
-    let after = ApiKey::read(keys::update(&mut tx, TenantScope::All, id, expected.0, &settings).await?, now);
+    grants::check_key(&mut tx, scope, before.tenant_id, Some(&kept), &settings).await?;
+    let after = ApiKey::read(keys::update(&mut tx, scope.rows(), id, expected.0, &settings).await?, now);
     change.updated(&mut tx, target(&after), &before, &after).await?;
     tx.commit().await?;
     Ok(Found(after))
@@ -293,13 +308,18 @@ async fn update_api_key(
 /// Revokes a key for good, at once. A leaked key must not wait for an ETag, so none is asked for.
 #[utoipa::path(post, path = "/admin/v1/api-keys/{id}:revoke", tag = "api-keys", params(("id" = String, Path)),
     responses((status = 200, body = ApiKey)))]
-async fn revoke_api_key(State(state): State<AppState>, Path(id): Path<ApiKeyId>, change: Change) -> Result<Found<ApiKey>> {
+async fn revoke_api_key(
+    State(state): State<AppState>,
+    scope: Scope,
+    Path(id): Path<ApiKeyId>,
+    change: Change,
+) -> Result<Found<ApiKey>> {
     let mut tx = state.store.begin().await?;
-    let before = ApiKey::read(keys::get(&mut tx, TenantScope::All, id).await?, state.now());
+    let before = ApiKey::read(keys::get(&mut tx, scope.rows(), id).await?, state.now());
     if before.status == ApiKeyStatus::Revoked {
         return Ok(Found(before));
     }
-    let after = ApiKey::read(keys::revoke(&mut tx, TenantScope::All, id).await?, state.now());
+    let after = ApiKey::read(keys::revoke(&mut tx, scope.rows(), id).await?, state.now());
     change.record(&mut tx, "api_key.revoked", target(&after), Some(&before), Some(&after)).await?;
     tx.commit().await?;
     Ok(Found(after))
@@ -312,16 +332,17 @@ async fn revoke_api_key(State(state): State<AppState>, Path(id): Path<ApiKeyId>,
     request_body = ApiKeyRotate, responses((status = 200, body = ApiKeyWithSecret)))]
 async fn rotate_api_key(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<ApiKeyId>,
     expected: IfMatch,
     change: Change,
     Body(body): Body<ApiKeyRotate>,
 ) -> Result<Found<ApiKeyWithSecret>> {
     let mut tx = state.store.begin().await?;
-    let before = ApiKey::read(keys::get(&mut tx, TenantScope::All, id).await?, state.now());
+    let before = ApiKey::read(keys::get(&mut tx, scope.rows(), id).await?, state.now());
     expected.check(&before, before.managed_by)?;
     let overlap = Duration::from_secs(body.overlap_seconds.unwrap_or(DEFAULT_OVERLAP_SECONDS));
-    let (key, secret) = keys::rotate(&mut tx, TenantScope::All, id, expected.0, overlap).await?;
+    let (key, secret) = keys::rotate(&mut tx, scope.rows(), id, expected.0, overlap).await?;
     let key = ApiKey::read(key, state.now());
     change.record(&mut tx, "api_key.rotated", target(&key), Some(&before), Some(&key)).await?;
     tx.commit().await?;
@@ -374,6 +395,7 @@ impl ApiKey {
             tags: row.tags,
             previous_expires_at: row.previous_expires_at,
             last_used_at: row.last_used_at,
+            created_by: row.created_by,
             managed_by: row.managed_by.into(),
             version: row.version,
             created_at: row.created_at,

@@ -8,13 +8,14 @@ use tallygate_billing::prices;
 use tallygate_store::models::{self, Model, ModelFilter};
 use tallygate_store::tenants::{self, Tenant, TenantFilter};
 use tallygate_store::upstreams::{self, Status, Upstream, UpstreamFilter};
-use tallygate_store::{BudgetPeriod, PageRequest, TenantScope, credentials};
+use tallygate_store::{BudgetPeriod, PageRequest, credentials};
 use tallygate_types::{BudgetId, ModelId};
 use url::{Host, Url};
 use utoipa::ToSchema;
 
 use super::overview::WindowTotals;
 use crate::AppState;
+use crate::auth::Scope;
 use crate::problem::Result;
 
 /// Resources of a kind that are looked through for what needs attention.
@@ -75,9 +76,9 @@ pub struct Inventory {
 }
 
 impl Inventory {
-    pub async fn read(state: &AppState) -> Result<Self> {
+    pub async fn read(state: &AppState, scope: Scope) -> Result<Self> {
         let (store, page) = (&state.store, PageRequest::first(LOOKED_AT));
-        let tenants = tenants::list(store, TenantScope::All, &TenantFilter::default(), &page).await?.data;
+        let tenants = tenants::list(store, scope.rows(), &TenantFilter::default(), &page).await?.data;
         let models = models::list(store, &ModelFilter::default(), &page).await?.data;
         let mut upstreams = Vec::new();
         for upstream in upstreams::list(store, &UpstreamFilter::default(), &page).await?.data {

@@ -4,13 +4,12 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tallygate_billing::audit::{self, AuditFilter, AuditRow};
-use tallygate_store::TenantScope;
 use tallygate_types::{AuditEventId, TenantId, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::AppState;
-use crate::auth::Permission;
+use crate::auth::{Permission, Role, Scope};
 use crate::http_form::{Page, Params, page_request};
 use crate::problem::Result;
 use crate::routes::{Access, Routes};
@@ -22,7 +21,7 @@ pub fn add(routes: Routes) -> Routes {
 /// Who acted.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Actor {
-    /// `user`, `admin_token`, `cli` or `system`.
+    /// `user`, `admin_token`, `cli` or `system`; to people of a tenant, `operator` for whoever is not of it.
     #[schema(example = "user")]
     pub kind: String,
     #[schema(required = true)]
@@ -98,6 +97,7 @@ pub struct ListAuditEvents {
     responses((status = 200, body = Page<AuditEvent>)))]
 async fn list_audit_events(
     State(state): State<AppState>,
+    scope: Scope,
     Params(query): Params<ListAuditEvents>,
 ) -> Result<axum::Json<Page<AuditEvent>>> {
     let filter = AuditFilter {
@@ -109,8 +109,31 @@ async fn list_audit_events(
         from: query.from,
         to: query.to,
     };
-    let page = audit::list(&state.store, TenantScope::All, &filter, &page_request(query.limit, query.after)?).await?;
-    Ok(axum::Json(Page::of(page, AuditEvent::from)))
+    let page = audit::list(&state.store, scope.rows(), &filter, &page_request(query.limit, query.after)?).await?;
+    Ok(axum::Json(Page::of(page, |row| {
+        let event = AuditEvent::from(row);
+        if scope.is_platform() { event } else { event.for_its_tenant() }
+    })))
+}
+
+/// Kinds of things whose state before and after is shown to the tenant they belong to: it sees the things themselves, too.
+const SHOWN_TO_TENANTS: [&str; 5] = ["tenant", "project", "api_key", "budget", "user"];
+/// What a tenant calls whoever is not of it.
+const OPERATOR: &str = "operator";
+
+impl AuditEvent {
+    /// Without who of the staff acted, from where and why, and without what a tenant does not see of its own resources.
+    fn for_its_tenant(mut self) -> Self {
+        let is_of_tenant = |role: &str| [Role::TenantAdmin, Role::TenantMember].iter().any(|own| own.as_str() == role);
+        if !self.actor.role.as_deref().is_some_and(is_of_tenant) {
+            self.actor = Actor { kind: OPERATOR.to_owned(), id: None, name: None, role: None };
+            (self.request_id, self.ip, self.user_agent, self.reason) = (None, None, None, None);
+        }
+        if !SHOWN_TO_TENANTS.contains(&self.target_kind.as_str()) {
+            (self.before, self.after) = (None, None);
+        }
+        self
+    }
 }
 
 impl From<AuditRow> for AuditEvent {

@@ -5,14 +5,13 @@ use axum::response::{IntoResponse, Response};
 use http::header;
 use serde::{Deserialize, Serialize};
 use tallygate_billing::bills::{self, BillError};
-use tallygate_store::TenantScope;
 use tallygate_store::tenants::{self, TenantFilter};
 use tallygate_types::{Currency, ModelId, PriceVersionId, TenantId, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use crate::AppState;
-use crate::auth::Permission;
+use crate::auth::{Permission, Scope};
 use crate::form::{Money, Usage};
 use crate::http_form::{Page, Params, Path, invalid_parameter, page_request};
 use crate::problem::{Problem, Result};
@@ -136,12 +135,16 @@ pub struct ListBills {
 
 /// Lists the bills of a month, one a tenant, the newest tenant first.
 #[utoipa::path(get, path = "/admin/v1/bills", tag = "bills", params(ListBills), responses((status = 200, body = Page<BillSummary>)))]
-async fn list_bills(State(state): State<AppState>, Params(query): Params<ListBills>) -> Result<axum::Json<Page<BillSummary>>> {
+async fn list_bills(
+    State(state): State<AppState>,
+    scope: Scope,
+    Params(query): Params<ListBills>,
+) -> Result<axum::Json<Page<BillSummary>>> {
     let page = page_request(Some(query.limit.unwrap_or(DEFAULT_BILLS)), query.after)?;
     let (tenants, next) = if let Some(id) = query.tenant_id {
-        (vec![tenants::get(&state.store, TenantScope::All, id).await?], None)
+        (vec![tenants::get(&state.store, scope.rows(), id).await?], None)
     } else {
-        let page = tenants::list(&state.store, TenantScope::All, &TenantFilter::default(), &page).await?;
+        let page = tenants::list(&state.store, scope.rows(), &TenantFilter::default(), &page).await?;
         (page.data, page.next.map(|cursor| cursor.to_string()))
     };
     let mut data = Vec::with_capacity(tenants.len());
@@ -150,7 +153,7 @@ async fn list_bills(State(state): State<AppState>, Params(query): Params<ListBil
             Some(period) => period.clone(),
             None => current_month(&state, &tenant.time_zone)?,
         };
-        data.push(BillSummary::read(&compute(&state, tenant.id, &period).await?));
+        data.push(BillSummary::read(&compute(&state, scope, tenant.id, &period).await?));
     }
     Ok(axum::Json(Page::new(data, next)))
 }
@@ -160,9 +163,10 @@ async fn list_bills(State(state): State<AppState>, Params(query): Params<ListBil
     params(("tenant_id" = String, Path), ("period" = String, Path, example = "2026-11")), responses((status = 200, body = Bill)))]
 async fn get_bill(
     State(state): State<AppState>,
+    scope: Scope,
     Path((tenant_id, period)): Path<(TenantId, String)>,
 ) -> Result<axum::Json<Bill>> {
-    let bill = compute(&state, tenant_id, &period).await?;
+    let bill = compute(&state, scope, tenant_id, &period).await?;
     Ok(axum::Json(Bill {
         summary: BillSummary::read(&bill),
         generated_at: bill.generated_at,
@@ -175,16 +179,20 @@ async fn get_bill(
 #[utoipa::path(get, path = "/admin/v1/bills/{tenant_id}/{period}.csv", tag = "bills",
     params(("tenant_id" = String, Path), ("period" = String, Path, example = "2026-11")),
     responses((status = 200, body = String, content_type = "text/csv")))]
-async fn get_bill_csv(State(state): State<AppState>, Path((tenant_id, period)): Path<(TenantId, String)>) -> Result<Response> {
-    let bill = compute(&state, tenant_id, &period).await?;
+async fn get_bill_csv(
+    State(state): State<AppState>,
+    scope: Scope,
+    Path((tenant_id, period)): Path<(TenantId, String)>,
+) -> Result<Response> {
+    let bill = compute(&state, scope, tenant_id, &period).await?;
     // The period has been read as a month, so it is safe in a header; the tenant's name might not be.
     let file = format!("attachment; filename=\"bill-{tenant_id}-{}.csv\"", bill.period);
     Ok(([(header::CONTENT_TYPE, "text/csv; charset=utf-8".to_owned()), (header::CONTENT_DISPOSITION, file)], bill.to_csv())
         .into_response())
 }
 
-async fn compute(state: &AppState, tenant: TenantId, period: &str) -> Result<bills::Bill> {
-    match bills::bill(&state.store, TenantScope::All, tenant, period).await {
+async fn compute(state: &AppState, scope: Scope, tenant: TenantId, period: &str) -> Result<bills::Bill> {
+    match bills::bill(&state.store, scope.rows(), tenant, period).await {
         Ok(bill) => Ok(bill),
         Err(BillError::Store(error)) => Err(error.into()),
         Err(BillError::Period(error)) => Err(invalid_parameter("period", "not_a_month", error.to_string())),

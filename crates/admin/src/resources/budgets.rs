@@ -13,7 +13,7 @@ use utoipa_axum::routes;
 use super::names::if_there;
 use crate::AppState;
 use crate::audit::{Change, Target};
-use crate::auth::{Permission, Principal};
+use crate::auth::{Permission, Principal, Scope};
 use crate::form::{BudgetPeriod, ManagedBy};
 use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Path, Versioned, given, page_request};
 use crate::problem::{FieldError, Problem, Result};
@@ -163,11 +163,12 @@ pub struct ListBudgets {
     responses((status = 200, body = Page<SpendingBudget>)))]
 async fn list_budgets(
     State(state): State<AppState>,
+    scope: Scope,
     principal: Principal,
     Params(query): Params<ListBudgets>,
 ) -> Result<axum::Json<Page<SpendingBudget>>> {
     let page = page_request(query.limit, query.after)?;
-    let page = budgets::list(&state.store, TenantScope::All, query.tenant_id, &page).await?;
+    let page = budgets::list(&state.store, scope.rows(), query.tenant_id, &page).await?;
     Ok(axum::Json(Page::of(page, |row| SpendingBudget::read(row, &principal))))
 }
 
@@ -201,10 +202,11 @@ async fn create_budget(
     responses((status = 200, body = SpendingBudget)))]
 async fn get_budget(
     State(state): State<AppState>,
+    scope: Scope,
     principal: Principal,
     Path(id): Path<BudgetId>,
 ) -> Result<Found<SpendingBudget>> {
-    Ok(Found(SpendingBudget::read(budgets::get(&state.store, TenantScope::All, id).await?, &principal)))
+    Ok(Found(SpendingBudget::read(budgets::get(&state.store, scope.rows(), id).await?, &principal)))
 }
 
 /// Changes a budget's amount, mode or alerts, from the next request on.
@@ -213,13 +215,14 @@ async fn get_budget(
     request_body = SpendingBudgetPatch, responses((status = 200, body = SpendingBudget)))]
 async fn update_budget(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<BudgetId>,
     expected: IfMatch,
     change: Change,
     Body(body): Body<SpendingBudgetPatch>,
 ) -> Result<Found<SpendingBudget>> {
     let mut tx = state.store.begin().await?;
-    let current = budgets::get(&mut tx, TenantScope::All, id).await?;
+    let current = budgets::get(&mut tx, scope.rows(), id).await?;
     let before = SpendingBudget::read(current.clone(), &change.principal);
     expected.check(&before, before.managed_by)?;
     let settings = BudgetSettings {
@@ -228,7 +231,7 @@ async fn update_budget(
         alerts: body.alerts.unwrap_or(current.settings.alerts),
         ..current.settings
     };
-    let updated = budgets::update(&mut tx, TenantScope::All, id, expected.0, &settings).await?;
+    let updated = budgets::update(&mut tx, scope.rows(), id, expected.0, &settings).await?;
     let after = SpendingBudget::read(updated, &change.principal);
     let name = trail_name(&mut tx, &after).await?;
     change.updated(&mut tx, target(&after, &name), &before, &after).await?;
@@ -242,14 +245,15 @@ async fn update_budget(
     responses((status = 204)))]
 async fn delete_budget(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<BudgetId>,
     expected: IfMatch,
     change: Change,
 ) -> Result<StatusCode> {
     let mut tx = state.store.begin().await?;
-    let before = SpendingBudget::read(budgets::get(&mut tx, TenantScope::All, id).await?, &change.principal);
+    let before = SpendingBudget::read(budgets::get(&mut tx, scope.rows(), id).await?, &change.principal);
     expected.check(&before, before.managed_by)?;
-    budgets::delete(&mut tx, TenantScope::All, id, expected.0).await?;
+    budgets::delete(&mut tx, scope.rows(), id, expected.0).await?;
     let name = trail_name(&mut tx, &before).await?;
     change.deleted(&mut tx, target(&before, &name), &before).await?;
     tx.commit().await?;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::extract::State;
 use serde::Deserialize;
-use tallygate_store::{TenantScope, keys, tenants};
+use tallygate_store::{keys, tenants};
 use tallygate_types::live::{self, Explanation};
 use tallygate_types::{ApiKeyId, TenantId};
 use utoipa::ToSchema;
@@ -12,7 +12,7 @@ use utoipa_axum::routes;
 
 use super::names::if_there;
 use crate::AppState;
-use crate::auth::Permission;
+use crate::auth::{Permission, Scope};
 use crate::http_form::Body;
 use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
@@ -61,14 +61,18 @@ pub struct RouteQuestion {
 /// Says where a request would go, and why, with the health of this moment. No upstream is asked.
 #[utoipa::path(post, path = "/admin/v1/routes/explain", tag = "routes", request_body = RouteQuestion,
     responses((status = 200, body = Explanation)))]
-async fn explain_route(State(state): State<AppState>, Body(body): Body<RouteQuestion>) -> Result<axum::Json<Explanation>> {
+async fn explain_route(
+    State(state): State<AppState>,
+    scope: Scope,
+    Body(body): Body<RouteQuestion>,
+) -> Result<axum::Json<Explanation>> {
     let plane = state.live()?;
     let mut tenant = match &body.tenant {
         None => None,
-        Some(named) => Some(known_tenant(&state, named).await?),
+        Some(named) => Some(known_tenant(&state, scope, named).await?),
     };
     if let Some(id) = body.key {
-        let key = if_there(keys::get(&state.store, TenantScope::All, id).await)?
+        let key = if_there(keys::get(&state.store, scope.rows(), id).await)?
             .ok_or_else(|| Problem::invalid_field("/key", "unknown", format!("There is no API key `{id}`.")))?;
         if tenant.is_some_and(|tenant| tenant != key.tenant_id) {
             return Err(Problem::invalid_field("/key", "other_tenant", "This key belongs to another tenant."));
@@ -93,9 +97,9 @@ async fn explain_route(State(state): State<AppState>, Body(body): Body<RouteQues
     })))
 }
 
-async fn known_tenant(state: &AppState, named: &str) -> Result<TenantId> {
+async fn known_tenant(state: &AppState, scope: Scope, named: &str) -> Result<TenantId> {
     let known = match named.parse() {
-        Ok(id) => if_there(tenants::get(&state.store, TenantScope::All, id).await)?,
+        Ok(id) => if_there(tenants::get(&state.store, scope.rows(), id).await)?,
         Err(_) => tenants::find_by_name(&state.store, named).await?,
     };
     let known = known.ok_or_else(|| Problem::invalid_field("/tenant", "unknown", format!("There is no tenant `{named}`.")))?;

@@ -2,14 +2,14 @@
 
 use axum::extract::State;
 use serde::Deserialize;
-use tallygate_store::{TenantScope, keys};
+use tallygate_store::keys;
 use tallygate_types::ApiKeyId;
 use tallygate_types::live::EffectiveLimit;
 use utoipa::IntoParams;
 use utoipa_axum::routes;
 
 use crate::AppState;
-use crate::auth::Permission;
+use crate::auth::{Permission, Scope};
 use crate::http_form::{Page, Params, Path};
 use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
@@ -33,10 +33,11 @@ pub struct ListApiKeyLimits {
     responses((status = 200, body = Page<EffectiveLimit>)))]
 async fn list_api_key_limits(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<ApiKeyId>,
     Params(query): Params<ListApiKeyLimits>,
 ) -> Result<axum::Json<Page<EffectiveLimit>>> {
-    keys::get(&state.store, TenantScope::All, id).await?;
+    keys::get(&state.store, scope.rows(), id).await?;
     let limits = state.live()?.effective_limits(id, query.model.as_deref(), query.end_user.as_deref());
     let limits = limits.ok_or_else(|| {
         Problem::conflict("not_in_service", "This replica does not serve the key: it is revoked, or a moment too new.")

@@ -2,11 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tallygate_store::{StoreError, TenantScope, keys, tenants};
+use tallygate_store::{StoreError, keys, tenants};
 use tallygate_types::{ApiKeyId, TenantId};
 
 use super::usage::GroupBy;
 use crate::AppState;
+use crate::auth::Scope;
 use crate::problem::Result;
 
 /// The names of the tenants and keys of some calls.
@@ -17,14 +18,14 @@ pub struct Names {
 }
 
 impl Names {
-    pub async fn of(state: &AppState, wanted: impl IntoIterator<Item = (TenantId, ApiKeyId)>) -> Result<Self> {
+    pub async fn of(state: &AppState, scope: Scope, wanted: impl IntoIterator<Item = (TenantId, ApiKeyId)>) -> Result<Self> {
         let (wanted_tenants, wanted_keys): (HashSet<_>, HashSet<_>) = wanted.into_iter().unzip();
         let mut names = Self::default();
         for id in wanted_tenants {
-            names.tenants.extend(tenant_name(state, id).await?.map(|name| (id, name)));
+            names.tenants.extend(tenant_name(state, scope, id).await?.map(|name| (id, name)));
         }
         for id in wanted_keys {
-            names.keys.extend(key_name(state, id).await?.map(|name| (id, name)));
+            names.keys.extend(key_name(state, scope, id).await?.map(|name| (id, name)));
         }
         Ok(names)
     }
@@ -33,6 +34,7 @@ impl Names {
 /// What people call the members of a group; models, upstreams and outcomes are called what they are.
 pub async fn group_names<'a>(
     state: &AppState,
+    scope: Scope,
     group_by: GroupBy,
     groups: impl Iterator<Item = &'a str>,
 ) -> Result<HashMap<String, String>> {
@@ -40,11 +42,11 @@ pub async fn group_names<'a>(
     for group in groups.collect::<HashSet<_>>() {
         let name = match group_by {
             GroupBy::Tenant => match group.parse() {
-                Ok(id) => tenant_name(state, id).await?,
+                Ok(id) => tenant_name(state, scope, id).await?,
                 Err(_) => None,
             },
             GroupBy::Key => match group.parse() {
-                Ok(id) => key_name(state, id).await?,
+                Ok(id) => key_name(state, scope, id).await?,
                 Err(_) => None,
             },
             GroupBy::None | GroupBy::Model | GroupBy::Upstream | GroupBy::Outcome => Some(group.to_owned()),
@@ -54,12 +56,12 @@ pub async fn group_names<'a>(
     Ok(names)
 }
 
-async fn tenant_name(state: &AppState, id: TenantId) -> Result<Option<String>> {
-    Ok(if_there(tenants::get(&state.store, TenantScope::All, id).await)?.map(|tenant| tenant.name))
+async fn tenant_name(state: &AppState, scope: Scope, id: TenantId) -> Result<Option<String>> {
+    Ok(if_there(tenants::get(&state.store, scope.rows(), id).await)?.map(|tenant| tenant.name))
 }
 
-async fn key_name(state: &AppState, id: ApiKeyId) -> Result<Option<String>> {
-    Ok(if_there(keys::get(&state.store, TenantScope::All, id).await)?.map(|key| key.name))
+async fn key_name(state: &AppState, scope: Scope, id: ApiKeyId) -> Result<Option<String>> {
+    Ok(if_there(keys::get(&state.store, scope.rows(), id).await)?.map(|key| key.name))
 }
 
 /// `None` for what the store does not have.

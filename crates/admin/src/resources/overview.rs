@@ -4,7 +4,7 @@ use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tallygate_billing::Outcome;
 use tallygate_billing::usage::{self, StoredUsage, SumFilter, UsageFilter, UsageSum};
-use tallygate_store::{PageRequest, TenantScope};
+use tallygate_store::PageRequest;
 use tallygate_types::{RequestId, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
@@ -13,7 +13,7 @@ use super::attention::{Attention, Inventory, failing};
 use super::names::group_names;
 use super::usage::GroupBy;
 use crate::AppState;
-use crate::auth::{Permission, Principal};
+use crate::auth::{Permission, Principal, Scope};
 use crate::form::{Money, charges, millis};
 use crate::http_form::{Params, invalid_parameter};
 use crate::problem::{Problem, Result};
@@ -118,6 +118,7 @@ pub struct GetOverview {
 #[utoipa::path(get, path = "/admin/v1/overview", tag = "overview", params(GetOverview), responses((status = 200, body = Overview)))]
 async fn get_overview(
     State(state): State<AppState>,
+    scope: Scope,
     principal: Principal,
     Params(query): Params<GetOverview>,
 ) -> Result<axum::Json<Overview>> {
@@ -136,14 +137,14 @@ async fn get_overview(
         let filter = filter(from, to);
         let store = &state.store;
         async move {
-            let sums = usage::totals(store, TenantScope::All, &filter, None).await?;
+            let sums = usage::totals(store, scope.rows(), &filter, None).await?;
             Ok::<_, Problem>(sums.first().map(|sum| WindowTotals::read(sum, sees_money)).unwrap_or_default())
         }
     };
     let totals = whole(from, to).await?;
     let previous = whole(before, from).await?;
-    let newest = usage::list(&state.store, TenantScope::All, &UsageFilter::default(), &PageRequest::first(1)).await?;
-    let inventory = Inventory::read(&state).await?;
+    let newest = usage::list(&state.store, scope.rows(), &UsageFilter::default(), &PageRequest::first(1)).await?;
+    let inventory = Inventory::read(&state, scope).await?;
     let counts = tallygate_store::counts(&state.store).await?;
     let mut attention = inventory.attention(sees_money);
     attention.extend(failing(&totals));
@@ -153,10 +154,10 @@ async fn get_overview(
         to,
         totals,
         previous,
-        latency: latency(&state, from, to).await?,
+        latency: latency(&state, scope, from, to).await?,
         counts: Counts { tenants: counts.tenants, api_keys: counts.api_keys, upstreams: counts.upstreams, models: counts.models },
-        top_models: leaders(&state, &filter(from, to), GroupBy::Model, sees_money).await?,
-        top_tenants: leaders(&state, &filter(from, to), GroupBy::Tenant, sees_money).await?,
+        top_models: leaders(&state, scope, &filter(from, to), GroupBy::Model, sees_money).await?,
+        top_tenants: leaders(&state, scope, &filter(from, to), GroupBy::Tenant, sees_money).await?,
         attention,
         getting_started: GettingStarted {
             has_upstream: counts.upstreams > 0,
@@ -169,11 +170,11 @@ async fn get_overview(
     }))
 }
 
-async fn leaders(state: &AppState, filter: &SumFilter, group_by: GroupBy, sees_money: bool) -> Result<Vec<Leader>> {
+async fn leaders(state: &AppState, scope: Scope, filter: &SumFilter, group_by: GroupBy, sees_money: bool) -> Result<Vec<Leader>> {
     let group = if group_by == GroupBy::Tenant { usage::GroupBy::Tenant } else { usage::GroupBy::Model };
-    let mut sums = usage::totals(&state.store, TenantScope::All, filter, Some(group)).await?;
+    let mut sums = usage::totals(&state.store, scope.rows(), filter, Some(group)).await?;
     sums.truncate(LEADERS);
-    let names = group_names(state, group_by, sums.iter().filter_map(|sum| sum.group.as_deref())).await?;
+    let names = group_names(state, scope, group_by, sums.iter().filter_map(|sum| sum.group.as_deref())).await?;
     let leaders = sums.into_iter().filter_map(|sum| {
         let group = sum.group.clone().filter(|group| !group.is_empty())?;
         let name = names.get(&group).unwrap_or(&group).clone();
@@ -182,9 +183,9 @@ async fn leaders(state: &AppState, filter: &SumFilter, group_by: GroupBy, sees_m
     Ok(leaders.collect())
 }
 
-async fn latency(state: &AppState, from: Timestamp, to: Timestamp) -> Result<Option<LatencySummary>> {
+async fn latency(state: &AppState, scope: Scope, from: Timestamp, to: Timestamp) -> Result<Option<LatencySummary>> {
     let filter = UsageFilter { outcome: Some(Outcome::Ok), from: Some(from), to: Some(to), ..UsageFilter::default() };
-    let page = usage::list(&state.store, TenantScope::All, &filter, &PageRequest::first(LATENCY_SAMPLE)).await?;
+    let page = usage::list(&state.store, scope.rows(), &filter, &PageRequest::first(LATENCY_SAMPLE)).await?;
     let sorted = |of: &dyn Fn(&StoredUsage) -> Option<u64>| {
         let mut values: Vec<u64> = page.data.iter().filter_map(of).collect();
         values.sort_unstable();

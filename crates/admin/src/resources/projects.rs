@@ -4,18 +4,19 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tallygate_store::projects::{self, ProjectFilter, ProjectSettings};
-use tallygate_store::{TenantScope, tenants};
+use tallygate_store::tenants;
 use tallygate_types::{ProjectId, TenantId, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
-use super::names::if_there;
+use super::grants;
+use super::tenants::tenant_of_body;
 use crate::AppState;
 use crate::audit::{Change, Target};
-use crate::auth::Permission;
+use crate::auth::{Permission, Scope};
 use crate::form::{Limits, LimitsPatch, ManagedBy, NewLimits};
 use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned, given, page_request};
-use crate::problem::{Problem, Result};
+use crate::problem::Result;
 use crate::routes::{Access, Routes};
 
 pub fn add(routes: Routes) -> Routes {
@@ -67,8 +68,9 @@ impl Versioned for Project {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProjectCreate {
-    #[schema(value_type = String)]
-    pub tenant_id: TenantId,
+    /// Absent, the caller's own.
+    #[schema(value_type = Option<String>)]
+    pub tenant_id: Option<TenantId>,
     /// Printable, on one line, without a comma; at most 64 characters.
     #[schema(example = "web", max_length = 64)]
     pub name: String,
@@ -113,9 +115,13 @@ pub struct ListProjects {
 /// Lists projects, newest first.
 #[utoipa::path(get, path = "/admin/v1/projects", tag = "projects", params(ListProjects),
     responses((status = 200, body = Page<Project>)))]
-async fn list_projects(State(state): State<AppState>, Params(query): Params<ListProjects>) -> Result<axum::Json<Page<Project>>> {
+async fn list_projects(
+    State(state): State<AppState>,
+    scope: Scope,
+    Params(query): Params<ListProjects>,
+) -> Result<axum::Json<Page<Project>>> {
     let filter = ProjectFilter { tenant_id: query.tenant_id, status: query.status.map(Into::into) };
-    let page = projects::list(&state.store, TenantScope::All, &filter, &page_request(query.limit, query.after)?).await?;
+    let page = projects::list(&state.store, scope.rows(), &filter, &page_request(query.limit, query.after)?).await?;
     Ok(axum::Json(Page::of(page, Project::from)))
 }
 
@@ -124,6 +130,7 @@ async fn list_projects(State(state): State<AppState>, Params(query): Params<List
     responses((status = 201, body = Project)))]
 async fn create_project(
     State(state): State<AppState>,
+    scope: Scope,
     change: Change,
     Body(body): Body<ProjectCreate>,
 ) -> Result<Created<Project>> {
@@ -133,11 +140,9 @@ async fn create_project(
         ..ProjectSettings::named(body.name)
     };
     let mut tx = state.store.begin().await?;
-    if if_there(tenants::get(&mut tx, TenantScope::All, body.tenant_id).await)?.is_none() {
-        let reason = format!("There is no tenant `{}`.", body.tenant_id);
-        return Err(Problem::invalid_field("/tenant_id", "unknown", reason));
-    }
-    let project = Project::from(projects::create(&mut tx, body.tenant_id, &settings).await?);
+    let tenant = tenant_of_body(&mut tx, scope, body.tenant_id).await?;
+    grants::check_project(scope, &tenant, None, &settings)?;
+    let project = Project::from(projects::create(&mut tx, tenant.id, &settings).await?);
     change.created(&mut tx, target(&project), &project).await?;
     tx.commit().await?;
     Ok(Created { location: format!("/admin/v1/projects/{}", project.id), resource: project })
@@ -146,8 +151,8 @@ async fn create_project(
 /// Reads a project.
 #[utoipa::path(get, path = "/admin/v1/projects/{id}", tag = "projects", params(("id" = String, Path)),
     responses((status = 200, body = Project)))]
-async fn get_project(State(state): State<AppState>, Path(id): Path<ProjectId>) -> Result<Found<Project>> {
-    Ok(Found(projects::get(&state.store, TenantScope::All, id).await?.into()))
+async fn get_project(State(state): State<AppState>, scope: Scope, Path(id): Path<ProjectId>) -> Result<Found<Project>> {
+    Ok(Found(projects::get(&state.store, scope.rows(), id).await?.into()))
 }
 
 /// Changes a project's name, limits or models; archives it or takes it back.
@@ -156,13 +161,14 @@ async fn get_project(State(state): State<AppState>, Path(id): Path<ProjectId>) -
     request_body = ProjectPatch, responses((status = 200, body = Project)))]
 async fn update_project(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<ProjectId>,
     expected: IfMatch,
     change: Change,
     Body(body): Body<ProjectPatch>,
 ) -> Result<Found<Project>> {
     let mut tx = state.store.begin().await?;
-    let current = projects::get(&mut tx, TenantScope::All, id).await?;
+    let current = projects::get(&mut tx, scope.rows(), id).await?;
     let before = Project::from(current.clone());
     expected.check_version(&before)?;
     let kept = current.settings();
@@ -172,8 +178,12 @@ async fn update_project(
         limits: body.limits.apply(current.limits.into()).checked("/limits")?,
         allowed_models: body.allowed_models.apply(current.allowed_models),
     };
+    if !scope.is_platform() {
+        let tenant = tenants::get(&mut tx, scope.rows(), before.tenant_id).await?;
+        grants::check_project(scope, &tenant, Some(&kept), &settings)?;
+    }
     before.managed_by.admit(settings == ProjectSettings { status: settings.status, ..kept })?;
-    let after = Project::from(projects::update(&mut tx, TenantScope::All, id, expected.0, &settings).await?);
+    let after = Project::from(projects::update(&mut tx, scope.rows(), id, expected.0, &settings).await?);
     change.updated(&mut tx, target(&after), &before, &after).await?;
     tx.commit().await?;
     Ok(Found(after))
@@ -186,14 +196,15 @@ async fn update_project(
     responses((status = 204)))]
 async fn delete_project(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<ProjectId>,
     expected: IfMatch,
     change: Change,
 ) -> Result<StatusCode> {
     let mut tx = state.store.begin().await?;
-    let before = Project::from(projects::get(&mut tx, TenantScope::All, id).await?);
+    let before = Project::from(projects::get(&mut tx, scope.rows(), id).await?);
     expected.check(&before, before.managed_by)?;
-    projects::delete(&mut tx, TenantScope::All, id, expected.0).await?;
+    projects::delete(&mut tx, scope.rows(), id, expected.0).await?;
     change.deleted(&mut tx, target(&before), &before).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)

@@ -1,17 +1,16 @@
-//! `/requests`: every call of every tenant, with what it used and what it cost.
+//! `/requests`: every call, with what it used and what it cost. People of a tenant see those of theirs and nothing of upstreams.
 
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tallygate_billing::usage::{self, StoredUsage, UsageDetail, UsageFilter};
 use tallygate_billing::{AttemptRecord, Word};
-use tallygate_store::TenantScope;
 use tallygate_types::{ApiKeyId, CredentialId, Currency, ModelId, PriceVersionId, RequestId, TenantId, Timestamp, UpstreamId};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use super::names::Names;
 use crate::AppState;
-use crate::auth::{Permission, Principal};
+use crate::auth::{Permission, Principal, Scope};
 use crate::form::{Dialect, Money, Usage, millis};
 use crate::http_form::{Page, Params, Path, page_request};
 use crate::problem::{Problem, Result};
@@ -95,7 +94,7 @@ pub struct RequestSummary {
     pub upstream_id: Option<UpstreamId>,
     #[schema(required = true)]
     pub upstream: Option<String>,
-    /// How many upstreams were tried.
+    /// How many times an upstream was asked; 0 for people of tenants, who see nothing of upstreams.
     pub attempts: u32,
     pub stream: bool,
     pub outcome: Outcome,
@@ -216,6 +215,7 @@ pub struct ListRequests {
     key_id: Option<ApiKeyId>,
     /// The model asked for.
     model: Option<String>,
+    /// Only for the platform's staff.
     #[param(value_type = Option<String>)]
     upstream_id: Option<UpstreamId>,
     #[param(inline)]
@@ -228,9 +228,9 @@ pub struct ListRequests {
     usage_source: Option<UsageSource>,
     /// The user the caller named.
     end_user: Option<String>,
-    /// The name of the route that decided.
+    /// The name of the route that decided. Only for the platform's staff.
     route: Option<String>,
-    /// The arm of a split.
+    /// The arm of a split. Only for the platform's staff.
     arm: Option<String>,
     /// Accepted at or after.
     #[param(value_type = Option<String>, format = DateTime)]
@@ -250,9 +250,13 @@ pub struct ListRequests {
     responses((status = 200, body = Page<RequestSummary>)))]
 async fn list_requests(
     State(state): State<AppState>,
+    scope: Scope,
     principal: Principal,
     Params(query): Params<ListRequests>,
 ) -> Result<axum::Json<Page<RequestSummary>>> {
+    let of_routing =
+        [("upstream_id", query.upstream_id.is_some()), ("route", query.route.is_some()), ("arm", query.arm.is_some())];
+    scope.check_staff_parameters(&of_routing)?;
     let page = page_request(query.limit, query.after)?;
     let filter = UsageFilter {
         tenant: query.tenant_id,
@@ -269,11 +273,12 @@ async fn list_requests(
         from: query.from,
         to: query.to,
     };
-    let page = usage::list(&state.store, TenantScope::All, &filter, &page).await?;
-    let names = Names::of(&state, page.data.iter().map(|record| (record.tenant_id, record.key_id))).await?;
+    let page = usage::list(&state.store, scope.rows(), &filter, &page).await?;
+    let names = Names::of(&state, scope, page.data.iter().map(|record| (record.tenant_id, record.key_id))).await?;
     let sees_money = principal.may(Permission::MoneyRead);
     let next = page.next.map(|cursor| cursor.to_string());
-    let data = page.data.iter().map(|record| RequestSummary::read(record, &names, sees_money)).collect::<Result<_>>()?;
+    let data = page.data.into_iter().map(|record| RequestSummary::read(&shown(record, scope), &names, sees_money));
+    let data = data.collect::<Result<_>>()?;
     Ok(axum::Json(Page::new(data, next)))
 }
 
@@ -282,11 +287,13 @@ async fn list_requests(
     responses((status = 200, body = RequestDetail)))]
 async fn get_request(
     State(state): State<AppState>,
+    scope: Scope,
     principal: Principal,
     Path(id): Path<RequestId>,
 ) -> Result<axum::Json<RequestDetail>> {
-    let UsageDetail { record, breakdown } = usage::get(&state.store, TenantScope::All, id).await?;
-    let names = Names::of(&state, [(record.tenant_id, record.key_id)]).await?;
+    let UsageDetail { record, breakdown } = usage::get(&state.store, scope.rows(), id).await?;
+    let names = Names::of(&state, scope, [(record.tenant_id, record.key_id)]).await?;
+    let record = shown(record, scope);
     let sees_money = principal.may(Permission::MoneyRead);
     let summary = RequestSummary::read(&record, &names, sees_money)?;
     let currency = record.currency.filter(|_| sees_money);
@@ -316,6 +323,28 @@ async fn get_request(
         affinity: record.affinity,
         cache_saved: currency.map(|currency| Money::new(record.cache_saved, currency)),
     }))
+}
+
+/// The record as the caller may see it: to whom a request was sent, and why there, is the operator's.
+fn shown(record: StoredUsage, scope: Scope) -> StoredUsage {
+    if scope.is_platform() {
+        return record;
+    }
+    StoredUsage {
+        upstream_dialect: None,
+        upstream_model: None,
+        returned_model: None,
+        upstream_id: None,
+        upstream: None,
+        credential_id: None,
+        attempts: Vec::new(),
+        raw_usage: None,
+        upstream_request_id: None,
+        route: None,
+        arm: None,
+        affinity: None,
+        ..record
+    }
 }
 
 impl RequestSummary {

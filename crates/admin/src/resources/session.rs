@@ -8,17 +8,17 @@ use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
-use tallygate_billing::audit::{self, Actor};
+use tallygate_billing::audit::{self, Actor, AuditEvent};
 use tallygate_store::sessions::{self, Refresh};
 use tallygate_store::throttle::{self, Subject};
 use tallygate_store::upstreams::Status;
-use tallygate_store::{Tx, users};
-use tallygate_types::Timestamp;
+use tallygate_store::{Source, TenantScope, Tx, tenants, users};
+use tallygate_types::{TenantId, Timestamp};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use crate::audit::RequestContext;
-use crate::auth::{ACCESS_SECONDS, Permission, Principal, PrincipalKind, Role, cookies};
+use crate::auth::{ACCESS_SECONDS, Permission, Principal, PrincipalKind, Role, Scope, cookies};
 use crate::http_form::Body;
 use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
@@ -44,9 +44,21 @@ pub struct Session {
     pub name: String,
     pub role: Role,
     pub permissions: Vec<Permission>,
+    /// The tenant whose the person is; null for the platform's staff.
+    #[schema(required = true)]
+    pub tenant: Option<SessionTenant>,
     /// Refresh before this time; null for a token.
     #[schema(value_type = Option<String>, format = DateTime, required = true)]
     pub expires_at: Option<Timestamp>,
+}
+
+/// The tenant of a person, by name.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct SessionTenant {
+    #[schema(value_type = String)]
+    pub id: TenantId,
+    #[schema(example = "acme")]
+    pub name: String,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -73,9 +85,9 @@ async fn create_session(
             return Err(throttled(wait));
         }
     }
-    // Whatever does not fit (no such user, a disabled one, a tenant's, a wrong password) takes as long and says the same.
+    // Whatever does not fit (no such user, a disabled one, a wrong password) takes as long and says the same.
     let user = users::find_by_email(&state.store, &body.email).await?;
-    let user = user.filter(|user| user.status == Status::Active && Role::of_platform(user.role).is_some());
+    let user = user.filter(|user| user.status == Status::Active);
     let hash = user.as_ref().map(|user| user.password_hash.clone());
     let proven = state.passwords.verify(body.password, hash).await?;
     let mut tx = state.store.begin().await?;
@@ -98,7 +110,12 @@ async fn create_session(
 
 /// Who am I?
 #[utoipa::path(get, path = "/admin/v1/session", tag = "session", responses((status = 200, body = Session)))]
-async fn get_session(State(state): State<AppState>, principal: Principal, headers: HeaderMap) -> Result<axum::Json<Session>> {
+async fn get_session(
+    State(state): State<AppState>,
+    scope: Scope,
+    principal: Principal,
+    headers: HeaderMap,
+) -> Result<axum::Json<Session>> {
     let (kind, id) = match &principal.kind {
         PrincipalKind::User { user, .. } => ("user", user.to_string()),
         PrincipalKind::Token { id } => ("admin_token", id.to_string()),
@@ -113,6 +130,7 @@ async fn get_session(State(state): State<AppState>, principal: Principal, header
         name: principal.name,
         role: principal.role,
         permissions: principal.role.permissions(),
+        tenant: tenant_named(&state.store, scope.rows(), scope.tenant()).await?,
         expires_at,
     }))
 }
@@ -128,7 +146,7 @@ async fn delete_session(
     let mut tx = state.store.begin().await?;
     let ended = match principal.map(|Extension(principal)| principal) {
         Some(principal) => match principal.kind {
-            PrincipalKind::User { session, .. } => Some((session, principal.actor())),
+            PrincipalKind::User { session, .. } => Some((session, principal.actor(), principal.tenant())),
             PrincipalKind::Token { .. } => None,
         },
         None => match cookies::read(&headers, cookies::REFRESH_COOKIE) {
@@ -137,7 +155,7 @@ async fn delete_session(
                 note_reuse(&mut tx, &context, &outcome).await?;
                 match outcome {
                     Refresh::Rotated { session, user, .. } | Refresh::JustRotated { session, user } => {
-                        Some((session.id, Actor::user(user.id, user.email, user.role.as_str())))
+                        Some((session.id, Actor::user(user.id, user.email, user.role.as_str()), user.tenant_id))
                     }
                     Refresh::Reused { .. } | Refresh::Refused => None,
                 }
@@ -145,9 +163,10 @@ async fn delete_session(
             None => None,
         },
     };
-    if let Some((session, actor)) = ended {
+    if let Some((session, actor, tenant)) = ended {
         sessions::revoke(&mut tx, session, "signed out").await?;
-        audit::record(&mut tx, context.event(actor, "session.ended", "session", &session.to_string())).await?;
+        let event = context.event(actor, "session.ended", "session", &session.to_string());
+        audit::record(&mut tx, AuditEvent { tenant, ..event }).await?;
     }
     tx.commit().await?;
     let mut response = StatusCode::NO_CONTENT.into_response();
@@ -163,15 +182,17 @@ async fn refresh_session(State(state): State<AppState>, context: RequestContext,
     let outcome = sessions::refresh(&mut tx, &SecretString::from(token)).await?;
     note_reuse(&mut tx, &context, &outcome).await?;
     tx.commit().await?;
-    match outcome {
-        Refresh::Rotated { session, user, token } => signed_in(&state, StatusCode::OK, &session, &user, Some(&token)),
-        Refresh::JustRotated { session, user } => signed_in(&state, StatusCode::OK, &session, &user, None),
+    let (session, user, token) = match outcome {
+        Refresh::Rotated { session, user, token } => (session, user, Some(token)),
+        Refresh::JustRotated { session, user } => (session, user, None),
         Refresh::Reused { .. } | Refresh::Refused => {
             let mut response = Problem::unauthenticated().into_response();
             cookies::clear(response.headers_mut())?;
-            Ok(response)
+            return Ok(response);
         }
-    }
+    };
+    let tenant = tenant_named(&state.store, user.scope(), user.tenant_id).await?;
+    signed_in(&state, StatusCode::OK, &session, &user, tenant, token.as_ref())
 }
 
 /// Notes in the trail that a refresh token came a second time, which ended its session.
@@ -188,8 +209,16 @@ pub async fn begin(state: &AppState, tx: &mut Tx, context: &RequestContext, user
     let ip = context.ip.map(|ip| ip.to_string());
     let (session, token) = sessions::create(tx, user, ip.as_deref(), context.user_agent.as_deref()).await?;
     let actor = Actor::user(user.id, &user.email, user.role.as_str());
-    audit::record(tx, context.event(actor, "session.created", "session", &session.id.to_string())).await?;
-    signed_in(state, StatusCode::CREATED, &session, user, Some(&token))
+    let event = context.event(actor, "session.created", "session", &session.id.to_string());
+    audit::record(tx, AuditEvent { tenant: user.tenant_id, ..event }).await?;
+    let tenant = tenant_named(tx, user.scope(), user.tenant_id).await?;
+    signed_in(state, StatusCode::CREATED, &session, user, tenant, Some(&token))
+}
+
+async fn tenant_named(source: impl Source, scope: TenantScope, id: Option<TenantId>) -> Result<Option<SessionTenant>> {
+    let Some(id) = id else { return Ok(None) };
+    let tenant = tenants::get(source, scope, id).await?;
+    Ok(Some(SessionTenant { id, name: tenant.name }))
 }
 
 fn signed_in(
@@ -197,9 +226,10 @@ fn signed_in(
     status: StatusCode,
     session: &sessions::Session,
     user: &users::User,
+    tenant: Option<SessionTenant>,
     refresh: Option<&SecretString>,
 ) -> Result<Response> {
-    let role = Role::of_platform(user.role).ok_or_else(Problem::unauthenticated)?;
+    let role = Role::from(user.role);
     let now = state.now();
     let (access, expires_at) = state.access_tokens.sign(user.id, session.id, session.session_epoch, now)?;
     let body = Session {
@@ -208,6 +238,7 @@ fn signed_in(
         name: user.email.clone(),
         role,
         permissions: role.permissions(),
+        tenant,
         expires_at: Some(expires_at),
     };
     let mut response = (status, axum::Json(body)).into_response();

@@ -82,7 +82,7 @@ async fn complete_setup(
     let actor = Actor::user(user.id, &user.email, user.role.as_str());
     let event = AuditEvent {
         target_name: Some(user.email.clone()),
-        after: User::read(user.clone()).map(serde_json::to_value).transpose().map_err(Problem::internal)?,
+        after: Some(serde_json::to_value(User::from(user.clone())).map_err(Problem::internal)?),
         ..context.event(actor, "user.created", "user", &user.id.to_string())
     };
     audit::record(&mut tx, event).await?;

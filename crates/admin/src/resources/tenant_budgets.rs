@@ -4,14 +4,14 @@ use axum::extract::State;
 use serde::Serialize;
 use tallygate_billing::budget::{WindowState, of_tenant, period_at};
 use tallygate_store::budgets::{self, BudgetSettings, MAX_BUDGETS_OF_TENANT, SpendingBudget};
-use tallygate_store::{BudgetEntry, PageRequest, TenantScope, tenants};
+use tallygate_store::{BudgetEntry, PageRequest, tenants};
 use tallygate_types::{BudgetId, Currency, Pico, TenantId, Timestamp};
 use utoipa::ToSchema;
 use utoipa_axum::routes;
 
 use super::budgets::{BudgetMode, BudgetScope, BudgetSubject, subject_name};
 use crate::AppState;
-use crate::auth::{Permission, Principal};
+use crate::auth::{Permission, Principal, Scope};
 use crate::form::{BudgetPeriod, ManagedBy};
 use crate::http_form::{Page, Path};
 use crate::problem::Result;
@@ -77,15 +77,16 @@ pub struct TenantBudget {
     responses((status = 200, body = Page<TenantBudget>)))]
 async fn list_tenant_budgets(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<TenantId>,
     principal: Principal,
 ) -> Result<axum::Json<Page<TenantBudget>>> {
-    let tenant = tenants::get(&state.store, TenantScope::All, id).await?;
+    let tenant = tenants::get(&state.store, scope.rows(), id).await?;
     let now = state.now();
     let windows = of_tenant(&state.store, id, now, MAX_WINDOWS).await?;
     let own = tenant.budget.map(|budget| Shown::own(id, budget, tenant.managed_by));
     let page = PageRequest::first(u32::try_from(MAX_BUDGETS_OF_TENANT).unwrap_or(u32::MAX));
-    let others = budgets::list(&state.store, TenantScope::All, Some(id), &page).await?.data;
+    let others = budgets::list(&state.store, scope.rows(), Some(id), &page).await?.data;
 
     let mut data = Vec::new();
     for shown in own.into_iter().chain(others.into_iter().map(Shown::other)) {

@@ -1,4 +1,4 @@
-//! `/tenants`: the customers of the installation.
+//! `/tenants`: the customers of the installation. The admin of one sees that one, and changes nothing of it.
 
 use std::collections::BTreeMap;
 
@@ -6,20 +6,21 @@ use axum::extract::State;
 use http::StatusCode;
 use serde::{Deserialize, Serialize};
 use tallygate_store::tenants::{self, TenantFilter, TenantSettings};
-use tallygate_store::{BillingTerms, TenantScope};
+use tallygate_store::{BillingTerms, Tx};
 use tallygate_types::{TenantId, Timestamp};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
+use super::names::if_there;
 use crate::AppState;
 use crate::audit::{Change, Target};
-use crate::auth::Permission;
+use crate::auth::{Permission, Scope};
 use crate::billing_form::{Billing, BillingPatch};
 use crate::form::{
     Budget, Limits, LimitsPatch, ManagedBy, NewLimits, NewResponses, Responses, ResponsesPatch, checked_model_limits,
 };
 use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Patch, Path, Versioned, given, page_request};
-use crate::problem::Result;
+use crate::problem::{Problem, Result};
 use crate::routes::{Access, Routes};
 
 pub fn add(routes: Routes) -> Routes {
@@ -162,9 +163,13 @@ pub struct ListTenants {
 /// Lists tenants, newest first.
 #[utoipa::path(get, path = "/admin/v1/tenants", tag = "tenants", params(ListTenants),
     responses((status = 200, body = Page<Tenant>)))]
-async fn list_tenants(State(state): State<AppState>, Params(query): Params<ListTenants>) -> Result<axum::Json<Page<Tenant>>> {
+async fn list_tenants(
+    State(state): State<AppState>,
+    scope: Scope,
+    Params(query): Params<ListTenants>,
+) -> Result<axum::Json<Page<Tenant>>> {
     let filter = TenantFilter { status: query.status.map(Into::into), search: query.q };
-    let page = tenants::list(&state.store, TenantScope::All, &filter, &page_request(query.limit, query.after)?).await?;
+    let page = tenants::list(&state.store, scope.rows(), &filter, &page_request(query.limit, query.after)?).await?;
     Ok(axum::Json(Page::of(page, Tenant::from)))
 }
 
@@ -193,8 +198,8 @@ async fn create_tenant(State(state): State<AppState>, change: Change, Body(body)
 /// Reads a tenant.
 #[utoipa::path(get, path = "/admin/v1/tenants/{id}", tag = "tenants", params(("id" = String, Path)),
     responses((status = 200, body = Tenant)))]
-async fn get_tenant(State(state): State<AppState>, Path(id): Path<TenantId>) -> Result<Found<Tenant>> {
-    Ok(Found(tenants::get(&state.store, TenantScope::All, id).await?.into()))
+async fn get_tenant(State(state): State<AppState>, scope: Scope, Path(id): Path<TenantId>) -> Result<Found<Tenant>> {
+    Ok(Found(tenants::get(&state.store, scope.rows(), id).await?.into()))
 }
 
 /// Changes a tenant: its name, limits, budget or models; suspends or resumes it.
@@ -203,13 +208,14 @@ async fn get_tenant(State(state): State<AppState>, Path(id): Path<TenantId>) -> 
     request_body = TenantPatch, responses((status = 200, body = Tenant)))]
 async fn update_tenant(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<TenantId>,
     expected: IfMatch,
     change: Change,
     Body(body): Body<TenantPatch>,
 ) -> Result<Found<Tenant>> {
     let mut tx = state.store.begin().await?;
-    let current = tenants::get(&mut tx, TenantScope::All, id).await?;
+    let current = tenants::get(&mut tx, scope.rows(), id).await?;
     let before = Tenant::from(current.clone());
     expected.check_version(&before)?;
     let kept = current.settings();
@@ -240,17 +246,27 @@ async fn update_tenant(
     responses((status = 204)))]
 async fn delete_tenant(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<TenantId>,
     expected: IfMatch,
     change: Change,
 ) -> Result<StatusCode> {
     let mut tx = state.store.begin().await?;
-    let before = Tenant::from(tenants::get(&mut tx, TenantScope::All, id).await?);
+    let before = Tenant::from(tenants::get(&mut tx, scope.rows(), id).await?);
     expected.check(&before, before.managed_by)?;
     tenants::delete(&mut tx, id, expected.0).await?;
     change.deleted(&mut tx, target(&before), &before).await?;
     tx.commit().await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// The tenant a body says something is to be made for; absent, the caller's own. One out of the caller's reach is none.
+pub async fn tenant_of_body(tx: &mut Tx, scope: Scope, named: Option<TenantId>) -> Result<tenants::Tenant> {
+    let Some(id) = named.or(scope.tenant()) else {
+        return Err(Problem::invalid_field("/tenant_id", "required", "Say of which tenant it shall be."));
+    };
+    let missing = || Problem::invalid_field("/tenant_id", "unknown", format!("There is no tenant `{id}`."));
+    if_there(tenants::get(tx, scope.rows(), id).await)?.ok_or_else(missing)
 }
 
 fn target(tenant: &Tenant) -> Target<'_> {

@@ -6,14 +6,13 @@ use std::time::Duration;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
 use tallygate_billing::usage::{self, SumFilter, UsageSum};
-use tallygate_store::TenantScope;
 use tallygate_types::{ApiKeyId, TenantId, Timestamp, UpstreamId};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
 use super::names::group_names;
 use crate::AppState;
-use crate::auth::{Permission, Principal};
+use crate::auth::{Permission, Principal, Scope};
 use crate::form::{Money, Usage, charges};
 use crate::http_form::{Params, about_parameter, invalid_parameter};
 use crate::problem::Result;
@@ -121,6 +120,7 @@ pub struct GetUsage {
     key_id: Option<ApiKeyId>,
     /// The model asked for.
     model: Option<String>,
+    /// Only for the platform's staff, as is to group by it.
     #[param(value_type = Option<String>)]
     upstream_id: Option<UpstreamId>,
     /// The IANA time zone in which days begin; `UTC` if absent.
@@ -131,9 +131,12 @@ pub struct GetUsage {
 #[utoipa::path(get, path = "/admin/v1/usage", tag = "usage", params(GetUsage), responses((status = 200, body = UsageReport)))]
 async fn get_usage(
     State(state): State<AppState>,
+    scope: Scope,
     principal: Principal,
     Params(query): Params<GetUsage>,
 ) -> Result<axum::Json<UsageReport>> {
+    let by_upstream = query.group_by == Some(GroupBy::Upstream);
+    scope.check_staff_parameters(&[("upstream_id", query.upstream_id.is_some()), ("group_by", by_upstream)])?;
     let to = query.to.unwrap_or_else(|| state.now());
     let from = query.from.unwrap_or_else(|| Timestamp::from_micros(to.micros().saturating_sub(DEFAULT_RANGE_MICROS)));
     if from >= to {
@@ -153,18 +156,18 @@ async fn get_usage(
     };
     let zone = query.time_zone.as_deref().unwrap_or("UTC");
     let series =
-        async |bucket| usage::series(&state.store, TenantScope::All, &filter, bucket, group, zone).await.map_err(about_parameter);
+        async |bucket| usage::series(&state.store, scope.rows(), &filter, bucket, group, zone).await.map_err(about_parameter);
     let mut points: Vec<(Timestamp, UsageSum)> = match bucket {
         Bucket::Hour => series(usage::Bucket::Hour).await?.into_iter().map(|point| (point.at, point.sum)).collect(),
         Bucket::Day => series(usage::Bucket::Day).await?.into_iter().map(|point| (point.at, point.sum)).collect(),
         Bucket::Total => {
-            let sums = usage::totals(&state.store, TenantScope::All, &filter, group).await?;
+            let sums = usage::totals(&state.store, scope.rows(), &filter, group).await?;
             sums.into_iter().map(|sum| (from, sum)).collect()
         }
     };
     let truncated = points.len() > MAX_POINTS;
     points.truncate(MAX_POINTS);
-    let names = group_names(&state, group_by, points.iter().filter_map(|(_, sum)| sum.group.as_deref())).await?;
+    let names = group_names(&state, scope, group_by, points.iter().filter_map(|(_, sum)| sum.group.as_deref())).await?;
     let sees_money = principal.may(Permission::MoneyRead);
     let data = points.into_iter().map(|(start, sum)| UsagePoint::read(start, sum, &names, sees_money)).collect();
     Ok(axum::Json(UsageReport { from, to, bucket, group_by, data, truncated }))

@@ -1,19 +1,20 @@
-//! `/users`: the staff who sign in to the dashboard.
+//! `/users`: people who sign in to the dashboard: the platform's staff, and those of tenants. A tenant's admin manages the
+//! tenant's, a member sees themself.
 
 use axum::extract::State;
 use http::StatusCode;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
-use tallygate_store::TenantScope;
 use tallygate_store::upstreams::Status;
 use tallygate_store::users::{self, NewUser, UserFilter, UserSettings};
-use tallygate_types::{Timestamp, UserId};
+use tallygate_types::{TenantId, Timestamp, UserId};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
+use super::tenants::tenant_of_body;
 use crate::AppState;
 use crate::audit::{Change, Target};
-use crate::auth::{Permission, Principal, PrincipalKind, Role, password};
+use crate::auth::{Permission, Principal, PrincipalKind, Role, Scope, password};
 use crate::form::Enabled;
 use crate::http_form::{Body, Created, Found, IfMatch, Page, Params, Path, Versioned, given, page_request};
 use crate::problem::{Problem, Result};
@@ -27,7 +28,7 @@ pub fn add(routes: Routes) -> Routes {
         .add(Access::Needs(Permission::UsersWrite), routes!(update_user))
 }
 
-/// A person of the staff.
+/// A person who signs in.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct User {
     #[schema(value_type = String)]
@@ -35,6 +36,9 @@ pub struct User {
     pub email: String,
     pub name: String,
     pub role: Role,
+    /// The tenant whose the person is; null for the platform's staff.
+    #[schema(value_type = Option<String>, required = true)]
+    pub tenant_id: Option<TenantId>,
     /// A disabled person cannot sign in.
     pub status: Enabled,
     #[schema(value_type = Option<String>, format = DateTime, required = true)]
@@ -60,6 +64,9 @@ pub struct UserCreate {
     #[schema(max_length = 200)]
     pub name: String,
     pub role: Role,
+    /// For the roles of a tenant, and only for them; absent, the caller's own.
+    #[schema(value_type = Option<String>)]
+    pub tenant_id: Option<TenantId>,
     /// 15 to 128 characters.
     #[schema(value_type = String, write_only, min_length = 15, max_length = 128)]
     pub password: SecretString,
@@ -70,7 +77,7 @@ pub struct UserCreate {
 pub struct UserPatch {
     #[serde(default, deserialize_with = "given")]
     pub name: Option<String>,
-    /// A new role ends the person's sessions.
+    /// A new role ends the person's sessions. Staff stays staff, and people of a tenant stay that.
     #[serde(default, deserialize_with = "given")]
     pub role: Option<Role>,
     /// Disabling ends the person's sessions.
@@ -86,6 +93,9 @@ pub struct UserPatch {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub struct ListUsers {
+    /// Only people of this tenant.
+    #[param(value_type = Option<String>)]
+    tenant_id: Option<TenantId>,
     /// Part of the name or of the address.
     q: Option<String>,
     /// Items of the page, 1 to 200.
@@ -95,32 +105,37 @@ pub struct ListUsers {
     after: Option<String>,
 }
 
-/// Lists the staff, newest first.
+/// Lists people, newest first.
 #[utoipa::path(get, path = "/admin/v1/users", tag = "users", params(ListUsers), responses((status = 200, body = Page<User>)))]
-async fn list_users(State(state): State<AppState>, Params(query): Params<ListUsers>) -> Result<axum::Json<Page<User>>> {
-    let filter = UserFilter { search: query.q, ..UserFilter::default() };
-    let page = users::list(&state.store, TenantScope::All, &filter, &page_request(query.limit, query.after)?).await?;
-    let next = page.next.map(|cursor| cursor.to_string());
-    Ok(axum::Json(Page::new(page.data.into_iter().filter_map(User::read).collect(), next)))
+async fn list_users(
+    State(state): State<AppState>,
+    scope: Scope,
+    Params(query): Params<ListUsers>,
+) -> Result<axum::Json<Page<User>>> {
+    let filter = UserFilter { search: query.q, tenant_id: query.tenant_id, ..UserFilter::default() };
+    let page = users::list(&state.store, scope.rows(), &filter, &page_request(query.limit, query.after)?).await?;
+    Ok(axum::Json(Page::of(page, User::from)))
 }
 
-/// Adds a person. Nobody but an owner can add owners or admins.
+/// Adds a person. Nobody but an owner can add owners or admins, and a tenant's admin only people of the tenant.
 #[utoipa::path(post, path = "/admin/v1/users", tag = "users", request_body = UserCreate, responses((status = 201, body = User)))]
-async fn create_user(State(state): State<AppState>, change: Change, Body(body): Body<UserCreate>) -> Result<Created<User>> {
+async fn create_user(
+    State(state): State<AppState>,
+    scope: Scope,
+    change: Change,
+    Body(body): Body<UserCreate>,
+) -> Result<Created<User>> {
     check_may_manage(&change.principal, body.role)?;
     password::check_new("/password", &body.password, &body.email).map_err(|error| Problem::invalid(vec![error]))?;
-    let new = NewUser {
-        settings: UserSettings {
-            email: body.email,
-            name: body.name,
-            role: body.role.into(),
-            tenant_id: None,
-            status: Status::Active,
-        },
-        password_hash: state.passwords.hash(body.password).await?,
-    };
+    if !body.role.is_of_tenant() && body.tenant_id.is_some() {
+        return Err(Problem::invalid_field("/tenant_id", "not_of_role", "Only people with a role of a tenant are of one."));
+    }
+    // Hashed before the transaction begins: it takes long, and SQLite has one writer.
+    let password_hash = state.passwords.hash(body.password).await?;
     let mut tx = state.store.begin().await?;
-    let user = User::read(users::create(&mut tx, &new).await?).ok_or_else(|| Problem::not_found("user"))?;
+    let tenant_id = if body.role.is_of_tenant() { Some(tenant_of_body(&mut tx, scope, body.tenant_id).await?.id) } else { None };
+    let settings = UserSettings { email: body.email, name: body.name, role: body.role.into(), tenant_id, status: Status::Active };
+    let user = User::from(users::create(&mut tx, &NewUser { settings, password_hash }).await?);
     change.created(&mut tx, target(&user), &user).await?;
     tx.commit().await?;
     Ok(Created { location: format!("/admin/v1/users/{}", user.id), resource: user })
@@ -129,9 +144,8 @@ async fn create_user(State(state): State<AppState>, change: Change, Body(body): 
 /// Reads a person.
 #[utoipa::path(get, path = "/admin/v1/users/{id}", tag = "users", params(("id" = String, Path)),
     responses((status = 200, body = User)))]
-async fn get_user(State(state): State<AppState>, Path(id): Path<UserId>) -> Result<Found<User>> {
-    let row = users::get(&state.store, TenantScope::All, id).await?;
-    User::read(row).map(Found).ok_or_else(|| Problem::not_found("user"))
+async fn get_user(State(state): State<AppState>, scope: Scope, Path(id): Path<UserId>) -> Result<Found<User>> {
+    Ok(Found(users::get(&state.store, scope.rows(), id).await?.into()))
 }
 
 /// Changes a person's name, role or password, or takes their access away.
@@ -140,6 +154,7 @@ async fn get_user(State(state): State<AppState>, Path(id): Path<UserId>) -> Resu
     request_body = UserPatch, responses((status = 200, body = User)))]
 async fn update_user(
     State(state): State<AppState>,
+    scope: Scope,
     Path(id): Path<UserId>,
     expected: IfMatch,
     change: Change,
@@ -148,15 +163,15 @@ async fn update_user(
     // Hashed before the transaction begins: it takes long, and SQLite has one writer.
     let hash = match &body.password {
         Some(password) => {
-            let row = users::get(&state.store, TenantScope::All, id).await?;
+            let row = users::get(&state.store, scope.rows(), id).await?;
             password::check_new("/password", password, &row.email).map_err(|error| Problem::invalid(vec![error]))?;
             Some(state.passwords.hash(password.clone()).await?)
         }
         None => None,
     };
     let mut tx = state.store.begin().await?;
-    let row = users::get(&mut tx, TenantScope::All, id).await?;
-    let before = User::read(row.clone()).ok_or_else(|| Problem::not_found("user"))?;
+    let row = users::get(&mut tx, scope.rows(), id).await?;
+    let before = User::from(row.clone());
     let is_self = matches!(change.principal.kind, PrincipalKind::User { user, .. } if user == id);
     let (role, status) = (body.role.unwrap_or(before.role), body.status.unwrap_or(before.status));
     if !(is_self && role == before.role && status == before.status) {
@@ -164,6 +179,10 @@ async fn update_user(
         check_may_manage(&change.principal, role)?;
     }
     expected.check_version(&before)?;
+    if role.is_of_tenant() != before.role.is_of_tenant() {
+        let reason = "Staff stays staff, and people of a tenant stay that: disable this person and add another.";
+        return Err(Problem::invalid_field("/role", "other_side", reason));
+    }
     let settings = UserSettings {
         name: body.name.unwrap_or_else(|| row.name.clone()),
         role: role.into(),
@@ -174,7 +193,7 @@ async fn update_user(
     if let Some(hash) = hash {
         row = users::set_password(&mut tx, id, &hash).await?;
     }
-    let after = User::read(row).ok_or_else(|| Problem::not_found("user"))?;
+    let after = User::from(row);
     change.updated(&mut tx, target(&after), &before, &after).await?;
     tx.commit().await?;
     Ok(Found(after))
@@ -192,22 +211,22 @@ fn check_may_manage(principal: &Principal, role: Role) -> Result<()> {
 }
 
 fn target(user: &User) -> Target<'_> {
-    Target { kind: "user", id: user.id.to_string(), name: &user.email, tenant: None }
+    Target { kind: "user", id: user.id.to_string(), name: &user.email, tenant: user.tenant_id }
 }
 
-impl User {
-    /// `None` for the users of a tenant, who are managed with their tenant.
-    pub fn read(row: users::User) -> Option<Self> {
-        Some(Self {
+impl From<users::User> for User {
+    fn from(row: users::User) -> Self {
+        Self {
             id: row.id,
             email: row.email,
             name: row.name,
-            role: Role::of_platform(row.role)?,
+            role: row.role.into(),
+            tenant_id: row.tenant_id,
             status: row.status.into(),
             last_login_at: row.last_login_at,
             version: row.version,
             created_at: row.created_at,
             updated_at: row.updated_at,
-        })
+        }
     }
 }

@@ -89,7 +89,10 @@ impl Answer {
 
 impl Api {
     pub async fn new() -> Self {
-        let store = TestStore::sqlite().await;
+        Self::on(TestStore::sqlite().await).await
+    }
+
+    pub async fn on(store: TestStore) -> Self {
         let (probe, live) = (Arc::new(FakeProbe::default()), Arc::new(FakeLive::default()));
         let config = AdminConfig { public_origin: ORIGIN.into(), api_url: Some("http://127.0.0.1:8080".into()), demo: false };
         let state = AdminState::new(store.shared(), Some(live.clone()), probe.clone(), config).unwrap();

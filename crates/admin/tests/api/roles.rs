@@ -1,4 +1,5 @@
-//! Who may call what, walked through for every route and every role against a table that is written here by hand.
+//! Who may call what, walked through for every route and every role against a table that is written by hand (`roles.tsv`). What
+//! people of tenants reach by the routes that are theirs: `isolation`.
 
 use std::collections::BTreeMap;
 
@@ -7,90 +8,48 @@ use tallygate_store::users::Role;
 
 use crate::client::Api;
 
-const ROLES: [(char, Role); 5] =
-    [('o', Role::Owner), ('a', Role::Admin), ('f', Role::Finance), ('p', Role::Ops), ('u', Role::Auditor)];
+/// The roles of the platform, in the order of the table's columns. Those of tenants follow.
+const STAFF: [Role; 5] = [Role::Owner, Role::Admin, Role::Finance, Role::Ops, Role::Auditor];
 
-/// Anyone who reaches the listener.
-const PUBLIC: &str = "-";
+/// What a role may do with a route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cell {
+    /// Anyone who reaches the listener.
+    Public,
+    Yes,
+    No,
+    /// Only with what is theirs.
+    Own,
+}
 
-/// Method, path, and the letters of [`ROLES`] who may.
-const TABLE: &[(&str, &str, &str)] = &[
-    ("GET", "/admin/v1/setup", PUBLIC),
-    ("POST", "/admin/v1/setup", PUBLIC),
-    ("POST", "/admin/v1/session", PUBLIC),
-    ("GET", "/admin/v1/session", "oafpu"),
-    ("DELETE", "/admin/v1/session", PUBLIC),
-    ("POST", "/admin/v1/session:refresh", PUBLIC),
-    ("GET", "/admin/v1/overview", "oafpu"),
-    ("GET", "/admin/v1/tenants", "oafpu"),
-    ("POST", "/admin/v1/tenants", "oa"),
-    ("GET", "/admin/v1/tenants/{id}", "oafpu"),
-    ("PATCH", "/admin/v1/tenants/{id}", "oa"),
-    ("DELETE", "/admin/v1/tenants/{id}", "oa"),
-    ("GET", "/admin/v1/tenants/{id}/budgets", "oafpu"),
-    ("GET", "/admin/v1/projects", "oafpu"),
-    ("POST", "/admin/v1/projects", "oa"),
-    ("GET", "/admin/v1/projects/{id}", "oafpu"),
-    ("PATCH", "/admin/v1/projects/{id}", "oa"),
-    ("DELETE", "/admin/v1/projects/{id}", "oa"),
-    ("GET", "/admin/v1/budgets", "oafpu"),
-    ("POST", "/admin/v1/budgets", "oa"),
-    ("GET", "/admin/v1/budgets/{id}", "oafpu"),
-    ("PATCH", "/admin/v1/budgets/{id}", "oa"),
-    ("DELETE", "/admin/v1/budgets/{id}", "oa"),
-    ("GET", "/admin/v1/api-keys", "oafpu"),
-    ("POST", "/admin/v1/api-keys", "oa"),
-    ("GET", "/admin/v1/api-keys/{id}", "oafpu"),
-    ("PATCH", "/admin/v1/api-keys/{id}", "oa"),
-    ("GET", "/admin/v1/api-keys/{id}/limits", "oafpu"),
-    ("POST", "/admin/v1/api-keys/{id}:rotate", "oa"),
-    ("POST", "/admin/v1/api-keys/{id}:revoke", "oa"),
-    ("GET", "/admin/v1/upstreams", "oapu"),
-    ("POST", "/admin/v1/upstreams", "oa"),
-    ("GET", "/admin/v1/upstreams/{id}", "oapu"),
-    ("PATCH", "/admin/v1/upstreams/{id}", "oa"),
-    ("DELETE", "/admin/v1/upstreams/{id}", "oa"),
-    ("POST", "/admin/v1/upstreams/{id}:test", "oap"),
-    ("GET", "/admin/v1/upstreams/{id}/credentials", "oapu"),
-    ("POST", "/admin/v1/upstreams/{id}/credentials", "oa"),
-    ("GET", "/admin/v1/upstreams/{id}/credentials/{credential_id}", "oapu"),
-    ("PATCH", "/admin/v1/upstreams/{id}/credentials/{credential_id}", "oa"),
-    ("DELETE", "/admin/v1/upstreams/{id}/credentials/{credential_id}", "oa"),
-    ("GET", "/admin/v1/upstreams/{id}/health", "oapu"),
-    ("POST", "/admin/v1/credentials/{id}/rotate", "oa"),
-    ("POST", "/admin/v1/credentials/{id}/reactivate", "oap"),
-    ("GET", "/admin/v1/routes", "oapu"),
-    ("POST", "/admin/v1/routes", "oa"),
-    ("GET", "/admin/v1/routes/{id}", "oapu"),
-    ("PATCH", "/admin/v1/routes/{id}", "oa"),
-    ("DELETE", "/admin/v1/routes/{id}", "oa"),
-    ("POST", "/admin/v1/routes/explain", "oapu"),
-    ("GET", "/admin/v1/in-flight", "oapu"),
-    ("DELETE", "/admin/v1/in-flight/{request_id}", "oap"),
-    ("GET", "/admin/v1/models", "oafpu"),
-    ("POST", "/admin/v1/models", "oa"),
-    ("GET", "/admin/v1/models/{id}", "oafpu"),
-    ("PATCH", "/admin/v1/models/{id}", "oa"),
-    ("DELETE", "/admin/v1/models/{id}", "oa"),
-    ("GET", "/admin/v1/models/{id}/prices", "oafpu"),
-    ("POST", "/admin/v1/models/{id}/prices", "oaf"),
-    ("GET", "/admin/v1/catalogue", "oafpu"),
-    ("GET", "/admin/v1/requests", "oafpu"),
-    ("GET", "/admin/v1/requests/{id}", "oafpu"),
-    ("GET", "/admin/v1/usage", "oafpu"),
-    ("GET", "/admin/v1/bills", "oafu"),
-    ("GET", "/admin/v1/bills/{tenant_id}/{period}", "oafu"),
-    ("GET", "/admin/v1/bills/{tenant_id}/{period}.csv", "oafu"),
-    ("GET", "/admin/v1/audit-events", "oau"),
-    ("GET", "/admin/v1/users", "oau"),
-    ("POST", "/admin/v1/users", "oa"),
-    ("GET", "/admin/v1/users/{id}", "oau"),
-    ("PATCH", "/admin/v1/users/{id}", "oa"),
-    ("GET", "/admin/v1/admin-tokens", "ou"),
-    ("POST", "/admin/v1/admin-tokens", "o"),
-    ("POST", "/admin/v1/admin-tokens/{id}:revoke", "o"),
-    ("GET", "/admin/v1/version", "oafpu"),
-];
+/// A row of the table.
+pub struct Row {
+    pub method: &'static str,
+    pub path: &'static str,
+    staff: [Cell; 5],
+    pub tenant_admin: Cell,
+    pub tenant_member: Cell,
+}
+
+/// The table as the file has it.
+pub fn table() -> Vec<Row> {
+    let cell = |text: &str| match text {
+        "public" => Cell::Public,
+        "yes" => Cell::Yes,
+        "no" => Cell::No,
+        "own" => Cell::Own,
+        other => panic!("`{other}` is no cell of the table"),
+    };
+    let lines = include_str!("roles.tsv").lines().filter(|line| !line.starts_with('#')).skip(1);
+    let row = |line: &'static str| {
+        let fields: Vec<&'static str> = line.split('\t').collect();
+        let [method, path, cells @ ..] = fields.as_slice() else { panic!("not a row: {line}") };
+        let cells: [Cell; 7] = cells.iter().map(|text| cell(text)).collect::<Vec<_>>().try_into().expect("seven roles");
+        let [staff @ .., tenant_admin, tenant_member] = cells;
+        Row { method, path, staff, tenant_admin, tenant_member }
+    };
+    lines.map(row).collect()
+}
 
 /// An address of the route, of things that do not exist.
 fn address(path: &str) -> String {
@@ -103,7 +62,7 @@ fn address(path: &str) -> String {
 
 #[test]
 fn the_table_names_every_route_and_no_other() {
-    let mut table: Vec<(&str, String)> = TABLE.iter().map(|(method, path, _)| (*method, (*path).to_owned())).collect();
+    let mut table: Vec<(&str, String)> = table().iter().map(|row| (row.method, row.path.to_owned())).collect();
     let mut routes: Vec<(&str, String)> = route_table().into_iter().map(|route| (route.method, route.path)).collect();
     table.sort();
     routes.sort();
@@ -124,24 +83,24 @@ fn whatever_changes_something_names_a_permission_except_for_signing_in() {
 }
 
 #[tokio::test]
-async fn every_route_admits_exactly_the_roles_of_the_table() {
+async fn every_route_admits_exactly_the_staff_of_the_table() {
     let api = Api::new().await;
     let mut tokens = BTreeMap::new();
-    for (letter, role) in ROLES {
-        tokens.insert(letter, api.token(role).await);
+    for role in STAFF {
+        tokens.insert(role.as_str(), api.token(role).await);
     }
     let mut wrong = Vec::new();
-    for (method, path, admitted) in TABLE.iter().filter(|(_, _, admitted)| *admitted != PUBLIC) {
-        for (letter, token) in &tokens {
-            let answer = api.call_as(token, method, &address(path), &[], None).await;
+    for Row { method, path, staff, .. } in table() {
+        for (role, cell) in STAFF.into_iter().zip(staff).filter(|(_, cell)| *cell != Cell::Public) {
+            let answer = api.call_as(&tokens[role.as_str()], method, &address(path), &[], None).await;
             let status = answer.status.as_u16();
-            let is_as_written = if admitted.contains(*letter) {
-                !matches!(status, 401 | 403 | 405 | 500..)
-            } else {
-                status == 403 && answer.problem(403).0 == "permission_denied"
+            let is_as_written = match cell {
+                Cell::Public | Cell::Yes => !matches!(status, 401 | 403 | 405 | 500..),
+                Cell::No => status == 403 && answer.problem(403).0 == "permission_denied",
+                Cell::Own => panic!("{method} {path}: nothing is a staff member's own"),
             };
             if !is_as_written {
-                wrong.push(format!("{method} {path} answered {letter} with {status}"));
+                wrong.push(format!("{method} {path} answered {role} with {status}"));
             }
         }
     }
@@ -153,12 +112,31 @@ async fn every_route_admits_exactly_the_roles_of_the_table() {
 async fn nobody_gets_in_without_a_live_credential() {
     let api = Api::new().await;
     let wrong = "tgadm1_0000000000000000000000000000000000000000000".into();
-    for (method, path, _) in TABLE.iter().filter(|(_, _, admitted)| *admitted != PUBLIC) {
+    for Row { method, path, .. } in table().into_iter().filter(|row| row.tenant_admin != Cell::Public) {
         for answer in [api.anonymous(method, &address(path)).await, api.call_as(&wrong, method, &address(path), &[], None).await]
         {
             assert_eq!(answer.problem(401).0, "unauthenticated", "{method} {path}");
         }
     }
+}
+
+/// A handler gets to the rows of all tenants only through the caller's scope.
+#[test]
+fn no_resource_names_a_scope_of_all_tenants() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut naming = Vec::new();
+    let mut folders = vec![folder.clone()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap().map(Result::unwrap) {
+            if entry.path().is_dir() {
+                folders.push(entry.path());
+            } else if std::fs::read_to_string(entry.path()).is_ok_and(|text| text.contains("TenantScope::All")) {
+                naming.push(entry.path().strip_prefix(&folder).unwrap().display().to_string());
+            }
+        }
+    }
+    naming.sort();
+    assert_eq!(naming, ["auth/authenticate.rs", "auth/scope.rs"]);
 }
 
 #[tokio::test]

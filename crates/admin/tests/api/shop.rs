@@ -44,13 +44,18 @@ impl Api {
 
     /// The same, the `n`th charged to the windows of `budgets(n)`.
     pub async fn use_shop_within(&self, shop: &Shop, calls: u32, budgets: impl Fn(u32) -> Draws) -> Vec<RequestId> {
+        self.use_shop_as(shop, calls, |n, record| record.budgets = budgets(n)).await
+    }
+
+    /// The same, the `n`th as `change` makes it.
+    pub async fn use_shop_as(&self, shop: &Shop, calls: u32, change: impl Fn(u32, &mut UsageRecord)) -> Vec<RequestId> {
         let folder = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(folder.path(), JournalConfig::default()).unwrap();
         let price = prices::list(&self.store.shared(), Some(shop.model_id())).await.unwrap().remove(0);
         let mut ids = Vec::new();
         for n in 0..calls {
             let mut record = self.call_record(shop, n, &price);
-            record.budgets = budgets(n);
+            change(n, &mut record);
             ids.push(record.request_id);
             journal.end(&record).unwrap();
         }

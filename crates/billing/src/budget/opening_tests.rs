@@ -43,7 +43,8 @@ async fn on(store: TestStore) {
     let tenant = tenants::create(&mut tx, &settings).await.unwrap().id;
     let project = projects::create(&mut tx, tenant, &ProjectSettings::named("web")).await.unwrap().id;
     let of_web = KeySettings { project: Some("web".into()), ..KeySettings::named("ci") };
-    let (key, _) = keys::create(&mut tx, &NewKey { tenant_id: tenant, settings: of_web, declared: None }).await.unwrap();
+    let (key, _) =
+        keys::create(&mut tx, &NewKey { tenant_id: tenant, settings: of_web, declared: None, created_by: None }).await.unwrap();
     tx.commit().await.unwrap();
 
     let folder = tempfile::tempdir().unwrap();

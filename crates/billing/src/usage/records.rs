@@ -10,6 +10,7 @@ use tallygate_types::{
 };
 use uuid::Uuid;
 
+use super::CALLS_OF_PERSON;
 use crate::csv_text::{self, safe};
 use crate::price::{Charge, ClassPrices};
 use crate::prices::read_currency;
@@ -340,9 +341,8 @@ pub fn to_csv<'a>(records: impl IntoIterator<Item = &'a StoredUsage>, with_heade
 }
 
 fn in_scope(conditions: &mut Filter, scope: TenantScope) {
-    if let TenantScope::Only(own) = scope {
-        conditions.and_uuid("tenant_id = ?", Some(own.uuid()));
-    }
+    conditions.and_uuid("tenant_id = ?", scope.tenant());
+    conditions.and_uuid(CALLS_OF_PERSON, scope.person());
 }
 
 fn read_cursor(cursor: &Cursor) -> Result<(Timestamp, Uuid), StoreError> {

@@ -9,6 +9,7 @@ use tallygate_store::{DbTime, Source, StoreError, TenantScope, query};
 use tallygate_types::{ApiKeyId, Currency, Pico, TenantId, Timestamp, UpstreamId, Usage};
 use uuid::Uuid;
 
+use super::CALLS_OF_PERSON;
 use crate::period::{Period, time_zone};
 use crate::prices::read_currency;
 use crate::span::hour_of;
@@ -199,9 +200,8 @@ async fn rows(
     let mut conditions = Filter::default();
     conditions.and_time("hour >= ?", Some(from));
     conditions.and_time("hour < ?", Some(filter.to));
-    if let TenantScope::Only(own) = scope {
-        conditions.and_uuid("tenant_id = ?", Some(own.uuid()));
-    }
+    conditions.and_uuid("tenant_id = ?", scope.tenant());
+    conditions.and_uuid(CALLS_OF_PERSON, scope.person());
     conditions.and_uuid("tenant_id = ?", filter.tenant.map(TenantId::uuid));
     conditions.and_uuid("key_id = ?", filter.key.map(ApiKeyId::uuid));
     conditions.and_text("model = ?", filter.model.as_deref());

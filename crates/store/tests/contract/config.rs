@@ -24,7 +24,7 @@ async fn upstream(tx: &mut Tx, name: &str) -> Upstream {
 }
 
 fn new_key(tenant_id: TenantId, name: &str) -> NewKey {
-    NewKey { tenant_id, settings: KeySettings::named(name), declared: None }
+    NewKey { tenant_id, settings: KeySettings::named(name), declared: None, created_by: None }
 }
 
 contract! {

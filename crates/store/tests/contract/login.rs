@@ -75,7 +75,7 @@ contract! {
         assert!(matches!(users::create(&mut tx, &member).await, Err(StoreError::Invalid { field: "tenant_id", .. })));
         member.settings.tenant_id = Some(acme.id);
         let member = users::create(&mut tx, &member).await.unwrap();
-        assert_eq!(member.scope(), TenantScope::Only(acme.id));
+        assert_eq!(member.scope(), TenantScope::Member(acme.id, member.id));
         let mut admin = new_user("o@example.com", Role::Admin);
         admin.settings.tenant_id = Some(acme.id);
         assert!(matches!(users::create(&mut tx, &admin).await, Err(StoreError::Invalid { field: "tenant_id", .. })));

@@ -174,10 +174,10 @@ contract! {
         let acme = tenants::create(&mut tx, &TenantSettings::named("acme")).await.unwrap();
         projects::create(&mut tx, acme.id, &ProjectSettings::named("search")).await.unwrap();
         let settings = KeySettings { project: Some("search".into()), tags: vec!["batch".into(), "eu".into()], ..KeySettings::named("ci") };
-        let (key, secret) = keys::create(&mut tx, &NewKey { tenant_id: acme.id, settings: settings.clone(), declared: None }).await.unwrap();
+        let (key, secret) = keys::create(&mut tx, &NewKey { tenant_id: acme.id, settings: settings.clone(), declared: None, created_by: None }).await.unwrap();
         assert_eq!(key.settings(), settings);
         let comma = KeySettings { tags: vec!["a,b".into()], ..KeySettings::named("ci2") };
-        let refused = keys::create(&mut tx, &NewKey { tenant_id: acme.id, settings: comma, declared: None }).await;
+        let refused = keys::create(&mut tx, &NewKey { tenant_id: acme.id, settings: comma, declared: None, created_by: None }).await;
         assert!(matches!(refused, Err(StoreError::Invalid { field: "tags", .. })), "{refused:?}");
         let pool = vec!["http://me:hunter2@127.0.0.1:3128".to_owned(), "socks5://127.0.0.1:1080".into()];
         let upstream = UpstreamSettings {

@@ -18,7 +18,7 @@ contract! {
         let acme = TenantSettings { limits, status: TenantStatus::Suspended, ..TenantSettings::named("acme") };
         let acme = tenants::create(&mut tx, &acme).await.unwrap();
         let settings = KeySettings { allowed_models: Some(vec!["smart".into()]), ..KeySettings::named("ci") };
-        let (key, secret) = keys::create(&mut tx, &NewKey { tenant_id: acme.id, settings, declared: None }).await.unwrap();
+        let (key, secret) = keys::create(&mut tx, &NewKey { tenant_id: acme.id, settings, declared: None, created_by: None }).await.unwrap();
         keys::revoke(&mut tx, TenantScope::All, key.id).await.unwrap();
         let timeouts = Timeouts { first_byte_ms: Some(5_000), ..Timeouts::default() };
         let upstream = UpstreamSettings { timeouts, ..UpstreamSettings::at("local", Dialect::OpenaiChat, "http://127.0.0.1:8000/v1") };
@@ -73,7 +73,7 @@ contract! {
             let tenant = tenants::create(&mut tx, &TenantSettings::named(format!("tenant-{number}"))).await.unwrap();
             for key in 0..10 {
                 let settings = KeySettings::named(format!("key-{key}"));
-                let new = NewKey { tenant_id: tenant.id, settings, declared: None };
+                let new = NewKey { tenant_id: tenant.id, settings, declared: None, created_by: None };
                 let (_, shown) = keys::create(&mut tx, &new).await.unwrap();
                 secrecy::ExposeSecret::expose_secret(&shown).clone_into(&mut secret);
             }
@@ -96,7 +96,7 @@ contract! {
         let mut digests = Vec::new();
         for name in ["acme", "globex"] {
             let tenant = tenants::create(&mut tx, &TenantSettings::named(name)).await.unwrap();
-            let new = NewKey { tenant_id: tenant.id, settings: KeySettings::named("k"), declared: None };
+            let new = NewKey { tenant_id: tenant.id, settings: KeySettings::named("k"), declared: None, created_by: None };
             digests.push(store.digest_key(keys::create(&mut tx, &new).await.unwrap().1.expose_secret()));
         }
         let version = tx.commit().await.unwrap();

@@ -4,9 +4,11 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret as _;
 use tallygate_store::budgets::{self, BudgetMode, BudgetScope, BudgetSettings};
-use tallygate_store::keys::{self, ApiKey, KeySettings, MAX_OVERLAP, NewKey};
+use tallygate_store::keys::{self, ApiKey, KeyFilter, KeySettings, MAX_OVERLAP, NewKey};
 use tallygate_store::projects::{self, ProjectFilter, ProjectSettings, ProjectStatus};
 use tallygate_store::tenants::{self, Tenant, TenantSettings};
+use tallygate_store::upstreams::Status;
+use tallygate_store::users::{self, NewUser, Role, UserFilter, UserSettings};
 use tallygate_store::{Budget, BudgetPeriod, Limits, PageRequest, StoreError, TenantScope, Tx};
 use tallygate_types::{Currency, Pico, TenantId, Timestamp};
 
@@ -17,7 +19,7 @@ async fn tenant(tx: &mut Tx, name: &str) -> Tenant {
 }
 
 async fn key(tx: &mut Tx, tenant_id: TenantId, settings: KeySettings) -> Result<ApiKey, StoreError> {
-    keys::create(tx, &NewKey { tenant_id, settings, declared: None }).await.map(|(key, _)| key)
+    keys::create(tx, &NewKey { tenant_id, settings, declared: None, created_by: None }).await.map(|(key, _)| key)
 }
 
 fn budget(scope: BudgetScope) -> BudgetSettings {
@@ -153,6 +155,45 @@ contract! {
         assert!(matches!(budgets::get(&mut tx, TenantScope::All, made.id).await, Err(StoreError::NotFound { .. })));
     }
 
+    async fn a_member_has_the_keys_they_made_and_no_other(store: &TestStore) {
+        let mut tx = store.begin().await.unwrap();
+        let acme = tenant(&mut tx, "acme").await;
+        let mut person = async |email: &str| {
+            let settings = UserSettings {
+                email: email.into(),
+                name: "M".into(),
+                role: Role::TenantMember,
+                tenant_id: Some(acme.id),
+                status: Status::Active,
+            };
+            users::create(&mut tx, &NewUser { settings, password_hash: "$argon2id$x".into() }).await.unwrap()
+        };
+        let (ada, bo) = (person("ada@example.com").await, person("bo@example.com").await);
+        let mut made_by = async |name: &str, created_by| {
+            let new = NewKey { tenant_id: acme.id, settings: KeySettings::named(name), declared: None, created_by };
+            keys::create(&mut tx, &new).await.unwrap().0
+        };
+        let of_ada = made_by("ada's", Some(ada.id)).await;
+        let others = [made_by("bo's", Some(bo.id)).await, made_by("staff's", None).await];
+        let list = keys::list(&mut tx, ada.scope(), &KeyFilter::default(), &PageRequest::default()).await.unwrap();
+        assert_eq!(list.data, std::slice::from_ref(&of_ada));
+        let named = KeyFilter { tenant_id: Some(acme.id), ..KeyFilter::default() };
+        assert_eq!(keys::list(&mut tx, ada.scope(), &named, &PageRequest::default()).await.unwrap().data, std::slice::from_ref(&of_ada));
+        for other in others {
+            let missing = |result: Result<(), StoreError>| assert!(matches!(result, Err(StoreError::NotFound { .. })), "{result:?}");
+            missing(keys::get(&mut tx, ada.scope(), other.id).await.map(drop));
+            missing(keys::update(&mut tx, ada.scope(), other.id, 1, &other.settings()).await.map(drop));
+            missing(keys::revoke(&mut tx, ada.scope(), other.id).await.map(drop));
+            missing(keys::rotate(&mut tx, ada.scope(), other.id, 1, Duration::ZERO).await.map(drop));
+            assert_eq!(keys::get(&mut tx, TenantScope::All, other.id).await.unwrap(), other);
+        }
+        let everyone = users::list(&mut tx, ada.scope(), &UserFilter::default(), &PageRequest::default()).await.unwrap();
+        assert_eq!(everyone.data, std::slice::from_ref(&ada));
+        assert!(matches!(users::get(&mut tx, ada.scope(), bo.id).await, Err(StoreError::NotFound { .. })));
+        let rotated = keys::rotate(&mut tx, ada.scope(), of_ada.id, 1, Duration::ZERO).await.unwrap().0;
+        assert_eq!(rotated.created_by, Some(ada.id));
+    }
+
     async fn a_rotated_key_has_two_texts_until_the_overlap_ends(store: &TestStore) {
         let mut tx = store.begin().await.unwrap();
         let acme = tenant(&mut tx, "acme").await;
@@ -162,7 +203,7 @@ contract! {
             allowed_networks: networks.clone(),
             ..KeySettings::named("ci")
         };
-        let (made, first) = keys::create(&mut tx, &NewKey { tenant_id: acme.id, settings, declared: None }).await.unwrap();
+        let (made, first) = keys::create(&mut tx, &NewKey { tenant_id: acme.id, settings, declared: None, created_by: None }).await.unwrap();
         let (rotated, second) = keys::rotate(&mut tx, TenantScope::All, made.id, 1, Duration::from_hours(1)).await.unwrap();
         assert_eq!((rotated.id, rotated.version, rotated.settings()), (made.id, 2, made.settings()));
         let until = Timestamp::parse("2026-11-22T13:00:00Z").unwrap();

@@ -44,7 +44,7 @@ async fn create(store: &Store, tenant: &str, name: &str, as_json: bool) -> Resul
         note(&mut tx, "tenant.created", "tenant", made.id, &made.name, made.id).await?;
         made
     };
-    let new = NewKey { tenant_id: tenant.id, settings: KeySettings::named(name), declared: None };
+    let new = NewKey { tenant_id: tenant.id, settings: KeySettings::named(name), declared: None, created_by: None };
     let (key, secret) = keys::create(&mut tx, &new).await?;
     note(&mut tx, "api_key.created", "api_key", key.id, &key.name, tenant.id).await?;
     tx.commit().await?;

@@ -196,7 +196,8 @@ async fn credentials(store: &Store) -> Result<(SecretString, SecretString)> {
         name = format!("demo {start}");
     }
     let settings = KeySettings::named(name);
-    let (_, api_key) = keys::create(&mut tx, &NewKey { tenant_id: tenant.id, settings, declared: None }).await?;
+    let (_, api_key) =
+        keys::create(&mut tx, &NewKey { tenant_id: tenant.id, settings, declared: None, created_by: None }).await?;
     let new = NewAdminToken {
         name: format!("demo {now}"),
         role: Role::Owner,
