@@ -340,6 +340,15 @@ fn draw(entry: &BudgetEntry, subject: &str, zone: &str, at: Timestamp) -> Draw {
 }
 
 /// Which of a budget's accounts it is; `None` if the spender does not fall under the budget.
+impl Spender<'_> {
+    /// The amount of the smallest hard budget in `currency` that the spender falls under, whatever is left of it.
+    pub fn smallest_hard_budget(self, currency: Currency) -> Option<Pico> {
+        let all = self.key.tenant.budgets().iter().filter(|entry| subject_of(&entry.settings.scope, self).is_some());
+        let hard = all.map(|entry| &entry.settings).filter(|of| of.mode == BudgetMode::Hard && of.currency == currency);
+        hard.map(|settings| settings.amount).min()
+    }
+}
+
 fn subject_of<'a>(scope: &BudgetScope, spender: Spender<'a>) -> Option<&'a str> {
     let falls = match scope {
         BudgetScope::Tenant => true,

@@ -112,8 +112,7 @@ impl Pending {
     fn reserve(&mut self, plane: &DataPlane) -> Result<Reservation, Refused> {
         loop {
             let Self { question, model, reserved, currency, .. } = self;
-            let spender = Spender { key: &question.key, model: &model.name, end_user: question.peek.user.as_deref() };
-            match plane.budgets.reserve(spender, *reserved, *currency, question.facts.accepted_at) {
+            match plane.budgets.reserve(spender(question, model), *reserved, *currency, question.facts.accepted_at) {
                 Err(Refused::Exceeded(exceeded)) if self.cut(&exceeded) => {}
                 decided => return decided,
             }
@@ -160,6 +159,10 @@ impl Pending {
     }
 }
 
+fn spender<'a>(question: &'a Question, model: &'a ModelEntry) -> Spender<'a> {
+    Spender { key: &question.key, model: &model.name, end_user: question.peek.user.as_deref() }
+}
+
 fn over_budget(plane: &DataPlane, exceeded: &BudgetExceeded) -> Refusal {
     plane.metrics.limited(exceeded.scope.as_str(), "spend");
     Refusal::over_budget(exceeded)
@@ -192,6 +195,11 @@ fn admit(plane: &DataPlane, mut question: Box<Question>) -> Result<Pending, Refu
         weight.estimate.input_total().saturating_add(weight.output_at_most.min(plane.config.admitted_output_tokens));
     let permit = limit(plane, &question, &model, &seat, admitted_tokens, now)?;
 
+    let spender = spender(&question, &model);
+    let weight = match spender.smallest_hard_budget(currency) {
+        Some(amount) => cap::unbounded(&question, &way.tariffs, weight, amount),
+        None => weight,
+    };
     // Which target answers is not known yet: the dearest that may is reserved for.
     let reserved = cap::at_most(&way.tariffs, &weight).map_err(|why| match why {
         Unpriced::Class(_) => unpriced(),

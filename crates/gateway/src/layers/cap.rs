@@ -16,6 +16,25 @@ pub struct OutputCap {
     pub is_news: bool,
 }
 
+/// Of a hard budget, what one request that names no bound may have set aside for it: a hundredth.
+const UNBOUNDED_SHARE: i128 = 100;
+/// Enough for the longest answers that models give unasked. In tokens.
+const MAX_UNBOUNDED_OUTPUT_TOKENS: u64 = 32_768;
+
+/// The request with the bound it gets for naming none, where a hard budget of `amount` would have it bounded: as much output as a
+/// small part of the budget covers, so that an answer is not cut short for nothing, and never less than is assumed elsewhere.
+pub fn unbounded(question: &Question, tariffs: &Tariffs, weight: Weight, amount: Pico) -> Weight {
+    if question.peek.max_output_tokens.is_some() || !can_be_bounded(question) {
+        return weight;
+    }
+    let Weight { input, input_at_most, output, output_at_most: assumed, .. } = weight;
+    let part = Pico::new(amount.get() / UNBOUNDED_SHARE);
+    let covered = tariffs.at_least(|price| price.prices.output_within(input, input_at_most, output, part)).unwrap_or(0);
+    let answers = answers(question);
+    let each = (covered / answers).min(MAX_UNBOUNDED_OUTPUT_TOKENS);
+    Weight { output_at_most: each.saturating_mul(answers).max(assumed), ..weight }
+}
+
 /// What a request may cost. Which target answers is not known yet: the dearest that may.
 pub fn at_most(tariffs: &Tariffs, weight: &Weight) -> Result<Pico, Unpriced> {
     tariffs.at_most(|price| price.reservation_for(weight.input, weight.input_at_most, weight.output, weight.output_at_most))

@@ -39,10 +39,15 @@ fn applied(reply: &Answer) -> Option<&str> {
 
 #[tokio::test]
 async fn who_names_no_bound_gets_the_one_that_was_reserved_for() {
-    let bounded = Bounded::by(Dialect::OpenaiChat, "1").await;
-    let (reply, sent) = bounded.asked("/v1/chat/completions", r#"{"model":"smart","messages":[]}"#).await;
-    assert_eq!((reply.status.as_u16(), applied(&reply)), (200, Some("4096")), "{}", reply.body);
-    assert_eq!(sent.unwrap(), r#"{"max_tokens":4096,"model":"real-model","messages":[]}"#);
+    // A hundredth of 30 covers the input, some 15 tokens at 3 a million, and 19,997 of output at 15.
+    for (budget, n, each) in [("1", 1, 4_096), ("30", 1, 19_997), ("30", 2, 9_998), ("1000", 1, 32_768)] {
+        let bounded = Bounded::by(Dialect::OpenaiChat, budget).await;
+        let body = format!(r#"{{"model":"smart","n":{n},"messages":[]}}"#);
+        let (reply, sent) = bounded.asked("/v1/chat/completions", &body).await;
+        assert_eq!((reply.status.as_u16(), applied(&reply)), (200, Some(&*each.to_string())), "{}", reply.body);
+        let expected = format!(r#"{{"max_tokens":{each},"model":"real-model","n":{n},"messages":[]}}"#);
+        assert_eq!(sent.unwrap(), expected);
+    }
 }
 
 #[tokio::test]
