@@ -20,7 +20,9 @@
 //! assert_eq!(prices.charge(&usage).unwrap().total.to_string(), "0.006");
 //! ```
 
+pub mod alerts;
 pub mod audit;
+pub mod balance;
 pub mod bills;
 pub mod budget;
 pub mod catalogue;

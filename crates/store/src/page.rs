@@ -73,7 +73,7 @@ impl PageRequest {
     }
 
     /// The id the page starts below; with newest-first order, the highest there is when none was given.
-    pub(crate) fn before(&self) -> Result<Uuid, StoreError> {
+    pub fn before(&self) -> Result<Uuid, StoreError> {
         match &self.after {
             None => Ok(Uuid::max()),
             Some(cursor) => Uuid::try_parse(&cursor.0)
@@ -91,7 +91,8 @@ impl<T> Page<T> {
         Self { data: rows, next }
     }
 
-    pub(crate) fn by_id(rows: Vec<T>, page: &PageRequest, id: impl FnOnce(&T) -> Uuid) -> Self {
+    /// The same, by the id of the last row.
+    pub fn by_id(rows: Vec<T>, page: &PageRequest, id: impl FnOnce(&T) -> Uuid) -> Self {
         Self::cut(rows, page, |row| Cursor(id(row).as_simple().to_string()))
     }
 }

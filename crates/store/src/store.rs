@@ -131,7 +131,7 @@ impl Store {
     }
 
     /// A transaction that sees one moment of the database. It is never committed.
-    pub(crate) async fn begin_reading(&self) -> Result<Tx, StoreError> {
+    pub async fn begin_reading(&self) -> Result<Tx, StoreError> {
         let core = Arc::clone(&self.core);
         Ok(match &self.db {
             Db::Pg(pool) => Tx::postgres(pool.begin_with("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await?, core),

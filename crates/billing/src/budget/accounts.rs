@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use tallygate_store::budgets::{BudgetMode, BudgetScope};
 use tallygate_store::{BudgetEntry, KeyEntry, Snapshot, TenantEntry};
 use tallygate_types::{BudgetId, Currency, IdMap, Pico, Timestamp};
@@ -16,6 +17,7 @@ use super::draws::{Draw, Draws};
 use super::keeper::{Ask, Keeper, Note, Pulse};
 use super::reservation::{BudgetExceeded, BudgetReason, Refused, Reservation, Wait};
 use super::windows::{Place, WindowState};
+use crate::alerts::Rules;
 use crate::record::UsageRecord;
 
 /// Accounts are spread over this many locks by their budget.
@@ -40,6 +42,8 @@ pub struct Spender<'a> {
 pub struct Budgets {
     shards: [RwLock<Shard>; SHARDS],
     source: Source,
+    /// What is told of when it is spent.
+    pub(crate) rules: ArcSwap<Rules>,
     /// The last window of each budget that was opened.
     opened: Mutex<IdMap<BudgetId, Place>>,
     /// Records that ended before this process did not draw on its accounts.
@@ -80,7 +84,13 @@ impl Budgets {
     }
 
     fn over(source: Source, since: Timestamp) -> Self {
-        Self { shards: std::array::from_fn(|_| RwLock::default()), source, opened: Mutex::default(), since }
+        Self {
+            shards: std::array::from_fn(|_| RwLock::default()),
+            source,
+            rules: ArcSwap::default(),
+            opened: Mutex::default(),
+            since,
+        }
     }
 
     /// Sets `amount` aside in every account that the spender falls under, or in none.
@@ -282,7 +292,7 @@ impl Budgets {
             && let Source::Leases { notes, .. } = &self.source
             && left > 0
         {
-            // Lost, it ends with this process's other leases.
+            // Lost, it is found when leases are renewed, after the window is over.
             let _ = notes.try_send(Note::GiveBack { draw, currency, amount: Pico::new(left) });
         }
     }

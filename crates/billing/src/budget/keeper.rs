@@ -1,13 +1,13 @@
 //! The task that takes leases for this process, gives them back, and keeps them alive.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use tallygate_store::{Store, StoreError};
-use tallygate_types::{Clock, Currency, Pico};
+use tallygate_types::{BudgetId, Clock, Currency, Pico};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
@@ -187,6 +187,7 @@ impl Keeping<'_> {
             Ok(()) => {
                 let until = i64::try_from(valid_until.as_millis()).unwrap_or(i64::MAX);
                 self.keeper.pulse.valid_until.store(until, Ordering::Release);
+                self.reconcile().await;
                 let since = *self.connected_since.get_or_insert(begun);
                 if begun.duration_since(since) >= lifetime / CALM {
                     self.reap().await;
@@ -215,6 +216,40 @@ impl Keeping<'_> {
         self.epoch = None;
         for account in self.keeper.budgets.all() {
             account.state().lease = 0;
+        }
+    }
+
+    /// Gives back what the database has leased to this process and it knows nothing of: an answer was lost on its way.
+    async fn reconcile(&self) {
+        // Before the database is read: what is shipped meanwhile is off there first and here after, so that nothing seems too much.
+        let known: HashMap<(BudgetId, Box<str>), (Place, i128)> = {
+            let accounts = self.keeper.budgets.all();
+            let read = |account: Arc<Account>| {
+                let state = account.state();
+                ((state.draw.budget, state.draw.subject.clone()), (Place::of(&state.draw, state.currency), state.lease))
+            };
+            accounts.into_iter().map(read).collect()
+        };
+        let stored = match self.asked(leases::held(self.store, self.node)).await {
+            Ok(stored) => stored,
+            Err(error) => return tracing::debug!(%error, "the leases of this process could not be read"),
+        };
+        let now = self.clock.now();
+        let mut lost = BTreeMap::new();
+        for (place, until, lease) in stored {
+            let unknown = match known.get(&(place.budget, place.subject.clone())) {
+                Some((current, known)) if *current == place => lease - known,
+                // Requests of an earlier window may be under way; nobody leases of one that has been over for long.
+                Some(_) if until.saturating_add(self.keeper.lifetime) > now => 0,
+                Some(_) | None => lease,
+            };
+            if unknown > 0 {
+                lost.insert(place, (Made { until, limit: None }, unknown));
+            }
+        }
+        if !lost.is_empty() {
+            tracing::debug!(leases = lost.len(), "leases that this process does not know of are given back");
+            self.give_back(&lost).await;
         }
     }
 
@@ -308,7 +343,7 @@ impl Keeping<'_> {
 
     async fn give_back(&self, amounts: &BTreeMap<Place, (Made, i128)>) {
         if let Err(error) = self.asked(leases::give_back(self.store, self.node, amounts)).await {
-            // They stay this process's in the database and end with it.
+            // The next renewal finds that the database alone knows of them.
             tracing::warn!(%error, "leases of budgets could not be given back");
         }
     }

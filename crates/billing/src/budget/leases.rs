@@ -1,14 +1,15 @@
 //! Leases in the database: taking them, giving them back, and staying alive as the one who holds them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use sqlx::PgConnection;
-use tallygate_store::{Conn, Source, Store, StoreError, Tx};
+use tallygate_store::{Conn, DbTime, Source, Store, StoreError, Tx};
 use tallygate_types::Timestamp;
 
 use super::ledger::Wanted;
 use super::windows::{self, Held, LeaseRow, Made, Place};
+use crate::balance;
 
 /// What the database says to an ask.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +31,7 @@ pub(super) async fn take(
         let mut conn = postgres(&mut tx).await?;
         check_epoch(&mut conn, node, epoch).await?;
         let mut held = windows::lock(&mut conn, node, asks.iter().map(|(place, (made, _))| (place, *made))).await?;
+        limit_balances(&mut conn, &mut held).await?;
         let mut answers = BTreeMap::new();
         let mut denied = Vec::new();
         for (place, Held { window, lease, .. }) in &mut held {
@@ -47,6 +49,22 @@ pub(super) async fn take(
     };
     tx.commit().await?;
     Ok(answers)
+}
+
+/// Of a balance the limit is what is booked now: a process may not have heard yet of what was paid in, or taken out.
+async fn limit_balances(conn: &mut PgConnection, held: &mut BTreeMap<Place, Held>) -> Result<(), StoreError> {
+    let owners: Vec<_> = held.keys().filter_map(|place| place.budget.balance_owner()).collect();
+    if owners.is_empty() {
+        return Ok(());
+    }
+    let mut sums = HashMap::new();
+    balance::add_sums(conn, &owners, &mut sums).await?;
+    for (place, Held { window, .. }) in held {
+        if let Some(owner) = place.budget.balance_owner() {
+            window.limit = Some(sums.get(&owner).map_or(0, |sum| sum.get()));
+        }
+    }
+    Ok(())
 }
 
 /// Gives parts of leases back.
@@ -77,6 +95,27 @@ pub(super) async fn wanted(store: &Store, node: &str, within: Duration) -> Resul
     .fetch_all(&mut *conn)
     .await?;
     rows.into_iter().map(|row| row.read().map(|(place, _)| place)).collect()
+}
+
+/// All that `node` has leased, with the end of each window.
+pub(super) async fn held(store: &Store, node: &str) -> Result<Vec<(Place, Timestamp, i128)>, StoreError> {
+    let Conn::Pg(mut conn) = Source::place(store).connection().await? else { return Ok(Vec::new()) };
+    let rows: Vec<HeldRow> = sqlx::query_as(
+        "SELECT l.budget_id, l.subject, l.period, l.since, l.currency, l.lease_units, l.lease_pico, w.until
+         FROM budget_leases l JOIN budget_windows w USING (budget_id, subject, period, since, currency)
+         WHERE l.node = $1 AND (l.lease_units > 0 OR l.lease_pico > 0)",
+    )
+    .bind(node)
+    .fetch_all(&mut *conn)
+    .await?;
+    rows.into_iter().map(|row| row.lease.read().map(|(place, lease)| (place, row.until.0, lease))).collect()
+}
+
+#[derive(sqlx::FromRow)]
+struct HeldRow {
+    #[sqlx(flatten)]
+    lease: LeaseRow,
+    until: DbTime,
 }
 
 /// Begins to hold leases as `node`: those of an earlier process of it are anybody's again. The epoch to name with each ask.

@@ -8,6 +8,7 @@
 
 mod account;
 mod accounts;
+mod balances;
 mod draws;
 mod keeper;
 mod leases;
@@ -32,4 +33,5 @@ pub use opening::period_at;
 pub use reservation::{BudgetExceeded, BudgetReason, Refused, Reservation, Wait};
 pub use windows::{WindowState, drop_ended_before, largest, of_tenant};
 
-pub(crate) use windows::Sums;
+pub(crate) use balances::{lock_balance, of_balance, want_balance};
+pub(crate) use windows::{Spent, Sums};

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::account::window;
 use super::accounts::Budgets;
 use super::windows::{self, Place};
+use crate::alerts::Rules;
 use crate::journal::Journal;
 use crate::period::Period;
 use crate::prices::read_currency;
@@ -138,6 +139,7 @@ impl Budgets {
     /// Opens the windows at `now` of all budgets of the snapshot that this process has not opened yet. Before the snapshot is in
     /// force: what is spent meanwhile would not count.
     pub async fn prepare(&self, store: &Store, snapshot: &Snapshot, now: Timestamp) -> Result<(), StoreError> {
+        self.rules.store(Arc::new(Rules::of(snapshot)));
         let mut openings = Vec::new();
         for tenant in snapshot.tenants.values() {
             for entry in tenant.budgets() {

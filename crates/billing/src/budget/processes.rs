@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use tallygate_store::tenants::{self, TenantSettings};
 use tallygate_store::testing::TestStore;
-use tallygate_store::{Budget, BudgetPeriod, KeyEntry};
-use tallygate_types::{Clock as _, Currency, Pico, RequestId, SystemClock, TenantId};
+use tallygate_store::{BillingMode, BillingTerms, Budget, BudgetPeriod, KeyEntry, TenantScope};
+use tallygate_types::{BudgetId, Clock as _, Currency, Pico, RequestId, SystemClock, TenantId};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
-use super::windows::WindowState;
-use super::{BudgetReason, Budgets, Refused, Reservation, Spender, of_tenant};
+use super::ledger::Wanted;
+use super::windows::{Made, Place, WindowState};
+use super::{BudgetReason, Budgets, Refused, Reservation, Spender, leases, of_tenant};
+use crate::balance::{self, BookError, EntryKind, NewEntry};
 use crate::record::UsageRecord;
 use crate::{Journal, JournalConfig, Shipper, testing};
 
@@ -103,6 +105,26 @@ impl Process {
         self.stop.send(()).unwrap();
         self.keeping.await.unwrap();
     }
+}
+
+/// A tenant that spends what was paid in.
+async fn prepaid(store: &TestStore, cents: i128) -> TenantId {
+    let billing = BillingTerms { mode: BillingMode::Prepaid, ..BillingTerms::default() };
+    let mut tx = store.begin().await.unwrap();
+    let made = tenants::create(&mut tx, &TenantSettings { billing, ..TenantSettings::named("acme") }).await.unwrap();
+    tx.commit().await.unwrap();
+    pay_in(store, made.id, cents, "first").await.unwrap();
+    made.id
+}
+
+async fn pay_in(store: &TestStore, tenant: TenantId, cents: i128, reference: &str) -> Result<(), BookError> {
+    let kind = if cents > 0 { EntryKind::TopUp } else { EntryKind::Adjustment };
+    let amount = Pico::new(cents * CENT);
+    let new = NewEntry { kind, amount, currency: None, reference, note: None, booked_by: "test" };
+    let mut tx = store.begin().await.unwrap();
+    balance::book(&mut tx, TenantScope::All, tenant, &new).await?;
+    tx.commit().await.unwrap();
+    Ok(())
 }
 
 async fn window(store: &TestStore, tenant: TenantId) -> WindowState {
@@ -242,4 +264,69 @@ async fn a_process_asks_for_what_lies_idle_with_another() {
     two.end().await;
     one.end().await;
     assert_eq!(window(&store, tenant).await.spent, Pico::new(950 * CENT));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_paid_in_can_be_spent_by_every_process_and_what_is_taken_out_by_none() {
+    let Some(store) = TestStore::postgres().await else { return };
+    let tenant = prepaid(&store, 100).await;
+    let one = process(&store, tenant, super::LEASE_LIFETIME).await;
+    let two = process(&store, tenant, super::LEASE_LIFETIME).await;
+    let first = one.reserve(60).await.unwrap();
+    assert_eq!(two.reserve(60).await.err(), Some(BudgetReason::Exceeded), "forty are left");
+    one.settle(first, 60);
+    pay_in(&store, tenant, 50, "second").await.unwrap();
+    // These processes have not heard of it; where leases are given out it is known.
+    let until = Instant::now() + DEADLINE;
+    let second = loop {
+        match two.reserve(80).await {
+            Ok(held) => break held,
+            Err(_) => assert!(Instant::now() < until, "what was paid in cannot be spent"),
+        }
+        sleep(LOOK).await;
+    };
+    // A hundred and fifty less sixty and eighty; some of the ten are leased ahead, and come back when they are asked for.
+    assert!(matches!(pay_in(&store, tenant, -11, "out").await, Err(BookError::BelowSpent { .. })));
+    let until = Instant::now() + DEADLINE;
+    while let Err(refused) = pay_in(&store, tenant, -10, "out").await {
+        assert!(matches!(refused, BookError::BelowSpent { .. }) && Instant::now() < until, "{refused}");
+        balance::ask_back(&store, tenant).await.unwrap();
+        sleep(LOOK).await;
+    }
+    assert_eq!(one.reserve(1).await.err(), Some(BudgetReason::Exceeded), "it is taken out");
+    two.settle(second, 80);
+    two.end().await;
+    one.end().await;
+    let window = window(&store, tenant).await;
+    assert_eq!((window.budget, window.spent), (BudgetId::of_balance(tenant), Pico::new(140 * CENT)));
+    assert_eq!((window.overspent, window.leased), (Pico::ZERO, Pico::ZERO));
+    let standing = balance::standing(&store, TenantScope::All, tenant).await.unwrap();
+    assert_eq!((standing.amount, standing.remaining()), (Pico::new(140 * CENT), Pico::ZERO));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lease_whose_answer_was_lost_is_given_back() {
+    const LIFETIME: Duration = Duration::from_millis(1_200);
+    let Some(store) = TestStore::postgres().await else { return };
+    let tenant = tenant(&store, 1_000).await;
+    let one = process(&store, tenant, LIFETIME).await;
+    let held = one.reserve(100).await.unwrap();
+    let known = window(&store, tenant).await;
+    // What the keeper asked and heard no answer to.
+    let place = Place::of_state(&known);
+    let made = Made { until: known.until, limit: Some(1_000 * CENT) };
+    let wanted = Wanted { least: 500 * CENT, now: 500 * CENT, recently: 0 };
+    let answers = leases::take(&store, one.journal.node(), 1, &[(place, (made, wanted))].into()).await.unwrap();
+    assert_eq!(answers.into_values().next().unwrap().granted, 500 * CENT);
+    let until = Instant::now() + DEADLINE;
+    while window(&store, tenant).await.leased != known.leased {
+        assert!(Instant::now() < until, "the lease stays with a process that does not know of it");
+        sleep(LOOK).await;
+    }
+    // What is set aside for a request stays leased.
+    assert!(known.leased >= Pico::new(100 * CENT));
+    one.settle(held, 100);
+    one.end().await;
+    let window = window(&store, tenant).await;
+    assert_eq!((window.spent, window.leased, window.overspent), (Pico::new(100 * CENT), Pico::ZERO, Pico::ZERO));
 }

@@ -42,6 +42,14 @@ pub(super) struct Held {
 #[derive(Debug, Default)]
 pub(crate) struct Sums(BTreeMap<Place, (Draw, Pico)>);
 
+/// What is spent of a window, after a batch was booked.
+#[derive(Debug, Clone)]
+pub(crate) struct Spent {
+    pub draw: Draw,
+    pub currency: Currency,
+    pub amount: Pico,
+}
+
 /// Where a window of a budget stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WindowState {
@@ -93,11 +101,18 @@ impl Sums {
         Ok(())
     }
 
-    /// Books them: out of the leases of `node`, where there are any.
-    pub(crate) async fn write(&self, tx: &mut Tx, node: &str) -> Result<(), StoreError> {
+    /// Books them: out of the leases of `node`, where there are any. What is spent then of the budgets that are `watched`.
+    pub(crate) async fn write(
+        &self,
+        tx: &mut Tx,
+        node: &str,
+        watched: impl Fn(BudgetId) -> bool,
+    ) -> Result<Vec<Spent>, StoreError> {
+        let mut spent = Vec::new();
         if self.0.is_empty() {
-            return Ok(());
+            return Ok(spent);
         }
+        let watched = || self.0.iter().filter(|(place, _)| watched(place.budget));
         match Source::place(&mut *tx).connection().await? {
             Conn::Pg(mut conn) => {
                 let made = |draw: &Draw| Made { until: draw.until, limit: None };
@@ -107,7 +122,12 @@ impl Sums {
                     let Some(Held { window, lease, .. }) = held.get_mut(place) else { continue };
                     window.settle(lease, sum.get());
                 }
-                save(&mut conn, node, &held).await
+                save(&mut conn, node, &held).await?;
+                for (place, (draw, _)) in watched() {
+                    let window = held.get(place).map(|held| held.window).unwrap_or_default();
+                    let amount = Pico::new(window.spent.saturating_add(window.overspent));
+                    spent.push(Spent { draw: draw.clone(), currency: place.currency, amount });
+                }
             }
             // The one process over SQLite holds no leases.
             Conn::Lite(mut conn) => {
@@ -130,9 +150,14 @@ impl Sums {
                     };
                     rows.iter().fold(sqlx::query(text), bind).execute(&mut *conn).await?;
                 }
-                Ok(())
+                drop(conn);
+                for (place, (draw, _)) in watched() {
+                    let amount = at(tx, place).await?.map_or(Pico::ZERO, |window| window.spent);
+                    spent.push(Spent { draw: draw.clone(), currency: place.currency, amount });
+                }
             }
         }
+        Ok(spent)
     }
 }
 
@@ -458,6 +483,23 @@ pub async fn largest(source: impl Source, now: Timestamp, most: u32) -> Result<V
             .await
     })??;
     rows.into_iter().map(|row| row.read().map(|(place, until, window)| WindowState::of(place, until, &window))).collect()
+}
+
+/// One window.
+pub(super) async fn at(tx: &mut Tx, place: &Place) -> Result<Option<WindowState>, StoreError> {
+    let row: Option<Row> = query!(tx, |conn| {
+        sqlx::query_as(select!(
+            "WHERE w.budget_id = $1 AND w.subject = $2 AND w.period = $3 AND w.since = $4 AND w.currency = $5"
+        ))
+        .bind(place.budget.uuid())
+        .bind(place.subject.to_string())
+        .bind(place.period.as_str())
+        .bind(DbTime(place.since))
+        .bind(place.currency.to_string())
+        .fetch_optional(conn)
+        .await
+    })??;
+    row.map(|row| row.read().map(|(place, until, window)| WindowState::of(place, until, &window))).transpose()
 }
 
 /// All windows at `now`.

@@ -258,7 +258,8 @@ impl Shipper {
     async fn transact(&self, records: &[UsageRecord], reached: Position) -> Result<Written, StoreError> {
         let batch = Uuid::now_v7();
         let mut tx = self.store.begin().await?;
-        let written = rows::write(&mut tx, self.journal.node(), batch, records).await?;
+        let rules = self.budgets.get().map(|budgets| budgets.rules.load_full()).unwrap_or_default();
+        let written = rows::write(&mut tx, self.journal.node(), batch, records, &rules).await?;
         let (node, now) = (self.journal.node(), DbTime(tx.now()));
         let (segment, offset) = (reached.segment as i64, reached.offset as i64);
         query!(&mut tx, |conn| {

@@ -17,6 +17,7 @@ use self::cells::{Cells, Column, Kind, Level, MORE_CLASSES, PLAIN_CLASSES, RARE_
 use self::kind::Kinds;
 use self::rollups::Rollups;
 use self::statement::Statement;
+use crate::alerts::Rules;
 use crate::record::UsageRecord;
 use crate::sql::int;
 use crate::{budget, credential_spend};
@@ -83,7 +84,13 @@ enum Found {
 }
 
 /// Writes `records` and adds the new ones to the rollups. `batch` names this writing and no other.
-pub(super) async fn write(tx: &mut Tx, node: &str, batch: Uuid, records: &[UsageRecord]) -> Result<Written, StoreError> {
+pub(super) async fn write(
+    tx: &mut Tx,
+    node: &str,
+    batch: Uuid,
+    records: &[UsageRecord],
+    rules: &Rules,
+) -> Result<Written, StoreError> {
     let mut kinds = Kinds::of_batch(batch);
     let kind_of = records.iter().map(|record| kinds.place(record)).collect::<Result<Vec<_>, _>>()?;
     let mut rows = rows(records, &kind_of)?;
@@ -119,7 +126,8 @@ pub(super) async fn write(tx: &mut Tx, node: &str, batch: Uuid, records: &[Usage
     rollups.write(tx).await?;
     of_credentials.write(tx).await?;
     // Last: who asks for a lease waits for these rows.
-    of_budgets.write(tx, node).await?;
+    let spent = of_budgets.write(tx, node, |budget| rules.watch(budget)).await?;
+    rules.note(tx, &spent).await?;
     Ok(written)
 }
 
