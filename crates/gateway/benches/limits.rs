@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use divan::Bencher;
-use tallygate_gateway::limits::{Holder, Holders, MemoryLimiter, Permit, Purpose, RateLimiter as _, Scope, ScopeKind, Scopes};
+use tallygate_gateway::limits::{Holder, Holders, MemoryLimiter, Permit, Purpose, Scope, ScopeKind, Scopes};
 use tallygate_store::{KeyEntry, KeyTerms, Limits, ProjectEntry, TenantBounds, TenantEntry};
 use tallygate_types::{ProjectId, Timestamp};
 
@@ -97,7 +97,7 @@ fn scope(kind: ScopeKind, holder: &Arc<Holder>) -> Scope<'_> {
 
 /// From admission to the end.
 fn serve(scopes: &Scopes<'_>, now: Timestamp) {
-    let permit = MemoryLimiter.admit(scopes.as_slice(), Purpose::Generating, TOKENS, now);
+    let permit = MemoryLimiter.take(scopes.as_slice(), Purpose::Generating, TOKENS, now);
     let mut permit: Box<dyn Permit> = permit.expect("the limits are wide");
     permit.dispatched();
     permit.settle(TOKENS / 2, now);

@@ -246,6 +246,16 @@ impl Refusal {
         )
     }
 
+    /// The limits are shared with other processes, and what these have used cannot be told.
+    pub fn limits_unknown() -> Self {
+        let message = "How much of your rate limits is used cannot be told now: the store the gateway shares them in is slow or away. \
+                       Try again shortly.";
+        Self::new(ErrorKind::UpstreamUnavailable, "limits_unknown", message)
+            .with_retry_after(DEFAULT_RETRY)
+            .with_outcome(Outcome::Internal)
+            .with_reason("limits_unknown")
+    }
+
     pub fn over_budget(exceeded: &BudgetExceeded) -> Self {
         let BudgetExceeded { reason, scope, is_balance, period, limit, used, currency, resets_at, .. } = exceeded;
         let whose = match scope {

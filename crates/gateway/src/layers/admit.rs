@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{AtOnce, Question, Reply, at_once, cap, plane_layer};
 use crate::body::ReplyBody;
-use crate::limits::{self, Permit, Scope, ScopeKind, Scopes, bounded_name, rate_headers};
+use crate::limits::{self, Answer, Asked, Declined, Permit, Scope, ScopeKind, Scopes, bounded_name, rate_headers};
 use crate::metrics::Present;
 use crate::overload::Seat;
 use crate::path::Operation;
@@ -72,17 +72,16 @@ where
     type Future = Either<AtOnce<S::Future>, BoxFuture<'static, Reply>>;
 
     fn call(&self, question: Box<Question>) -> Self::Future {
-        let decided = admit(&self.plane, question).and_then(|mut pending| match pending.reserve(&self.plane) {
-            Ok(reservation) => Ok(Ok(pending.with(reservation))),
-            Err(Refused::Exceeded(exceeded)) => Err(over_budget(&self.plane, &exceeded)),
-            Err(Refused::Wait(wait)) => Ok(Err((Box::new(pending), wait))),
+        let decided = admit(&self.plane, question).and_then(|(pending, asked)| match asked {
+            Asked::Now(answer) => Ok(pending.permitted(&self.plane, answer)?.map_err(Awaited::Lease)),
+            Asked::Later(answer) => Ok(Err(Awaited::Limits(Box::new(pending), answer))),
         });
         match decided {
             Ok(Ok(admitted)) => Either::Left(Either::Right(self.inner.call(admitted))),
-            Ok(Err((pending, wait))) => {
+            Ok(Err(awaited)) => {
                 let (plane, inner) = (Arc::clone(&self.plane), self.inner.clone());
                 Either::Right(Box::pin(async move {
-                    let admitted = pending.wait(&plane, wait).await?;
+                    let admitted = awaited.come(&plane).await?;
                     let serving = inner.call(admitted);
                     serving.await
                 }))
@@ -92,11 +91,17 @@ where
     }
 }
 
-/// A request that everything admits but its budgets, which were not asked yet.
+/// What a request waits for that is not admitted at once.
+enum Awaited {
+    /// What the other replicas have used of its limits.
+    Limits(Box<Pending>, BoxFuture<'static, Answer>),
+    Lease(Box<Leasing>),
+}
+
+/// A request that everything admits but its limits and its budgets.
 struct Pending {
     question: Box<Question>,
     model: Arc<ModelEntry>,
-    permit: Box<dyn Permit>,
     reserved: Pico,
     currency: Currency,
     weight: Weight,
@@ -107,7 +112,51 @@ struct Pending {
     present: Present,
 }
 
+/// A request that everything admits but a budget of which there is too little at hand.
+struct Leasing {
+    pending: Pending,
+    permit: Box<dyn Permit>,
+    wait: Wait,
+}
+
+impl Awaited {
+    async fn come(self, plane: &DataPlane) -> Result<Admitted, Refusal> {
+        let leasing = match self {
+            Self::Limits(pending, answer) => {
+                let answer = answer.await;
+                match pending.permitted(plane, answer)? {
+                    Ok(admitted) => return Ok(admitted),
+                    Err(leasing) => leasing,
+                }
+            }
+            Self::Lease(leasing) => leasing,
+        };
+        leasing.wait(plane).await
+    }
+}
+
 impl Pending {
+    /// Its limits have answered: what is left to ask are its budgets.
+    fn permitted(mut self, plane: &DataPlane, answer: Answer) -> Result<Result<Admitted, Box<Leasing>>, Refusal> {
+        let permit = answer.map_err(|declined| self.declined(plane, &declined))?;
+        match self.reserve(plane) {
+            Ok(reservation) => Ok(Ok(self.with(permit, reservation))),
+            Err(Refused::Exceeded(exceeded)) => Err(over_budget(plane, &exceeded)),
+            Err(Refused::Wait(wait)) => Ok(Err(Box::new(Leasing { pending: self, permit, wait }))),
+        }
+    }
+
+    fn declined(&self, plane: &DataPlane, declined: &Declined) -> Refusal {
+        match declined {
+            Declined::Exceeded(exceeded) => {
+                plane.metrics.limited(exceeded.scope.as_str(), exceeded.dimension.as_str());
+                let headers = rate_headers(self.question.endpoint.dialect, &exceeded.levels, plane.clock.now());
+                Refusal::limited(exceeded).with_headers(headers)
+            }
+            Declined::Unknown => Refusal::limits_unknown(),
+        }
+    }
+
     /// Sets aside what the request may cost; where that is not left, what it costs with less output.
     fn reserve(&mut self, plane: &DataPlane) -> Result<Reservation, Refused> {
         loop {
@@ -130,8 +179,20 @@ impl Pending {
         true
     }
 
+    fn with(self, permit: Box<dyn Permit>, reservation: Reservation) -> Admitted {
+        let Self { mut question, model, reserved, weight, cuts, tokens, seat, present, .. } = self;
+        let estimate = weight.estimate;
+        if reservation.is_hard() {
+            question.output_cap = cap::of(&question, &weight, cuts > 0);
+        }
+        Admitted { question, model, held: Held { permit, reservation, reserved, estimate, tokens, seat, present } }
+    }
+}
+
+impl Leasing {
     /// Until the database has given more of the budget, or does not.
-    async fn wait(mut self: Box<Self>, plane: &DataPlane, mut wait: Wait) -> Result<Admitted, Refusal> {
+    async fn wait(self: Box<Self>, plane: &DataPlane) -> Result<Admitted, Refusal> {
+        let Self { mut pending, permit, mut wait } = *self;
         let until = Instant::now() + LEASE_WAIT;
         loop {
             let look = (Instant::now() + SILENCE_AT_MOST).min(until);
@@ -141,21 +202,12 @@ impl Pending {
                 }
                 return Err(over_budget(plane, &wait.exceeded));
             }
-            match self.reserve(plane) {
-                Ok(reservation) => return Ok(self.with(reservation)),
+            match pending.reserve(plane) {
+                Ok(reservation) => return Ok(pending.with(permit, reservation)),
                 Err(Refused::Exceeded(exceeded)) => return Err(over_budget(plane, &exceeded)),
                 Err(Refused::Wait(again)) => wait = again,
             }
         }
-    }
-
-    fn with(self, reservation: Reservation) -> Admitted {
-        let Self { mut question, model, permit, reserved, weight, cuts, tokens, seat, present, .. } = self;
-        let estimate = weight.estimate;
-        if reservation.is_hard() {
-            question.output_cap = cap::of(&question, &weight, cuts > 0);
-        }
-        Admitted { question, model, held: Held { permit, reservation, reserved, estimate, tokens, seat, present } }
     }
 }
 
@@ -168,7 +220,7 @@ fn over_budget(plane: &DataPlane, exceeded: &BudgetExceeded) -> Refusal {
     Refusal::over_budget(exceeded)
 }
 
-fn admit(plane: &DataPlane, mut question: Box<Question>) -> Result<Pending, Refusal> {
+fn admit(plane: &DataPlane, mut question: Box<Question>) -> Result<(Pending, Asked), Refusal> {
     // What decides the price and the budget's period.
     let accepted_at = question.facts.accepted_at;
     // The one its key is of: a configuration that changed while the body was read is the next request's.
@@ -193,8 +245,6 @@ fn admit(plane: &DataPlane, mut question: Box<Question>) -> Result<Pending, Refu
     let present = plane.metrics.serving(question.endpoint.operation.name());
     let admitted_tokens =
         weight.estimate.input_total().saturating_add(weight.output_at_most.min(plane.config.admitted_output_tokens));
-    let permit = limit(plane, &question, &model, &seat, admitted_tokens, now)?;
-
     let spender = spender(&question, &model);
     let weight = match spender.smallest_hard_budget(currency) {
         Some(amount) => cap::unbounded(&question, &way.tariffs, weight, amount),
@@ -206,7 +256,8 @@ fn admit(plane: &DataPlane, mut question: Box<Question>) -> Result<Pending, Refu
         Unpriced::Overflow => too_much(&question),
     })?;
     question.way = way;
-    Ok(Pending { question, model, permit, reserved, currency, weight, cuts: 0, tokens: admitted_tokens, seat, present })
+    let asked = limit(plane, &question, &model, &seat, admitted_tokens, now);
+    Ok((Pending { question, model, reserved, currency, weight, cuts: 0, tokens: admitted_tokens, seat, present }, asked))
 }
 
 fn find_model(snapshot: &Snapshot, question: &Question) -> Result<Arc<ModelEntry>, Refusal> {
@@ -261,14 +312,7 @@ fn too_much(question: &Question) -> Refusal {
 }
 
 /// Asks the scopes that have limits, in the order in which the first that refuses says so.
-fn limit(
-    plane: &DataPlane,
-    question: &Question,
-    model: &ModelEntry,
-    seat: &Seat,
-    tokens: u64,
-    now: Timestamp,
-) -> Result<Box<dyn Permit>, Refusal> {
+fn limit(plane: &DataPlane, question: &Question, model: &ModelEntry, seat: &Seat, tokens: u64, now: Timestamp) -> Asked {
     let Question { key, endpoint, peek, .. } = question;
     let (tenant, places) = (&*key.tenant, plane.config.default_places());
     let per_key = places.of_key(tenant);
@@ -303,8 +347,5 @@ fn limit(
     if let Some((limits, name, holder)) = &end_user {
         ask(ScopeKind::EndUser, bounded_name(name), holder, limits, None);
     }
-    plane.limiter.admit(scopes.as_slice(), endpoint.operation.purpose(), tokens, now).map_err(|exceeded| {
-        plane.metrics.limited(exceeded.scope.as_str(), exceeded.dimension.as_str());
-        Refusal::limited(&exceeded).with_headers(rate_headers(endpoint.dialect, &exceeded.levels, now))
-    })
+    plane.limiter.admit(scopes.as_slice(), endpoint.operation.purpose(), tokens, now)
 }

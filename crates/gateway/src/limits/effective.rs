@@ -104,7 +104,7 @@ mod tests {
     use tallygate_types::ProjectId;
 
     use super::*;
-    use crate::limits::{MemoryLimiter, RateLimiter as _, Scope, Scopes};
+    use crate::limits::{MemoryLimiter, Scope, Scopes};
 
     const NOW: Timestamp = Timestamp::from_micros(1_700_000_000_000_000);
     const PLACES: DefaultPlaces = DefaultPlaces { per_tenant: 200, per_key: 50 };
@@ -188,7 +188,7 @@ mod tests {
         let scope = |kind, holder, limits| Scope { kind, subject: "", holder, limits, default_concurrency: None };
         let mut scopes = Scopes::new(scope(ScopeKind::Key, &of_key, &key.limits));
         scopes.push(scope(ScopeKind::EndUser, &of_user, &end_users));
-        let mut permit = MemoryLimiter.admit(scopes.as_slice(), Purpose::Generating, 0, NOW).unwrap();
+        let mut permit = MemoryLimiter.take(scopes.as_slice(), Purpose::Generating, 0, NOW).unwrap();
         permit.dispatched();
 
         let asked = AskedOf { key: &key, model: Some("other"), end_user: Some("ada"), places: PLACES };

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use tallygate_types::Timestamp;
 
-use super::{Dimension, Exceeded, Holder, Level, Levels, Permit, Purpose, RateLimiter, Scope, ScopeKind, SlidingMinute};
+use super::{
+    Asked, Declined, Dimension, Exceeded, Holder, Level, Levels, Permit, Purpose, RateLimiter, Scope, ScopeKind, SlidingMinute,
+};
 
 /// When one more place is likely to be free, for want of a better guess.
 const CONCURRENCY_RETRY: Duration = Duration::from_secs(1);
@@ -70,7 +72,14 @@ impl Counts {
 }
 
 impl RateLimiter for MemoryLimiter {
-    fn admit(
+    fn admit(&self, scopes: &[Scope<'_>], purpose: Purpose, tokens: u64, now: Timestamp) -> Asked {
+        Asked::Now(self.take(scopes, purpose, tokens, now).map_err(Declined::Exceeded))
+    }
+}
+
+impl MemoryLimiter {
+    /// Takes one request, `tokens` and one place in every scope, or nothing at all.
+    pub fn take(
         &self,
         scopes: &[Scope<'_>],
         purpose: Purpose,
@@ -240,7 +249,7 @@ mod tests {
             now: Timestamp,
         ) -> Result<Box<dyn Permit>, Box<Exceeded>> {
             let scopes = [scope(ScopeKind::Tenant, &self.tenant, tenant), scope(ScopeKind::Key, &self.key, key)];
-            MemoryLimiter.admit(&scopes, purpose, tokens, now)
+            MemoryLimiter.take(&scopes, purpose, tokens, now)
         }
     }
 
@@ -321,7 +330,7 @@ mod tests {
             (1..5).for_each(|at| scopes.push(scope(at)));
             scopes
         };
-        let ask = |tight, tokens| MemoryLimiter.admit(scopes_but(tight).as_slice(), Purpose::Generating, tokens, clock.now());
+        let ask = |tight, tokens| MemoryLimiter.take(scopes_but(tight).as_slice(), Purpose::Generating, tokens, clock.now());
         for (at, kind) in ScopeKind::ALL.into_iter().enumerate() {
             let mut first = ask(None, 40).unwrap();
             first.dispatched();

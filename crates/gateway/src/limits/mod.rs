@@ -16,6 +16,7 @@ mod sliding;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use tallygate_store::{Limits, TenantEntry};
 use tallygate_types::Timestamp;
 pub use tallygate_types::live::{LimitDimension as Dimension, LimitScope as ScopeKind};
@@ -95,16 +96,26 @@ pub struct DefaultPlaces {
     pub per_key: u32,
 }
 
-/// Gives out permits. Implementations answer from memory: a request never waits for a limit's store.
+/// Why a request is not admitted.
+#[derive(Debug)]
+pub enum Declined {
+    Exceeded(Box<Exceeded>),
+    /// What others have used cannot be told, and it is not to be guessed.
+    Unknown,
+}
+
+pub type Answer = Result<Box<dyn Permit>, Declined>;
+
+/// What is answered from memory is answered at once.
+pub enum Asked {
+    Now(Answer),
+    Later(BoxFuture<'static, Answer>),
+}
+
+/// Gives out permits.
 pub trait RateLimiter: Send + Sync + 'static {
     /// Takes one request, `tokens` and one place in every scope, or nothing at all.
-    fn admit(
-        &self,
-        scopes: &[Scope<'_>],
-        purpose: Purpose,
-        tokens: u64,
-        now: Timestamp,
-    ) -> Result<Box<dyn Permit>, Box<Exceeded>>;
+    fn admit(&self, scopes: &[Scope<'_>], purpose: Purpose, tokens: u64, now: Timestamp) -> Asked;
 }
 
 /// What a request holds of its limits. Dropping it frees its places; unless it was dispatched, its rates too.
