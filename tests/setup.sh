@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 need=()
 have() { command -v "$1" >/dev/null 2>&1; }
 compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || need+=(postgresql)
+have redis-server || need+=(redis-server)
 have chromium || need+=(chromium)
 have tinyproxy || need+=(tinyproxy-bin)
 have microsocks || need+=(microsocks)

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use divan::Bencher;
-use tallygate_gateway::limits::{Holder, Holders, MemoryLimiter, Permit, Purpose, Scope, ScopeKind, Scopes};
+use tallygate_gateway::limits::{Holder, Holders, MemoryLimiter, Permit, Purpose, Scope, ScopeKind, Scopes, Subject};
 use tallygate_store::{KeyEntry, KeyTerms, Limits, ProjectEntry, TenantBounds, TenantEntry};
 use tallygate_types::{ProjectId, Timestamp};
 
@@ -92,7 +92,7 @@ impl Traffic {
 }
 
 fn scope(kind: ScopeKind, holder: &Arc<Holder>) -> Scope<'_> {
-    Scope { kind, subject: "", holder, limits: &WIDE, default_concurrency: None }
+    Scope { kind, subject: "", id: Subject::Name, holder, limits: &WIDE, default_concurrency: None }
 }
 
 /// From admission to the end.

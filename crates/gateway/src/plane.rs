@@ -176,13 +176,21 @@ impl DataPlane {
     }
 
     /// Every limit that requests of a key fall under, and where it stands. `None`: there is no such key.
-    pub fn effective_limits(&self, key: ApiKeyId, model: Option<&str>, end_user: Option<&str>) -> Option<Vec<EffectiveLimit>> {
-        let snapshot = self.snapshot.load();
+    pub async fn effective_limits(
+        &self,
+        key: ApiKeyId,
+        model: Option<&str>,
+        end_user: Option<&str>,
+    ) -> Option<Vec<EffectiveLimit>> {
+        let snapshot = self.snapshot.load_full();
         let key = snapshot.keys.values().find(|entry| entry.id == key)?;
         // As a client would write it: a public name or an alias.
         let model = model.map(|name| snapshot.model(name).map_or(name, |model| &*model.name));
         let asked = AskedOf { key, model, end_user, places: self.config.default_places() };
-        Some(limits::effective(&asked, &self.holders, self.clock.now()))
+        let now = self.clock.now();
+        let mut rows = limits::effective(&asked, &self.holders, now);
+        self.limiter.look(key.tenant.id, &mut rows, now).await;
+        Some(rows.into_iter().map(|row| row.limit).collect())
     }
 
     /// Forgets what is held against a credential. False if it is not configured.

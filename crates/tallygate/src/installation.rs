@@ -11,6 +11,8 @@ use arc_swap::ArcSwap;
 use secrecy::{ExposeSecret as _, SecretString};
 use tallygate_admin::{AdminConfig, AdminState};
 use tallygate_billing::{Budgets, Journal, JournalConfig, Shipper};
+use tallygate_gateway::limits::{MemoryLimiter, RateLimiter, SharedLimiter};
+use tallygate_gateway::metrics::SharedLimitMetrics;
 use tallygate_gateway::{DataPlane, Drained, GatewayConfig, MediaBounds, Metrics, Parts};
 use tallygate_store::upstreams::Timeouts;
 use tallygate_store::{Snapshot, Store, setup, users};
@@ -169,7 +171,18 @@ impl Opened {
         let Listeners { data, admin, probes } = self.listeners;
         let (listen, admin_listen, metrics_listen) = (data.local_addr()?, admin.local_addr()?, probes.local_addr()?);
 
-        let plane = DataPlane::new(Parts {
+        let shared_limits = match config.limits.resolved()? {
+            None => None,
+            Some(limits) => Some(Arc::new(SharedLimiter::new(&limits, SharedLimitMetrics::new(metrics.registry())?)?)),
+        };
+        let limiter: Arc<dyn RateLimiter> = match &shared_limits {
+            None => Arc::new(MemoryLimiter),
+            Some(shared) => {
+                shared.meet().await;
+                Arc::<SharedLimiter>::clone(shared)
+            }
+        };
+        let parts = Parts {
             config: GatewayConfig { outbound: outbound.clone(), ..gateway_config(config) },
             snapshot: Arc::clone(&refresher.snapshot),
             store_fresh: Arc::clone(&refresher.store_is_fresh),
@@ -182,7 +195,8 @@ impl Opened {
             metrics: Arc::clone(&metrics),
             access: telemetry::access_log(),
             shelf: Arc::<Store>::clone(&self.store),
-        });
+        };
+        let plane = DataPlane::with_limiter(parts, limiter);
 
         let is_there = refresher.store_is_fresh.load(Ordering::Acquire);
         if is_there && let Err(error) = plane.load_standings(&self.store).await {
@@ -213,6 +227,9 @@ impl Opened {
             }
         }));
         background.push(tokio::spawn(give_back::run(stop.clone())));
+        if let Some(shared) = shared_limits {
+            background.push(tokio::spawn(shared.run(stop.clone())));
+        }
         background.push(tokio::spawn(profiles.follow(stop.clone())));
         let (loaded, sharing) =
             (arrival.loaded.clone(), Arc::clone(&plane).share_standings(Arc::clone(&self.store), stop.clone()));

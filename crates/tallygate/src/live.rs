@@ -1,5 +1,6 @@
 //! The data plane as the control plane sees it.
 
+use std::pin::Pin;
 use std::sync::Arc;
 
 use tallygate_admin::LivePlane;
@@ -35,7 +36,12 @@ impl LivePlane for Live {
         self.0.reactivate(credential)
     }
 
-    fn effective_limits(&self, key: ApiKeyId, model: Option<&str>, end_user: Option<&str>) -> Option<Vec<EffectiveLimit>> {
-        self.0.effective_limits(key, model, end_user)
+    fn effective_limits<'a>(
+        &'a self,
+        key: ApiKeyId,
+        model: Option<&'a str>,
+        end_user: Option<&'a str>,
+    ) -> Pin<Box<dyn Future<Output = Option<Vec<EffectiveLimit>>> + Send + 'a>> {
+        Box::pin(self.0.effective_limits(key, model, end_user))
     }
 }

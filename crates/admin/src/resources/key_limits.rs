@@ -38,7 +38,7 @@ async fn list_api_key_limits(
     Params(query): Params<ListApiKeyLimits>,
 ) -> Result<axum::Json<Page<EffectiveLimit>>> {
     keys::get(&state.store, scope.rows(), id).await?;
-    let limits = state.live()?.effective_limits(id, query.model.as_deref(), query.end_user.as_deref());
+    let limits = state.live()?.effective_limits(id, query.model.as_deref(), query.end_user.as_deref()).await;
     let limits = limits.ok_or_else(|| {
         Problem::conflict("not_in_service", "This replica does not serve the key: it is revoked, or a moment too new.")
     })?;

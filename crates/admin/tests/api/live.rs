@@ -1,6 +1,8 @@
 //! What the API shows of the data plane, with one that answers from a table.
 
 use std::collections::HashMap;
+use std::future::ready;
+use std::pin::Pin;
 use std::sync::Mutex;
 
 use serde_json::json;
@@ -53,13 +55,20 @@ impl LivePlane for FakeLive {
         known.map(|one| one.state = CredentialState::Active).is_some()
     }
 
-    fn effective_limits(&self, key: ApiKeyId, model: Option<&str>, end_user: Option<&str>) -> Option<Vec<EffectiveLimit>> {
+    fn effective_limits<'a>(
+        &'a self,
+        key: ApiKeyId,
+        model: Option<&'a str>,
+        end_user: Option<&'a str>,
+    ) -> Pin<Box<dyn Future<Output = Option<Vec<EffectiveLimit>>> + Send + 'a>> {
         let is_of = |limit: &EffectiveLimit| match limit.scope {
             LimitScope::Model => model.is_none() || limit.subject.as_deref() == model,
             LimitScope::EndUser => limit.subject.as_deref() == end_user,
             LimitScope::Tenant | LimitScope::Project | LimitScope::Key => true,
         };
-        Some(self.limits.lock().unwrap().get(&key)?.iter().filter(|limit| is_of(limit)).cloned().collect())
+        let limits = self.limits.lock().unwrap();
+        let found = limits.get(&key).map(|all| all.iter().filter(|limit| is_of(limit)).cloned().collect());
+        Box::pin(ready(found))
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{AtOnce, Question, Reply, at_once, cap, plane_layer};
 use crate::body::ReplyBody;
-use crate::limits::{self, Answer, Asked, Declined, Permit, Scope, ScopeKind, Scopes, bounded_name, rate_headers};
+use crate::limits::{self, Answer, Asked, Declined, Permit, Scope, ScopeKind, Scopes, Subject, bounded_name, rate_headers};
 use crate::metrics::Present;
 use crate::overload::Seat;
 use crate::path::Operation;
@@ -328,24 +328,25 @@ fn limit(plane: &DataPlane, question: &Question, model: &ModelEntry, seat: &Seat
     let mut scopes = Scopes::new(Scope {
         kind: ScopeKind::Tenant,
         subject: &tenant.name,
+        id: Subject::Id(tenant.id.uuid()),
         holder: seat.tenant(),
         limits: &tenant.limits,
         default_concurrency: Some(places.per_tenant),
     });
-    let mut ask = |kind, subject, holder, limits, default_concurrency| {
-        scopes.push(Scope { kind, subject, holder, limits, default_concurrency });
+    let mut ask = |kind, subject, id, holder, limits, default_concurrency| {
+        scopes.push(Scope { kind, subject, id, holder, limits, default_concurrency });
     };
     if let Some((project, holder)) = &project {
-        ask(ScopeKind::Project, &*project.name, holder, &project.limits, None);
+        ask(ScopeKind::Project, &*project.name, Subject::Id(project.id.uuid()), holder, &project.limits, None);
     }
     if let Some(holder) = &of_key {
-        ask(ScopeKind::Key, &*key.name, holder, &key.limits, per_key);
+        ask(ScopeKind::Key, &*key.name, Subject::Id(key.id.uuid()), holder, &key.limits, per_key);
     }
     if let Some((limits, holder)) = &of_model {
-        ask(ScopeKind::Model, &*model.name, holder, limits, None);
+        ask(ScopeKind::Model, &*model.name, Subject::Name, holder, limits, None);
     }
     if let Some((limits, name, holder)) = &end_user {
-        ask(ScopeKind::EndUser, bounded_name(name), holder, limits, None);
+        ask(ScopeKind::EndUser, bounded_name(name), Subject::Name, holder, limits, None);
     }
     plane.limiter.admit(scopes.as_slice(), endpoint.operation.purpose(), tokens, now)
 }

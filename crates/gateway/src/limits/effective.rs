@@ -4,7 +4,7 @@ use tallygate_store::{KeyEntry, Limits};
 use tallygate_types::Timestamp;
 use tallygate_types::live::{EffectiveLimit, LimitSource};
 
-use super::{DefaultPlaces, Dimension, Holder, Holders, Purpose, ScopeKind, bounded_name};
+use super::{DefaultPlaces, Dimension, Holder, Holders, Purpose, ScopeKind, Subject, bounded_name};
 
 /// Whose limits are asked for.
 #[derive(Debug, Clone, Copy)]
@@ -17,10 +17,19 @@ pub struct AskedOf<'a> {
     pub places: DefaultPlaces,
 }
 
+/// A limit, as this process counts it.
+#[derive(Debug)]
+pub struct Row {
+    pub limit: EffectiveLimit,
+    /// What it is of, if others may count it too.
+    pub id: Option<Subject>,
+}
+
 /// One scope.
 struct Bounds<'a> {
     scope: ScopeKind,
     subject: Option<&'a str>,
+    id: Subject,
     limits: &'a Limits,
     source: LimitSource,
     default_concurrency: Option<u32>,
@@ -29,37 +38,46 @@ struct Bounds<'a> {
 }
 
 /// In the order they are asked. What only counts tokens has limits of its own, of the same size, which are not shown.
-pub fn effective(asked: &AskedOf<'_>, holders: &Holders, now: Timestamp) -> Vec<EffectiveLimit> {
+pub fn effective(asked: &AskedOf<'_>, holders: &Holders, now: Timestamp) -> Vec<Row> {
     let AskedOf { key, model, end_user, places } = *asked;
     let tenant = &*key.tenant;
     let mut all = Vec::new();
-    let own = |scope, subject, limits, source| Bounds { scope, subject, limits, source, default_concurrency: None, holder: None };
+    let own = |scope, subject, id, limits, source| Bounds {
+        scope,
+        subject,
+        id,
+        limits,
+        source,
+        default_concurrency: None,
+        holder: None,
+    };
 
-    let bounds = own(ScopeKind::Tenant, Some(&*tenant.name), &tenant.limits, LimitSource::Tenant);
+    let bounds = own(ScopeKind::Tenant, Some(&*tenant.name), Subject::Id(tenant.id.uuid()), &tenant.limits, LimitSource::Tenant);
     let holder = holders.tenant(tenant);
     Bounds { default_concurrency: Some(places.per_tenant), holder: Some(&holder), ..bounds }.list(&mut all, now);
     if let Some(project) = key.project() {
-        let bounds = own(ScopeKind::Project, Some(&*project.name), &project.limits, LimitSource::Project);
+        let bounds =
+            own(ScopeKind::Project, Some(&*project.name), Subject::Id(project.id.uuid()), &project.limits, LimitSource::Project);
         Bounds { holder: Some(&holders.project(project)), ..bounds }.list(&mut all, now);
     }
-    let bounds = own(ScopeKind::Key, Some(&*key.name), &key.limits, LimitSource::Key);
+    let bounds = own(ScopeKind::Key, Some(&*key.name), Subject::Id(key.id.uuid()), &key.limits, LimitSource::Key);
     Bounds { default_concurrency: places.of_key(tenant), holder: Some(&holders.key(key)), ..bounds }.list(&mut all, now);
 
     let Some(inner) = &tenant.bounds else { return all };
     for (name, limits) in inner.models.iter().filter(|(name, _)| model.is_none_or(|asked| asked == **name)) {
         let holder = holders.find_named(tenant.id, ScopeKind::Model, name);
-        let bounds = own(ScopeKind::Model, Some(name.as_str()), limits, LimitSource::ModelRule);
+        let bounds = own(ScopeKind::Model, Some(name.as_str()), Subject::Name, limits, LimitSource::ModelRule);
         Bounds { holder: holder.as_deref(), ..bounds }.list(&mut all, now);
     }
     let end_user = end_user.map(bounded_name);
     let holder = end_user.and_then(|name| holders.find_named(tenant.id, ScopeKind::EndUser, name));
-    let bounds = own(ScopeKind::EndUser, end_user, &inner.end_users, LimitSource::EndUserRule);
+    let bounds = own(ScopeKind::EndUser, end_user, Subject::Name, &inner.end_users, LimitSource::EndUserRule);
     Bounds { holder: holder.as_deref(), ..bounds }.list(&mut all, now);
     all
 }
 
 impl Bounds<'_> {
-    fn list(&self, all: &mut Vec<EffectiveLimit>, now: Timestamp) {
+    fn list(&self, all: &mut Vec<Row>, now: Timestamp) {
         for dimension in Dimension::ALL {
             let own = match dimension {
                 Dimension::Requests => self.limits.requests_per_minute.map(u64::from),
@@ -69,7 +87,7 @@ impl Bounds<'_> {
             let default = self.default_concurrency.filter(|_| dimension == Dimension::Concurrency).map(u64::from);
             let Some(limit) = own.or(default) else { continue };
             let (used, resets_at) = self.holder.map_or((0, None), |holder| standing(holder, dimension, limit, now));
-            all.push(EffectiveLimit {
+            let limit = EffectiveLimit {
                 scope: self.scope,
                 subject: self.subject.map(str::to_owned),
                 dimension,
@@ -78,7 +96,9 @@ impl Bounds<'_> {
                 remaining: limit.saturating_sub(used),
                 resets_at,
                 source: if own.is_some() { self.source } else { LimitSource::Default },
-            });
+            };
+            let is_one = own.is_some() && self.subject.is_some();
+            all.push(Row { limit, id: is_one.then_some(self.id) });
         }
     }
 }
@@ -114,8 +134,8 @@ mod tests {
     }
 
     /// Each as `scope subject dimension used/limit source`.
-    fn told(rows: &[EffectiveLimit]) -> Vec<String> {
-        let text = |row: &EffectiveLimit| {
+    fn told(rows: &[Row]) -> Vec<String> {
+        let text = |Row { limit: row, .. }: &Row| {
             let EffectiveLimit { scope, dimension, limit, used, remaining, source, .. } = row;
             assert_eq!(*remaining, limit.saturating_sub(*used));
             let subject = row.subject.as_deref().unwrap_or("*");
@@ -157,7 +177,7 @@ mod tests {
                 "end_user * concurrency 0/1 EndUserRule",
             ]
         );
-        assert!(rows.iter().all(|row| row.resets_at.is_none()));
+        assert!(rows.iter().all(|row| row.limit.resets_at.is_none()));
         let asked = AskedOf { model: Some("fast"), end_user: Some("ada"), ..asked };
         assert_eq!(
             told(&effective(&asked, &holders, NOW))[5..],
@@ -185,7 +205,8 @@ mod tests {
         let (holders, key) = (Holders::default(), key());
         let (of_key, of_user) = (holders.key(&key), holders.named(key.tenant.id, ScopeKind::EndUser, "ada", NOW));
         let end_users = limits(Some(3), None, Some(1));
-        let scope = |kind, holder, limits| Scope { kind, subject: "", holder, limits, default_concurrency: None };
+        let scope =
+            |kind, holder, limits| Scope { kind, subject: "", id: Subject::Name, holder, limits, default_concurrency: None };
         let mut scopes = Scopes::new(scope(ScopeKind::Key, &of_key, &key.limits));
         scopes.push(scope(ScopeKind::EndUser, &of_user, &end_users));
         let mut permit = MemoryLimiter.take(scopes.as_slice(), Purpose::Generating, 0, NOW).unwrap();
@@ -203,9 +224,9 @@ mod tests {
             ]
         );
         let gone = NOW.saturating_add(std::time::Duration::from_millis(60_500));
-        assert_eq!(rows[3..].iter().map(|row| row.resets_at).collect::<Vec<_>>(), [Some(gone), None, Some(gone), None]);
+        assert_eq!(rows[3..].iter().map(|row| row.limit.resets_at).collect::<Vec<_>>(), [Some(gone), None, Some(gone), None]);
         drop(permit);
-        let used = |now| effective(&asked, &holders, now)[3..].iter().map(|row| row.used).collect::<Vec<_>>();
+        let used = |now| effective(&asked, &holders, now)[3..].iter().map(|row| row.limit.used).collect::<Vec<_>>();
         assert_eq!((used(NOW), used(gone)), (vec![1, 0, 1, 0], vec![0; 4]));
     }
 }

@@ -8,11 +8,11 @@ use std::time::Duration;
 use tallygate_types::Timestamp;
 
 use super::{
-    Asked, Declined, Dimension, Exceeded, Holder, Level, Levels, Permit, Purpose, RateLimiter, Scope, ScopeKind, SlidingMinute,
+    Asked, Declined, Dimension, Exceeded, Holder, Levels, Permit, Purpose, RateLimiter, Scope, ScopeKind, SlidingMinute,
 };
 
 /// When one more place is likely to be free, for want of a better guess.
-const CONCURRENCY_RETRY: Duration = Duration::from_secs(1);
+pub(super) const CONCURRENCY_RETRY: Duration = Duration::from_secs(1);
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -50,6 +50,8 @@ struct MemoryPermit {
     tokens: u64,
     taken_at: Timestamp,
     levels: Levels,
+    /// The limits hold elsewhere: here it is only counted what is taken of them. Bounds that nobody has set hold here.
+    only_counts: bool,
     is_dispatched: bool,
 }
 
@@ -86,21 +88,18 @@ impl MemoryLimiter {
         tokens: u64,
         now: Timestamp,
     ) -> Result<Box<dyn Permit>, Box<Exceeded>> {
-        let mut permit = Box::new(MemoryPermit {
-            held: Default::default(),
-            purpose,
-            tokens,
-            taken_at: now,
-            levels: Levels::default(),
-            is_dispatched: false,
-        });
-        for (at, scope) in scopes.iter().enumerate().take(ScopeKind::ALL.len()) {
-            match permit.take(scope) {
-                Ok(held) => permit.held[at] = Some(held),
-                Err(short) => return Err(Box::new(short.of(scope, permit.levels, now))),
-            }
-        }
-        Ok(permit)
+        MemoryPermit::new(purpose, tokens, now, false).take_all(scopes)
+    }
+
+    /// Counts the same, though there may be too little, for somebody else who decides. Places that have no limit but a default are
+    /// decided here.
+    pub(super) fn count(
+        scopes: &[Scope<'_>],
+        purpose: Purpose,
+        tokens: u64,
+        now: Timestamp,
+    ) -> Result<Box<dyn Permit>, Box<Exceeded>> {
+        MemoryPermit::new(purpose, tokens, now, true).take_all(scopes)
     }
 }
 
@@ -113,12 +112,28 @@ impl Short {
 }
 
 impl MemoryPermit {
+    fn new(purpose: Purpose, tokens: u64, now: Timestamp, only_counts: bool) -> Box<Self> {
+        let (held, levels) = Default::default();
+        Box::new(Self { held, purpose, tokens, taken_at: now, levels, only_counts, is_dispatched: false })
+    }
+
+    fn take_all(mut self: Box<Self>, scopes: &[Scope<'_>]) -> Result<Box<dyn Permit>, Box<Exceeded>> {
+        for (at, scope) in scopes.iter().enumerate().take(ScopeKind::ALL.len()) {
+            match self.take(scope) {
+                Ok(held) => self.held[at] = Some(held),
+                Err(short) => return Err(Box::new(short.of(scope, self.levels, self.taken_at))),
+            }
+        }
+        Ok(self)
+    }
+
     /// Takes all of one scope or nothing of it. What earlier scopes gave, the drop of the permit gives back.
     fn take(&mut self, scope: &Scope<'_>) -> Result<Held, Short> {
         let counts = scope.holder.counts(self.purpose);
         let running = counts.running.fetch_add(1, Ordering::AcqRel);
         let mut held = Held { holder: Arc::clone(scope.holder), requests_per_minute: None, tokens_per_minute: None };
-        if let Some(limit) = scope.limits.concurrency.or(scope.default_concurrency)
+        let own = scope.limits.concurrency;
+        if let Some(limit) = own.or(scope.default_concurrency).filter(|_| !self.only_counts || own.is_none())
             && running >= limit
         {
             held.leave(self.purpose);
@@ -147,21 +162,11 @@ impl MemoryPermit {
 
     fn take_rate(&mut self, rate: &SlidingMinute, units: u64, limit: u64, dimension: Dimension) -> Result<(), Short> {
         let now = self.taken_at;
-        let taken = rate.take(units, limit, now);
+        let taken = if self.only_counts { Ok(rate.count(units, limit, now)) } else { rate.take(units, limit, now) };
         let level = taken.unwrap_or_else(|_| rate.level(limit, now));
-        let tightest = match dimension {
-            Dimension::Tokens => &mut self.levels.tokens,
-            _ => &mut self.levels.requests,
-        };
-        tighten(tightest, level);
+        self.levels.tighten(dimension, level);
         let short = |wait| Short { dimension, limit, used: rate.used(now), retry_after: wait, reset: Some(level.reset) };
         taken.map(|_| ()).map_err(short)
-    }
-}
-
-fn tighten(slot: &mut Option<Level>, level: Level) {
-    if slot.is_none_or(|tightest| level.remaining < tightest.remaining) {
-        *slot = Some(level);
     }
 }
 
@@ -219,7 +224,7 @@ mod tests {
     use tallygate_types::{Clock, ManualClock};
 
     use super::*;
-    use crate::limits::Scopes;
+    use crate::limits::{Scopes, Subject};
 
     /// A tenant and its key, with nothing taken.
     #[derive(Default)]
@@ -233,7 +238,7 @@ mod tests {
     }
 
     fn scope<'a>(kind: ScopeKind, holder: &'a Arc<Holder>, limits: &'a Limits) -> Scope<'a> {
-        Scope { kind, subject: kind.as_str(), holder, limits, default_concurrency: None }
+        Scope { kind, subject: kind.as_str(), id: Subject::Name, holder, limits, default_concurrency: None }
     }
 
     impl Asking {

@@ -2,8 +2,7 @@
 //!
 //! A request asks all scopes it falls under (its tenant, project, key, model and end user, as far as they have limits) in one step
 //! and gets either everything or nothing. What it holds is a [`Permit`]: dropped before dispatch it gives all back, settled it
-//! replaces the estimate of tokens by the truth. [`MemoryLimiter`] is exact on one node; many nodes will share their state behind
-//! the same trait.
+//! replaces the estimate of tokens by the truth. [`MemoryLimiter`] is exact on one node, [`SharedLimiter`] over many.
 
 mod bucket;
 mod effective;
@@ -11,6 +10,7 @@ mod headers;
 mod holders;
 mod memory;
 mod named;
+mod shared;
 mod sliding;
 
 use std::sync::Arc;
@@ -18,15 +18,17 @@ use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use tallygate_store::{Limits, TenantEntry};
-use tallygate_types::Timestamp;
 pub use tallygate_types::live::{LimitDimension as Dimension, LimitScope as ScopeKind};
+use tallygate_types::{TenantId, Timestamp};
+use uuid::Uuid;
 
 pub use bucket::Bucket;
-pub use effective::{AskedOf, effective};
+pub use effective::{AskedOf, Row, effective};
 pub use headers::{put_rate_headers, rate_headers, rate_names, rate_values};
 pub use holders::{Holder, Holders};
 pub use memory::MemoryLimiter;
 pub use named::bounded_name;
+pub use shared::{OnFailure, SharedLimiter, SharedLimits};
 pub use sliding::SlidingMinute;
 
 /// One holder of limits that a request falls under.
@@ -35,10 +37,19 @@ pub struct Scope<'a> {
     pub kind: ScopeKind,
     /// By name.
     pub subject: &'a str,
+    pub id: Subject,
     pub holder: &'a Arc<Holder>,
     pub limits: &'a Limits,
     /// Holds where `limits` names no concurrency.
     pub default_concurrency: Option<u32>,
+}
+
+/// What a holder is known by over all processes and configurations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    Id(Uuid),
+    /// It has nothing but its name.
+    Name,
 }
 
 /// The scopes of one request, in the order they are asked.
@@ -116,6 +127,11 @@ pub enum Asked {
 pub trait RateLimiter: Send + Sync + 'static {
     /// Takes one request, `tokens` and one place in every scope, or nothing at all.
     fn admit(&self, scopes: &[Scope<'_>], purpose: Purpose, tokens: u64, now: Timestamp) -> Asked;
+
+    /// Puts what is used over all processes into `rows` of a tenant, which say what this one counts.
+    fn look<'a>(&'a self, _tenant: TenantId, _rows: &'a mut [Row], _now: Timestamp) -> BoxFuture<'a, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// What a request holds of its limits. Dropping it frees its places; unless it was dispatched, its rates too.
@@ -125,6 +141,28 @@ pub trait Permit: Send + Sync {
     fn dispatched(&mut self);
     /// Replaces the estimate of tokens.
     fn settle(&mut self, tokens: u64, now: Timestamp);
+}
+
+impl Purpose {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Generating => "generating",
+            Self::Counting => "counting",
+        }
+    }
+}
+
+impl Levels {
+    /// Keeps the level of which less remains.
+    fn tighten(&mut self, dimension: Dimension, level: Level) {
+        let slot = match dimension {
+            Dimension::Tokens => &mut self.tokens,
+            _ => &mut self.requests,
+        };
+        if slot.is_none_or(|tightest| level.remaining < tightest.remaining) {
+            *slot = Some(level);
+        }
+    }
 }
 
 impl<'a> Scopes<'a> {

@@ -11,7 +11,7 @@ use tallygate_types::Timestamp;
 
 use super::Level;
 
-const CELL_MICROS: i64 = 500_000;
+pub(super) const CELL_MICROS: i64 = 500_000;
 /// Those of a minute, and the one that has just begun.
 const CELLS: usize = 60_000_000 / CELL_MICROS as usize + 1;
 
@@ -44,6 +44,15 @@ impl SlidingMinute {
         }
         cells.add(cells.of(now), units);
         Ok(cells.level(per_minute, now))
+    }
+
+    /// Counts `units` though there may be too little.
+    pub fn count(&self, units: u64, per_minute: u64, now: Timestamp) -> Level {
+        let mut kept = self.cells();
+        let cells = kept.get_or_insert_with(|| Box::new(Cells::new(now)));
+        cells.advance(now);
+        cells.add(cells.of(now), units.min(per_minute.max(1)));
+        cells.level(per_minute, now)
     }
 
     /// Gives `units` back that were taken in vain at `taken_at`.

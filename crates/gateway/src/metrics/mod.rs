@@ -9,6 +9,7 @@ mod arms;
 mod exchange;
 mod handles;
 mod proxies;
+mod shared_limits;
 #[cfg(test)]
 mod tests;
 
@@ -26,6 +27,7 @@ pub use self::exchange::ExchangeMetrics;
 pub use self::handles::ModelHandles;
 use self::handles::{ENDPOINTS, EndpointHandles, Kept, ModelSeries, PROVIDERS, TenantHandles, UpstreamHandles, index};
 pub use self::proxies::ProxyMetrics;
+pub use self::shared_limits::SharedLimitMetrics;
 
 /// The label of everything that is not configured.
 pub const OTHER: &str = "other";

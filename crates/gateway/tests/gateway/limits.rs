@@ -88,7 +88,7 @@ async fn each_scope_refuses_by_itself_and_says_which_it_is() {
         let (name, scope_label) = ("tallygate_ratelimit_decisions_total", scope.as_str());
         assert!(gateway.metric(&format!(r#"{name}{{decision="refused",dimension="requests",scope="{scope_label}"}} 1"#)));
 
-        let rows = gateway.plane.effective_limits(key, Some("smart"), Some("ada")).unwrap();
+        let rows = gateway.plane.effective_limits(key, Some("smart"), Some("ada")).await.unwrap();
         let row = rows.iter().find(|row| row.dimension == LimitDimension::Requests).unwrap();
         assert_eq!((row.scope, row.subject.as_deref()), (scope, Some(subject)));
         assert_eq!((row.limit, row.used, row.remaining, row.resets_at.is_some()), (1, 1, 0, true));

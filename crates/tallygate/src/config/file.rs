@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
+use tallygate_gateway::limits::{self, SharedLimits};
 use tallygate_types::Network;
 
 use super::error::ConfigError;
@@ -24,7 +25,7 @@ pub struct Config {
     pub secrets: Installation,
     pub journal: Journal,
     pub retention: Retention,
-    pub limits: SharedLimits,
+    pub limits: Limits,
     pub media: Media,
     pub outbound: Outbound,
     pub health: Health,
@@ -131,12 +132,26 @@ pub struct Retention {
     pub usage_days: Option<u32>,
 }
 
-/// Where rate limits are kept.
+/// Where rate limits are counted.
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-pub struct SharedLimits {
-    /// `memory`: this process alone.
+pub struct Limits {
+    /// `memory`: each process counts for itself. `redis://[user:password@]host[:port][/db]` (with TLS `rediss://`): all processes
+    /// count together in Redis or Valkey. A URL that carries a password can stand elsewhere: `env:NAME` or `file:/path`.
     pub shared: String,
+    /// What holds while Redis is away or has lost its counts: `share` (each process admits its share of a limit), `open` (each the
+    /// whole limit), `closed` (whoever has limits is answered 503).
+    pub on_failure: OnFailure,
+}
+
+/// What holds while shared limits cannot be asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum OnFailure {
+    #[default]
+    Share,
+    Open,
+    Closed,
 }
 
 /// Translation between the protocols.
@@ -214,6 +229,8 @@ pub enum ResponsesMode {
     Stored,
 }
 
+/// Limits that are not shared.
+const MEMORY: &str = "memory";
 const DEFAULT_DATA_PORT: u16 = 8080;
 const DEFAULT_ADMIN_PORT: u16 = 8081;
 const DEFAULT_METRICS_PORT: u16 = 9090;
@@ -254,14 +271,10 @@ impl Default for Store {
 }
 
 impl Config {
-    /// The configuration as it may be shown: a password in the store's URL is replaced.
+    /// The configuration as it may be shown: passwords in URLs are replaced.
     pub fn masked(mut self) -> Self {
-        if let Some((scheme, rest)) = self.store.url.split_once("://")
-            && let Some((credentials, host)) = rest.rsplit_once('@')
-            && let Some((user, _)) = credentials.split_once(':')
-        {
-            self.store.url = format!("{scheme}://{user}:***@{host}");
-        }
+        mask(&mut self.store.url);
+        mask(&mut self.limits.shared);
         self
     }
 
@@ -286,14 +299,43 @@ impl Store {
     }
 }
 
-impl Default for SharedLimits {
+impl Limits {
+    /// The URL itself, fetched if it is only pointed at. `None`: nothing is shared.
+    pub fn resolved(&self) -> Result<Option<SharedLimits>, ConfigError> {
+        if self.shared == MEMORY {
+            return Ok(None);
+        }
+        let reference: SecretRef = self.shared.parse().unwrap_or_else(|error: std::convert::Infallible| match error {});
+        let url = reference.resolve("limits.shared")?;
+        SharedLimits::check(&url).map_err(|why| {
+            ConfigError::Invalid(format!("limits.shared must be `{MEMORY}` or a URL like `redis://host:6379`: {why}"))
+        })?;
+        let on_failure = match self.on_failure {
+            OnFailure::Share => limits::OnFailure::Share,
+            OnFailure::Open => limits::OnFailure::Open,
+            OnFailure::Closed => limits::OnFailure::Closed,
+        };
+        Ok(Some(SharedLimits { url, on_failure }))
+    }
+}
+
+impl Default for Limits {
     fn default() -> Self {
-        Self { shared: "memory".to_owned() }
+        Self { shared: MEMORY.to_owned(), on_failure: OnFailure::default() }
     }
 }
 
 impl Default for Log {
     fn default() -> Self {
         Self { format: LogFormat::Auto, level: "info".to_owned() }
+    }
+}
+
+fn mask(url: &mut String) {
+    if let Some((scheme, rest)) = url.split_once("://")
+        && let Some((credentials, host)) = rest.rsplit_once('@')
+        && let Some((user, _)) = credentials.split_once(':')
+    {
+        *url = format!("{scheme}://{user}:***@{host}");
     }
 }

@@ -52,11 +52,10 @@ pub fn references(config: &Config) -> Result<(), ConfigError> {
     config.outbound.check()?;
     config.health.check()?;
     retention_is_long_enough(&config.retention)?;
-    if config.limits.shared != "memory" {
-        return Err(ConfigError::Invalid(format!(
-            "limits.shared is `{}`; this version keeps rate limits in `memory` only",
-            config.limits.shared
-        )));
+    match config.limits.resolved() {
+        // An unset variable is reported at start, not by `config check` on another machine.
+        Ok(_) | Err(ConfigError::SecretVariable { .. } | ConfigError::SecretFile { .. }) => {}
+        Err(error) => return Err(error),
     }
     Ok(())
 }
