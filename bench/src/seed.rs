@@ -56,14 +56,15 @@ pub async fn run(options: &Options) -> Result<()> {
         let tenant = tenants::create(&mut tx, &settings).await?;
         let mut settings = KeySettings::named("bench");
         settings.limits = limits;
-        let (_, key) = keys::create(&mut tx, &NewKey { tenant_id: tenant.id, settings, declared: None }).await?;
+        let (_, key) =
+            keys::create(&mut tx, &NewKey { tenant_id: tenant.id, settings, declared: None, created_by: None }).await?;
         writeln!(written, "{}", key.expose_secret())?;
     }
     let mut settings = TenantSettings::named("greedy".to_owned());
     settings.limits = Limits { requests_per_minute: Some(GREEDY_REQUESTS_PER_MINUTE), ..limits };
     settings.budget = Some(budget);
     let greedy = tenants::create(&mut tx, &settings).await?;
-    let new = NewKey { tenant_id: greedy.id, settings: KeySettings::named("bench"), declared: None };
+    let new = NewKey { tenant_id: greedy.id, settings: KeySettings::named("bench"), declared: None, created_by: None };
     let (_, key) = keys::create(&mut tx, &new).await?;
     std::fs::write(greedy_key(&options.keys), key.expose_secret())?;
     tx.commit().await?;
