@@ -114,6 +114,16 @@ permissions! {
     /// Sees budgets; their amounts only with `money.read`.
     BudgetsRead = "budgets.read": Owner | Admin | Finance | Ops | Auditor | TenantAdmin;
     BudgetsWrite = "budgets.write": Owner | Admin;
+    BalancesRead = "balances.read": Owner | Admin | Finance | Auditor | TenantAdmin;
+    /// Books top-ups and corrections.
+    BalancesWrite = "balances.write": Owner | Finance;
+    VouchersRead = "vouchers.read": Owner | Admin | Finance | Auditor;
+    VouchersWrite = "vouchers.write": Owner | Finance;
+    /// Redeems a voucher to a tenant's balance.
+    VouchersRedeem = "vouchers.redeem": Owner | Finance | TenantAdmin;
+    NotificationsRead = "notifications.read": Owner | Admin | Finance | Auditor;
+    /// Has a notification told anew.
+    NotificationsRetry = "notifications.retry": Owner | Admin | Finance;
     UpstreamsRead = "upstreams.read": Owner | Admin | Ops | Auditor;
     UpstreamsWrite = "upstreams.write": Owner | Admin;
     /// Sends one small request to the upstream, at the operator's cost.

@@ -94,10 +94,11 @@ async fn own(world: &World, person: &Person, method: &str, path: &str) -> String
 }
 
 /// A body the route takes.
-fn body(method: &str, path: &str) -> Option<Value> {
+fn body(world: &World, method: &str, path: &str) -> Option<Value> {
     Some(match (method, path) {
         ("GET" | "DELETE", _) => return None,
         (_, action) if action.ends_with(":revoke") => return None,
+        (_, action) if action.ends_with(":redeem-voucher") => json!({"code": world.voucher}),
         (_, action) if action.ends_with(":rotate") => json!({"overlap_seconds": 60}),
         ("PATCH", _) => json!({"name": format!("renamed {}", uuid::Uuid::now_v7().as_simple())}),
         ("POST", "/admin/v1/users") => {
@@ -128,6 +129,8 @@ async fn all_of_b(world: &World) -> Vec<String> {
     for path in [
         format!("/admin/v1/tenants/{tenant}"),
         format!("/admin/v1/tenants/{tenant}/budgets"),
+        format!("/admin/v1/tenants/{tenant}/balance"),
+        format!("/admin/v1/tenants/{tenant}/balance-entries"),
         format!("/admin/v1/projects?tenant_id={tenant}"),
         format!("/admin/v1/budgets?tenant_id={tenant}"),
         format!("/admin/v1/api-keys?tenant_id={tenant}"),
@@ -151,7 +154,7 @@ on_both_engines! {
                 match caller.cell(&row) {
                     Cell::Public => {}
                     Cell::Yes => {
-                        let answer = person.call(&world.api, method, path, body(method, path).as_ref()).await;
+                        let answer = person.call(&world.api, method, path, body(world, method, path).as_ref()).await;
                         if !answer.status.is_success() {
                             wrong.push(format!("{method} {path} answered {who} with {}", answer.status));
                         }
@@ -160,7 +163,7 @@ on_both_engines! {
                         let ids = [world.a.tenant.clone(), person.key.clone(), world.b.tenant.clone(), like(&world.b.tenant)];
                         let mut seen = BTreeSet::new();
                         for id in ids {
-                            let answer = person.call(&world.api, method, &with_id(path, &id), body(method, path).as_ref()).await;
+                            let answer = person.call(&world.api, method, &with_id(path, &id), body(world, method, path).as_ref()).await;
                             seen.insert(told(&answer, &id));
                         }
                         let is_refused = |(status, text): &(u16, String)| *status == 403 && text.contains("permission_denied");
@@ -178,7 +181,7 @@ on_both_engines! {
                                 person.call(&world.api, "GET", whole, None).await.etag().to_owned()
                             }
                         };
-                        let answer = person.call_with(&world.api, method, &address, &etag, body(method, path).as_ref()).await;
+                        let answer = person.call_with(&world.api, method, &address, &etag, body(world, method, path).as_ref()).await;
                         if !answer.status.is_success() {
                             wrong.push(format!("{method} {path} keeps {who} from their own: {}", answer.text()));
                         }
@@ -207,7 +210,7 @@ on_both_engines! {
                 if is_member {
                     foreign.extend(world.a.admin.ids());
                 }
-                let body = body(method, path);
+                let body = body(world, method, path);
                 for (kind, id) in foreign {
                     let (answer, nothings) = (with_id(path, id), like(id));
                     let answer = person.call(&world.api, method, &answer, body.as_ref()).await;
@@ -275,7 +278,7 @@ on_both_engines! {
         for row in table().into_iter().filter(|row| row.method == "POST" && !takes_id(row.path)) {
             for Caller { person, .. } in callers_of(world, &row) {
                 let with = |tenant: &str| {
-                    let mut body = body("POST", row.path).unwrap();
+                    let mut body = body(world, "POST", row.path).unwrap();
                     body["tenant_id"] = json!(tenant);
                     body
                 };

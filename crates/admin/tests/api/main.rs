@@ -4,6 +4,7 @@
 mod admin_tokens;
 mod api_keys;
 mod audit_events;
+mod balances;
 mod bills;
 mod browser;
 mod budgets;
@@ -14,6 +15,7 @@ mod document;
 mod isolation;
 mod live;
 mod models;
+mod notifications;
 mod openapi;
 mod overview;
 mod probe;

@@ -35,6 +35,9 @@ async fn no_answer_shows_a_secret_a_second_time() {
     let rule = api.post("/admin/v1/routes", rule).await.expect(201);
     let user = json!({"email": "bo@example.com", "name": "Bo", "role": "ops", "password": "planted long password"});
     let user = api.post("/admin/v1/users", user).await.expect(201);
+    let vouchers = api.post("/admin/v1/vouchers", json!({"amount": "5", "currency": "USD"})).await.expect(201);
+    let voucher = &vouchers["data"][0];
+    planted.push(voucher["code"].as_str().unwrap().to_owned());
     planted.extend([&key, &rotated, &token].map(|made| made["secret"].as_str().unwrap().to_owned()));
     planted.extend(["planted-", "planted long password", "$argon2"].map(str::to_owned));
 
@@ -51,6 +54,7 @@ async fn no_answer_shows_a_secret_a_second_time() {
             "models" => shop.model.clone(),
             "routes" => rule["id"].as_str().unwrap().to_owned(),
             "requests" => ids[0].to_string(),
+            "vouchers" => voucher["id"].as_str().unwrap().to_owned(),
             "users" => user["id"].as_str().unwrap().to_owned(),
             _ => String::new(),
         };
@@ -63,5 +67,5 @@ async fn no_answer_shows_a_secret_a_second_time() {
         }
         asked += 1;
     }
-    assert_eq!(asked, 37, "every GET of the route table was asked");
+    assert_eq!(asked, 42, "every GET of the route table was asked");
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tallygate_billing::{
-    BeginRecord, Draws, Endpoint, Journal, JournalConfig, PriceVersion, Shipper, UsageRecord, UsageSource, prices,
+    BeginRecord, Budgets, Draws, Endpoint, Journal, JournalConfig, PriceVersion, Shipper, UsageRecord, UsageSource, prices,
 };
 use tallygate_types::{ApiKeyId, Clock as _, Dialect, ModelId, Pico, RequestId, TenantId, Usage, UsageClass};
 
@@ -59,7 +59,11 @@ impl Api {
             ids.push(record.request_id);
             journal.end(&record).unwrap();
         }
-        Shipper::new(self.store.shared(), journal).flush(Duration::from_secs(30)).await.unwrap();
+        let (shipper, now) = (Shipper::new(self.store.shared(), journal), self.store.clock.now());
+        let budgets = Arc::new(Budgets::alone(now));
+        budgets.prepare(&self.store, &self.store.snapshot().await.unwrap(), now).await.unwrap();
+        shipper.tell(budgets);
+        shipper.flush(Duration::from_secs(30)).await.unwrap();
         ids
     }
 

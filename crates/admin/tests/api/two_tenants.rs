@@ -27,6 +27,8 @@ pub struct World {
     pub b: Side,
     /// Ids of the platform's own things, by kind.
     pub platform: BTreeMap<&'static str, String>,
+    /// The code of a voucher that any tenant can redeem.
+    pub voucher: String,
 }
 
 /// What belongs to one tenant.
@@ -121,7 +123,14 @@ impl World {
         platform.insert("staff", id_of(&api.post("/admin/v1/users", staff).await));
         let a = Side::new(&api, &platform, "acme", COLLEAGUE, "own", json!(["smart"])).await;
         let b = Side::new(&api, &platform, FOREIGN, FOREIGN, FOREIGN, json!(["smart", format!("{FOREIGN}-model")])).await;
-        Self { api, a, b, platform }
+        for (side, order) in [(&a, "own-order".to_owned()), (&b, format!("{FOREIGN}-order"))] {
+            let path = format!("/admin/v1/tenants/{}/balance-entries", side.tenant);
+            api.post(&path, json!({"amount": "5", "reference": order})).await.expect(201);
+        }
+        let vouchers = api.post("/admin/v1/vouchers", json!({"amount": "5", "currency": "USD"})).await.expect(201);
+        platform.insert("voucher", vouchers["data"][0]["id"].as_str().unwrap().to_owned());
+        let voucher = vouchers["data"][0]["code"].as_str().unwrap().to_owned();
+        Self { api, a, b, platform, voucher }
     }
 
     /// What must not stand in any answer to the person of tenant A.
