@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
@@ -28,9 +29,12 @@ pub enum Command {
     /// Look at the configuration.
     #[command(subcommand)]
     Config(ConfigCommand),
-    /// Issue, list and revoke tenants' keys.
+    /// Issue, list, rotate and revoke tenants' keys.
     #[command(subcommand)]
     Key(KeyCommand),
+    /// Look at what keys may use.
+    #[command(subcommand)]
+    Limits(LimitsCommand),
     /// Look at upstreams.
     #[command(subcommand)]
     Upstream(UpstreamCommand),
@@ -98,6 +102,19 @@ pub enum KeyCommand {
         config: ConfigArg,
         id: String,
     },
+    /// Give a key another text and print it; it is shown this once. The one before stays good for the overlap.
+    Rotate {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// The key's name or id (`key_…`).
+        key: String,
+        /// The tenant's name, where several have a key of that name.
+        #[arg(long)]
+        tenant: Option<String>,
+        /// How long the text before stays good, at most 30 days: `90s`, `30m`, `24h`, `7d`, or `0` for not at all.
+        #[arg(long, default_value = "24h", value_parser = overlap)]
+        overlap: Duration,
+    },
     /// List keys.
     List {
         #[command(flatten)]
@@ -106,6 +123,53 @@ pub enum KeyCommand {
         #[arg(long)]
         tenant: Option<String>,
     },
+}
+
+/// Seconds, minutes, hours or days, as a whole number and a letter.
+fn overlap(text: &str) -> Result<Duration, String> {
+    let wrong = || "write a whole number and s, m, h or d, such as `24h`".to_owned();
+    let (number, unit) = text.split_at(text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len()));
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        "" if number == 0 => 1,
+        "s" => 1,
+        "m" => 60,
+        "h" => 3_600,
+        "d" => 86_400,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+#[derive(Debug, Subcommand)]
+pub enum LimitsCommand {
+    /// Every limit and budget that requests of a key fall under, and where each stands. Without --server the store says what is
+    /// allowed; what is used only a running server knows.
+    Effective(Box<Effective>),
+}
+
+#[derive(Debug, Args)]
+pub struct Effective {
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// Ask the admin API of a running server (`http://127.0.0.1:8081`).
+    #[arg(long, alias = "url")]
+    pub server: Option<String>,
+    /// A token of its admin API: `env:NAME` or `file:/path`.
+    #[arg(long, requires = "server")]
+    pub token: Option<String>,
+    /// The key's name or id (`key_…`).
+    #[arg(long)]
+    pub key: String,
+    /// The tenant's name, where several have a key of that name.
+    #[arg(long)]
+    pub tenant: Option<String>,
+    /// Only what holds for this model, beside what holds for any.
+    #[arg(long)]
+    pub model: Option<String>,
+    /// Where this end user stands.
+    #[arg(long)]
+    pub end_user: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -220,4 +284,16 @@ pub struct Sim {
     /// Append every exchange as a JSON line to this file.
     #[arg(long)]
     pub ledger: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overlap_is_read_as_people_write_it() {
+        let read = |text| overlap(text).ok().map(|overlap| overlap.as_secs());
+        assert_eq!([read("0"), read("90s"), read("30m"), read("24h"), read("7d")], [0, 90, 1_800, 86_400, 604_800].map(Some));
+        assert_eq!([read("24"), read("h"), read("-1h"), read("1w"), read("99999999999999999999d")], [None; 5]);
+    }
 }

@@ -80,6 +80,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Healthcheck(arg) => commands::doctor::healthcheck(&arg, json).await,
         Command::Key(command) => commands::key::run(command, json).await,
         Command::Upstream(command) => commands::upstream::run(command, json).await,
+        Command::Limits(command) => Box::pin(commands::limits::run(command, json)).await,
         Command::Route(command) => Box::pin(commands::route::run(command, json)).await,
         Command::Usage(command) => commands::export::usage(command, json).await,
         Command::Bill(command) => commands::export::bill(command, json).await,

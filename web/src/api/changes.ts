@@ -24,7 +24,8 @@ type Collection =
   | "in-flight"
   | "bills"
   | "projects"
-  | "budgets";
+  | "budgets"
+  | "users";
 
 /** Where else a collection is shown. */
 const SHOWN_WITH: Partial<Record<Collection, Collection[]>> = {

@@ -1,4 +1,5 @@
 import { api } from "./client";
+import { useMay, useOwnTenant } from "./session";
 
 /** The server's largest page: enough to choose from in a menu. */
 export const CHOICES = 200;
@@ -8,11 +9,12 @@ export const TYPING_MS = 200;
 export const PAGE = 50;
 
 export function useTenants(enabled = true) {
+  const may = useMay();
   return api.useQuery(
     "get",
     "/admin/v1/tenants",
     { params: { query: { limit: CHOICES } } },
-    { enabled },
+    { enabled: enabled && may("tenants.read") },
   );
 }
 
@@ -34,13 +36,28 @@ export function useModels(enabled = true) {
   );
 }
 
-/** The projects of a tenant; of none where none is chosen yet. */
+/** The models somebody may choose from, by name: all there are, or those of their own tenant. */
+export function useModelNames(enabled = true): string[] {
+  const may = useMay();
+  const own = useOwnTenant() !== null;
+  const all = useModels(enabled && !own && may("models.read"));
+  const available = api.useQuery(
+    "get",
+    "/admin/v1/available-models",
+    { params: { query: { limit: CHOICES } } },
+    { enabled: enabled && own },
+  );
+  return (own ? available : all).data?.data.map(({ name }) => name) ?? [];
+}
+
+/** The projects of a tenant; of none where none is chosen yet, and none for who sees none. */
 export function useProjects(tenantId: string, enabled = true) {
+  const may = useMay();
   return api.useQuery(
     "get",
     "/admin/v1/projects",
     { params: { query: { limit: CHOICES, tenant_id: tenantId } } },
-    { enabled: enabled && tenantId !== "" },
+    { enabled: enabled && tenantId !== "" && may("projects.read") },
   );
 }
 
@@ -61,6 +78,7 @@ export function useVersion() {
 
 /** A tenant's name for its id, from the list the menus use. */
 export function useTenantName(): (id: string) => string | undefined {
-  const tenants = useTenants().data?.data;
-  return (id) => tenants?.find((tenant) => tenant.id === id)?.name;
+  const own = useOwnTenant();
+  const tenants = useTenants(own === null).data?.data;
+  return (id) => (own ? [own] : tenants)?.find((tenant) => tenant.id === id)?.name;
 }

@@ -25,6 +25,11 @@ export function useMay(): (permission: Permission) => boolean {
   return useCallback((permission) => permissions.includes(permission), [permissions]);
 }
 
+/** The tenant whose the signed-in person is; null for the platform's staff. */
+export function useOwnTenant(): Session["tenant"] {
+  return useSession().tenant;
+}
+
 /** A signed-in session, kept so that the next page does not ask again. */
 export function rememberSession(session: Session) {
   queryClient.setQueryData(sessionQuery.queryKey, session);

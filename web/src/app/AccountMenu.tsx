@@ -33,7 +33,10 @@ export function AccountMenu() {
         <UnstyledButton className={classes.account}>
           <span className={classes.who}>
             <span className={classes.name}>{session.name}</span>
-            <span className={classes.role}>{t(`role.${session.role}`)}</span>
+            <span className={classes.role}>
+              {session.tenant ? `${session.tenant.name} · ` : ""}
+              {t(`role.${session.role}`)}
+            </span>
           </span>
           <IconChevronUp size={14} aria-hidden />
         </UnstyledButton>

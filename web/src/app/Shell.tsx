@@ -3,17 +3,19 @@ import { useDisclosure } from "@mantine/hooks";
 import { Link, Outlet, useRouterState } from "@tanstack/react-router";
 import { useEffect } from "react";
 import { useTranslation } from "react-i18next";
-import { useMay } from "@/api/session";
+import { useOwnTenant } from "@/api/session";
 import { layout } from "@/theme/tokens";
 import { AccountMenu } from "./AccountMenu";
 import { Brand } from "./Brand";
-import { NAV } from "./nav";
+import { useNav } from "./nav";
 import classes from "./Shell.module.css";
 import { useHotkeyNavigation } from "./useHotkeyNavigation";
 
 export function Shell() {
   const { t } = useTranslation();
-  const may = useMay();
+  const nav = useNav();
+  // To the people of a tenant it is their own, not a list of customers.
+  const own = useOwnTenant() ? ("own" as const) : ("all" as const);
   const [opened, { toggle, close }] = useDisclosure(false);
   const path = useRouterState({ select: (state) => state.location.pathname });
   // biome-ignore lint/correctness/useExhaustiveDependencies: the menu closes whenever the page changes
@@ -41,27 +43,25 @@ export function Shell() {
         </div>
         <ScrollArea className={classes.links} type="never">
           <nav aria-label={t("menu")}>
-            {NAV.map(({ group, links }) => {
-              const allowed = links.filter(({ needs }) => may(needs));
-              if (allowed.length === 0) return null;
-              return (
-                <div key={group} className={classes.group}>
-                  <div className={classes.groupName}>{t(`nav.${group}`)}</div>
-                  {allowed.map(({ to, key, icon: Icon }) => (
-                    <Link
-                      key={to}
-                      to={to}
-                      className={classes.link}
-                      activeProps={{ "aria-current": "page" }}
-                      activeOptions={{ exact: to === "/", includeSearch: false }}
-                    >
-                      <Icon size={17} stroke={1.6} aria-hidden />
-                      {t(`nav.${key}`)}
-                    </Link>
-                  ))}
+            {nav.map(({ group, links }) => (
+              <div key={group} className={classes.group}>
+                <div className={classes.groupName}>
+                  {t(group === "customers" ? `nav.customers.${own}` : `nav.${group}`)}
                 </div>
-              );
-            })}
+                {links.map(({ to, key, icon: Icon }) => (
+                  <Link
+                    key={to}
+                    to={to}
+                    className={classes.link}
+                    activeProps={{ "aria-current": "page" }}
+                    activeOptions={{ exact: to === "/", includeSearch: false }}
+                  >
+                    <Icon size={17} stroke={1.6} aria-hidden />
+                    {t(key === "tenants" ? `nav.tenants.${own}` : `nav.${key}`)}
+                  </Link>
+                ))}
+              </div>
+            ))}
           </nav>
         </ScrollArea>
         <AccountMenu />

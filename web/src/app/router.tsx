@@ -83,7 +83,7 @@ const overview = createRoute({
   validateSearch: (search: Raw): { range?: RangeName } => ({
     range: isRange(search.range) ? search.range : undefined,
   }),
-  component: lazyRouteComponent(() => import("@/pages/overview/OverviewPage"), "OverviewPage"),
+  component: lazyRouteComponent(() => import("@/pages/overview/HomePage"), "HomePage"),
 });
 
 const requests = createRoute({
@@ -143,6 +143,28 @@ const keyNew = createRoute({
   path: "/keys/new",
   validateSearch: (search: Raw): { tenant?: string } => ({ tenant: text(search.tenant) }),
   component: lazyRouteComponent(() => import("@/pages/keys/KeyNewPage"), "KeyNewPage"),
+});
+
+const keyEdit = createRoute({
+  getParentRoute: () => app,
+  path: "/keys/$id",
+  component: lazyRouteComponent(() => import("@/pages/keys/KeyEditPage"), "KeyEditPage"),
+});
+
+const people = createRoute({
+  getParentRoute: () => app,
+  path: "/people",
+  validateSearch: listSearch,
+  component: lazyRouteComponent(() => import("@/pages/people/PeoplePage"), "PeoplePage"),
+});
+
+const availableModels = createRoute({
+  getParentRoute: () => app,
+  path: "/available-models",
+  component: lazyRouteComponent(
+    () => import("@/pages/models/AvailableModelsPage"),
+    "AvailableModelsPage",
+  ),
 });
 
 const upstreams = createRoute({
@@ -254,6 +276,9 @@ export const router = createRouter({
       tenantEdit,
       keys,
       keyNew,
+      keyEdit,
+      people,
+      availableModels,
       upstreams,
       upstreamNew,
       upstreamEdit,

@@ -1,6 +1,6 @@
 import { useNavigate } from "@tanstack/react-router";
 import { useEffect } from "react";
-import { NAV } from "./nav";
+import { useNav } from "./nav";
 
 const SEQUENCE_MS = 900;
 
@@ -14,6 +14,7 @@ function isTyping(target: EventTarget | null): boolean {
 /** `g r` goes to Requests, `g u` to Upstreams …; `/` stands in the page's first filter. */
 export function useHotkeyNavigation() {
   const navigate = useNavigate();
+  const nav = useNav();
   useEffect(() => {
     let armedAt = 0;
     const onKey = (event: KeyboardEvent) => {
@@ -32,10 +33,10 @@ export function useHotkeyNavigation() {
       }
       if (event.timeStamp - armedAt > SEQUENCE_MS) return;
       armedAt = 0;
-      const link = NAV.flatMap(({ links }) => [...links]).find(({ go }) => go === event.key);
+      const link = nav.flatMap(({ links }) => links).find(({ go }) => go === event.key);
       if (link) void navigate({ to: link.to });
     };
     window.addEventListener("keydown", onKey);
     return () => window.removeEventListener("keydown", onKey);
-  }, [navigate]);
+  }, [navigate, nav]);
 }

@@ -4,7 +4,10 @@ pub mod config;
 pub mod doctor;
 pub mod export;
 pub mod key;
+pub mod limits;
+mod offline;
 pub mod route;
+mod server;
 pub mod sim;
 pub mod upstream;
 

@@ -3,33 +3,24 @@
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
-use arc_swap::ArcSwap;
-use secrecy::ExposeSecret as _;
-use serde_json::{Value, json};
-use tallygate_billing::{Budgets, Journal, JournalConfig, PriceBook};
-use tallygate_gateway::{DataPlane, Metrics, Parts, TracedAccess};
+use anyhow::{Context as _, Result};
+use serde_json::json;
 use tallygate_store::{Store, TenantScope, keys, tenants};
 use tallygate_types::live::{ExplainRequest, Explanation};
 use tallygate_types::{ApiKeyId, TenantId};
 
+use super::offline::OfflinePlane;
 use super::print_json;
+use super::server::Server;
 use crate::cli::{Explain, RouteCommand};
-use crate::config::{self, SecretRef};
-use crate::installation::{gateway_config, open_store};
-use crate::profiles::ProfileFile;
-use crate::provision;
-
-/// How long the server may take to answer.
-const SERVER_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::config;
+use crate::installation::open_store;
 
 pub async fn run(command: RouteCommand, as_json: bool) -> Result<ExitCode> {
     let RouteCommand::Explain(asked) = command;
     let told = match &asked.server {
-        Some(server) => ask_server(server, &asked).await?,
+        Some(url) => ask_server(&Server::new(url, asked.token.as_deref())?, &asked).await?,
         None => decide_here(&asked).await?,
     };
     if as_json {
@@ -41,57 +32,23 @@ pub async fn run(command: RouteCommand, as_json: bool) -> Result<ExitCode> {
 }
 
 /// Asks the running server, which knows how upstreams and credentials stand.
-async fn ask_server(server: &str, asked: &Explain) -> Result<Explanation> {
-    let token: SecretRef =
-        asked.token.as_deref().context("--server needs --token env:NAME (a token of the admin API)")?.parse()?;
-    let token = token.resolve("--token")?;
-    let client = reqwest::Client::builder().timeout(SERVER_TIMEOUT).no_proxy().build()?;
-    let url = format!("{}/admin/v1/routes/explain", server.trim_end_matches('/'));
+async fn ask_server(server: &Server, asked: &Explain) -> Result<Explanation> {
     let question = json!({
         "model": asked.model, "tenant": asked.tenant, "key": asked.key, "project": asked.project, "tags": asked.tags,
         "headers": headers(&asked.headers)?, "input_tokens": asked.input_tokens, "has_images": asked.images,
         "has_documents": asked.documents, "has_tools": asked.tools, "conversation": asked.conversation,
         "prompt_cache_key": asked.prompt_cache_key, "user": asked.user,
     });
-    let sent = client.post(&url).bearer_auth(token.expose_secret()).json(&question).send().await;
-    let response = sent.with_context(|| format!("{url} does not answer"))?;
-    let status = response.status();
-    let body = response.bytes().await?;
-    if !status.is_success() {
-        let problem: Value = serde_json::from_slice(&body).unwrap_or_default();
-        bail!("the server answers {status}: {}", problem["detail"].as_str().unwrap_or("no details"));
-    }
-    serde_json::from_slice(&body).context("the server's answer is not an explanation; is it of another version?")
+    server.post("/routes/explain", &question).await
 }
 
 /// Decides from the store and the file alone: every upstream and credential counts as well.
 async fn decide_here(asked: &Explain) -> Result<Explanation> {
     let (config, _) = config::load(asked.config.config.as_deref())?;
     let store = open_store(&config).await?;
-    provision::declare(&store, &config).await?;
-    let request = request(&store, asked).await?;
-    // A data plane wants a journal; nothing is written to this one.
-    let folder = std::env::temp_dir().join(format!("tallygate-explain-{}", tallygate_types::RequestId::generate()));
-    let (journal, _) = Journal::open(&folder, JournalConfig::default())?;
-    let prices = Arc::new(PriceBook::default());
-    prices.reload(&store).await?;
-    let plane = DataPlane::new(Parts {
-        config: gateway_config(&config),
-        snapshot: Arc::new(ArcSwap::from_pointee(store.snapshot().await?)),
-        store_fresh: Arc::new(AtomicBool::new(true)),
-        profiles: ProfileFile::load(config.translation.profiles.as_deref())?.current,
-        prices,
-        budgets: Arc::new(Budgets::alone(store.clock().now())),
-        journal,
-        digester: store.digester(),
-        clock: Arc::clone(store.clock()),
-        metrics: Arc::new(Metrics::new()?),
-        access: Arc::new(TracedAccess),
-        shelf: Arc::<Store>::clone(&store),
-    });
-    let told = plane.explain(&request);
-    drop(plane);
-    std::fs::remove_dir_all(&folder).ok();
+    let offline = OfflinePlane::of(&store, &config).await?;
+    let told = offline.plane.explain(&request(&store, asked).await?);
+    drop(offline);
     store.close().await;
     Ok(told)
 }

@@ -7,6 +7,7 @@ import keys from "./keys.json";
 import live from "./live.json";
 import models from "./models.json";
 import overview from "./overview.json";
+import people from "./people.json";
 import requests from "./requests.json";
 import routes from "./routes.json";
 import tenants from "./tenants.json";
@@ -22,6 +23,7 @@ export default {
   live,
   models,
   overview,
+  people,
   requests,
   routes,
   tenants,

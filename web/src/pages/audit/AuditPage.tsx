@@ -6,6 +6,7 @@ import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import { api } from "@/api/client";
 import { PAGE } from "@/api/lists";
+import { useOwnTenant } from "@/api/session";
 import type { AuditEvent } from "@/api/types";
 import { EmptyState } from "@/components/EmptyState";
 import { Absent, TimeText } from "@/components/Figures";
@@ -17,7 +18,7 @@ import { DataTable } from "@/components/table/DataTable";
 import type { Column, TableFeatures } from "@/components/table/features";
 import { Pager } from "@/components/table/Pager";
 import { AuditDrawer } from "./AuditDrawer";
-import { KINDS, useActionWords } from "./actions";
+import { KINDS, KINDS_OF_TENANTS, useActionWords, useActorWords } from "./actions";
 
 const route = getRouteApi("/app/audit");
 const column = createColumnHelper<TableFeatures, AuditEvent>();
@@ -27,6 +28,8 @@ export function AuditPage() {
   const search = route.useSearch();
   const navigate = route.useNavigate();
   const action = useActionWords();
+  const actorKind = useActorWords();
+  const staff = useOwnTenant() === null;
   const events = api.useQuery(
     "get",
     "/admin/v1/audit-events",
@@ -47,7 +50,7 @@ export function AuditPage() {
       column.display({
         id: "who",
         header: t("who"),
-        cell: ({ row: { original } }) => original.actor.name ?? original.actor.kind,
+        cell: ({ row: { original } }) => original.actor.name ?? actorKind(original.actor.kind),
       }),
       column.display({
         id: "target",
@@ -77,7 +80,7 @@ export function AuditPage() {
         cell: ({ row: { original } }) => <TimeText at={original.at} />,
       }),
     ],
-    [t, action],
+    [t, action, actorKind],
   );
 
   return (
@@ -87,7 +90,10 @@ export function AuditPage() {
         <SelectFilter
           label={t("anyKind")}
           value={search.kind}
-          choices={KINDS.map((value) => ({ value, label: t(`kind.${value}`) }))}
+          choices={(staff ? KINDS : KINDS_OF_TENANTS).map((value) => ({
+            value,
+            label: t(`kind.${value}`),
+          }))}
           onChange={(kind) => set({ kind })}
         />
       </FilterBar>

@@ -17,6 +17,22 @@ export const KINDS = [
   "admin_token",
 ] as const;
 
+/** What the trail of a tenant is about. */
+export const KINDS_OF_TENANTS = [
+  "tenant",
+  "project",
+  "budget",
+  "api_key",
+  "user",
+  "session",
+] as const satisfies readonly (typeof KINDS)[number][];
+
+/** What to call whoever has no name here; to a tenant, all staff is the operator. */
+export function useActorWords(): (kind: string) => string {
+  const { t } = useTranslation("audit");
+  return useCallback((kind) => (kind === "operator" ? t("operator") : kind), [t]);
+}
+
 /** Events of the configuration file name the deed, those of the API what became of it. */
 const DEEDS = {
   create: "created",

@@ -7,6 +7,7 @@ import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import { api } from "@/api/client";
 import { CHOICES, useTenants } from "@/api/lists";
+import { useOwnTenant } from "@/api/session";
 import type { BillSummary } from "@/api/types";
 import { EmptyState } from "@/components/EmptyState";
 import { CountText, MoneyText } from "@/components/Figures";
@@ -27,7 +28,8 @@ export function BillsPage() {
   const locale = useLocale();
   const search = route.useSearch();
   const navigate = route.useNavigate();
-  const tenants = useTenants();
+  const staff = useOwnTenant() === null;
+  const tenants = useTenants(staff);
   const months = useMemo(() => recentMonths(), []);
   const period = isMonth(search.period) ? search.period : (months[0] as string);
   const bills = api.useQuery(
@@ -107,12 +109,14 @@ export function BillsPage() {
             set({ period: value === months[0] ? undefined : (value ?? undefined) })
           }
         />
-        <SelectFilter
-          label={t("common:anyTenant")}
-          value={search.tenant}
-          choices={tenants.data?.data.map(({ id, name }) => ({ value: id, label: name })) ?? []}
-          onChange={(tenant) => set({ tenant })}
-        />
+        {staff ? (
+          <SelectFilter
+            label={t("common:anyTenant")}
+            value={search.tenant}
+            choices={tenants.data?.data.map(({ id, name }) => ({ value: id, label: name })) ?? []}
+            onChange={(tenant) => set({ tenant })}
+          />
+        ) : null}
       </FilterBar>
       <DataTable
         label={t("title")}

@@ -1,9 +1,10 @@
 import { Button, Text } from "@mantine/core";
 import { useDisclosure } from "@mantine/hooks";
+import { IconPencil } from "@tabler/icons-react";
 import { useTranslation } from "react-i18next";
 import { useChanged } from "@/api/changes";
 import { api } from "@/api/client";
-import { useMay } from "@/api/session";
+import { useMay, useOwnTenant } from "@/api/session";
 import type { ApiKey } from "@/api/types";
 import { ConfirmByName } from "@/components/ConfirmByName";
 import { DetailDrawer, DrawerSection, Facts } from "@/components/DetailDrawer";
@@ -11,7 +12,7 @@ import { DrawerSkeleton } from "@/components/DrawerSkeleton";
 import { ErrorState } from "@/components/ErrorState";
 import { CountText, TimeText } from "@/components/Figures";
 import { Id } from "@/components/Id";
-import { AnchorLink } from "@/components/links";
+import { AnchorLink, ButtonLink } from "@/components/links";
 import { ManagedNote } from "@/components/ManagedNote";
 import { State } from "@/components/State";
 import { maskedKey } from "./columns";
@@ -27,6 +28,8 @@ export function KeyDrawer({
   tenantName: (id: string) => string | undefined;
   onClose: () => void;
 }) {
+  const { t } = useTranslation();
+  const may = useMay();
   const key = api.useQuery(
     "get",
     "/admin/v1/api-keys/{id}",
@@ -39,6 +42,19 @@ export function KeyDrawer({
       onClose={onClose}
       title={key.data?.name ?? ""}
       subtitle={id ? <Id value={id} full /> : null}
+      actions={
+        key.data && isEditable(key.data) && may("api_keys.write") ? (
+          <ButtonLink
+            to="/keys/$id"
+            params={{ id: key.data.id }}
+            variant="default"
+            size="xs"
+            leftSection={<IconPencil size={14} />}
+          >
+            {t("edit")}
+          </ButtonLink>
+        ) : null
+      }
     >
       {key.error ? <ErrorState error={key.error} onRetry={() => void key.refetch()} /> : null}
       {key.data ? (
@@ -50,9 +66,15 @@ export function KeyDrawer({
   );
 }
 
+/** A revoked key does not change any more, and what the file declares is changed there. */
+function isEditable(key: ApiKey): boolean {
+  return key.status !== "revoked" && key.managed_by === "api";
+}
+
 function KeyDetail({ apiKey, tenant }: { apiKey: ApiKey; tenant: string | undefined }) {
   const { t } = useTranslation(["keys", "common"]);
   const may = useMay();
+  const own = useOwnTenant() !== null;
   const count = (value: number | null) =>
     value ? <CountText value={value} whole /> : t("common:unlimited");
   return (
@@ -62,12 +84,21 @@ function KeyDetail({ apiKey, tenant }: { apiKey: ApiKey; tenant: string | undefi
         <Facts
           rows={[
             [t("common:status"), <State key="status" value={apiKey.status} />],
-            [
-              t("tenant"),
-              <AnchorLink key="tenant" to="/tenants" search={{ open: apiKey.tenant_id }} fz="sm">
-                {tenant ?? apiKey.tenant_id}
-              </AnchorLink>,
-            ],
+            ...(own
+              ? []
+              : ([
+                  [
+                    t("tenant"),
+                    <AnchorLink
+                      key="tenant"
+                      to="/tenants"
+                      search={{ open: apiKey.tenant_id }}
+                      fz="sm"
+                    >
+                      {tenant ?? apiKey.tenant_id}
+                    </AnchorLink>,
+                  ],
+                ] as [string, React.ReactNode][])),
             [
               t("key"),
               <span key="key" className="tg-mono">
@@ -94,9 +125,7 @@ function KeyDetail({ apiKey, tenant }: { apiKey: ApiKey; tenant: string | undefi
         />
       </DrawerSection>
       <KeyLimits apiKey={apiKey} />
-      {may("api_keys.write") && apiKey.status !== "revoked" && apiKey.managed_by === "api" ? (
-        <RotateSection apiKey={apiKey} />
-      ) : null}
+      {may("api_keys.write") && isEditable(apiKey) ? <RotateSection apiKey={apiKey} /> : null}
       {may("api_keys.write") && apiKey.status !== "revoked" ? (
         <RevokeSection apiKey={apiKey} tenant={tenant ?? ""} />
       ) : null}

@@ -6,7 +6,7 @@ import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import { api } from "@/api/client";
 import { PAGE, TYPING_MS, useTenantName, useTenants, useVersion } from "@/api/lists";
-import { useMay } from "@/api/session";
+import { useMay, useOwnTenant } from "@/api/session";
 import type { ApiKey } from "@/api/types";
 import { EmptyState } from "@/components/EmptyState";
 import { FilterBar, NameFilter, SelectFilter } from "@/components/FilterBar";
@@ -35,7 +35,8 @@ export function KeysPage() {
   const search = route.useSearch();
   const navigate = route.useNavigate();
   const may = useMay();
-  const tenants = useTenants();
+  const staff = useOwnTenant() === null;
+  const tenants = useTenants(staff);
   const tenantName = useTenantName();
   const version = useVersion();
   const [q] = useDebouncedValue(search.q, TYPING_MS);
@@ -55,7 +56,7 @@ export function KeysPage() {
     },
     { placeholderData: keepPreviousData },
   );
-  const columns = useKeyColumns(tenantName);
+  const columns = useKeyColumns(staff ? tenantName : null);
 
   const rows = useMemo(() => keys.data && [...keys.data.data].sort(byAttention), [keys.data]);
   const filtered = Boolean(search.q || search.status || search.tenant);
@@ -77,16 +78,22 @@ export function KeysPage() {
 
   return (
     <>
-      <PageHeader title={t("title")} purpose={t("purpose")} action={blank ? null : create} />
+      <PageHeader
+        title={t("title")}
+        purpose={staff ? t("purpose") : t("ownPurpose")}
+        action={blank ? null : create}
+      />
       {blank ? null : (
         <FilterBar active={filtered} onClear={clear}>
           <NameFilter value={search.q} onChange={(q) => set({ q })} />
-          <SelectFilter
-            label={t("common:anyTenant")}
-            value={search.tenant}
-            choices={tenants.data?.data.map(({ id, name }) => ({ value: id, label: name })) ?? []}
-            onChange={(tenant) => set({ tenant })}
-          />
+          {staff ? (
+            <SelectFilter
+              label={t("common:anyTenant")}
+              value={search.tenant}
+              choices={tenants.data?.data.map(({ id, name }) => ({ value: id, label: name })) ?? []}
+              onChange={(tenant) => set({ tenant })}
+            />
+          ) : null}
           <SelectFilter
             label={t("common:anyStatus")}
             value={search.status}

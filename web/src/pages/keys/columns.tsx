@@ -13,7 +13,10 @@ export function maskedKey(key: ApiKey): string {
   return `${key.prefix}…${key.last4}`;
 }
 
-export function useKeyColumns(tenantName: (id: string) => string | undefined): Column<ApiKey>[] {
+/** Without a way to name tenants there is no column of them. */
+export function useKeyColumns(
+  tenantName: ((id: string) => string | undefined) | null,
+): Column<ApiKey>[] {
   const { t } = useTranslation(["keys", "common"]);
   return useMemo(
     () => [
@@ -22,11 +25,15 @@ export function useKeyColumns(tenantName: (id: string) => string | undefined): C
         header: t("common:name"),
         cell: ({ row: { original } }) => <strong>{original.name}</strong>,
       }),
-      column.display({
-        id: "tenant",
-        header: t("tenant"),
-        cell: ({ row: { original } }) => tenantName(original.tenant_id) ?? "",
-      }),
+      ...(tenantName
+        ? [
+            column.display({
+              id: "tenant",
+              header: t("tenant"),
+              cell: ({ row: { original } }) => tenantName(original.tenant_id) ?? "",
+            }),
+          ]
+        : []),
       column.display({
         id: "status",
         header: t("common:status"),

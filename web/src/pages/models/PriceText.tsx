@@ -1,4 +1,4 @@
-import type { ClassPrices, PriceVersion } from "@/api/types";
+import type { AvailableModel, ClassPrices, PriceVersion } from "@/api/types";
 import { Absent } from "@/components/Figures";
 import { useLocale } from "@/i18n/useLocale";
 import { exactMoney } from "@/lib/money";
@@ -8,7 +8,7 @@ export function PriceText({
   price,
   name,
 }: {
-  price: PriceVersion | null;
+  price: PriceVersion | AvailableModel["price"] | null;
   name: keyof ClassPrices;
 }) {
   const locale = useLocale();

@@ -90,7 +90,7 @@ export function Tiles({ overview, range }: { overview: Overview; range: RangeNam
   }
 }
 
-function Tile({
+export function Tile({
   label,
   value,
   title,

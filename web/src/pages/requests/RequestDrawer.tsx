@@ -1,6 +1,6 @@
 import { useTranslation } from "react-i18next";
 import { api } from "@/api/client";
-import { useMay } from "@/api/session";
+import { useMay, useOwnTenant } from "@/api/session";
 import type { RequestDetail } from "@/api/types";
 import { CodeBlock } from "@/components/CodeBlock";
 import { DetailDrawer, DrawerSection, Facts } from "@/components/DetailDrawer";
@@ -45,6 +45,7 @@ const MICROS = 1_000;
 function Detail({ request }: { request: RequestDetail }) {
   const { t } = useTranslation(["requests", "common"]);
   const may = useMay();
+  const staff = useOwnTenant() === null;
   const models = [request.model, request.upstream_model, request.returned_model];
   return (
     <>
@@ -62,12 +63,21 @@ function Detail({ request }: { request: RequestDetail }) {
                 ][])
               : []),
             [t("accepted"), <TimeText key="t" at={request.accepted_at} exactly />],
-            [
-              t("tenant"),
-              <AnchorLink key="ten" fz="sm" to="/tenants" search={{ open: request.tenant_id }}>
-                {request.tenant ?? request.tenant_id}
-              </AnchorLink>,
-            ],
+            ...(staff
+              ? ([
+                  [
+                    t("tenant"),
+                    <AnchorLink
+                      key="ten"
+                      fz="sm"
+                      to="/tenants"
+                      search={{ open: request.tenant_id }}
+                    >
+                      {request.tenant ?? request.tenant_id}
+                    </AnchorLink>,
+                  ],
+                ] as [string, React.ReactNode][])
+              : []),
             [
               t("key"),
               <AnchorLink key="key" fz="sm" to="/keys" search={{ open: request.key_id }}>
@@ -100,24 +110,28 @@ function Detail({ request }: { request: RequestDetail }) {
           ]}
         />
       </DrawerSection>
-      <DrawerSection title={t("routing.title")}>
-        <Facts
-          rows={[
-            [t("routing.route"), request.route ?? t("routing.own")],
-            [t("routing.arm"), request.arm ?? "–"],
-            [t("routing.affinity"), request.affinity ?? "–"],
-            ...(may("money.read")
-              ? ([[t("routing.saved"), <MoneyText key="s" money={request.cache_saved} />]] as [
-                  string,
-                  React.ReactNode,
-                ][])
-              : []),
-          ]}
-        />
-      </DrawerSection>
-      <DrawerSection title={t("attemptsTitle")}>
-        <Attempts attempts={request.attempts_detail} />
-      </DrawerSection>
+      {staff ? (
+        <DrawerSection title={t("routing.title")}>
+          <Facts
+            rows={[
+              [t("routing.route"), request.route ?? t("routing.own")],
+              [t("routing.arm"), request.arm ?? "–"],
+              [t("routing.affinity"), request.affinity ?? "–"],
+              ...(may("money.read")
+                ? ([[t("routing.saved"), <MoneyText key="s" money={request.cache_saved} />]] as [
+                    string,
+                    React.ReactNode,
+                  ][])
+                : []),
+            ]}
+          />
+        </DrawerSection>
+      ) : null}
+      {staff ? (
+        <DrawerSection title={t("attemptsTitle")}>
+          <Attempts attempts={request.attempts_detail} />
+        </DrawerSection>
+      ) : null}
       <DrawerSection title={t("usage")}>
         <UsageTable
           usage={request.usage}

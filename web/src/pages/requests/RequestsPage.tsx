@@ -5,8 +5,8 @@ import { getRouteApi } from "@tanstack/react-router";
 import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import { api } from "@/api/client";
-import { PAGE, useModels, useTenants, useVersion } from "@/api/lists";
-import { useMay } from "@/api/session";
+import { PAGE, useModelNames, useTenants, useVersion } from "@/api/lists";
+import { useMay, useOwnTenant } from "@/api/session";
 import { EmptyState } from "@/components/EmptyState";
 import { FilterBar, SelectFilter } from "@/components/FilterBar";
 import { NothingFound } from "@/components/NothingFound";
@@ -35,10 +35,11 @@ export function RequestsPage() {
   const search = route.useSearch();
   const navigate = route.useNavigate();
   const may = useMay();
-  const tenants = useTenants(may("tenants.read"));
-  const models = useModels(may("models.read"));
+  const staff = useOwnTenant() === null;
+  const tenants = useTenants(staff);
+  const models = useModelNames();
   const version = useVersion();
-  const columns = useRequestColumns(may("money.read"));
+  const columns = useRequestColumns(may("money.read"), staff);
 
   const time = useMemo(() => {
     if (search.from || search.to) return { from: search.from, to: search.to };
@@ -96,16 +97,18 @@ export function RequestsPage() {
               set({ range: isRange(value) ? value : undefined, from: undefined, to: undefined })
             }
           />
-          <SelectFilter
-            label={t("common:anyTenant")}
-            value={search.tenant}
-            choices={tenants.data?.data.map(({ id, name }) => ({ value: id, label: name })) ?? []}
-            onChange={(tenant) => set({ tenant })}
-          />
+          {staff ? (
+            <SelectFilter
+              label={t("common:anyTenant")}
+              value={search.tenant}
+              choices={tenants.data?.data.map(({ id, name }) => ({ value: id, label: name })) ?? []}
+              onChange={(tenant) => set({ tenant })}
+            />
+          ) : null}
           <SelectFilter
             label={t("common:anyModel")}
             value={search.model}
-            choices={models.data?.data.map(({ name }) => ({ value: name, label: name })) ?? []}
+            choices={models.map((name) => ({ value: name, label: name }))}
             onChange={(model) => set({ model })}
           />
           <SelectFilter
@@ -137,12 +140,7 @@ export function RequestsPage() {
             <EmptyState
               icon={IconListDetails}
               title={t("empty.title")}
-              snippet={
-                <Snippets
-                  base={version.data?.api_url ?? undefined}
-                  model={models.data?.data[0]?.name}
-                />
-              }
+              snippet={<Snippets base={version.data?.api_url ?? undefined} model={models[0]} />}
             >
               {t("empty.body")}
             </EmptyState>

@@ -12,7 +12,8 @@ const column = createColumnHelper<TableFeatures, RequestSummary>();
 /** A single call costs fractions of a cent; one precision for the whole column. */
 const CHARGE_DECIMALS = 6;
 
-export function useRequestColumns(showMoney: boolean): Column<RequestSummary>[] {
+/** The people of a tenant see neither tenants nor upstreams, but which of their keys it was. */
+export function useRequestColumns(showMoney: boolean, isStaff: boolean): Column<RequestSummary>[] {
   const { t } = useTranslation(["requests", "common"]);
   return useMemo(() => {
     const columns: Column<RequestSummary>[] = [
@@ -28,30 +29,42 @@ export function useRequestColumns(showMoney: boolean): Column<RequestSummary>[] 
           <OutcomeText outcome={original.outcome} status={original.status} />
         ),
       }),
-      column.display({
-        id: "tenant",
-        header: t("tenant"),
-        cell: ({ row: { original } }) => original.tenant ?? original.tenant_id,
-      }),
+      isStaff
+        ? column.display({
+            id: "tenant",
+            header: t("tenant"),
+            cell: ({ row: { original } }) => original.tenant ?? original.tenant_id,
+          })
+        : column.display({
+            id: "key",
+            header: t("key"),
+            cell: ({ row: { original } }) => original.key ?? original.key_id,
+          }),
       column.display({
         id: "model",
         header: t("model"),
         cell: ({ row: { original } }) => <ModelPath request={original} />,
       }),
-      column.display({
-        id: "upstream",
-        header: t("upstream"),
-        meta: { from: "md" },
-        cell: ({ row: { original } }) =>
-          original.upstream ? (
-            <span className="tg-nowrap">
-              {original.upstream}
-              {original.attempts > 1 ? ` · ${t("attempts", { count: original.attempts })}` : ""}
-            </span>
-          ) : (
-            <Absent />
-          ),
-      }),
+      ...(isStaff
+        ? [
+            column.display({
+              id: "upstream",
+              header: t("upstream"),
+              meta: { from: "md" as const },
+              cell: ({ row: { original } }) =>
+                original.upstream ? (
+                  <span className="tg-nowrap">
+                    {original.upstream}
+                    {original.attempts > 1
+                      ? ` · ${t("attempts", { count: original.attempts })}`
+                      : ""}
+                  </span>
+                ) : (
+                  <Absent />
+                ),
+            }),
+          ]
+        : []),
       column.display({
         id: "first",
         header: t("firstByte"),
@@ -93,5 +106,5 @@ export function useRequestColumns(showMoney: boolean): Column<RequestSummary>[] 
       );
     }
     return columns;
-  }, [t, showMoney]);
+  }, [t, showMoney, isStaff]);
 }

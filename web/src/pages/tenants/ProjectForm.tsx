@@ -3,7 +3,7 @@ import { useForm } from "@mantine/form";
 import { useTranslation } from "react-i18next";
 import { ifMatch, useChanged } from "@/api/changes";
 import { api } from "@/api/client";
-import { useModels } from "@/api/lists";
+import { useModelNames } from "@/api/lists";
 import { fieldErrors } from "@/api/problem";
 import type { Project, Tenant } from "@/api/types";
 import { FormFailure } from "@/components/form/FormFailure";
@@ -19,7 +19,7 @@ interface Props {
 export function ProjectForm({ tenant, project, onClose }: Props) {
   const { t } = useTranslation(["tenants", "common"]);
   const changed = useChanged("projects");
-  const models = useModels();
+  const models = useModelNames();
   const form = useForm({
     initialValues: {
       name: project?.name ?? "",
@@ -71,7 +71,7 @@ export function ProjectForm({ tenant, project, onClose }: Props) {
             description={t("projects.modelsHelp")}
             inputWrapperOrder={["label", "input", "description", "error"]}
             placeholder={form.values.allowed_models.length === 0 ? t("projects.allModels") : ""}
-            data={models.data?.data.map(({ name }) => name) ?? []}
+            data={models}
             searchable
             clearable
             {...form.getInputProps("allowed_models")}

@@ -2,7 +2,7 @@ import { Group } from "@mantine/core";
 import { IconPencil } from "@tabler/icons-react";
 import { useTranslation } from "react-i18next";
 import { api } from "@/api/client";
-import { useMay } from "@/api/session";
+import { useMay, useOwnTenant } from "@/api/session";
 import type { Limits, Tenant } from "@/api/types";
 import { DetailDrawer, DrawerSection, Facts } from "@/components/DetailDrawer";
 import { DrawerSkeleton } from "@/components/DrawerSkeleton";
@@ -55,9 +55,12 @@ export function TenantDrawer({ id, onClose }: { id: string | undefined; onClose:
   );
 }
 
-function TenantDetail({ tenant }: { tenant: Tenant }) {
+/** A tenant in whole: what it is, may and spends. */
+export function TenantDetail({ tenant }: { tenant: Tenant }) {
   const { t } = useTranslation(["tenants", "common"]);
   const may = useMay();
+  // Who has but one needs no filter for it.
+  const own = useOwnTenant() !== null;
   const unlimited = t("common:unlimited");
   const isSome = (limits: Limits) => Object.values(limits).some((limit) => limit !== null);
   const finer = [
@@ -146,14 +149,14 @@ function TenantDetail({ tenant }: { tenant: Tenant }) {
       </DrawerSection>
       <DrawerSection title={t("more")}>
         <Group gap="md">
-          <AnchorLink to="/keys" search={{ tenant: tenant.id }}>
+          <AnchorLink to="/keys" search={own ? {} : { tenant: tenant.id }}>
             {t("seeKeys")}
           </AnchorLink>
-          <AnchorLink to="/requests" search={{ tenant: tenant.id }}>
+          <AnchorLink to="/requests" search={own ? {} : { tenant: tenant.id }}>
             {t("seeRequests")}
           </AnchorLink>
           {may("bills.read") ? (
-            <AnchorLink to="/bills" search={{ tenant: tenant.id }}>
+            <AnchorLink to="/bills" search={own ? {} : { tenant: tenant.id }}>
               {t("seeBills")}
             </AnchorLink>
           ) : null}

@@ -6,7 +6,7 @@ import { useMemo } from "react";
 import { useTranslation } from "react-i18next";
 import { api } from "@/api/client";
 import { PAGE, TYPING_MS } from "@/api/lists";
-import { useMay } from "@/api/session";
+import { useMay, useOwnTenant } from "@/api/session";
 import type { Tenant } from "@/api/types";
 import { EmptyState } from "@/components/EmptyState";
 import { FilterBar, NameFilter, SelectFilter } from "@/components/FilterBar";
@@ -17,6 +17,7 @@ import { DataTable } from "@/components/table/DataTable";
 import { Pager } from "@/components/table/Pager";
 import { oneOf } from "@/lib/search";
 import { useTenantColumns } from "./columns";
+import { OwnTenant } from "./OwnTenant";
 import { TenantDrawer } from "./TenantDrawer";
 import { useMonthSpend } from "./useMonthSpend";
 
@@ -30,6 +31,11 @@ function byAttention(a: Tenant, b: Tenant): number {
 }
 
 export function TenantsPage() {
+  const own = useOwnTenant();
+  return own ? <OwnTenant tenant={own} /> : <AllTenants />;
+}
+
+function AllTenants() {
   const { t } = useTranslation(["tenants", "common"]);
   const search = route.useSearch();
   const navigate = route.useNavigate();
