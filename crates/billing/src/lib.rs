@@ -36,6 +36,7 @@ mod price_book;
 pub mod prices;
 mod record;
 mod redact;
+mod refusals;
 pub mod shipper;
 mod span;
 mod sql;
@@ -55,4 +56,5 @@ pub use price::{Charge, ChargeLine, ClassPrices, PriceVersion, Unpriced, fallbac
 pub use price_book::PriceBook;
 pub use record::{AttemptRecord, BeginRecord, Endpoint, Name, Outcome, UnknownName, UsageRecord, UsageSource, Word};
 pub use redact::{REDACTED, redact};
+pub use refusals::{MAX_RECORDS_OF_TENANT, Refusals, RefusedBy, RefusedRequest};
 pub use shipper::{ShipError, Shipper, ShipperMetrics};

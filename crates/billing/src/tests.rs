@@ -13,6 +13,7 @@ use uuid::Uuid;
 use crate::audit::{self, Actor, AuditEvent, AuditFilter, Verification};
 use crate::prices::{self, NewPrice};
 use crate::record::{Outcome, UsageRecord, UsageSource};
+use crate::refusals::{MAX_RECORDS_OF_TENANT, RefusedBy};
 use crate::usage::{self, Bucket, GroupBy, SumFilter, UsageFilter};
 use crate::{ClassPrices, Journal, JournalConfig, PriceBook, PriceVersion, ShipError, Shipper, bills, testing};
 
@@ -44,6 +45,7 @@ on_both! {
     a_bill_is_the_sum_of_its_records_to_the_pico
     a_bill_reads_as_csv
     calls_are_listed_by_page_and_filter
+    a_refused_request_is_found_with_what_refused_it
     a_call_shows_how_its_charge_came_about
     a_series_has_a_point_for_each_day_of_the_zone
     prices_are_only_ever_added
@@ -114,6 +116,44 @@ async fn every_call_is_written_once_however_often_it_is_shipped(store: TestStore
     assert_eq!((metrics.depth, metrics.oldest_unshipped_at), (0, None));
     assert_eq!(rows(&again.store).await, 138);
     assert_eq!(rollup(&again.store).await.0, 138);
+}
+
+async fn a_refused_request_is_found_with_what_refused_it(store: TestStore) {
+    let rig = rig(store);
+    let served = testing::record(0);
+    let refused = UsageRecord {
+        attempt: 0,
+        outcome: Outcome::RateLimited,
+        status: 429,
+        price: None,
+        currency: None,
+        charge: Pico::ZERO,
+        usage: Usage::default(),
+        usage_source: UsageSource::None,
+        attempts: Vec::new(),
+        ..testing::record(1)
+    };
+    let by = RefusedBy {
+        scope: Some("key".into()),
+        subject: Some("ci".to_owned()),
+        dimension: Some("requests".into()),
+        limit: Some("60".to_owned()),
+        used: Some("60".to_owned()),
+        resets_at: Some(testing::NOON),
+        ..RefusedBy::new("rate_limit_exceeded", "Rate limit reached.")
+    };
+    for _ in 0..MAX_RECORDS_OF_TENANT + 3 {
+        rig.shipper.refusals().note(refused.clone(), by.clone());
+    }
+    rig.ship(std::slice::from_ref(&served)).await;
+    let read = usage::get(&rig.store.shared(), TenantScope::All, refused.request_id).await.unwrap().record;
+    // All are one request here, and the last that was written is the one with the count.
+    assert_eq!((read.status, read.refused_by), (429, Some(RefusedBy { more: 3, ..by })));
+    assert_eq!(usage::get(&rig.store.shared(), TenantScope::All, served.request_id).await.unwrap().record.refused_by, None);
+    let filter = UsageFilter { refused_only: true, ..UsageFilter::default() };
+    let found = usage::list(&rig.store.shared(), TenantScope::All, &filter, &PageRequest::first(10)).await.unwrap();
+    assert_eq!(found.data.iter().map(|call| call.request_id).collect::<Vec<_>>(), [refused.request_id]);
+    assert_eq!((rows(&rig.store).await, rig.shipper.metrics().depth), (2, 0));
 }
 
 async fn a_keys_last_use_is_noted_once_a_minute(store: TestStore) {

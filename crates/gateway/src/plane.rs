@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use tallygate_adapter::Profiles;
-use tallygate_billing::{Budgets, Journal, PriceBook};
+use tallygate_billing::{Budgets, Journal, PriceBook, Refusals};
 use tallygate_store::{KeyDigester, Snapshot};
 use tallygate_types::live::{CredentialStanding, EffectiveLimit, LiveRequest, UpstreamStanding};
 use tallygate_types::{ApiKeyId, Clock, CredentialId, RequestId, Timestamp};
@@ -39,6 +39,8 @@ pub struct Parts {
     pub prices: Arc<PriceBook>,
     pub budgets: Arc<Budgets>,
     pub journal: Arc<Journal>,
+    /// Where requests go that are refused before they cost anything.
+    pub refusals: Arc<Refusals>,
     pub digester: KeyDigester,
     pub clock: Arc<dyn Clock>,
     pub metrics: Arc<Metrics>,
@@ -62,6 +64,7 @@ pub struct DataPlane {
     pub(crate) prices: Arc<PriceBook>,
     pub(crate) budgets: Arc<Budgets>,
     pub(crate) journal: Arc<Journal>,
+    pub(crate) refusals: Arc<Refusals>,
     pub(crate) digester: KeyDigester,
     pub(crate) clock: Arc<dyn Clock>,
     /// What is counted of whoever has limits.
@@ -121,6 +124,7 @@ impl DataPlane {
             prices: parts.prices,
             budgets: parts.budgets,
             journal: parts.journal,
+            refusals: parts.refusals,
             digester: parts.digester,
             clock: parts.clock,
             holders: Holders::default(),
@@ -208,7 +212,7 @@ impl DataPlane {
         Room { all: Arc::clone(&self.bodies), limit: self.config.max_bodies_bytes, taken: 0 }
     }
 
-    /// Whether one more refused request may be recorded: a flood of them must not fill the journal.
+    /// Whether one more refused request may be recorded: a flood of them, by many tenants together, must not fill the database.
     pub(crate) fn may_record_rejection(&self, now: Timestamp) -> bool {
         self.rejections.take(1, u64::from(self.config.max_rejection_records_per_minute), now).is_ok()
     }

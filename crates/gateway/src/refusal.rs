@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use tallygate_adapter::{BadRequest, ErrorDetails, ErrorKind, ErrorReply, encode_error};
-use tallygate_billing::{BudgetExceeded, BudgetReason, Outcome};
-use tallygate_store::BudgetPeriod;
+use tallygate_billing::{BudgetExceeded, BudgetReason, Outcome, RefusedBy};
 use tallygate_store::budgets::BudgetScope;
+use tallygate_store::{BudgetPeriod, KeyEntry};
 use tallygate_types::{Dialect, RequestId};
 
 use crate::body::ReplyBody;
@@ -39,10 +39,18 @@ pub struct Refusal {
     param: Option<String>,
     retry_after: Option<Duration>,
     should_retry: Option<bool>,
-    details: Option<Box<ErrorDetails>>,
+    more: Option<Box<More>>,
     /// Where the kind's usual status is too coarse (408, 414, 431).
     status: Option<StatusCode>,
     headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// What few refusals have.
+#[derive(Debug, Clone, Default)]
+struct More {
+    details: ErrorDetails,
+    /// The limit that was in the way.
+    refused_by: Option<RefusedBy>,
 }
 
 impl Refusal {
@@ -63,10 +71,25 @@ impl Refusal {
             param: None,
             retry_after: None,
             should_retry: None,
-            details: None,
+            more: None,
             status: None,
             headers: Vec::new(),
         }
+    }
+
+    /// For the request's record.
+    pub fn refused_by(&self) -> RefusedBy {
+        let by = RefusedBy::new(self.code, &self.message);
+        match self.more.as_deref() {
+            Some(More { refused_by: Some(by), .. }) => by.clone(),
+            Some(More { details, .. }) if !details.reason.is_empty() => RefusedBy { code: details.reason.clone().into(), ..by },
+            _ => by,
+        }
+    }
+
+    fn by_limit(mut self, by: RefusedBy) -> Self {
+        self.more.get_or_insert_default().refused_by = Some(by);
+        self
     }
 
     pub fn with_param(mut self, param: impl Into<Option<String>>) -> Self {
@@ -111,19 +134,21 @@ impl Refusal {
 
     pub fn with_attempts(mut self, attempts: usize) -> Self {
         let reason = self.code.to_owned();
-        let details = self.details.get_or_insert_with(|| Box::new(ErrorDetails { reason, ..ErrorDetails::default() }));
-        details.attempts = u32::try_from(attempts).ok();
+        let more = self.more.get_or_insert_with(|| {
+            Box::new(More { details: ErrorDetails { reason, ..ErrorDetails::default() }, refused_by: None })
+        });
+        more.details.attempts = u32::try_from(attempts).ok();
         self
     }
 
     /// More exactly than the code tells, which clients are written against.
     pub fn with_reason(mut self, reason: &str) -> Self {
-        reason.clone_into(&mut self.details.get_or_insert_default().reason);
+        reason.clone_into(&mut self.more.get_or_insert_default().details.reason);
         self
     }
 
     fn with_details(mut self, details: ErrorDetails) -> Self {
-        self.details = Some(Box::new(details));
+        self.more.get_or_insert_default().details = details;
         self
     }
 
@@ -232,18 +257,26 @@ impl Refusal {
         let retry_after = retry_after.min(MAX_TOLD_WAIT);
         let seconds = retry_after.as_millis().div_ceil(1000).max(1);
         let message = format!("Rate limit of {whose} reached: {what}. Please retry in {seconds}s.");
-        Self::new(ErrorKind::RateLimited, "rate_limit_exceeded", message).with_retry_after(retry_after).with_details(
-            ErrorDetails {
-                reason: format!("{}_limit", dimension.as_str()),
-                scope: Some(scope.as_str().to_owned()),
-                subject: Some(subject.clone()),
-                dimension: Some(dimension.as_str().to_owned()),
-                limit: Some(limit.to_string()),
-                used: Some(used.to_string()),
-                resets_at,
-                ..ErrorDetails::default()
-            },
-        )
+        let code = "rate_limit_exceeded";
+        let by = RefusedBy {
+            scope: Some(scope.as_str().into()),
+            subject: Some(shown(subject)),
+            dimension: Some(dimension.as_str().into()),
+            limit: Some(limit.to_string()),
+            used: Some(used.to_string()),
+            resets_at,
+            ..RefusedBy::new(code, &message)
+        };
+        Self::new(ErrorKind::RateLimited, code, message).by_limit(by).with_retry_after(retry_after).with_details(ErrorDetails {
+            reason: format!("{}_limit", dimension.as_str()),
+            scope: Some(scope.as_str().to_owned()),
+            subject: Some(subject.clone()),
+            dimension: Some(dimension.as_str().to_owned()),
+            limit: Some(limit.to_string()),
+            used: Some(used.to_string()),
+            resets_at,
+            ..ErrorDetails::default()
+        })
     }
 
     /// The limits are shared with other processes, and what these have used cannot be told.
@@ -256,7 +289,8 @@ impl Refusal {
             .with_reason("limits_unknown")
     }
 
-    pub fn over_budget(exceeded: &BudgetExceeded) -> Self {
+    /// `key` is whose request it is.
+    pub fn over_budget(exceeded: &BudgetExceeded, key: &KeyEntry) -> Self {
         let BudgetExceeded { reason, scope, is_balance, period, limit, used, currency, resets_at, .. } = exceeded;
         let whose = match scope {
             BudgetScope::Tenant => "your organization".to_owned(),
@@ -298,7 +332,26 @@ impl Refusal {
                 format!("The model is priced in {other}, the budget of {whose} is in {currency}. Ask your administrator.")
             }
         };
-        Self::new(ErrorKind::QuotaExceeded, "insufficient_quota", message).with_should_retry(false).with_details(ErrorDetails {
+        let code = "insufficient_quota";
+        let subject = match scope {
+            BudgetScope::Tenant => Some(key.tenant.name.to_string()),
+            BudgetScope::Project { .. } => key.project().map(|project| project.name.to_string()),
+            BudgetScope::Key { .. } => Some(key.name.to_string()),
+            BudgetScope::Model { model } => Some(model.clone()),
+            BudgetScope::EndUser { end_user } => end_user.as_deref().map(shown),
+        };
+        let by = RefusedBy {
+            scope: Some(scope.as_str().into()),
+            subject,
+            dimension: Some("spend".into()),
+            limit: Some(limit.to_string()),
+            used: Some(used.to_string()),
+            currency: Some(*currency),
+            period: Some(if *is_balance { "balance" } else { period.as_str() }.into()),
+            resets_at: *resets_at,
+            ..RefusedBy::new(code, &message)
+        };
+        Self::new(ErrorKind::QuotaExceeded, code, message).by_limit(by).with_should_retry(false).with_details(ErrorDetails {
             reason: if *is_balance { "balance" } else { "budget" }.to_owned(),
             scope: Some(scope.as_str().to_owned()),
             limit: Some(limit.to_string()),
@@ -349,9 +402,9 @@ impl Refusal {
             retry_after: self.retry_after,
             should_retry: self.should_retry,
             details: self
-                .details
+                .more
                 .as_deref()
-                .cloned()
+                .map(|more| more.details.clone())
                 .or_else(|| Some(ErrorDetails { reason: self.code.to_owned(), ..ErrorDetails::default() })),
         }
     }
@@ -468,7 +521,7 @@ mod tests {
 
     #[test]
     fn a_spent_budget_is_not_worth_a_retry() {
-        let refusal = Refusal::over_budget(&BudgetExceeded {
+        let exceeded = BudgetExceeded {
             reason: BudgetReason::Exceeded,
             scope: BudgetScope::Tenant,
             is_balance: true,
@@ -478,7 +531,9 @@ mod tests {
             left: "0.01".parse().unwrap(),
             currency: tallygate_types::Currency::USD,
             resets_at: None,
-        });
+        };
+        let key = KeyEntry::named("ci", std::sync::Arc::new(tallygate_store::TenantEntry::named("acme")));
+        let refusal = Refusal::over_budget(&exceeded, &key);
         let said = "Your prepaid balance does not cover this request: of 1 USD paid in, 0.99 USD are spent or reserved. Top it up, or \
                     ask your administrator.";
         assert_eq!(refusal.message, said);

@@ -37,6 +37,7 @@ const MIGRATIONS: &[(i64, &str, &str, &str)] = migrations! {
     13 "0013_budget_windows";
     14 "0014_balances_and_alerts";
     15 "0015_key_owners";
+    16 "0016_refused_by";
 };
 
 /// How long a start waits for another process that is migrating, and for its own migrations.

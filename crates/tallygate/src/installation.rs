@@ -190,6 +190,7 @@ impl Opened {
             prices: Arc::clone(&refresher.prices),
             budgets: Arc::clone(&budgets),
             journal: Arc::clone(&self.journal),
+            refusals: Arc::clone(self.shipper.refusals()),
             digester: self.store.digester(),
             clock: Arc::clone(&self.clock),
             metrics: Arc::clone(&metrics),

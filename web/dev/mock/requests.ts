@@ -53,6 +53,24 @@ function sum(amounts: string[]): string {
 
 const PRICED_AS: Record<string, string> = { output_reasoning: "output_text" };
 
+function refusedBy(key: string, accepted: number): Schemas["RefusedBy"] {
+  const resets_at = iso(accepted + 52_000);
+  return {
+    code: "rate_limit_exceeded",
+    message: "Rate limit of this API key reached: 60 requests per minute, 60 in the last minute.",
+    explanation: `API key \`${key}\` reached its 60 requests a minute at ${iso(accepted)}; there is room again at ${resets_at}.`,
+    scope: "key",
+    subject: key,
+    dimension: "requests",
+    limit: "60",
+    used: "60",
+    currency: null,
+    period: null,
+    resets_at,
+    more: 14,
+  };
+}
+
 function request(minutesAgo: number): Schemas["RequestDetail"] {
   const owner = pick(tenants);
   const key = keys.find(({ tenant_id }) => tenant_id === owner.id);
@@ -146,6 +164,7 @@ function request(minutesAgo: number): Schemas["RequestDetail"] {
     arm: null,
     affinity: "prompt_cache_key",
     cache_saved: { amount: "0.0041", currency: "USD" },
+    refused_by: outcome === "rate_limited" ? refusedBy(key?.name ?? "ci", accepted) : null,
   };
 }
 

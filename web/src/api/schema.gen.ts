@@ -486,6 +486,46 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/admin/v1/notifications": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists notifications, newest first.
+         * @description Needs the permission `notifications.read`.
+         */
+        get: operations["list_notifications"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/notifications/{id}:retry": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Has a notification told anew that was given up, or that nobody was configured for, by the ways it was not told by yet.
+         * @description Needs the permission `notifications.retry`.
+         */
+        post: operations["retry_notification"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/v1/overview": {
         parameters: {
             query?: never;
@@ -777,6 +817,51 @@ export interface paths {
         patch: operations["update_tenant"];
         trace?: never;
     };
+    "/admin/v1/tenants/{id}/balance": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Reads where a tenant's balance stands.
+         * @description Needs the permission `balances.read`.
+         */
+        get: operations["get_balance"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/tenants/{id}/balance-entries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists what was booked on a tenant's balance, newest first.
+         * @description Needs the permission `balances.read`.
+         */
+        get: operations["list_balance_entries"];
+        put?: never;
+        /**
+         * Books a top-up or a correction on a tenant's balance. A reference that was booked already is not booked again: the answer is
+         *     then 200 and the earlier entry, or 409 if that was of another amount.
+         * @description Needs the permission `balances.write`.
+         */
+        post: operations["create_balance_entry"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/admin/v1/tenants/{id}/budgets": {
         parameters: {
             query?: never;
@@ -792,6 +877,26 @@ export interface paths {
         get: operations["list_tenant_budgets"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/tenants/{id}:redeem-voucher": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Redeems a voucher to a tenant's balance, once.
+         * @description Needs the permission `vouchers.redeem`.
+         */
+        post: operations["redeem_voucher"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1021,6 +1126,70 @@ export interface paths {
         get: operations["get_version"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/vouchers": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Lists vouchers, newest first.
+         * @description Needs the permission `vouchers.read`.
+         */
+        get: operations["list_vouchers"];
+        put?: never;
+        /**
+         * Mints vouchers. The answer holds their codes, which are shown this once.
+         * @description Needs the permission `vouchers.write`.
+         */
+        post: operations["create_vouchers"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/vouchers/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Reads a voucher, without its code.
+         * @description Needs the permission `vouchers.read`.
+         */
+        get: operations["get_voucher"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/admin/v1/vouchers/{id}:revoke": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Makes a voucher worthless that was not redeemed.
+         * @description Needs the permission `vouchers.write`.
+         */
+        post: operations["revoke_voucher"];
         delete?: never;
         options?: never;
         head?: never;
@@ -1279,6 +1448,67 @@ export interface components {
              */
             valid_from: string;
         };
+        /** @description Where a tenant's balance stands. It is spent from while the tenant is prepaid. */
+        Balance: {
+            /**
+             * @description What was paid in, less what was taken out.
+             * @example 100.00
+             */
+            amount: string;
+            /** @example USD */
+            currency: string;
+            /**
+             * @description Held by running gateways, for calls under way or to come.
+             * @example 1.00
+             */
+            held: string;
+            mode: components["schemas"]["BillingMode"];
+            /**
+             * @description Below zero where more was spent than paid in.
+             * @example 20.00
+             */
+            remaining: string;
+            /**
+             * @description What the calls that have ended cost since the tenant is prepaid; calls under way are not in it.
+             * @example 80.00
+             */
+            spent: string;
+            tenant_id: string;
+        };
+        /** @description What was paid into a balance, or taken out of it. It never changes. */
+        BalanceEntry: {
+            /** @example 100.00 */
+            amount: string;
+            /** @description Who booked it; null for people of tenants. */
+            booked_by: string | null;
+            /** Format: date-time */
+            created_at: string;
+            /** @example USD */
+            currency: string;
+            /** @example bal_0193500000007000800000000000000e */
+            id: string;
+            kind: components["schemas"]["EntryKind"];
+            note: string | null;
+            /** @description What it is known by elsewhere: an order, a payment. */
+            reference: string;
+            tenant_id: string;
+        };
+        BalanceEntryCreate: {
+            /**
+             * @description Above zero; an adjustment may be below it, but takes out no more than is left.
+             * @example 100.00
+             */
+            amount: string;
+            /** @description Must be the balance's. */
+            currency?: string | null;
+            kind?: components["schemas"]["NewEntryKind"] | null;
+            note?: string | null;
+            /**
+             * @description What it is known by elsewhere. It is booked once for a tenant: sent again, the answer is the entry that is there.
+             * @example order-4711
+             */
+            reference: string;
+        };
         Bill: components["schemas"]["BillSummary"] & {
             /** Format: date-time */
             generated_at: string;
@@ -1387,6 +1617,11 @@ export interface components {
             balance_alert?: string | null;
             currency?: string | null;
             mode?: components["schemas"]["BillingMode"] | null;
+        };
+        /** @description An entry, and whether it is an earlier one. */
+        BookedEntry: components["schemas"]["BalanceEntry"] & {
+            /** @description The reference was booked before with the same kind and amount: nothing was booked now. */
+            was_booked_before: boolean;
         };
         /** @enum {string} */
         Bucket: "hour" | "day" | "total";
@@ -1693,6 +1928,8 @@ export interface components {
          * @enum {string}
          */
         Enabled: "active" | "disabled";
+        /** @enum {string} */
+        EntryKind: "top_up" | "voucher" | "adjustment";
         ExplainedRefusal: {
             code: string;
             message: string;
@@ -1883,6 +2120,10 @@ export interface components {
          * @enum {string}
          */
         ManagedBy: "api" | "file";
+        /** @description What was minted. */
+        MintedVouchers: {
+            data: components["schemas"]["VoucherWithCode"][];
+        };
         /** @description A model by its public name. */
         Model: {
             /** @description Other names it answers to. */
@@ -1936,6 +2177,8 @@ export interface components {
             /** @example USD */
             currency: string;
         };
+        /** @enum {string} */
+        NewEntryKind: "top_up" | "adjustment";
         /** @description Limits for a new resource. */
         NewLimits: {
             /** Format: int32 */
@@ -1991,6 +2234,29 @@ export interface components {
             requests: number;
             usage: components["schemas"]["Usage"];
         };
+        /** @description What somebody is told: once for each percent of a window, and for each entry after which a balance falls low. */
+        Notification: {
+            /** Format: int32 */
+            attempts: number;
+            /** Format: date-time */
+            created_at: string;
+            /** @description By which ways it was told: `webhook`, `mail`, `tenant_mail`. */
+            delivered: string[];
+            /** @description What is told, as webhooks get it: `type` is `budget.threshold` or `balance.low`. */
+            event: Record<string, never>;
+            /** @example ntf_01935000000070008000000000000010 */
+            id: string;
+            last_error: string | null;
+            /**
+             * Format: date-time
+             * @description Of one that is pending.
+             */
+            next_attempt_at: string | null;
+            state: components["schemas"]["NotificationState"];
+            tenant_id: string;
+        };
+        /** @enum {string} */
+        NotificationState: "pending" | "sent" | "failed" | "recorded";
         /** @enum {string} */
         Outcome: "ok" | "client_error" | "rate_limited" | "quota_exceeded" | "upstream_error" | "timeout" | "client_gone" | "cancelled" | "internal" | "crash";
         Overview: {
@@ -2127,6 +2393,30 @@ export interface components {
                 /** @example smart */
                 name: string;
                 price: components["schemas"]["AvailablePrice"];
+            }[];
+            /** @description Whether there is more after this page. */
+            has_more: boolean;
+            /** @description Give it as `after` to read the next page. Opaque. */
+            next_cursor: string | null;
+        };
+        /** @description One page of a list. */
+        Page_BalanceEntry: {
+            data: {
+                /** @example 100.00 */
+                amount: string;
+                /** @description Who booked it; null for people of tenants. */
+                booked_by: string | null;
+                /** Format: date-time */
+                created_at: string;
+                /** @example USD */
+                currency: string;
+                /** @example bal_0193500000007000800000000000000e */
+                id: string;
+                kind: components["schemas"]["EntryKind"];
+                note: string | null;
+                /** @description What it is known by elsewhere: an order, a payment. */
+                reference: string;
+                tenant_id: string;
             }[];
             /** @description Whether there is more after this page. */
             has_more: boolean;
@@ -2322,6 +2612,33 @@ export interface components {
                 updated_at: string;
                 /** Format: int64 */
                 version: number;
+            }[];
+            /** @description Whether there is more after this page. */
+            has_more: boolean;
+            /** @description Give it as `after` to read the next page. Opaque. */
+            next_cursor: string | null;
+        };
+        /** @description One page of a list. */
+        Page_Notification: {
+            data: {
+                /** Format: int32 */
+                attempts: number;
+                /** Format: date-time */
+                created_at: string;
+                /** @description By which ways it was told: `webhook`, `mail`, `tenant_mail`. */
+                delivered: string[];
+                /** @description What is told, as webhooks get it: `type` is `budget.threshold` or `balance.low`. */
+                event: Record<string, never>;
+                /** @example ntf_01935000000070008000000000000010 */
+                id: string;
+                last_error: string | null;
+                /**
+                 * Format: date-time
+                 * @description Of one that is pending.
+                 */
+                next_attempt_at: string | null;
+                state: components["schemas"]["NotificationState"];
+                tenant_id: string;
             }[];
             /** @description Whether there is more after this page. */
             has_more: boolean;
@@ -2669,6 +2986,41 @@ export interface components {
             /** @description Give it as `after` to read the next page. Opaque. */
             next_cursor: string | null;
         };
+        /** @description One page of a list. */
+        Page_Voucher: {
+            data: {
+                /** @example 25.00 */
+                amount: string;
+                /** Format: date-time */
+                created_at: string;
+                created_by: string;
+                /** @example USD */
+                currency: string;
+                /** Format: date-time */
+                expires_at: string;
+                /** @example vou_0193500000007000800000000000000f */
+                id: string;
+                /**
+                 * @description The last four characters of its code, which nobody reads again.
+                 * @example 7K3Q
+                 */
+                last4: string;
+                note: string | null;
+                /** Format: date-time */
+                redeemed_at: string | null;
+                /** @description The tenant to whose balance it was redeemed. */
+                redeemed_by: string | null;
+                /** Format: date-time */
+                revoked_at: string | null;
+                state: components["schemas"]["VoucherState"];
+                /** @description The only tenant that can redeem it; null is any. */
+                tenant_id: string | null;
+            }[];
+            /** @description Whether there is more after this page. */
+            has_more: boolean;
+            /** @description Give it as `after` to read the next page. Opaque. */
+            next_cursor: string | null;
+        };
         PassedOver: {
             /** @description None: the whole target was passed over. */
             credential: string | null;
@@ -2691,7 +3043,7 @@ export interface components {
          * @description One right. The name is `<resource>.<deed>`.
          * @enum {string}
          */
-        Permission: "overview.read" | "tenants.read" | "tenants.write" | "api_keys.read" | "api_keys.write" | "projects.read" | "projects.write" | "budgets.read" | "budgets.write" | "upstreams.read" | "upstreams.write" | "upstreams.test" | "upstream_secrets.write" | "models.read" | "available_models.read" | "models.write" | "routes.read" | "routes.write" | "in_flight.read" | "in_flight.cancel" | "credentials.reactivate" | "prices.read" | "prices.write" | "requests.read" | "usage.read" | "money.read" | "bills.read" | "audit.read" | "users.read" | "users.write" | "admin_tokens.read" | "admin_tokens.write";
+        Permission: "overview.read" | "tenants.read" | "tenants.write" | "api_keys.read" | "api_keys.write" | "projects.read" | "projects.write" | "budgets.read" | "budgets.write" | "balances.read" | "balances.write" | "vouchers.read" | "vouchers.write" | "vouchers.redeem" | "notifications.read" | "notifications.retry" | "upstreams.read" | "upstreams.write" | "upstreams.test" | "upstream_secrets.write" | "models.read" | "available_models.read" | "models.write" | "routes.read" | "routes.write" | "in_flight.read" | "in_flight.cancel" | "credentials.reactivate" | "prices.read" | "prices.write" | "requests.read" | "usage.read" | "money.read" | "bills.read" | "audit.read" | "users.read" | "users.write" | "admin_tokens.read" | "admin_tokens.write";
         /**
          * @description How far a request in flight has come.
          * @enum {string}
@@ -2798,6 +3150,44 @@ export interface components {
         ProjectStatus: "active" | "archived";
         /** @description Outbound proxies: the URL of one, or a list that is tried in turn. */
         Proxies: string | string[];
+        /** @description What a refused request ran into, and how that stood. */
+        RefusedBy: {
+            /**
+             * @description The code the client was told, or its reason where that says more.
+             * @example rate_limit_exceeded
+             */
+            code: string;
+            currency: string | null;
+            /** @description `requests`, `tokens`, `concurrency` or `spend`. */
+            dimension: string | null;
+            /**
+             * @description In plain words, for whoever asks why.
+             * @example API key `ci` reached its 60 requests a minute at 2026-11-23T12:03:10Z; there is room again at 2026-11-23T12:04:02Z.
+             */
+            explanation: string;
+            /**
+             * @description Of `spend` an amount of money.
+             * @example 60
+             */
+            limit: string | null;
+            /** @description What the client was told. */
+            message: string;
+            /**
+             * Format: int64
+             * @description So many more of the same key were refused like it within a second, and have no record of their own.
+             */
+            more: number;
+            /** @description Of a budget: `day`, `month` or `total`; `balance` of money paid in advance. */
+            period: string | null;
+            /** Format: date-time */
+            resets_at: string | null;
+            /** @description `tenant`, `project`, `key`, `model` or `end_user`; null where no limit was in the way. */
+            scope: string | null;
+            /** @description Whose limit it is, by name. */
+            subject: string | null;
+            /** @example 60 */
+            used: string | null;
+        };
         /** @description A call with everything that is known of it. */
         RequestDetail: components["schemas"]["RequestSummary"] & {
             /**
@@ -2829,6 +3219,7 @@ export interface components {
             price_version_id: string | null;
             /** @description The provider's own usage object, as JSON text. */
             raw_usage: string | null;
+            refused_by: components["schemas"]["RefusedBy"] | null;
             reserved: components["schemas"]["Money"] | null;
             /** @description The route that decided; null: the model's own targets. */
             route: string | null;
@@ -3641,6 +4032,71 @@ export interface components {
             store: string | null;
             /** @example 0.1.0 */
             version: string;
+        };
+        /** @description A code that is worth money, once. */
+        Voucher: {
+            /** @example 25.00 */
+            amount: string;
+            /** Format: date-time */
+            created_at: string;
+            created_by: string;
+            /** @example USD */
+            currency: string;
+            /** Format: date-time */
+            expires_at: string;
+            /** @example vou_0193500000007000800000000000000f */
+            id: string;
+            /**
+             * @description The last four characters of its code, which nobody reads again.
+             * @example 7K3Q
+             */
+            last4: string;
+            note: string | null;
+            /** Format: date-time */
+            redeemed_at: string | null;
+            /** @description The tenant to whose balance it was redeemed. */
+            redeemed_by: string | null;
+            /** Format: date-time */
+            revoked_at: string | null;
+            state: components["schemas"]["VoucherState"];
+            /** @description The only tenant that can redeem it; null is any. */
+            tenant_id: string | null;
+        };
+        VoucherCreate: {
+            /**
+             * @description Of each.
+             * @example 25.00
+             */
+            amount: string;
+            /**
+             * Format: int32
+             * @description How many alike; one if absent.
+             */
+            count?: number | null;
+            /** @example USD */
+            currency: string;
+            /**
+             * Format: date-time
+             * @description A year from now if absent.
+             */
+            expires_at?: string | null;
+            note?: string | null;
+            /** @description The only tenant that can redeem them. */
+            tenant_id?: string | null;
+        };
+        VoucherRedeem: {
+            /**
+             * @description As it was handed out; case and separators do not matter.
+             * @example TGV-0000-0000-0000-0000-0000-0000
+             */
+            code: string;
+        };
+        /** @enum {string} */
+        VoucherState: "open" | "redeemed" | "revoked" | "expired";
+        /** @description A voucher with its code, which is shown this once. */
+        VoucherWithCode: components["schemas"]["Voucher"] & {
+            /** @example TGV-0000-0000-0000-0000-0000-0000 */
+            code: string;
         };
         /** @description Sums over a window. */
         WindowTotals: {
@@ -4732,6 +5188,72 @@ export interface operations {
             };
         };
     };
+    list_notifications: {
+        parameters: {
+            query?: {
+                state?: "pending" | "sent" | "failed" | "recorded";
+                /** @description Only notifications about this tenant. */
+                tenant_id?: string;
+                /** @description Items of the page, 1 to 200. */
+                limit?: number;
+                /** @description The `next_cursor` of the page before. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Notification"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    retry_notification: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Notification"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     get_overview: {
         parameters: {
             query?: {
@@ -4943,6 +5465,8 @@ export interface operations {
                 status?: number;
                 /** @description Only calls that failed, but not those whose client left. */
                 errors_only?: boolean;
+                /** @description Only calls that were refused before any upstream was asked. */
+                refused_only?: boolean;
                 usage_source?: "provider" | "estimated" | "crash" | "none";
                 /** @description The user the caller named. */
                 end_user?: string;
@@ -5544,6 +6068,113 @@ export interface operations {
             };
         };
     };
+    get_balance: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Balance"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_balance_entries: {
+        parameters: {
+            query?: {
+                /** @description Items of the page, 1 to 200. */
+                limit?: number;
+                /** @description The `next_cursor` of the page before. */
+                after?: string;
+            };
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_BalanceEntry"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_balance_entry: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["BalanceEntryCreate"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BookedEntry"];
+                };
+            };
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BookedEntry"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     list_tenant_budgets: {
         parameters: {
             query?: never;
@@ -5561,6 +6192,40 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Page_TenantBudget"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    redeem_voucher: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VoucherRedeem"];
+            };
+        };
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BalanceEntry"];
                 };
             };
             /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
@@ -6166,6 +6831,134 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Version"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_vouchers: {
+        parameters: {
+            query?: {
+                state?: "open" | "redeemed" | "revoked" | "expired";
+                /** @description Only vouchers that are for this tenant alone, or that it redeemed. */
+                tenant_id?: string;
+                /** @description Items of the page, 1 to 200. */
+                limit?: number;
+                /** @description The `next_cursor` of the page before. */
+                after?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Page_Voucher"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    create_vouchers: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["VoucherCreate"];
+            };
+        };
+        responses: {
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["MintedVouchers"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_voucher: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Voucher"];
+                };
+            };
+            /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */
+            default: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    revoke_voucher: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Voucher"];
                 };
             };
             /** @description What went wrong, as RFC 9457 problem details. `code` is stable; `errors` points at the fields at fault. */

@@ -203,6 +203,47 @@ pub struct RequestDetail {
     /// Null without the permission `money.read`.
     #[schema(required = true)]
     pub cache_saved: Option<Money>,
+    /// Why it was refused before any upstream was asked; null if it was not.
+    #[schema(required = true)]
+    pub refused_by: Option<RefusedBy>,
+}
+
+/// What a refused request ran into, and how that stood.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct RefusedBy {
+    /// The code the client was told, or its reason where that says more.
+    #[schema(example = "rate_limit_exceeded")]
+    pub code: String,
+    /// What the client was told.
+    pub message: String,
+    /// In plain words, for whoever asks why.
+    #[schema(
+        example = "API key `ci` reached its 60 requests a minute at 2026-11-23T12:03:10Z; there is room again at 2026-11-23T12:04:02Z."
+    )]
+    pub explanation: String,
+    /// `tenant`, `project`, `key`, `model` or `end_user`; null where no limit was in the way.
+    #[schema(required = true)]
+    pub scope: Option<String>,
+    /// Whose limit it is, by name.
+    #[schema(required = true)]
+    pub subject: Option<String>,
+    /// `requests`, `tokens`, `concurrency` or `spend`.
+    #[schema(required = true)]
+    pub dimension: Option<String>,
+    /// Of `spend` an amount of money.
+    #[schema(required = true, example = "60")]
+    pub limit: Option<String>,
+    #[schema(required = true, example = "60")]
+    pub used: Option<String>,
+    #[schema(value_type = Option<String>, required = true)]
+    pub currency: Option<Currency>,
+    /// Of a budget: `day`, `month` or `total`; `balance` of money paid in advance.
+    #[schema(required = true)]
+    pub period: Option<String>,
+    #[schema(value_type = Option<String>, format = DateTime, required = true)]
+    pub resets_at: Option<Timestamp>,
+    /// So many more of the same key were refused like it within a second, and have no record of their own.
+    pub more: u64,
 }
 
 #[derive(Debug, Deserialize, IntoParams)]
@@ -224,6 +265,8 @@ pub struct ListRequests {
     status: Option<u16>,
     /// Only calls that failed, but not those whose client left.
     errors_only: Option<bool>,
+    /// Only calls that were refused before any upstream was asked.
+    refused_only: Option<bool>,
     #[param(inline)]
     usage_source: Option<UsageSource>,
     /// The user the caller named.
@@ -266,6 +309,7 @@ async fn list_requests(
         outcome: query.outcome.map(Into::into),
         status: query.status,
         errors_only: query.errors_only.unwrap_or(false),
+        refused_only: query.refused_only.unwrap_or(false),
         usage_source: query.usage_source.map(Into::into),
         end_user: query.end_user,
         route: query.route,
@@ -322,6 +366,7 @@ async fn get_request(
         arm: record.arm,
         affinity: record.affinity,
         cache_saved: currency.map(|currency| Money::new(record.cache_saved, currency)),
+        refused_by: record.refused_by.map(|by| RefusedBy::read(by, record.finished_at, sees_money)),
     }))
 }
 
@@ -381,6 +426,68 @@ impl RequestSummary {
             usage_source: record.usage_source.into(),
             charge: record.currency.filter(|_| sees_money).map(|currency| Money::new(record.charge, currency)),
         })
+    }
+}
+
+impl RefusedBy {
+    /// Amounts are of the tenant's own budget; without the permission to see money they are left out.
+    fn read(by: tallygate_billing::RefusedBy, at: Timestamp, sees_money: bool) -> Self {
+        let is_hidden = by.dimension.as_deref() == Some("spend") && !sees_money;
+        let explanation = explain(&by, at, is_hidden);
+        Self {
+            explanation,
+            code: by.code.into_owned(),
+            message: if is_hidden { String::new() } else { by.message },
+            scope: by.scope.map(Word::into_owned),
+            subject: by.subject,
+            dimension: by.dimension.map(Word::into_owned),
+            limit: by.limit.filter(|_| !is_hidden),
+            used: by.used.filter(|_| !is_hidden),
+            currency: by.currency.filter(|_| !is_hidden),
+            period: by.period.map(Word::into_owned),
+            resets_at: by.resets_at,
+            more: by.more,
+        }
+    }
+}
+
+fn explain(by: &tallygate_billing::RefusedBy, at: Timestamp, hides_money: bool) -> String {
+    let (Some(scope), Some(dimension)) = (by.scope.as_deref(), by.dimension.as_deref()) else {
+        return if by.message.is_empty() { format!("Refused with `{}`.", by.code) } else { by.message.clone() };
+    };
+    let kind = match scope {
+        "tenant" => "Tenant",
+        "project" => "Project",
+        "key" => "API key",
+        "model" => "Model",
+        _ => "End user",
+    };
+    let whose = by.subject.as_ref().map_or_else(|| kind.to_owned(), |name| format!("{kind} `{name}`"));
+    let (limit, used) = (by.limit.as_deref().unwrap_or("?"), by.used.as_deref().unwrap_or("?"));
+    let reached = match dimension {
+        "requests" => format!("{whose} reached its {limit} requests a minute at {at}"),
+        "tokens" => format!("{whose} reached its {limit} tokens a minute at {at} ({used} were used)"),
+        "concurrency" => format!("{whose} had its {limit} requests running at {at}"),
+        _ => {
+            let of = match by.period.as_deref() {
+                Some("day") => "daily budget",
+                Some("month") => "monthly budget",
+                Some("balance") => "prepaid balance",
+                _ => "budget",
+            };
+            match by.currency.filter(|_| !hides_money) {
+                Some(currency) => {
+                    format!(
+                        "{whose} had {used} {currency} of its {of} of {limit} {currency} spent or reserved at {at}, and the rest did not cover the request"
+                    )
+                }
+                None => format!("The rest of the {of} of {whose} did not cover the request at {at}"),
+            }
+        }
+    };
+    match by.resets_at {
+        Some(resets_at) => format!("{reached}; there is room again at {resets_at}."),
+        None => format!("{reached}."),
     }
 }
 

@@ -6,6 +6,7 @@
 //! fails is the database's fault, and waiting for its repair loses nothing.
 
 mod key_use;
+mod refused;
 mod rows;
 
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -23,6 +24,7 @@ use self::rows::Written;
 use crate::budget::Budgets;
 use crate::journal::{Batch, Journal, JournalError, Position};
 use crate::record::UsageRecord;
+use crate::refusals::{self, Refusals};
 
 /// Records of one transaction.
 pub const MAX_BATCH_RECORDS: usize = 2_000;
@@ -91,6 +93,7 @@ pub struct Shipper {
     key_use: KeyUse,
     /// Hear what is in the database.
     budgets: OnceLock<Arc<Budgets>>,
+    refusals: Arc<Refusals>,
 }
 
 #[derive(Default)]
@@ -129,6 +132,7 @@ impl Shipper {
             counters,
             key_use: KeyUse::default(),
             budgets: OnceLock::new(),
+            refusals: Arc::default(),
         })
     }
 
@@ -137,9 +141,54 @@ impl Shipper {
         let _ = self.budgets.set(budgets);
     }
 
+    /// What is refused from now on goes here.
+    pub const fn refusals(&self) -> &Arc<Refusals> {
+        &self.refusals
+    }
+
     /// Ships until it is dropped. To stop it, drop its future, then [`flush`](Self::flush): whatever it was doing is done
     /// again whole. It reads the journal and encodes rows where it is polled, so that it wants a thread of its own.
     pub async fn run(self: Arc<Self>) {
+        tokio::join!(self.ship_journal(), self.ship_refusals());
+    }
+
+    /// Not of the journal, and so not in its way: they are no money.
+    async fn ship_refusals(&self) {
+        let mut pause = refusals::LINGER;
+        loop {
+            self.refusals.came().await;
+            tokio::time::sleep(pause).await;
+            pause = match self.write_refused().await {
+                Ok(()) => refusals::LINGER,
+                Err(error) => {
+                    tracing::debug!(%error, "refused requests could not be recorded; trying again");
+                    MAX_BACKOFF
+                }
+            };
+        }
+    }
+
+    async fn write_refused(&self) -> Result<(), ShipError> {
+        let taken = self.refusals.lend();
+        if taken.as_slice().is_empty() {
+            return Ok(());
+        }
+        let written = self.answered(refused::write(&self.store, self.journal.node(), taken.as_slice())).await;
+        match written {
+            // Never again: they cost nothing, and the next batch is not to wait for them.
+            Err(ShipError::Store(error)) if error.is_about_the_row() => {
+                let lost = taken.keep().len();
+                tracing::error!(%error, lost, "the database refuses records of refused requests");
+            }
+            written => {
+                written?;
+                taken.keep();
+            }
+        }
+        Ok(())
+    }
+
+    async fn ship_journal(&self) {
         let mut backoff = MIN_BACKOFF;
         loop {
             match self.ship_once().await {
@@ -169,6 +218,15 @@ impl Shipper {
     /// Ships everything that has ended by now. What is left at the deadline stays in the journal.
     pub async fn flush(&self, deadline: Duration) -> Result<(), ShipError> {
         let until = Instant::now() + deadline;
+        self.flush_journal(until).await?;
+        // Whoever waits for the rest waits for the money.
+        if let Ok(Err(error)) = tokio::time::timeout_at(until, self.write_refused()).await {
+            tracing::warn!(%error, "the last refused requests have no record");
+        }
+        Ok(())
+    }
+
+    async fn flush_journal(&self, until: Instant) -> Result<(), ShipError> {
         let mut backoff = MIN_BACKOFF;
         loop {
             match tokio::time::timeout_at(until, self.ship_once()).await {

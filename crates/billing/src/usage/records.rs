@@ -15,6 +15,7 @@ use crate::csv_text::{self, safe};
 use crate::price::{Charge, ClassPrices};
 use crate::prices::read_currency;
 use crate::record::{AttemptRecord, Endpoint, Outcome, UsageSource};
+use crate::refusals::RefusedBy;
 use crate::sql::{Bind, Filter, bind_all, count};
 use crate::sums::ClassColumns;
 
@@ -68,6 +69,8 @@ pub struct StoredUsage {
     pub affinity: Option<String>,
     /// In `currency`; below zero where writing the cache cost more than reading it saved.
     pub cache_saved: Pico,
+    /// Of a request that was refused.
+    pub refused_by: Option<RefusedBy>,
 }
 
 /// A call and how its charge came about.
@@ -91,6 +94,8 @@ pub struct UsageFilter {
     pub status: Option<u16>,
     /// Anything but success and the client's leaving.
     pub errors_only: bool,
+    /// What was refused before any upstream was asked.
+    pub refused_only: bool,
     pub usage_source: Option<UsageSource>,
     pub end_user: Option<String>,
     /// The name of a route.
@@ -190,6 +195,7 @@ struct Row {
     arm: Option<String>,
     affinity: Option<String>,
     cache_saved: i64,
+    refused_by: Option<String>,
 }
 
 impl TryFrom<Row> for StoredUsage {
@@ -241,6 +247,7 @@ impl TryFrom<Row> for StoredUsage {
             arm: row.arm,
             affinity: row.affinity,
             cache_saved: Pico::new(row.cache_saved.into()),
+            refused_by: row.refused_by.map(|by| serde_json::from_str(&by)).transpose().map_err(|e| corrupt(&e))?,
         })
     }
 }
@@ -303,6 +310,9 @@ pub async fn list(
     }
     if filter.errors_only {
         conditions.and("outcome NOT IN ('ok', 'client_gone')", []);
+    }
+    if filter.refused_only {
+        conditions.and("refused_by IS NOT NULL", []);
     }
     conditions.and_text("usage_source = ?", filter.usage_source.map(UsageSource::as_str));
     conditions.and_text("end_user = ?", filter.end_user.as_deref());

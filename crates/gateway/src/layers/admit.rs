@@ -141,9 +141,14 @@ impl Pending {
         let permit = answer.map_err(|declined| self.declined(plane, &declined))?;
         match self.reserve(plane) {
             Ok(reservation) => Ok(Ok(self.with(permit, reservation))),
-            Err(Refused::Exceeded(exceeded)) => Err(over_budget(plane, &exceeded)),
+            Err(Refused::Exceeded(exceeded)) => Err(self.over_budget(plane, &exceeded)),
             Err(Refused::Wait(wait)) => Ok(Err(Box::new(Leasing { pending: self, permit, wait }))),
         }
+    }
+
+    fn over_budget(&self, plane: &DataPlane, exceeded: &BudgetExceeded) -> Refusal {
+        plane.metrics.limited(exceeded.scope.as_str(), "spend");
+        Refusal::over_budget(exceeded, &self.question.key)
     }
 
     fn declined(&self, plane: &DataPlane, declined: &Declined) -> Refusal {
@@ -200,11 +205,11 @@ impl Leasing {
                 if look < until && plane.budgets.silence() < SILENCE_AT_MOST {
                     continue;
                 }
-                return Err(over_budget(plane, &wait.exceeded));
+                return Err(pending.over_budget(plane, &wait.exceeded));
             }
             match pending.reserve(plane) {
                 Ok(reservation) => return Ok(pending.with(permit, reservation)),
-                Err(Refused::Exceeded(exceeded)) => return Err(over_budget(plane, &exceeded)),
+                Err(Refused::Exceeded(exceeded)) => return Err(pending.over_budget(plane, &exceeded)),
                 Err(Refused::Wait(again)) => wait = again,
             }
         }
@@ -213,11 +218,6 @@ impl Leasing {
 
 fn spender<'a>(question: &'a Question, model: &'a ModelEntry) -> Spender<'a> {
     Spender { key: &question.key, model: &model.name, end_user: question.peek.user.as_deref() }
-}
-
-fn over_budget(plane: &DataPlane, exceeded: &BudgetExceeded) -> Refusal {
-    plane.metrics.limited(exceeded.scope.as_str(), "spend");
-    Refusal::over_budget(exceeded)
 }
 
 fn admit(plane: &DataPlane, mut question: Box<Question>) -> Result<(Pending, Asked), Refusal> {

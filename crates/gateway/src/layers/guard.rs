@@ -171,6 +171,7 @@ mod tests {
             prices: Arc::new(PriceBook::default()),
             budgets: Arc::new(Budgets::alone(tallygate_types::Timestamp::UNIX_EPOCH)),
             journal: Journal::open(folder.path(), JournalConfig::default()).unwrap().0,
+            refusals: Arc::default(),
             digester: KeyDigester::new(&SecretBytes32::new([1; 32])),
             clock: Arc::new(SystemClock),
             metrics: Arc::clone(&metrics),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tallygate_adapter::Meter;
-use tallygate_billing::{AttemptRecord, BeginRecord, Draws, Endpoint, Outcome, UsageRecord, UsageSource, estimate};
+use tallygate_billing::{AttemptRecord, BeginRecord, Draws, Endpoint, Outcome, RefusedBy, UsageRecord, UsageSource, estimate};
 use tallygate_store::pins::Pin;
 use tallygate_types::{Currency, Dialect, Pico, Usage};
 
@@ -144,7 +144,8 @@ fn write(plane: &DataPlane, facts: &Facts, record: &UsageRecord, held: Held, man
             tracing::error!(%error, request_id = %facts.request_id_text, "the usage journal refused a record");
         }
     } else {
-        write_rejection(plane, facts, record);
+        let code = record.error_code.clone().unwrap_or_default();
+        write_rejection(plane, record, RefusedBy { code, ..RefusedBy::default() });
     }
     let Held { mut permit, reservation, seat, present, .. } = held;
     reservation.settle(record.charge);
@@ -185,19 +186,14 @@ pub fn note_refusal(plane: &DataPlane, facts: &Facts, refusal: &Refusal, status:
         return;
     };
     let record = UsageRecord { status, outcome: refusal.outcome, error_code: Some(refusal.code.into()), ..record };
-    write_rejection(plane, facts, &record);
+    write_rejection(plane, &record, refusal.refused_by());
     announce(plane, facts, &record, &Manner::of(facts, &series));
 }
 
-/// Records what was never dispatched, and so costs nothing, as long as there is room for it: above all it must not take the
-/// place of what was dispatched when the journal's disk is full.
-fn write_rejection(plane: &DataPlane, facts: &Facts, record: &UsageRecord) {
-    if !plane.may_record_rejection(record.finished_at) {
+/// Records what was never dispatched, and so costs nothing, as long as there is room for it.
+fn write_rejection(plane: &DataPlane, record: &UsageRecord, by: RefusedBy) {
+    if !plane.may_record_rejection(record.finished_at) || !plane.refusals.note(record.clone(), by) {
         plane.metrics.rejections_unrecorded.inc();
-    } else if let Err(error) = plane.journal.end(record) {
-        // No failure of the journal: it keeps its last room for what must be billed.
-        plane.metrics.rejections_unrecorded.inc();
-        tracing::warn!(%error, request_id = %facts.request_id_text, "the usage journal refused a record");
     }
 }
 

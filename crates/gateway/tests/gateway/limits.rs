@@ -229,6 +229,39 @@ async fn what_cannot_be_recorded_is_not_served() {
 }
 
 #[tokio::test]
+async fn what_was_refused_says_by_what_and_is_not_in_the_journal() {
+    let upstream = Upstream::start(vec![answer(200, &[], GOOD)]).await;
+    let limits = Limits { requests_per_minute: Some(1), ..Limits::default() };
+    let gateway = Rig::serving(Dialect::OpenaiChat, upstream.address).with_limits(limits).with_budget("0.0048").start().await;
+    assert_eq!(gateway.chat(ASK).await.status, 200);
+    let limited = gateway.chat(ASK).await;
+    assert_eq!(limited.status, 429);
+    assert_eq!(gateway.chat(r#"{"model":"nope","messages":[]}"#).await.status, 404);
+    let refused = gateway.refused();
+    let told: Vec<_> = refused.iter().map(|refused| (refused.record.status, &*refused.by.code)).collect();
+    assert_eq!(told, [(429, "rate_limit_exceeded"), (404, "model_not_found")]);
+    let by = &refused[0].by;
+    assert_eq!(refused[0].record.request_id.to_string(), limited.header("x-request-id"));
+    let stands = (by.scope.as_deref(), by.subject.as_deref(), by.dimension.as_deref(), by.limit.as_deref(), by.used.as_deref());
+    assert_eq!(stands, (Some("tenant"), Some("acme"), Some("requests"), Some("1"), Some("1")));
+    assert!(by.resets_at.is_some() && by.message.starts_with("Rate limit of this tenant reached: 1 requests per minute"));
+    assert_eq!(gateway.journal.pending(), 1, "only what costs something is in the journal");
+}
+
+#[tokio::test]
+async fn a_spent_budget_says_whose_it_is_and_how_it_stands() {
+    let upstream = Upstream::start(vec![answer(200, &[], GOOD)]).await;
+    let gateway = Rig::serving(Dialect::OpenaiChat, upstream.address).with_budget("0.0048").start().await;
+    for _ in 0..2 {
+        gateway.chat(ASK).await;
+    }
+    let by = gateway.refused().remove(0).by;
+    let stands = (by.scope.as_deref(), by.subject.as_deref(), by.dimension.as_deref(), by.limit.as_deref(), by.used.as_deref());
+    assert_eq!(stands, (Some("tenant"), Some("acme"), Some("spend"), Some("0.0048"), Some("0.0045")));
+    assert_eq!((by.period.as_deref(), by.currency.map(|currency| currency.to_string()).as_deref()), (Some("month"), Some("USD")));
+}
+
+#[tokio::test]
 async fn refusals_after_admission_are_recorded_only_so_often() {
     let mut rig = Rig::new().with_model("smart", vec![]);
     rig.config.max_rejection_records_per_minute = 1;

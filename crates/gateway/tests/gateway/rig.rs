@@ -1,8 +1,8 @@
 //! The data plane on a loopback port, with the configuration a test wants and nothing behind it but a journal.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -15,7 +15,9 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use tallygate_adapter::Profiles;
 use tallygate_billing::journal::Position;
-use tallygate_billing::{Budgets, ClassPrices, Journal, JournalConfig, PriceBook, PriceVersion, UsageRecord};
+use tallygate_billing::{
+    Budgets, ClassPrices, Journal, JournalConfig, PriceBook, PriceVersion, Refusals, RefusedRequest, UsageRecord,
+};
 use tallygate_gateway::{DataPlane, Drained, GatewayConfig, Metrics, NoShelf, Parts, Shelf, TracedAccess, serve};
 use tallygate_store::routing::{Affinity, RoutingPolicy};
 use tallygate_store::{
@@ -60,6 +62,9 @@ pub struct Gateway {
     /// What requests that come from now on are served by.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     pub journal: Arc<Journal>,
+    refusals: Arc<Refusals>,
+    /// What came of them so far.
+    refused: Mutex<Vec<RefusedRequest>>,
     pub shutdown: CancellationToken,
     pub serving: JoinHandle<Drained>,
     client: Client<HttpConnector, Full<Bytes>>,
@@ -145,6 +150,7 @@ impl Rig {
         let folder = tempfile::tempdir().unwrap();
         let (journal, _) = Journal::open(folder.path(), self.journal).unwrap();
         let metrics = Arc::new(Metrics::new().unwrap());
+        let refusals = Arc::<Refusals>::default();
         let snapshot = Arc::new(ArcSwap::from_pointee(snapshot));
         let plane = DataPlane::new(Parts {
             config: self.config,
@@ -154,6 +160,7 @@ impl Rig {
             prices: Arc::new(prices),
             budgets: Arc::new(Budgets::alone(Timestamp::UNIX_EPOCH)),
             journal: Arc::clone(&journal),
+            refusals: Arc::clone(&refusals),
             digester,
             clock: self.clock,
             metrics: Arc::clone(&metrics),
@@ -165,7 +172,19 @@ impl Rig {
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn(serve(listener, Arc::clone(&plane), shutdown.clone()));
         let client = Client::builder(TokioExecutor::new()).build_http();
-        Gateway { address, plane, metrics, snapshot, journal, shutdown, serving, client, folder }
+        Gateway {
+            address,
+            plane,
+            metrics,
+            snapshot,
+            journal,
+            refusals,
+            refused: Mutex::default(),
+            shutdown,
+            serving,
+            client,
+            folder,
+        }
     }
 }
 
@@ -243,8 +262,18 @@ impl Gateway {
         self.ask(Method::GET, path, &[("authorization", &bearer)], "").await
     }
 
+    /// What is in the books, as it came: from the journal, and what was refused.
     pub fn records(&self) -> Vec<UsageRecord> {
-        self.journal.read(Position::default(), 10_000).unwrap().records
+        let mut records = self.journal.read(Position::default(), 10_000).unwrap().records;
+        records.extend(self.refused().into_iter().map(|refused| refused.record));
+        records.sort_by_key(|record| record.request_id);
+        records
+    }
+
+    pub fn refused(&self) -> Vec<RefusedRequest> {
+        let mut refused = self.refused.lock().unwrap();
+        refused.extend(self.refusals.take());
+        refused.clone()
     }
 
     /// The records, as soon as there are `count`.

@@ -37,6 +37,7 @@ impl OfflinePlane {
             prices,
             budgets: Arc::new(Budgets::alone(store.clock().now())),
             journal,
+            refusals: Arc::default(),
             digester: store.digester(),
             clock: Arc::clone(store.clock()),
             metrics: Arc::new(Metrics::new()?),

@@ -15,6 +15,7 @@ import { Attempts } from "./Attempts";
 import { ChargeArithmetic } from "./ChargeArithmetic";
 import { LossReport } from "./LossReport";
 import { OutcomeText } from "./OutcomeText";
+import { RefusedBy } from "./RefusedBy";
 import { UsageTable } from "./UsageTable";
 
 export function RequestDrawer({ id, onClose }: { id: string | undefined; onClose: () => void }) {
@@ -49,6 +50,7 @@ function Detail({ request }: { request: RequestDetail }) {
   const models = [request.model, request.upstream_model, request.returned_model];
   return (
     <>
+      <RefusedBy request={request} />
       <DrawerSection title={t("about")}>
         <Facts
           rows={[

@@ -25,6 +25,8 @@ const route = getRouteApi("/app/requests");
 const ALL_TIME = "all";
 /** Not an outcome of its own: everything but `ok`. */
 const ANY_FAILURE = "any_failure" as const;
+/** Nor is this: whatever was refused before an upstream was asked. */
+const REFUSED = "refused" as const;
 
 function statusCode(text: string | undefined): number | undefined {
   return text && /^[1-5]\d\d$/.test(text) ? Number(text) : undefined;
@@ -58,6 +60,7 @@ export function RequestsPage() {
           model: search.model,
           outcome: oneOf(search.outcome, OUTCOMES),
           errors_only: search.outcome === ANY_FAILURE || undefined,
+          refused_only: search.outcome === REFUSED || undefined,
           status: statusCode(search.status),
           ...time,
         },
@@ -114,7 +117,7 @@ export function RequestsPage() {
           <SelectFilter
             label={t("anyOutcome")}
             value={search.outcome}
-            choices={[ANY_FAILURE, ...OUTCOMES].map((value) => ({
+            choices={[ANY_FAILURE, REFUSED, ...OUTCOMES].map((value) => ({
               value,
               label: t(`outcome.${value}`),
             }))}

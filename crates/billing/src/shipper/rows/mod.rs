@@ -197,7 +197,7 @@ fn pico(amount: Pico) -> Result<i64, StoreError> {
         .ok_or_else(|| StoreError::Invalid { field: "charge", reason: format!("{amount} is beyond what can be recorded") })
 }
 
-fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
+pub(super) fn json(value: &impl serde::Serialize) -> Result<String, StoreError> {
     serde_json::to_string(value)
         .map_err(|error| StoreError::Invalid { field: "usage", reason: format!("it cannot be written as JSON: {error}") })
 }
