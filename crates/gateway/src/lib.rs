@@ -59,9 +59,10 @@ pub use access::{ACCESS_TARGET, AccessLine, AccessLog, TracedAccess};
 pub use config::{GatewayConfig, MediaBounds, MemoryBounds, Outbound};
 pub use health::HealthBounds;
 pub use kept::{NoShelf, Shelf};
+pub use media::is_public;
 pub use metrics::Metrics;
 pub use plane::{DataPlane, Parts};
 #[doc(hidden)]
 pub use routing::bench;
 pub use serve::{Drained, serve};
-pub use upstream::{Proxy, ProxyError, ProxyStanding};
+pub use upstream::{Proxy, ProxyError, ProxyStanding, is_metadata};

@@ -22,6 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout, timeout_at};
 use tokio_util::sync::CancellationToken;
 
+use crate::alerts::Teller;
 use crate::arrival::Arrival;
 use crate::config::Config;
 use crate::last_good::LastGood;
@@ -151,9 +152,10 @@ impl Opened {
             (Arc::new(Budgets::alone(self.clock.now())), None)
         } else {
             let (budgets, keeper) = Budgets::leasing(self.clock.now());
-            (budgets, Some(keeper))
+            (budgets, Some(keeper.with_lifetime(Duration::from_secs(config.budgets.lease_seconds))))
         };
         self.shipper.tell(Arc::clone(&budgets));
+        let teller = Teller::new(Arc::clone(&self.store), &config.alerts, metrics.registry())?;
         let refresher = Arc::new(Refresher::new(Arc::clone(&self.store), Arc::clone(&budgets), last_good, metrics.registry())?);
         let health = Arc::new(Health::default());
         let arrival = Arrival {
@@ -250,6 +252,12 @@ impl Opened {
                 }
             }));
         }
+        let (loaded, stopping) = (arrival.loaded.clone(), stop.clone());
+        background.push(tokio::spawn(async move {
+            if stopping.run_until_cancelled(loaded.cancelled()).await.is_some() {
+                teller.run(stopping).await;
+            }
+        }));
         // What is shipped before budgets are loaded would count twice.
         let tidy = retention::keep(self.store.beside(), config.retention.usage_days, stop.clone());
         let shipping = Shipping::start(self.shipper, arrival.loaded.clone(), tidy)?;

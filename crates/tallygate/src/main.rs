@@ -1,6 +1,7 @@
 //! The `tallygate` binary: command line, configuration, wiring, telemetry, shutdown.
 
 mod access_line;
+mod alerts;
 mod arrival;
 mod banner;
 mod cli;

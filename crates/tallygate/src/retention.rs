@@ -1,10 +1,10 @@
-//! What leaves the database by itself, looked for once a day: usage records after the configured time, windows of budgets when
-//! nobody asks for them any more.
+//! What leaves the database by itself, looked for once a day: usage records after the configured time, windows of budgets and what
+//! was told of them when nobody asks for them any more.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tallygate_billing::budget;
+use tallygate_billing::{alerts, budget};
 use tallygate_store::{Store, retention};
 use tallygate_types::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 const INTERVAL: Duration = Duration::from_hours(24);
 /// After the start, which has better things to do.
 const FIRST_LOOK: Duration = Duration::from_mins(5);
-/// Days for which it can be looked up what was spent of a budget: more than a year, to compare with.
+/// Days for which it can be looked up what was spent of a budget, and what was told of it: more than a year, to compare with.
 const WINDOW_DAYS: u32 = 400;
 
 /// Runs until `stop`; every replica does it, and what one has removed the others do not find.
@@ -33,6 +33,10 @@ pub async fn keep(store: Arc<Store>, usage_days: Option<u32>, stop: Cancellation
         match budget::drop_ended_before(&store, days_ago(&store, WINDOW_DAYS)).await {
             Ok(removed) => tracing::debug!(removed, "old windows of budgets were looked for"),
             Err(error) => tracing::warn!(%error, "old windows of budgets could not be removed; it is tried again in a day"),
+        }
+        match alerts::drop_made_before(&store, days_ago(&store, WINDOW_DAYS)).await {
+            Ok(removed) => tracing::debug!(removed, "old notifications were looked for"),
+            Err(error) => tracing::warn!(%error, "old notifications could not be removed; it is tried again in a day"),
         }
     }
 }

@@ -7,6 +7,8 @@
 mod address;
 mod fetch;
 
+pub use self::address::is_public;
+
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tallygate_adapter::media_urls::{

@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use tallygate_gateway::limits::{self, SharedLimits};
 use tallygate_types::Network;
 
+use super::alerts::Alerts;
+use super::budgets::Budgets;
 use super::error::ConfigError;
 use super::health::Health;
 use super::outbound::Outbound;
@@ -26,6 +28,8 @@ pub struct Config {
     pub journal: Journal,
     pub retention: Retention,
     pub limits: Limits,
+    pub budgets: Budgets,
+    pub alerts: Alerts,
     pub media: Media,
     pub outbound: Outbound,
     pub health: Health,

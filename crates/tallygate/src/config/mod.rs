@@ -4,6 +4,8 @@
 //! file, line and the nearest known key), [`env`] lays `TALLYGATE__SECTION__KEY` variables over it, and the accessors of
 //! [`SecretRef`] fetch what the file only points at.
 
+mod alerts;
+mod budgets;
 mod env;
 mod error;
 mod file;
@@ -16,6 +18,7 @@ mod validate;
 
 use std::path::{Path, PathBuf};
 
+pub use alerts::{Alerts, Mail, Webhook};
 pub use error::ConfigError;
 pub use file::{Config, Log, LogFormat, Price, Responses, ResponsesMode};
 pub use routing::{Credential, Model, Route, Target, Upstream};

@@ -52,6 +52,8 @@ pub fn references(config: &Config) -> Result<(), ConfigError> {
     config.outbound.check()?;
     config.health.check()?;
     retention_is_long_enough(&config.retention)?;
+    config.budgets.check()?;
+    config.alerts.check()?;
     match config.limits.resolved() {
         // An unset variable is reported at start, not by `config check` on another machine.
         Ok(_) | Err(ConfigError::SecretVariable { .. } | ConfigError::SecretFile { .. }) => {}
