@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import shutil
 import signal
 import socket
@@ -234,6 +235,10 @@ class Gateway:
 
     def stop(self) -> int:
         return self.process.stop()
+
+    def setup_link(self) -> str:
+        """Where the first owner is made; printed at a first start, when everything is up."""
+        return wait_for("the setup link", lambda: re.search(r"http\S+/setup#[^\s\"]+", self.process.output()), 10).group()
 
     def cli(self, *arguments, check=True) -> str:
         """Runs a command of the binary on this gateway's configuration."""

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import re
 import shutil
 import subprocess
 from decimal import Decimal
@@ -18,13 +17,6 @@ PRICE = {"currency": "USD", "input": "3.17", "cache_read": "0.31", "cache_write_
          "output": "15.13", "reasoning": "14.07", "input_image": "0"}
 
 
-
-def setup_link(gateway) -> str:
-    """Printed at a first start, when everything is up."""
-    found = harness.wait_for("the setup link", lambda: re.search(r"http\S+/setup#[^\s\"]+", gateway.process.output()), 10)
-    return found.group()
-
-
 pytestmark = pytest.mark.skipif(
     not CHROMIUM or not (SCRIPT.parent / "node_modules").is_dir(), reason="no chromium or no packages in tests/node")
 
@@ -32,7 +24,7 @@ pytestmark = pytest.mark.skipif(
 def test_from_the_setup_link_to_the_bill(sim, folder, start_gateway):
     gateway = start_gateway({"upstreams": [], "models": [], "tenants": []})
     since = sim.last_seq()
-    given = {"setup_url": setup_link(gateway), "admin_url": gateway.admin_url, "gateway_url": gateway.url, "sim_url": sim.url,
+    given = {"setup_url": gateway.setup_link(), "admin_url": gateway.admin_url, "gateway_url": gateway.url, "sim_url": sim.url,
              "chromium": CHROMIUM, "folder": str(folder)}
     done = subprocess.run(["node", SCRIPT, json.dumps(given)], capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
@@ -71,7 +63,7 @@ def test_the_setup_link_works_once(folder, start_gateway):
     import httpx
 
     gateway = start_gateway({"upstreams": [], "models": [], "tenants": []})
-    token = setup_link(gateway).split("#")[1]
+    token = gateway.setup_link().split("#")[1]
     made = {"token": token, "name": "O", "email": "o@example.com", "password": "correct horse battery staple"}
     headers = {"origin": gateway.admin_url}
     first = httpx.post(gateway.admin_url + "/admin/v1/setup", json=made, headers=headers, trust_env=False)

@@ -46,7 +46,11 @@ export function Shell() {
             {nav.map(({ group, links }) => (
               <div key={group} className={classes.group}>
                 <div className={classes.groupName}>
-                  {t(group === "customers" ? `nav.customers.${own}` : `nav.${group}`)}
+                  {t(
+                    group === "customers" || group === "serve"
+                      ? `nav.${group}.${own}`
+                      : `nav.${group}`,
+                  )}
                 </div>
                 {links.map(({ to, key, icon: Icon }) => (
                   <Link

@@ -125,7 +125,7 @@ export function KeysPage() {
               action={create}
               snippet={<Snippets base={version.data?.api_url ?? undefined} />}
             >
-              {t("empty.body")}
+              {staff ? t("empty.body") : t("empty.ownBody")}
             </EmptyState>
           )
         }

@@ -72,7 +72,7 @@ export function OwnHome({ tenant }: { tenant: NonNullable<Session["tenant"]> }) 
             }
             snippet={<Snippets base={version.data?.api_url ?? undefined} model={model} />}
           >
-            {t("keys:empty.body")}
+            {t("keys:empty.ownBody")}
           </EmptyState>
         ) : (
           <>
@@ -92,8 +92,6 @@ function OwnTiles({ sum, range }: { sum: UsagePoint | undefined; range: RangeNam
   const requests = sum?.requests ?? 0;
   const errors = sum?.errors ?? 0;
   const [input, output] = [sum?.input_tokens ?? 0, sum?.output_tokens ?? 0];
-  const time = (ms: number | null | undefined) =>
-    ms === null || ms === undefined ? "–" : duration(ms);
   return (
     <section className={`${classes.tiles} ${classes.four}`} aria-label={t("figures")}>
       <Tile
@@ -106,7 +104,7 @@ function OwnTiles({ sum, range }: { sum: UsagePoint | undefined; range: RangeNam
       <Tile
         label={t("success")}
         value={requests === 0 ? "–" : percent((requests - errors) / requests, locale)}
-        note={`${t("firstByte")}: ${time(sum?.mean_first_byte_ms)}`}
+        note={sum?.mean_duration_ms ? t("own.mean", { value: duration(sum.mean_duration_ms) }) : ""}
         range={range}
       />
       <Tile

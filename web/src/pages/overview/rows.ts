@@ -64,7 +64,9 @@ export function tokenRows(
     const name = group_name ?? group ?? other;
     totals.set(name, (totals.get(name) ?? 0) + input_tokens + output_tokens);
   }
-  const ranked = [...totals.entries()].sort(([, a], [, b]) => b - a).map(([name]) => name);
+  // What used no token has no line: a request that was refused before its model was read has not even a name.
+  const used = [...totals.entries()].filter(([, tokens]) => tokens > 0);
+  const ranked = used.sort(([, a], [, b]) => b - a).map(([name]) => name);
   const kept = ranked.slice(0, MAX_LINES);
   const names = ranked.length > MAX_LINES ? [...kept, other] : kept;
   const blank = Object.fromEntries(names.map((name) => [name, 0]));
@@ -73,7 +75,7 @@ export function tokenRows(
   );
   for (const point of report.data) {
     const row = rows.get(key(point.start));
-    if (!row) continue;
+    if (!row || point.input_tokens + point.output_tokens === 0) continue;
     const own = point.group_name ?? point.group ?? other;
     const name = kept.includes(own) ? own : other;
     row[name] = Number(row[name] ?? 0) + point.input_tokens + point.output_tokens;

@@ -86,7 +86,7 @@ export function RequestsPage() {
 
   return (
     <>
-      <PageHeader title={t("title")} purpose={t("purpose")} />
+      <PageHeader title={t("title")} purpose={staff ? t("purpose") : t("ownPurpose")} />
       {blank ? null : (
         <FilterBar active={filtered} onClear={clear}>
           <SegmentedControl

@@ -42,7 +42,7 @@ export function useRequestColumns(showMoney: boolean, isStaff: boolean): Column<
           }),
       column.display({
         id: "model",
-        header: t("model"),
+        header: isStaff ? t("model") : t("ownModel"),
         cell: ({ row: { original } }) => <ModelPath request={original} />,
       }),
       ...(isStaff
