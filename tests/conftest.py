@@ -95,6 +95,18 @@ def postgres():
     running.stop()
 
 
+@pytest.fixture
+def redis(folder):
+    own = folder / "redis"
+    own.mkdir()
+    try:
+        running = harness.Redis(own)
+    except FileNotFoundError as missing:
+        pytest.skip(str(missing))
+    yield running
+    running.stop()
+
+
 @pytest.fixture(params=["sqlite", "postgres"])
 def store_url(request, folder):
     """Each engine in turn: the URL of an empty database."""

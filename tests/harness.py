@@ -351,3 +351,39 @@ class Postgres:
             self.signal(signal.SIGCONT)
             self.halt()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Redis:
+    """A private server that keeps nothing on disk."""
+
+    def __init__(self, folder: Path):
+        if not shutil.which("redis-server"):
+            raise FileNotFoundError("redis-server is not installed")
+        self.folder, self.port = folder, free_port()
+        self.url = f"redis://127.0.0.1:{self.port}"
+        self.go()
+
+    def go(self):
+        self.process = Process(
+            ["redis-server", "--port", self.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"], self.folder, "redis")
+        wait_for("redis-server", lambda: self.command("PING") == b"+PONG\r\n")
+
+    def command(self, *words: str) -> bytes:
+        """The first bytes of the answer."""
+        with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=2) as line:
+            line.sendall((" ".join(words) + "\r\n").encode())
+            return line.recv(65_536)
+        return b""
+
+    def flush(self):
+        assert self.command("FLUSHALL") == b"+OK\r\n"
+
+    def kill(self):
+        self.process.stop(signal.SIGKILL)
+
+    def signal(self, how):
+        self.process.child.send_signal(how)
+
+    def stop(self):
+        self.signal(signal.SIGCONT)
+        self.process.stop(signal.SIGKILL)

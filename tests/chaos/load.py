@@ -251,8 +251,9 @@ async def one(connection: Connection, n: int, ask: Ask, patience: float) -> Reco
 
 
 async def drive(url: str, count: int, concurrency: int, ask: Callable[[int], Ask], *, patience=PATIENCE_SECONDS,
-                rate: float | None = None, stop: threading.Event | None = None) -> Log:
-    """Sends `count` requests, `concurrency` at a time, at most `rate` a second, until told to stop."""
+                rate: float | None = None, stop: threading.Event | None = None, obey: bool = False) -> Log:
+    """Sends `count` requests, `concurrency` at a time, at most `rate` a second, until told to stop. Whoever obeys comes again
+    no sooner than it was told to."""
     host, port = url.split("//")[1].split(":")
     records, begun, taken = [], time.perf_counter(), iter(range(count))
 
@@ -264,6 +265,8 @@ async def drive(url: str, count: int, concurrency: int, ask: Callable[[int], Ask
             if rate:
                 await asyncio.sleep(max(0.0, begun + n / rate - time.perf_counter()))
             records.append(await one(connection, n, ask(n), patience))
+            if obey and (wait := records[-1].headers.get("retry-after")):
+                await asyncio.sleep(float(wait))
         connection.close()
 
     await asyncio.gather(*(worker() for _ in range(concurrency)))

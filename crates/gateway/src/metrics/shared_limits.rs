@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use super::{counter, counters, register};
 use crate::limits::OnFailure;
 
-/// Seconds. A question is given up after 50 ms.
-const BUCKETS: [f64; 9] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05];
+/// Seconds. An answer is waited for no longer.
+const BUCKETS: [f64; 11] = [0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2];
 const SHARED: &str = "shared";
 
 /// See the module.
@@ -17,6 +17,7 @@ pub struct SharedLimitMetrics {
     mode: IntGaugeVec,
     asked: Histogram,
     failures: IntCounterVec,
+    processes: IntGauge,
     pub lost: IntCounter,
 }
 
@@ -38,6 +39,10 @@ impl SharedLimitMetrics {
                 "Questions about shared limits that were not answered, or not in time",
                 &["reason"],
             )?,
+            processes: register(
+                registry,
+                IntGauge::new("shared_limits_processes", "Processes that share their limits, as far as this one knows")?,
+            )?,
             lost: counter(
                 registry,
                 "shared_limits_corrections_lost_total",
@@ -50,8 +55,9 @@ impl SharedLimitMetrics {
         Ok(all)
     }
 
-    /// `None`: the counts are shared.
-    pub fn mode(&self, instead: Option<OnFailure>) {
+    /// What decides (`None`: the shared counts), and how many processes there are.
+    pub fn stands(&self, instead: Option<OnFailure>, processes: u32) {
+        self.processes.set(i64::from(processes));
         let now = instead.map_or(SHARED, OnFailure::as_str);
         for mode in OnFailure::ALL.map(OnFailure::as_str).into_iter().chain([SHARED]) {
             self.mode.with_label_values(&[mode]).set(i64::from(mode == now));

@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
+use futures_util::future::BoxFuture;
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, Cmd, FromRedisValue, Pipeline, RedisError};
 use secrecy::{ExposeSecret as _, SecretString};
 use tokio::time::timeout;
 
-/// What a request waits for an answer, all in all.
+/// In this time a server answers that does.
 pub const ASK_DEADLINE: Duration = Duration::from_millis(50);
 /// Opening a connection, or sending a batch that no request waits for.
 const ERRAND_DEADLINE: Duration = Duration::from_millis(500);
@@ -43,6 +44,7 @@ struct Open {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub enum Failure {
+    /// It may still come.
     #[error("no answer within {} ms", .0.as_millis())]
     Late(Duration),
     #[error("not connected")]
@@ -69,17 +71,21 @@ impl Script {
 
 impl Failure {
     /// For metrics.
-    pub const fn reason(&self) -> &'static str {
+    pub fn reason(&self) -> &'static str {
         match self {
-            Self::Late(_) => "late",
             Self::Closed => "closed",
-            Self::Form | Self::Redis(_) => "error",
+            _ if self.is_late() => "late",
+            Self::Late(_) | Self::Form | Self::Redis(_) => "error",
         }
     }
 
     /// Another question may do better.
-    pub const fn is_late(&self) -> bool {
-        matches!(self, Self::Late(_))
+    pub fn is_late(&self) -> bool {
+        match self {
+            Self::Late(_) => true,
+            Self::Redis(error) => error.is_timeout(),
+            Self::Closed | Self::Form => false,
+        }
     }
 }
 
@@ -122,14 +128,27 @@ impl Link {
         self.open.store(None);
     }
 
-    /// Sends what is to be done with a script and waits for the answer until the deadline of a request.
-    pub async fn ask<T: FromRedisValue>(&self, script: Script, put: impl FnOnce(&mut Cmd)) -> Result<T, Failure> {
+    /// Sends what is to be done with a script and waits for the answer.
+    pub async fn ask<T: FromRedisValue + Send + 'static>(
+        &self,
+        script: Script,
+        put: impl FnOnce(&mut Cmd),
+    ) -> Result<T, Failure> {
+        within(ASK_DEADLINE, self.question(script, put)?).await
+    }
+
+    /// The same, without a deadline but that of errands: the answer may be of use though its request does not wait for it.
+    pub fn question<T: FromRedisValue + Send + 'static>(
+        &self,
+        script: Script,
+        put: impl FnOnce(&mut Cmd),
+    ) -> Result<BoxFuture<'static, Result<T, RedisError>>, Failure> {
         let open = self.open.load_full().ok_or(Failure::Closed)?;
         let mut cmd = redis::cmd("EVALSHA");
         cmd.arg(&open.scripts[script as usize]);
         put(&mut cmd);
         let mut connection = open.connection.clone();
-        within(ASK_DEADLINE, cmd.query_async(&mut connection)).await
+        Ok(Box::pin(async move { cmd.query_async(&mut connection).await }))
     }
 
     /// Sends many commands at once.
@@ -158,7 +177,7 @@ impl Batch<'_> {
     }
 }
 
-async fn within<T>(deadline: Duration, answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, Failure> {
+pub async fn within<T>(deadline: Duration, answer: impl Future<Output = Result<T, RedisError>>) -> Result<T, Failure> {
     match timeout(deadline, answer).await {
         Ok(answer) => Ok(answer?),
         Err(_) => Err(Failure::Late(deadline)),

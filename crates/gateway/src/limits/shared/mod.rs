@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use self::errands::{Errands, Waiting};
-use self::link::{Batch, Failure, Link, Script};
+use self::link::{Batch, Failure, Link, Script, within};
 use self::permit::{Place, SharedPermit};
 use self::places::Places;
 pub use self::standing::OnFailure;
@@ -51,6 +51,12 @@ const BEAT_INTERVAL: Duration = Duration::from_millis(500);
 const EPOCH: &str = "tallygate:epoch";
 const EPOCH_KEPT: Duration = Duration::from_hours(1);
 const PROCESSES: &str = "tallygate:processes";
+/// A request looks so often whether its question is answered, ...
+const LOOK: Duration = Duration::from_millis(25);
+/// ... which is in time until here, ...
+const LOOKS_IN_TIME: u32 = 2;
+/// ... and is waited for until here.
+const LOOKS: u32 = 8;
 /// Commands that are sent at once.
 const BATCH: usize = 256;
 
@@ -199,18 +205,30 @@ impl Shared {
     async fn ask(self: Arc<Self>, wanted: Wanted, place: Place, own: Box<dyn super::Permit>) -> Answer {
         let began = Instant::now();
         let name = place.name();
-        let answer = self.link.ask::<Vec<i64>>(Script::Admit, |cmd| wanted.put(cmd, &name)).await;
-        let told = answer.and_then(|answer| wanted.read(&answer).ok_or(Failure::Form));
-        let told = match told {
+        let mut question = match self.link.question::<Vec<i64>>(Script::Admit, |cmd| wanted.put(cmd, &name)) {
+            Ok(question) => question,
+            Err(failure) => {
+                drop(own);
+                return self.make_do(&failure, &wanted, place);
+            }
+        };
+        let answer = self.wait(&mut question).await;
+        let told = answer.and_then(|(answer, in_time)| Ok((wanted.read(&answer).ok_or(Failure::Form)?, in_time)));
+        let (told, in_time) = match told {
             Ok(told) => told,
             Err(failure) => {
                 drop(own);
-                self.failed(&failure);
-                return self.make_do(&wanted, place);
+                let decided = self.make_do(&failure, &wanted, place);
+                let is_admitted = decided.is_ok();
+                tokio::spawn(async move {
+                    let answer = if let Failure::Late(_) = failure { question.await.ok() } else { None };
+                    self.make_up(&wanted, answer.as_deref(), is_admitted);
+                });
+                return decided;
             }
         };
         self.metrics.asked(began.elapsed());
-        let heard = self.heard(self.standing.answered(told.epoch, Instant::now()));
+        let heard = self.heard(self.standing.answered(told.epoch, in_time, Instant::now()));
         if let Some(exceeded) = told.refused {
             return Err(Declined::Exceeded(exceeded));
         }
@@ -230,14 +248,46 @@ impl Shared {
         Ok(Box::new(SharedPermit { shared: self, own, _place: place, rates, cell, levels, is_dispatched: false }))
     }
 
-    /// Decides a request whose question was not answered. The server is told of it, if it is there again soon.
-    fn make_do(self: &Arc<Self>, wanted: &Wanted, place: Place) -> Answer {
-        let beside = self.beside(Stance::Alone(self.standing.crew()), wanted).ok_or(Declined::Unknown)?;
-        let permit = self.alone(wanted, place, beside)?;
-        for rate in wanted.rates() {
-            self.errands.adjust(&rate.key, 0, i64::try_from(rate.units).unwrap_or(i64::MAX));
+    /// The answer, and whether it came in time. It is waited for beyond that: a guess may admit what is too much. Time that this process
+    /// did not see pass counts as one look, for then it is this that is slow.
+    async fn wait(&self, question: &mut BoxFuture<'static, redis::RedisResult<Vec<i64>>>) -> Result<(Vec<i64>, bool), Failure> {
+        for looks in 1..=LOOKS {
+            let in_time = looks <= LOOKS_IN_TIME;
+            match within(LOOK, &mut *question).await {
+                Err(failure @ Failure::Late(_)) if looks == LOOKS_IN_TIME => self.failed(&failure),
+                Err(Failure::Late(_)) => {}
+                answer => return Ok((answer?, in_time)),
+            }
+            // It was given up.
+            if !self.link.is_open() {
+                break;
+            }
         }
-        Ok(permit)
+        Err(Failure::Late(LOOK * LOOKS))
+    }
+
+    /// Decides a request whose question was not answered.
+    fn make_do(self: &Arc<Self>, failure: &Failure, wanted: &Wanted, place: Place) -> Answer {
+        // That it is late was noted when it was.
+        if !matches!(failure, Failure::Late(_)) {
+            self.failed(failure);
+        }
+        let beside = self.beside(Stance::Alone(self.standing.crew()), wanted).ok_or(Declined::Unknown)?;
+        self.alone(wanted, place, beside)
+    }
+
+    /// Puts right what the server counted of a request, or did not, that was decided without it.
+    fn make_up(&self, wanted: &Wanted, answer: Option<&[i64]>, is_admitted: bool) {
+        let told = answer.and_then(|answer| wanted.read(answer)).filter(|told| told.refused.is_none());
+        match told {
+            Some(told) if !is_admitted => self.give_back(&wanted.rates(), told.cell),
+            None if is_admitted => {
+                for rate in wanted.rates() {
+                    self.errands.adjust(&rate.key, 0, i64::try_from(rate.units).unwrap_or(i64::MAX));
+                }
+            }
+            _ => {}
+        }
     }
 
     fn give_back(&self, rates: &[Taken], cell: i64) {
@@ -295,11 +345,12 @@ impl Shared {
     }
 
     fn note_mode(&self) {
-        let is_shared = self.standing.stance(Instant::now()) == Stance::Shared;
+        let (stance, crew) = (self.standing.stance(Instant::now()), self.standing.crew());
+        let is_shared = stance == Stance::Shared;
         if self.is_sharing_said.swap(is_shared, Ordering::AcqRel) != is_shared && is_shared {
-            tracing::info!(processes = self.standing.crew().count, "limits are shared");
+            tracing::info!(processes = crew.count, "limits are shared");
         }
-        self.metrics.mode(if is_shared { None } else { Some(self.standing.on_failure()) });
+        self.metrics.stands((!is_shared).then(|| self.standing.on_failure()), crew.count);
     }
 
     /// Tells that this process is there, and opens the line if it is not.

@@ -53,10 +53,10 @@ pub enum Heard {
 const RATES_MEND: Duration = Duration::from_millis(60_500);
 /// By then every process has told the places it holds, or they are given up.
 const PLACES_MEND: Duration = super::HELD_FOR;
-/// A server is given up when so many questions in a row ...
+/// A server is given up when so many questions in a row were not answered in time ...
 const MAX_LATE: u32 = 3;
-/// ... and nothing else for so long were answered in time.
-const SILENCE_AT_MOST: Duration = Duration::from_millis(100);
+/// ... and for so long none was.
+const SILENCE_AT_MOST: Duration = Duration::from_millis(400);
 
 /// See the module.
 pub struct Standing {
@@ -153,18 +153,20 @@ impl Standing {
         self.state().has_admitted_alone = true;
     }
 
-    /// The server answered a question.
-    pub fn answered(&self, epoch: i64, now: Instant) -> Heard {
+    /// The server answered a question, in time or not.
+    pub fn answered(&self, epoch: i64, in_time: bool, now: Instant) -> Heard {
         let mut state = self.state();
         if state.mode == Mode::Alone {
             // What comes after it was given up is no reason to begin again.
             return Heard::Known;
         }
-        (state.late, state.last_answer) = (0, now);
+        if in_time {
+            (state.late, state.last_answer) = (0, now);
+        }
         state.heard(epoch, now)
     }
 
-    /// The server did not answer a question. True: with this it is given up.
+    /// The server did not answer a question, or not in time. True: with this it is given up.
     pub fn failed(&self, is_late: bool, now: Instant) -> bool {
         let mut state = self.state();
         state.late = state.late.saturating_add(1);
@@ -269,11 +271,12 @@ mod tests {
         let standing = connected(OnFailure::Share, now);
         let later = now + SILENCE_AT_MOST;
         assert_eq!([0, 1, 2, 3].map(|_| standing.failed(true, now)), [false; 4]);
-        assert_eq!(standing.answered(1, later), Heard::Known);
+        assert_eq!(standing.answered(1, true, later), Heard::Known);
+        assert_eq!(standing.answered(1, false, later + SILENCE_AT_MOST), Heard::Known);
         assert_eq!([0, 1, 2, 3].map(|_| standing.failed(true, later + SILENCE_AT_MOST)), [false, false, true, false]);
         assert_eq!(standing.stance(later), Stance::Alone(THREE));
         // An answer that comes after all is not taken for its return.
-        assert_eq!(standing.answered(1, later), Heard::Known);
+        assert_eq!(standing.answered(1, true, later), Heard::Known);
         assert_eq!(standing.stance(later), Stance::Alone(THREE));
     }
 
@@ -312,8 +315,8 @@ mod tests {
             assert_eq!(standing.stance(now), Stance::Mending { rates: true, places: true, crew: THREE });
         }
         let standing = connected(OnFailure::Share, now);
-        assert_eq!(standing.answered(2, now), Heard::Lost);
-        assert_eq!(standing.answered(2, now), Heard::Known);
+        assert_eq!(standing.answered(2, true, now), Heard::Lost);
+        assert_eq!(standing.answered(2, true, now), Heard::Known);
         assert_eq!(standing.met(3, Crew::ALONE, now + seconds(1)), Heard::Lost);
         assert_eq!(standing.stance(now + seconds(60)), Stance::Mending { rates: true, places: false, crew: THREE });
     }
