@@ -35,6 +35,11 @@ pub enum Command {
     /// Look at what keys may use.
     #[command(subcommand)]
     Limits(LimitsCommand),
+    /// Book what a tenant paid into its balance. The same reference is booked once.
+    Topup(TopUp),
+    /// Mint vouchers.
+    #[command(subcommand)]
+    Voucher(VoucherCommand),
     /// Look at upstreams.
     #[command(subcommand)]
     Upstream(UpstreamCommand),
@@ -170,6 +175,54 @@ pub struct Effective {
     /// Where this end user stands.
     #[arg(long)]
     pub end_user: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct TopUp {
+    #[command(flatten)]
+    pub config: ConfigArg,
+    /// The tenant's name.
+    #[arg(long)]
+    pub tenant: String,
+    /// Decimal text in major units, such as 25.00.
+    #[arg(long, allow_hyphen_values = true)]
+    pub amount: String,
+    /// Must be the balance's [default: the balance's]
+    #[arg(long)]
+    pub currency: Option<String>,
+    /// What it is known by elsewhere: an order, a payment.
+    #[arg(long)]
+    pub reference: String,
+    #[arg(long)]
+    pub note: Option<String>,
+    /// Book a correction, which may be below zero.
+    #[arg(long)]
+    pub adjust: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum VoucherCommand {
+    /// Mint vouchers and print their codes; they are shown this once.
+    Create {
+        #[command(flatten)]
+        config: ConfigArg,
+        /// Of each: decimal text in major units.
+        #[arg(long)]
+        amount: String,
+        #[arg(long, default_value = "USD")]
+        currency: String,
+        /// How many alike, 1 to 1000.
+        #[arg(long, default_value_t = 1)]
+        count: u32,
+        /// For how many days they can be redeemed.
+        #[arg(long, default_value_t = 365, value_parser = clap::value_parser!(u32).range(1..=3_650))]
+        days: u32,
+        /// The only tenant that can redeem them, by name.
+        #[arg(long)]
+        tenant: Option<String>,
+        #[arg(long)]
+        note: Option<String>,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -80,6 +80,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<ExitCode> {
         Command::Doctor(arg) => commands::doctor::doctor(&arg, json).await,
         Command::Healthcheck(arg) => commands::doctor::healthcheck(&arg, json).await,
         Command::Key(command) => commands::key::run(command, json).await,
+        Command::Topup(command) => commands::balance::top_up(command, json).await,
+        Command::Voucher(command) => commands::balance::voucher(command, json).await,
         Command::Upstream(command) => commands::upstream::run(command, json).await,
         Command::Limits(command) => Box::pin(commands::limits::run(command, json)).await,
         Command::Route(command) => Box::pin(commands::route::run(command, json)).await,

@@ -25,11 +25,14 @@ type Collection =
   | "bills"
   | "projects"
   | "budgets"
+  | "vouchers"
+  | "notifications"
   | "users";
 
 /** Where else a collection is shown. */
 const SHOWN_WITH: Partial<Record<Collection, Collection[]>> = {
   budgets: ["tenants"],
+  vouchers: ["tenants"],
   projects: ["tenants", "api-keys"],
 };
 

@@ -1,5 +1,6 @@
 import {
   IconActivity,
+  IconBell,
   IconBuilding,
   IconCpu,
   IconHistory,
@@ -10,6 +11,7 @@ import {
   IconRoute,
   IconServer2,
   IconTags,
+  IconTicket,
   IconUsers,
 } from "@tabler/icons-react";
 import { useMay, useSession } from "@/api/session";
@@ -51,6 +53,8 @@ const NAV = [
     group: "account",
     links: [
       { to: "/bills", key: "bills", icon: IconReceipt2, needs: "bills.read", go: "b" },
+      { to: "/vouchers", key: "vouchers", icon: IconTicket, needs: "vouchers.read", go: "v" },
+      { to: "/alerts", key: "alerts", icon: IconBell, needs: "notifications.read", go: "n" },
       { to: "/audit", key: "audit", icon: IconHistory, needs: "audit.read", go: "a" },
     ],
   },

@@ -252,6 +252,26 @@ const bill = createRoute({
   component: lazyRouteComponent(() => import("@/pages/bills/BillPage"), "BillPage"),
 });
 
+const vouchers = createRoute({
+  getParentRoute: () => app,
+  path: "/vouchers",
+  validateSearch: (search: Raw): { state?: string; after?: string } => ({
+    state: text(search.state),
+    after: text(search.after),
+  }),
+  component: lazyRouteComponent(() => import("@/pages/vouchers/VouchersPage"), "VouchersPage"),
+});
+
+const alerts = createRoute({
+  getParentRoute: () => app,
+  path: "/alerts",
+  validateSearch: (search: Raw): { state?: string; after?: string } => ({
+    state: text(search.state),
+    after: text(search.after),
+  }),
+  component: lazyRouteComponent(() => import("@/pages/alerts/AlertsPage"), "AlertsPage"),
+});
+
 const audit = createRoute({
   getParentRoute: () => app,
   path: "/audit",
@@ -291,6 +311,8 @@ export const router = createRouter({
       live,
       bills,
       bill,
+      vouchers,
+      alerts,
       audit,
     ]),
   ]),

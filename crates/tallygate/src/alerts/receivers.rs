@@ -89,11 +89,11 @@ impl Receivers {
 }
 
 async fn receive(State(receivers): State<Receivers>, headers: HeaderMap, body: Bytes) -> StatusCode {
-    receivers.heard(|heard| match heard.refuse_posts {
-        Some(status) => status,
-        None => {
-            heard.posts.push((headers, body));
-            StatusCode::NO_CONTENT
+    receivers.heard(|heard| {
+        if let Some(status) = heard.refuse_posts {
+            return status;
         }
+        heard.posts.push((headers, body));
+        StatusCode::NO_CONTENT
     })
 }

@@ -1,5 +1,6 @@
 //! One module a command.
 
+pub mod balance;
 pub mod config;
 pub mod doctor;
 pub mod export;

@@ -1,5 +1,6 @@
 import audit from "./audit.json";
 import auth from "./auth.json";
+import balances from "./balances.json";
 import bills from "./bills.json";
 import common from "./common.json";
 import errors from "./errors.json";
@@ -16,6 +17,7 @@ import upstreams from "./upstreams.json";
 export default {
   audit,
   auth,
+  balances,
   bills,
   common,
   errors,

@@ -1,5 +1,5 @@
-import { Button, Menu, Stack, Text } from "@mantine/core";
-import { IconDots, IconPlus } from "@tabler/icons-react";
+import { Menu, Stack, Text } from "@mantine/core";
+import { IconDots } from "@tabler/icons-react";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { ifMatch, useChanged } from "@/api/changes";
@@ -11,7 +11,7 @@ import { ErrorState } from "@/components/ErrorState";
 import { Absent, TimeText } from "@/components/Figures";
 import { IconAction } from "@/components/IconAction";
 import { Meaning } from "@/components/Meaning";
-import { MiniTable } from "@/components/MiniTable";
+import { PanelTable } from "@/components/PanelTable";
 import { BudgetForm } from "./BudgetForm";
 import { SpentBar } from "./SpentBar";
 
@@ -26,59 +26,32 @@ export function Budgets({ tenant }: { tenant: Tenant }) {
   });
   const name = useBudgetName(tenant);
   const writes = may("budgets.write");
-  const rows = budgets.data?.data;
   if (budgets.error)
     return <ErrorState error={budgets.error} onRetry={() => void budgets.refetch()} />;
   return (
     <>
-      {rows?.length === 0 ? (
-        <Text fz="sm" c="dimmed">
-          {t("budgets.empty")}
-        </Text>
-      ) : null}
-      {rows && rows.length > 0 ? (
-        <MiniTable
-          label={t("budgets.title")}
-          words={2}
-          head={[
-            t("budgets.of"),
-            t("budgets.spent"),
-            t("budgets.resets"),
-            ...(writes ? [t("common:actions")] : []),
-          ]}
-          rows={rows.map((budget) => ({
-            key: `${budget.id ?? tenant.id} ${budget.end_user ?? ""}`,
-            cells: [
-              <Whose key="of" budget={budget} name={name(budget)} />,
-              <Spent key="spent" budget={budget} />,
-              <Resets key="resets" budget={budget} />,
-              ...(writes
-                ? [
-                    budget.id && budget.managed_by === "api" ? (
-                      <BudgetMenu
-                        key="menu"
-                        name={name(budget)}
-                        onEdit={() => setEditing(budget)}
-                        onRemove={() => setRemoving(budget)}
-                      />
-                    ) : null,
-                  ]
-                : []),
-            ],
-          }))}
-        />
-      ) : null}
-      {writes ? (
-        <Button
-          variant="default"
-          size="xs"
-          mt="xs"
-          leftSection={<IconPlus size={14} />}
-          onClick={() => setEditing("new")}
-        >
-          {t("budgets.add")}
-        </Button>
-      ) : null}
+      <PanelTable
+        label={t("budgets.title")}
+        empty={t("budgets.empty")}
+        head={[t("budgets.of"), t("budgets.spent"), t("budgets.resets")]}
+        rows={budgets.data?.data.map((budget) => ({
+          key: `${budget.id ?? tenant.id} ${budget.end_user ?? ""}`,
+          cells: [
+            <Whose key="of" budget={budget} name={name(budget)} />,
+            <Spent key="spent" budget={budget} />,
+            <Resets key="resets" budget={budget} />,
+          ],
+          menu:
+            budget.id && budget.managed_by === "api" ? (
+              <BudgetMenu
+                name={name(budget)}
+                onEdit={() => setEditing(budget)}
+                onRemove={() => setRemoving(budget)}
+              />
+            ) : null,
+        }))}
+        add={writes ? { label: t("budgets.add"), onAdd: () => setEditing("new") } : undefined}
+      />
       {editing ? (
         <BudgetForm
           tenant={tenant}

@@ -1,5 +1,5 @@
-import { Button, Menu, Stack, Text } from "@mantine/core";
-import { IconDots, IconPlus } from "@tabler/icons-react";
+import { Menu, Stack, Text } from "@mantine/core";
+import { IconDots } from "@tabler/icons-react";
 import { useState } from "react";
 import { useTranslation } from "react-i18next";
 import { ifMatch, useChanged } from "@/api/changes";
@@ -12,7 +12,7 @@ import { ErrorState } from "@/components/ErrorState";
 import { CountText } from "@/components/Figures";
 import { FormFailure } from "@/components/form/FormFailure";
 import { IconAction } from "@/components/IconAction";
-import { MiniTable } from "@/components/MiniTable";
+import { PanelTable } from "@/components/PanelTable";
 import { State } from "@/components/State";
 import { ProjectForm } from "./ProjectForm";
 
@@ -26,7 +26,6 @@ export function Projects({ tenant }: { tenant: Tenant }) {
   const projects = useProjects(tenant.id);
   const turn = api.useMutation("patch", "/admin/v1/projects/{id}", { onSuccess: () => changed() });
   const writes = may("projects.write");
-  const rows = projects.data?.data;
   if (projects.error)
     return <ErrorState error={projects.error} onRetry={() => void projects.refetch()} />;
   const onTurn = (project: Project) =>
@@ -37,57 +36,36 @@ export function Projects({ tenant }: { tenant: Tenant }) {
   return (
     <>
       <FormFailure error={turn.error} />
-      {rows?.length === 0 ? (
-        <Text fz="sm" c="dimmed">
-          {t("projects.empty")}
-        </Text>
-      ) : null}
-      {rows && rows.length > 0 ? (
-        <MiniTable
-          label={t("projects.title")}
-          words={2}
-          head={[
-            t("common:name"),
-            t("common:status"),
-            t("common:limits.requests_per_minute"),
-            t("common:limits.tokens_per_minute"),
-            t("common:limits.concurrency"),
-            ...(writes ? [t("common:actions")] : []),
-          ]}
-          rows={rows.map((project) => ({
-            key: project.id,
-            cells: [
-              <Named key="name" project={project} />,
-              <State key="status" value={project.status} />,
-              <CountText key="rpm" value={project.limits.requests_per_minute} whole />,
-              <CountText key="tpm" value={project.limits.tokens_per_minute} whole />,
-              <CountText key="concurrency" value={project.limits.concurrency} whole />,
-              ...(writes
-                ? [
-                    <ProjectMenu
-                      key="menu"
-                      project={project}
-                      onEdit={() => setEditing(project)}
-                      onTurn={() => onTurn(project)}
-                      onRemove={() => setRemoving(project)}
-                    />,
-                  ]
-                : []),
-            ],
-          }))}
-        />
-      ) : null}
-      {writes ? (
-        <Button
-          variant="default"
-          size="xs"
-          mt="xs"
-          leftSection={<IconPlus size={14} />}
-          onClick={() => setEditing("new")}
-        >
-          {t("projects.add")}
-        </Button>
-      ) : null}
+      <PanelTable
+        label={t("projects.title")}
+        empty={t("projects.empty")}
+        head={[
+          t("common:name"),
+          t("common:status"),
+          t("common:limits.requests_per_minute"),
+          t("common:limits.tokens_per_minute"),
+          t("common:limits.concurrency"),
+        ]}
+        rows={projects.data?.data.map((project) => ({
+          key: project.id,
+          cells: [
+            <Named key="name" project={project} />,
+            <State key="status" value={project.status} />,
+            <CountText key="rpm" value={project.limits.requests_per_minute} whole />,
+            <CountText key="tpm" value={project.limits.tokens_per_minute} whole />,
+            <CountText key="concurrency" value={project.limits.concurrency} whole />,
+          ],
+          menu: (
+            <ProjectMenu
+              project={project}
+              onEdit={() => setEditing(project)}
+              onTurn={() => onTurn(project)}
+              onRemove={() => setRemoving(project)}
+            />
+          ),
+        }))}
+        add={writes ? { label: t("projects.add"), onAdd: () => setEditing("new") } : undefined}
+      />
       {editing ? (
         <ProjectForm
           tenant={tenant}

@@ -14,6 +14,7 @@ import { ManagedNote } from "@/components/ManagedNote";
 import { Note } from "@/components/Meaning";
 import { MiniTable } from "@/components/MiniTable";
 import { State } from "@/components/State";
+import { Balance } from "./Balance";
 import { Budgets } from "./Budgets";
 import { Projects } from "./Projects";
 
@@ -98,6 +99,7 @@ export function TenantDetail({ tenant }: { tenant: Tenant }) {
           <Budgets tenant={tenant} />
         </DrawerSection>
       ) : null}
+      {may("balances.read") ? <Balance tenant={tenant} /> : null}
       {may("projects.read") ? (
         <DrawerSection title={t("projects.title")}>
           <Projects tenant={tenant} />

@@ -5,6 +5,7 @@ import {
   Select,
   SimpleGrid,
   Switch,
+  TagsInput,
   TextInput,
 } from "@mantine/core";
 import type { UseFormReturnType } from "@mantine/form";
@@ -18,6 +19,8 @@ import { IconAction } from "@/components/IconAction";
 import { CURRENCIES } from "@/lib/currencies";
 import { PERIODS } from "./budgetForm";
 import { RESPONSES, type TenantValues } from "./tenantForm";
+
+const BILLING_MODES = ["postpaid", "prepaid"] as const;
 
 const RESPONSE_BOUNDS = [
   { field: "lifetime_hours", min: 1, max: 8784 },
@@ -86,6 +89,35 @@ export function TenantFields({ form }: { form: UseFormReturnType<TenantValues> }
             {...form.getInputProps("budget.period")}
           />
         </SimpleGrid>
+      </FormSection>
+      <FormSection title={t("billing.title")} help={t("billing.help")}>
+        <SimpleGrid cols={{ base: 1, xs: 3 }} spacing="md">
+          <Select
+            label={t("billing.mode")}
+            data={BILLING_MODES.map((value) => ({ value, label: t(`billing.modes.${value}`) }))}
+            allowDeselect={false}
+            {...form.getInputProps("billing.mode")}
+          />
+          <Select
+            label={t("currency")}
+            data={[...new Set([...CURRENCIES, form.values.billing.currency])]}
+            allowDeselect={false}
+            {...form.getInputProps("billing.currency")}
+          />
+          <TextInput
+            label={t("billing.alert")}
+            inputMode="decimal"
+            placeholder={t("common:never")}
+            {...form.getInputProps("billing.balance_alert")}
+          />
+        </SimpleGrid>
+        <TagsInput
+          label={t("billing.emails")}
+          description={t("billing.emailsHelp")}
+          inputWrapperOrder={["label", "input", "description", "error"]}
+          maxTags={10}
+          {...form.getInputProps("billing.alert_emails")}
+        />
       </FormSection>
       <FormSection title={t("common:limits.title")} help={t("common:limits.help")}>
         <LimitsFields form={form} />

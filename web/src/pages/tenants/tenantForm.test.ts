@@ -13,6 +13,12 @@ it("a tenant comes out of its form as it went in", () => {
     model_limits: { "acme/smart": { ...none, requests_per_minute: 10 } },
     end_user_limits: { ...none, tokens_per_minute: 900 },
     budget: { amount: "5", currency: "EUR", period: "day" as const },
+    billing: {
+      mode: "prepaid" as const,
+      currency: "EUR",
+      balance_alert: "2.5",
+      alert_emails: ["ann@acme.example"],
+    },
     allowed_models: ["acme/smart"],
     responses: {
       mode: "stored" as const,
@@ -32,5 +38,6 @@ it("what was emptied is no limit and no budget", () => {
     model_limits: {},
     end_user_limits: none,
     budget: null,
+    billing: { mode: "postpaid", balance_alert: null },
   });
 });

@@ -1,6 +1,6 @@
 import type { UseFormInput } from "@mantine/form";
 import type { TFunction } from "i18next";
-import type { BudgetPeriod, Tenant } from "@/api/types";
+import type { BillingMode, BudgetPeriod, Tenant } from "@/api/types";
 import {
   type LimitsInput,
   limitsBody,
@@ -17,6 +17,7 @@ export interface TenantValues {
   model_limits: { model: string; limits: LimitsInput }[];
   end_user_limits: LimitsInput;
   budget: { amount: string; currency: string; period: BudgetPeriod };
+  billing: { mode: BillingMode; currency: string; balance_alert: string; alert_emails: string[] };
   /** Empty means every model. */
   allowed_models: string[];
   responses: ResponsesInput;
@@ -47,6 +48,7 @@ export const NEW_TENANT: TenantValues = {
   model_limits: [],
   end_user_limits: NO_LIMITS,
   budget: { amount: "", currency: "USD", period: "month" },
+  billing: { mode: "postpaid", currency: "USD", balance_alert: "", alert_emails: [] },
   allowed_models: [],
   responses: RESPONSES,
 };
@@ -66,6 +68,7 @@ export function tenantValues(tenant: Tenant): TenantValues {
       currency: tenant.budget?.currency ?? "USD",
       period: tenant.budget?.period ?? "month",
     },
+    billing: { ...tenant.billing, balance_alert: tenant.billing.balance_alert ?? "" },
     allowed_models: tenant.allowed_models ?? [],
     responses: tenant.responses,
   };
@@ -85,6 +88,10 @@ export function tenantBody(values: TenantValues) {
     ),
     end_user_limits: limitsBody(values.end_user_limits),
     budget: amount ? { ...values.budget, amount } : null,
+    billing: {
+      ...values.billing,
+      balance_alert: values.billing.balance_alert.trim() || null,
+    },
     allowed_models: values.allowed_models.length > 0 ? values.allowed_models : null,
     responses: {
       mode: values.responses.mode,
@@ -103,6 +110,10 @@ export function tenantRules(t: TFunction<"tenants">): UseFormInput<TenantValues>
         amount.trim() === "" || (isDecimal(amount) && !isZero(amount.trim()))
           ? null
           : t("budgetRule"),
+    },
+    billing: {
+      balance_alert: (amount) =>
+        amount.trim() === "" || isDecimal(amount) ? null : t("billing.alertRule"),
     },
   };
 }
