@@ -13,7 +13,7 @@ const WINDOW: Duration = Duration::from_mins(1);
 /// So many of a window are told what is wrong with them.
 const FREE_FAILURES: u32 = 30;
 /// Addresses that are counted at once, each for its window. Those beyond are counted as one.
-const MAX_ADDRESSES: usize = 10_000;
+pub const MAX_ADDRESSES: usize = 10_000;
 /// When all are taken, those whose window is over are looked for no more often than this.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -38,6 +38,12 @@ impl BadKeys {
     /// One more from `address`. If they are too many: how long until they are forgotten.
     pub fn note(&self, address: IpAddr, now: Timestamp) -> Option<Duration> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).of(customer(address), now).note(now)
+    }
+
+    /// Addresses that are counted.
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).addresses.len()
     }
 }
 

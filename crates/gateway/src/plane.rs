@@ -50,6 +50,28 @@ pub struct Parts {
     pub shelf: Arc<dyn Shelf>,
 }
 
+#[cfg(test)]
+impl Parts {
+    /// With an empty configuration, and a journal in `folder`.
+    pub fn of_nothing(folder: &std::path::Path) -> Self {
+        Self {
+            config: GatewayConfig::default(),
+            snapshot: Arc::default(),
+            store_fresh: Arc::new(AtomicBool::new(true)),
+            profiles: Arc::new(ArcSwap::new(Arc::clone(Profiles::builtin()))),
+            prices: Arc::default(),
+            budgets: Arc::new(Budgets::alone(Timestamp::UNIX_EPOCH)),
+            journal: Journal::open(folder, tallygate_billing::JournalConfig::default()).unwrap().0,
+            refusals: Arc::default(),
+            digester: KeyDigester::new(&tallygate_store::SecretBytes32::new([1; 32])),
+            clock: Arc::new(tallygate_types::SystemClock),
+            metrics: Arc::new(Metrics::new().unwrap()),
+            access: Arc::new(crate::access::TracedAccess),
+            shelf: Arc::new(crate::kept::NoShelf),
+        }
+    }
+}
+
 /// The data plane. It reads configuration from memory, writes the journal, and waits for nothing else but upstreams; and for the
 /// database, within bounds, where a request refers to what is kept there.
 pub struct DataPlane {

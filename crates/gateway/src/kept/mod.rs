@@ -25,6 +25,8 @@ use crate::metrics::KeptMetrics;
 use crate::plane::Room;
 use crate::refusal::{DEFAULT_RETRY, Refusal};
 
+#[cfg(test)]
+pub use shelf::Answer;
 pub use shelf::{NoShelf, Shelf};
 
 /// No provider's id is longer; a longer one is not looked up.

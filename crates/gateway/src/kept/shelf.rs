@@ -6,7 +6,7 @@ use tallygate_store::responses::{self, Chain, ChainLimits, NewResponse, Response
 use tallygate_store::{Store, StoreError};
 use tallygate_types::TenantId;
 
-type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
+pub type Answer<'a, T> = BoxFuture<'a, Result<T, StoreError>>;
 
 /// Responses and pins, in a place that outlives the process. Nothing of one tenant is found by another.
 pub trait Shelf: Send + Sync {

@@ -156,7 +156,130 @@ fn carried<'a>(name: &HeaderName, headers: &'a HeaderMap) -> Option<&'a [u8]> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
+    use futures_util::FutureExt as _;
+    use http::Request;
+    use tallygate_store::pins::{NewPin, Pin};
+    use tallygate_store::responses::{Chain, ChainLimits, NewResponse, ResponseSettings, StoredResponse};
+    use tallygate_types::TenantId;
+
+    use super::super::Reply;
     use super::*;
+    use crate::bad_keys::MAX_ADDRESSES;
+    use crate::facts::Facts;
+    use crate::kept::{Answer, Shelf};
+    use crate::plane::Parts;
+
+    /// The data plane's one way to the store, which nobody may take here.
+    struct NoWay;
+
+    impl Shelf for NoWay {
+        fn keep<'a>(&'a self, _: TenantId, _: &'a ResponseSettings, _: &'a NewResponse<'a>) -> Answer<'a, ()> {
+            unreachable!("the store was asked")
+        }
+        fn get<'a>(&'a self, _: TenantId, _: &'a str) -> Answer<'a, Option<StoredResponse>> {
+            unreachable!("the store was asked")
+        }
+        fn chain<'a>(&'a self, _: TenantId, _: &'a str, _: ChainLimits) -> Answer<'a, Chain> {
+            unreachable!("the store was asked")
+        }
+        fn delete<'a>(&'a self, _: TenantId, _: &'a str) -> Answer<'a, bool> {
+            unreachable!("the store was asked")
+        }
+        fn pin<'a>(&'a self, _: TenantId, _: &'a str) -> Answer<'a, Option<Pin>> {
+            unreachable!("the store was asked")
+        }
+        fn remember<'a>(&'a self, _: &'a [NewPin]) -> Answer<'a, ()> {
+            unreachable!("the store was asked")
+        }
+        fn forget<'a>(&'a self, _: TenantId, _: &'a str) -> Answer<'a, ()> {
+            unreachable!("the store was asked")
+        }
+    }
+
+    /// Behind authentication nobody comes here.
+    struct Nobody;
+
+    impl Service<Called<()>> for Nobody {
+        type Response = Response<ReplyBody>;
+        type Error = Refusal;
+        type Future = futures_util::future::Ready<Reply>;
+
+        fn call(&self, _: Called<()>) -> Self::Future {
+            unreachable!("a random key was let in")
+        }
+    }
+
+    /// Of an issued key's form, with the right sum.
+    fn well_formed(number: u64) -> String {
+        const BASE62: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+        let mut seed = number;
+        let mut digit = || {
+            // Knuth's linear congruential generator: any will do.
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            char::from(BASE62[(seed >> 33) as usize % 62])
+        };
+        let mut key: String = "sk-tg1_".chars().chain((0..51).map(|_| digit())).collect();
+        let mut rest = crc32fast::hash(key.as_bytes());
+        let mut sum = [b'0'; 6];
+        for slot in sum.iter_mut().rev() {
+            *slot = BASE62[(rest % 62) as usize];
+            rest /= 62;
+        }
+        key.extend(sum.map(char::from));
+        key
+    }
+
+    /// Authentication answers at once, from memory: it is no future that could wait for a store, and the one thing of the data plane
+    /// that reaches a store is not touched.
+    #[tokio::test]
+    async fn a_million_random_keys_ask_no_store_and_fill_no_memory() {
+        const KEYS: u64 = 1_000_000;
+        const ADDRESSES: u64 = 200_000;
+        const THREADS: u64 = 4;
+        let folder = tempfile::tempdir().unwrap();
+        let plane = DataPlane::new(Parts { shelf: Arc::new(NoWay), ..Parts::of_nothing(folder.path()) });
+        let service = Authenticate { plane: Arc::clone(&plane), inner: Nobody };
+        let present = |number: u64| {
+            let key = match number % 4 {
+                0 | 1 => well_formed(number),
+                // Claims to be one of ours, and is not.
+                2 => format!("sk-tg1_{number:057}"),
+                // As a declared key might be.
+                _ => format!("a-key-of-somebody-else-{number}"),
+            };
+            let request = Request::builder().header(header::AUTHORIZATION, format!("Bearer {key}")).body(()).unwrap();
+            let peer = Ipv4Addr::from_bits((number % ADDRESSES) as u32).into();
+            let facts = Arc::new(Facts::new(&*plane.clock, request.headers(), peer));
+            let answered = service.call(Called { request, facts }).now_or_never().expect("it waited");
+            answered.err().unwrap().code
+        };
+        assert_eq!(key_shape(&well_formed(7)), KeyShape::Issued);
+        let of_thread = |first: u64| {
+            let mut codes = std::collections::BTreeMap::<&str, u64>::new();
+            for number in (first..KEYS).step_by(THREADS as usize) {
+                *codes.entry(present(number)).or_default() += 1;
+            }
+            codes
+        };
+        let mut codes = std::collections::BTreeMap::<&str, u64>::new();
+        std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS)
+                .map(|first| {
+                    let of_thread = &of_thread;
+                    scope.spawn(move || of_thread(first))
+                })
+                .collect();
+            for (code, count) in threads.into_iter().flat_map(|thread| thread.join().unwrap()) {
+                *codes.entry(code).or_default() += count;
+            }
+        });
+        assert_eq!(codes.values().sum::<u64>(), KEYS);
+        assert_eq!(codes.keys().copied().collect::<Vec<_>>(), ["invalid_api_key", "too_many_bad_keys"]);
+        assert_eq!(plane.bad_keys.len(), MAX_ADDRESSES);
+        assert_eq!((plane.refusals.take().len(), plane.journal.pending()), (0, 0), "strangers are counted and not written down");
+    }
 
     fn presented(headers: &[(&'static str, &'static str)], query: Option<&str>) -> Result<String, &'static str> {
         let headers: HeaderMap = headers.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap())).collect();

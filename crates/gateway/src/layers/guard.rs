@@ -127,18 +127,9 @@ fn panicked(plane: &DataPlane) -> Refusal {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::AtomicBool;
-
-    use arc_swap::ArcSwap;
     use http_body_util::BodyExt as _;
-    use tallygate_adapter::Profiles;
-    use tallygate_billing::{Budgets, Journal, JournalConfig, PriceBook};
-    use tallygate_store::{KeyDigester, SecretBytes32, Snapshot};
-    use tallygate_types::SystemClock;
 
     use super::*;
-    use crate::config::GatewayConfig;
-    use crate::metrics::Metrics;
     use crate::plane::Parts;
 
     struct Buggy;
@@ -162,22 +153,9 @@ mod tests {
     #[tokio::test]
     async fn a_panic_is_answered_and_counted_and_the_next_request_served() {
         let folder = tempfile::tempdir().unwrap();
-        let metrics = Arc::new(Metrics::new().unwrap());
-        let plane = DataPlane::new(Parts {
-            config: GatewayConfig::default(),
-            snapshot: Arc::new(ArcSwap::from_pointee(Snapshot::default())),
-            store_fresh: Arc::new(AtomicBool::new(true)),
-            profiles: Arc::new(ArcSwap::new(Arc::clone(Profiles::builtin()))),
-            prices: Arc::new(PriceBook::default()),
-            budgets: Arc::new(Budgets::alone(tallygate_types::Timestamp::UNIX_EPOCH)),
-            journal: Journal::open(folder.path(), JournalConfig::default()).unwrap().0,
-            refusals: Arc::default(),
-            digester: KeyDigester::new(&SecretBytes32::new([1; 32])),
-            clock: Arc::new(SystemClock),
-            metrics: Arc::clone(&metrics),
-            access: Arc::new(crate::access::TracedAccess),
-            shelf: Arc::new(crate::kept::NoShelf),
-        });
+        let parts = Parts::of_nothing(folder.path());
+        let metrics = Arc::clone(&parts.metrics);
+        let plane = DataPlane::new(parts);
         let guard = Guard { plane, inner: Buggy };
         for (body, status) in [("at once", 500), ("later", 500), ("never", 200)] {
             let response =
