@@ -1,7 +1,7 @@
 //! When there is too much to do: what is given up first, and who is turned away.
 //!
-//! Memory is watched in steps, each before the next is needed: idle lines are kept for less time, then for no time, then no
-//! new request is taken, and at last the requests that hold the most are ended. Places are bounded over all tenants; where
+//! Memory is watched in steps, each before the next is needed: idle lines are kept for less time, then for no time, then tenants
+//! that have more requests running than others get no new ones, then nobody, and at last the requests that hold the most are ended. Places are bounded over all tenants; where
 //! they run short, a tenant that has more than its share is refused before one that has less ([`Seats`]).
 
 mod memory;
@@ -26,6 +26,7 @@ const SAMPLE_INTERVAL: Duration = Duration::from_millis(250);
 /// Thousandths of the memory's limit from which each step is taken.
 const SHORTEN_IDLE_PERMILLE: u32 = 850;
 const NO_KEEP_ALIVE_PERMILLE: u32 = 920;
+const FAIR_PERMILLE: u32 = 935;
 const REFUSE_PERMILLE: u32 = 950;
 const CUT_PERMILLE: u32 = 970;
 /// Idle times shrink to a tenth by the time requests are refused.
@@ -50,6 +51,7 @@ pub enum Strain {
     None,
     ShortenIdle,
     NoKeepAlive,
+    Fair,
     Refuse,
     Cut,
 }
@@ -68,6 +70,7 @@ impl Overload {
         match self.used_permille.load(Ordering::Relaxed) {
             CUT_PERMILLE.. => Strain::Cut,
             REFUSE_PERMILLE.. => Strain::Refuse,
+            FAIR_PERMILLE.. => Strain::Fair,
             NO_KEEP_ALIVE_PERMILLE.. => Strain::NoKeepAlive,
             SHORTEN_IDLE_PERMILLE.. => Strain::ShortenIdle,
             _ => Strain::None,
@@ -84,11 +87,16 @@ impl Overload {
 
     /// A place for one request of `tenant`, before its body is read.
     pub fn admit(&self, plane: &DataPlane, tenant: &TenantEntry, purpose: Purpose) -> Result<Seat, Refusal> {
-        if self.strain() >= Strain::Refuse {
+        let (strain, holder) = (self.strain(), plane.holders.tenant(tenant));
+        if strain >= Strain::Refuse {
             return Err(shed(plane, "memory", "The gateway is short of memory and takes no new requests. Try again."));
         }
+        if strain >= Strain::Fair && self.seats.has_more_than_others(&holder) {
+            let message = "The gateway is short of memory, and this tenant has more requests running than others. Try again.";
+            return Err(shed(plane, "fair_share", message));
+        }
         let bound = tenant.limits.concurrency.unwrap_or(plane.config.max_in_flight_per_tenant);
-        self.seats.take(plane.holders.tenant(tenant), purpose, bound).map_err(|full| match full {
+        self.seats.take(holder, purpose, bound).map_err(|full| match full {
             Full::All => shed(plane, "in_flight", "The gateway is serving as many requests as it can. Try again."),
             Full::Share => {
                 shed(plane, "fair_share", "The gateway is nearly full, and this tenant has its fair share already. Try again.")
@@ -167,6 +175,7 @@ mod tests {
             (850, Strain::ShortenIdle, 100),
             (900, Strain::ShortenIdle, 55),
             (920, Strain::NoKeepAlive, 37),
+            (935, Strain::Fair, 24),
             (950, Strain::Refuse, 10),
             (970, Strain::Cut, 10),
             (5_000, Strain::Cut, 10),

@@ -7,6 +7,9 @@ use crate::limits::{Holder, Purpose};
 
 /// From this share of all places on, nobody gets more than a fair share of them.
 const FAIR_FROM_PERCENT: u32 = 80;
+/// What is left above this share is kept for who has less than a share with one tenant more: also one that is alone leaves room for
+/// the next.
+const RESERVE_FROM_PERCENT: u32 = 90;
 
 /// See the module.
 pub struct Seats {
@@ -64,8 +67,8 @@ impl Seats {
             Err(Full::All)
         } else if of_purpose >= bound {
             Err(Full::Tenant { taken: of_purpose })
-        } else if before >= self.max / 100 * FAIR_FROM_PERCENT + self.max % 100 * FAIR_FROM_PERCENT / 100
-            && of_tenant >= self.share()
+        } else if before >= self.percent(FAIR_FROM_PERCENT) && of_tenant >= self.share_of(1)
+            || before >= self.percent(RESERVE_FROM_PERCENT) && of_tenant >= self.share_of(2)
         {
             Err(Full::Share)
         } else {
@@ -73,8 +76,19 @@ impl Seats {
         }
     }
 
-    fn share(&self) -> u32 {
-        self.max.div_ceil(self.active.load(Ordering::Acquire).max(1))
+    /// Whether the tenant has more places than those that have any have on average.
+    pub fn has_more_than_others(&self, tenant: &Holder) -> bool {
+        let own = u64::from(tenant.taken.all.load(Ordering::Acquire));
+        own * u64::from(self.active.load(Ordering::Acquire)) > u64::from(self.taken())
+    }
+
+    fn percent(&self, percent: u32) -> u32 {
+        self.max / 100 * percent + self.max % 100 * percent / 100
+    }
+
+    /// One tenant's part of all places, where there are `least` of them or more.
+    fn share_of(&self, least: u32) -> u32 {
+        self.max.div_ceil(self.active.load(Ordering::Acquire).max(least))
     }
 }
 
@@ -108,14 +122,61 @@ mod tests {
     const UNBOUND: u32 = u32::MAX;
 
     #[test]
-    fn a_tenant_alone_may_have_all_places_and_no_more() {
+    fn a_tenant_alone_leaves_room_for_the_next() {
         let (seats, tenant) = (Arc::new(Seats::new(10)), Arc::<Holder>::default());
-        let take = || seats.take(Arc::clone(&tenant), Purpose::Generating, UNBOUND);
-        let held: Vec<_> = (0..10).map(|_| take().ok().unwrap()).collect();
-        assert_eq!((take().err(), seats.taken()), (Some(Full::All), 10));
-        drop(held);
-        assert!(take().is_ok());
+        let take = |tenant: &Arc<Holder>| seats.take(Arc::clone(tenant), Purpose::Generating, UNBOUND);
+        let held: Vec<_> = (0..9).map(|_| take(&tenant).ok().unwrap()).collect();
+        assert_eq!((take(&tenant).err(), seats.taken()), (Some(Full::Share), 9));
+        let next = Arc::<Holder>::default();
+        let of_next = take(&next).ok().unwrap();
+        assert_eq!((take(&next).err(), take(&tenant).err()), (Some(Full::All), Some(Full::All)));
+        drop((held, of_next));
+        assert!(take(&tenant).is_ok());
         assert_eq!((seats.taken(), seats.active.load(Ordering::Relaxed)), (0, 0));
+        // As small as it may be, nobody is kept out for nobody.
+        let one = Arc::new(Seats::new(1));
+        assert!(one.take(tenant, Purpose::Generating, UNBOUND).is_ok());
+    }
+
+    #[test]
+    fn who_asks_for_ten_times_its_share_keeps_nobody_else_from_a_place() {
+        const MAX: u32 = 100;
+        let seats = Arc::new(Seats::new(MAX));
+        let take = |tenant: &Arc<Holder>| seats.take(Arc::clone(tenant), Purpose::Generating, UNBOUND);
+        let flooder = Arc::<Holder>::default();
+        let mut of_flooder: Vec<_> = (0..10 * MAX).filter_map(|_| take(&flooder).ok()).collect();
+        assert_eq!(of_flooder.len(), 90);
+        let modest: Vec<_> = (0..5).map(|_| Arc::<Holder>::default()).collect();
+        let mut held = std::collections::VecDeque::new();
+        for round in 0..1_000_usize {
+            held.push_back(
+                take(&modest[round % modest.len()]).unwrap_or_else(|full| panic!("a modest tenant was refused: {full:?}")),
+            );
+            if held.len() == 10 {
+                held.pop_front();
+            }
+            // Ten more of the flooder's for each; as its requests end its places go to whom has less.
+            for _ in 0..10 {
+                assert!(take(&flooder).is_err());
+            }
+            // Down to where places are short no more.
+            if round % 20 == 0 && of_flooder.len() > 75 {
+                of_flooder.pop();
+            }
+        }
+    }
+
+    #[test]
+    fn who_has_more_than_others_is_told_by_the_average() {
+        let seats = Arc::new(Seats::new(100));
+        let [one, other, none] = [(); 3].map(|()| Arc::<Holder>::default());
+        let take = |tenant: &Arc<Holder>| seats.take(Arc::clone(tenant), Purpose::Generating, UNBOUND).ok().unwrap();
+        let alone = [take(&one), take(&one)];
+        assert!(!seats.has_more_than_others(&one), "there are no others");
+        let beside = take(&other);
+        let more = [&one, &other, &none].map(|tenant| seats.has_more_than_others(tenant));
+        assert_eq!(more, [true, false, false]);
+        drop((alone, beside));
     }
 
     #[test]

@@ -80,6 +80,63 @@ async fn near_the_bound_a_tenant_above_its_share_is_refused_before_one_below_it(
 }
 
 #[tokio::test]
+async fn a_tenant_that_floods_at_ten_times_its_share_keeps_no_other_from_being_served() {
+    const ROUNDS: usize = 30;
+    const FLOOD: usize = 10;
+    let upstream = Upstream::choosing(|_, seen| {
+        let is_stream = seen.body.contains("\"stream\":true");
+        if is_stream { vec![stream_head(), piece(WORD), Act::WaitForClose] } else { answer(200, &[], GOOD) }
+    })
+    .await;
+    let mut rig = Rig::serving(Dialect::OpenaiChat, upstream.address);
+    rig.config.max_in_flight = 20;
+    let gateway = rig.start().await;
+    let mut running = Vec::new();
+    loop {
+        let reply = gateway.open("/v1/chat/completions", ASK_STREAM).await;
+        if reply.status() != 200 {
+            break;
+        }
+        running.push(reply);
+    }
+    assert_eq!(running.len(), 18, "nine tenths of the places, while it is alone");
+    for round in 0..ROUNDS {
+        for _ in 0..FLOOD {
+            let refused = gateway.open("/v1/chat/completions", ASK_STREAM).await;
+            assert_eq!(refused.status(), 503);
+        }
+        let served = gateway.post_as(OTHER_KEY, "/v1/chat/completions", ASK).await;
+        assert_eq!(served.status, 200, "round {round}: {}", served.body);
+    }
+    assert!(gateway.metric(&format!(r#"tallygate_shed_total{{reason="fair_share"}} {}"#, 1 + ROUNDS * FLOOD)));
+}
+
+#[tokio::test]
+async fn short_of_memory_the_tenant_with_more_than_others_is_refused_first() {
+    let upstream = endless().await;
+    let mut rig = Rig::serving(Dialect::OpenaiChat, upstream.address);
+    rig.config.memory_limit_bytes = Some(0);
+    let gateway = rig.start().await;
+    let mut running = Vec::new();
+    for _ in 0..3 {
+        running.push(gateway.open("/v1/chat/completions", ASK_STREAM).await);
+    }
+    gateway.plane.note_memory(940, 1_000);
+    let alone = gateway.post("/v1/messages/count_tokens", r#"{"model":"smart","messages":[]}"#).await;
+    assert_eq!(alone.status, 200, "there is nobody it takes from");
+    let mut modest = TcpStream::connect(gateway.address).await.unwrap();
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {OTHER_KEY}\r\ncontent-length: 9\r\n\r\n"
+    );
+    modest.write_all(head.as_bytes()).await.unwrap();
+    eventually(|| (gateway.plane.in_flight() == 4).then_some(())).await;
+    let refused = ask_without_a_body(&gateway, KEY).await;
+    assert!(refused.starts_with("HTTP/1.1 503") && refused.contains(r#""reason":"fair_share""#), "{refused}");
+    let other = gateway.post_as(OTHER_KEY, "/v1/messages/count_tokens", r#"{"model":"smart","messages":[]}"#).await;
+    assert_eq!(other.status, 200, "{}", other.body);
+}
+
+#[tokio::test]
 async fn a_key_has_a_bound_of_its_own_unless_its_tenant_sets_one() {
     for (limits, status) in [(Limits::default(), 429), (Limits { concurrency: Some(5), ..Limits::default() }, 200)] {
         let upstream = Upstream::start(vec![vec![stream_head(), piece(WORD), Act::WaitForClose], answer(200, &[], GOOD)]).await;
