@@ -48,7 +48,13 @@ pub async fn top_up(command: TopUp, as_json: bool) -> Result<ExitCode> {
             "remaining": standing.remaining() }))?;
     } else {
         let done = if booked.is_new { "booked" } else { "was booked before, nothing is booked now" };
-        println!("{}: {amount} {} {done}; {} {} are left", tenant.name, standing.currency, standing.remaining(), standing.currency);
+        println!(
+            "{}: {amount} {} {done}; {} {} are left",
+            tenant.name,
+            standing.currency,
+            standing.remaining(),
+            standing.currency
+        );
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -58,7 +64,9 @@ pub async fn voucher(command: VoucherCommand, as_json: bool) -> Result<ExitCode>
     let (config, _) = config::load(config.config.as_deref())?;
     let store = open_store(&config).await?;
     let of = match &tenant {
-        Some(name) => Some(tenants::find_by_name(&store, name).await?.with_context(|| format!("no tenant is named `{name}`"))?.id),
+        Some(name) => {
+            Some(tenants::find_by_name(&store, name).await?.with_context(|| format!("no tenant is named `{name}`"))?.id)
+        }
         None => None,
     };
     let new = NewVouchers {
