@@ -240,6 +240,18 @@ class Gateway:
         """Where the first owner is made; printed at a first start, when everything is up."""
         return wait_for("the setup link", lambda: re.search(r"http\S+/setup#[^\s\"]+", self.process.output()), 10).group()
 
+    def admin_token(self, role: str = "owner") -> str:
+        """A token of the admin API, made by the first owner."""
+        token = self.setup_link().split("#")[1]
+        owner = {"token": token, "name": "O", "email": "o@example.com", "password": "correct horse battery staple"}
+        headers = {"origin": self.admin_url}
+        with httpx.Client(base_url=self.admin_url, trust_env=False, headers=headers) as http:
+            made = http.post("/admin/v1/setup", json=owner)
+            # The cookies are for https; they are sent by hand here.
+            cookie = "; ".join(line.split(";")[0] for line in made.headers.get_list("set-cookie"))
+            token = http.post("/admin/v1/admin-tokens", json={"name": "t", "role": role}, headers={"cookie": cookie})
+        return token.json()["secret"]
+
     def cli(self, *arguments, check=True) -> str:
         """Runs a command of the binary on this gateway's configuration."""
         done = subprocess.run(

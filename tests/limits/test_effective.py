@@ -2,7 +2,6 @@
 
 import json
 
-import httpx
 import pytest
 
 import harness
@@ -27,25 +26,12 @@ def gateway(sim, start_gateway):
                          env={"TEST_LIMITED_KEY": KEY})
 
 
-def admin_token(gateway) -> str:
-    """A token of the admin API, made by the first owner."""
-    token = gateway.setup_link().split("#")[1]
-    owner = {"token": token, "name": "O", "email": "o@example.com", "password": "correct horse battery staple"}
-    headers = {"origin": gateway.admin_url}
-    with httpx.Client(base_url=gateway.admin_url, trust_env=False, headers=headers) as http:
-        made = http.post("/admin/v1/setup", json=owner)
-        # The cookies are for https; they are sent by hand here.
-        cookie = "; ".join(line.split(";")[0] for line in made.headers.get_list("set-cookie"))
-        token = http.post("/admin/v1/admin-tokens", json={"name": "t", "role": "auditor"}, headers={"cookie": cookie})
-    return token.json()["secret"]
-
-
 def caps(told) -> dict:
     return {(limit["scope"], limit["dimension"]): limit for limit in told["limits"]}
 
 
 def test_every_cap_with_and_without_a_server(gateway, monkeypatch):
-    monkeypatch.setenv("TEST_ADMIN_TOKEN", admin_token(gateway))
+    monkeypatch.setenv("TEST_ADMIN_TOKEN", gateway.admin_token("auditor"))
     assert gateway.ask("openai-chat", "via-openai-chat", key=KEY).status_code == 200
     where = ("--server", gateway.admin_url, "--token", "env:TEST_ADMIN_TOKEN")
     told = json.loads(gateway.cli("limits", "effective", "--json", "--key", "ci", *where))

@@ -84,7 +84,9 @@ pub async fn voucher(command: VoucherCommand, as_json: bool) -> Result<ExitCode>
         print_json(&json!({ "amount": new.amount, "currency": new.currency, "expires_at": new.expires_at, "tenant": tenant,
             "vouchers": vouchers }))?;
     } else {
-        minted.iter().for_each(|(_, code)| println!("{code}"));
+        for (_, code) in &minted {
+            println!("{code}");
+        }
         eprintln!("{} of {} {}; the codes are shown this once", minted.len(), new.amount, new.currency);
     }
     Ok(ExitCode::SUCCESS)
