@@ -165,7 +165,30 @@ pub fn rewritten_path(requested: &str, extensions: &[&str]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use axum::body::Body;
+    use axum::routing::get;
+    use http::StatusCode;
+    use tower::ServiceExt as _;
+
     use super::*;
+    use crate::auth::{Role, Scope};
+
+    #[tokio::test]
+    async fn a_handler_that_forgets_whose_it_is_answers_a_tenant_nothing() {
+        let admits = |access| from_fn(move |request: Request, next: Next| admit(access, request, next));
+        let open = Access::Needs(Permission::ApiKeysRead);
+        let router: Router = Router::new()
+            .route("/forgetful", get(|| async { "rows of all" }).layer(admits(open)))
+            .route("/scoped", get(|_: Scope| async { "own rows" }).layer(admits(open)))
+            .route("/closed", get(|_: Scope| async { "own rows" }).layer(admits(Access::Needs(Permission::UpstreamsRead))));
+        for (path, status) in
+            [("/forgetful", StatusCode::INTERNAL_SERVER_ERROR), ("/scoped", StatusCode::OK), ("/closed", StatusCode::FORBIDDEN)]
+        {
+            let mut request = Request::builder().uri(path).body(Body::empty()).unwrap();
+            request.extensions_mut().insert(Ok::<_, Problem>(Principal::of_tenant(Role::TenantAdmin)));
+            assert_eq!(router.clone().oneshot(request).await.unwrap().status(), status, "{path}");
+        }
+    }
 
     #[test]
     fn an_action_becomes_a_segment_axum_can_match() {

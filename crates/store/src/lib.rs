@@ -77,7 +77,7 @@ pub mod users;
 mod value;
 
 pub use billing_terms::{BillingMode, BillingTerms};
-pub use counts::{Counts, counts};
+pub use counts::{Counts, TenantCounts, counts, counts_of_tenant};
 pub use db::{Conn, Db, Engine, Held, Place, Source};
 pub use error::StoreError;
 pub use key_format::{KEY_PREFIX, KeyShape, MAX_KEY_CHARS, MIN_DECLARED_KEY_CHARS, key_shape};

@@ -38,6 +38,13 @@ impl Principal {
         permission.is_granted_to(self.role)
     }
 
+    /// Somebody of a tenant, for tests of what stands before the handlers.
+    #[cfg(test)]
+    pub fn of_tenant(role: Role) -> Self {
+        let kind = PrincipalKind::User { user: UserId::generate(), session: SessionId::generate() };
+        Self { kind, name: "ada@example.com".to_owned(), role, reach: Reach::Tenant(TenantId::generate()) }
+    }
+
     /// The tenant the caller is of; `None` for the platform's staff.
     pub const fn tenant(&self) -> Option<TenantId> {
         match self.reach {

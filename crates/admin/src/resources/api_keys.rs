@@ -248,6 +248,7 @@ async fn create_api_key(
     let mut tx = state.store.begin().await?;
     let tenant_id = tenant_of_body(&mut tx, scope, body.tenant_id).await?.id;
     grants::check_key(&mut tx, scope, tenant_id, None, &settings).await?;
+    grants::check_room(&mut tx, scope, tenant_id, grants::Made::Key).await?;
     let created_by = match change.principal.kind {
         PrincipalKind::User { user, .. } if !scope.is_platform() => Some(user),
         PrincipalKind::User { .. } | PrincipalKind::Token { .. } => None,

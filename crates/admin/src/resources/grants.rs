@@ -3,11 +3,42 @@
 use tallygate_store::keys::KeySettings;
 use tallygate_store::projects::{self, ProjectSettings};
 use tallygate_store::tenants::{self, Tenant};
-use tallygate_store::{Limits, Tx};
+use tallygate_store::{Limits, Tx, counts_of_tenant};
 use tallygate_types::TenantId;
 
 use crate::auth::Scope;
 use crate::problem::{FieldError, Problem, Result};
+
+/// How much of a kind people of one tenant may make: each key and project is in the memory of every replica.
+pub const MAX_KEYS_OF_TENANT: u64 = 1_000;
+pub const MAX_PROJECTS_OF_TENANT: u64 = 200;
+pub const MAX_PEOPLE_OF_TENANT: u64 = 500;
+
+/// What there is of the tenant that its people make more of.
+#[derive(Clone, Copy)]
+pub enum Made {
+    Key,
+    Project,
+    Person,
+}
+
+/// Whether the caller may make one more of it.
+pub async fn check_room(tx: &mut Tx, scope: Scope, tenant: TenantId, made: Made) -> Result<()> {
+    if scope.is_platform() {
+        return Ok(());
+    }
+    let counts = counts_of_tenant(tx, tenant).await?;
+    let (has, most, called) = match made {
+        Made::Key => (counts.api_keys, MAX_KEYS_OF_TENANT, "API keys in use"),
+        Made::Project => (counts.projects, MAX_PROJECTS_OF_TENANT, "projects"),
+        Made::Person => (counts.users, MAX_PEOPLE_OF_TENANT, "people"),
+    };
+    if has < most {
+        return Ok(());
+    }
+    let detail = format!("The tenant has {has} {called}; its people may make {most} at most. Ask the operator for more.");
+    Err(Problem::conflict("at_most", detail))
+}
 
 /// What a key or a project may use.
 #[derive(Clone, Copy)]

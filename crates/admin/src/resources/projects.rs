@@ -142,6 +142,7 @@ async fn create_project(
     let mut tx = state.store.begin().await?;
     let tenant = tenant_of_body(&mut tx, scope, body.tenant_id).await?;
     grants::check_project(scope, &tenant, None, &settings)?;
+    grants::check_room(&mut tx, scope, tenant.id, grants::Made::Project).await?;
     let project = Project::from(projects::create(&mut tx, tenant.id, &settings).await?);
     change.created(&mut tx, target(&project), &project).await?;
     tx.commit().await?;

@@ -11,6 +11,7 @@ use tallygate_types::{TenantId, Timestamp, UserId};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::routes;
 
+use super::grants;
 use super::tenants::tenant_of_body;
 use crate::AppState;
 use crate::audit::{Change, Target};
@@ -134,6 +135,9 @@ async fn create_user(
     let password_hash = state.passwords.hash(body.password).await?;
     let mut tx = state.store.begin().await?;
     let tenant_id = if body.role.is_of_tenant() { Some(tenant_of_body(&mut tx, scope, body.tenant_id).await?.id) } else { None };
+    if let Some(tenant) = tenant_id {
+        grants::check_room(&mut tx, scope, tenant, grants::Made::Person).await?;
+    }
     let settings = UserSettings { email: body.email, name: body.name, role: body.role.into(), tenant_id, status: Status::Active };
     let user = User::from(users::create(&mut tx, &NewUser { settings, password_hash }).await?);
     change.created(&mut tx, target(&user), &user).await?;

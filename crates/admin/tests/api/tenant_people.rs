@@ -97,6 +97,22 @@ async fn a_key_has_no_more_than_the_tenant_and_the_project_have() {
 }
 
 #[tokio::test]
+async fn people_of_a_tenant_make_so_many_projects_and_staff_more() {
+    let world = world().await;
+    let mut tx = world.api.store.begin().await.unwrap();
+    for n in 1..200 {
+        let settings = tallygate_store::projects::ProjectSettings::named(format!("p{n}"));
+        tallygate_store::projects::create(&mut tx, world.a.tenant.parse().unwrap(), &settings).await.unwrap();
+    }
+    tx.commit().await.unwrap();
+    let one_more = json!({"name": "one more"});
+    let refused = post(&world, &world.a.admin, "/admin/v1/projects", one_more).await;
+    assert_eq!(refused.problem(409).0, "at_most");
+    let of_staff = json!({"tenant_id": world.a.tenant, "name": "one more"});
+    world.api.post("/admin/v1/projects", of_staff).await.expect(201);
+}
+
+#[tokio::test]
 async fn a_cap_that_was_lowered_later_leaves_the_rest_of_a_key_changeable() {
     let world = world().await;
     let path = format!("/admin/v1/api-keys/{}", world.a.member.key);
