@@ -146,7 +146,7 @@ permissions! {
     PricesWrite = "prices.write": Owner | Admin | Finance;
     RequestsRead = "requests.read": Owner | Admin | Finance | Ops | Auditor | TenantAdmin | TenantMember;
     UsageRead = "usage.read": Owner | Admin | Finance | Ops | Auditor | TenantAdmin | TenantMember;
-    /// Sees what requests cost whoever made them.
+    /// Sees what requests cost.
     MoneyRead = "money.read": Owner | Admin | Finance | Auditor | TenantAdmin | TenantMember;
     BillsRead = "bills.read": Owner | Admin | Finance | Auditor | TenantAdmin;
     AuditRead = "audit.read": Owner | Admin | Auditor | TenantAdmin;
