@@ -104,7 +104,7 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * Lists every limit that requests of the key fall under, in the order they are asked, all on one page; as this replica sees them.
+         * Lists every limit that requests of the key fall under, in the order they are asked, all on one page; what is used is of all replicas where limits are shared.
          * @description Needs the permission `api_keys.read`.
          */
         get: operations["list_api_key_limits"];

@@ -28,7 +28,7 @@ pub struct ListApiKeyLimits {
     end_user: Option<String>,
 }
 
-/// Lists every limit that requests of the key fall under, in the order they are asked, all on one page; as this replica sees them.
+/// Lists every limit that requests of the key fall under, in the order they are asked, all on one page; what is used is of all replicas where limits are shared.
 #[utoipa::path(get, path = "/admin/v1/api-keys/{id}/limits", tag = "api-keys", params(("id" = String, Path), ListApiKeyLimits),
     responses((status = 200, body = Page<EffectiveLimit>)))]
 async fn list_api_key_limits(

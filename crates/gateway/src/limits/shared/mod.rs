@@ -51,11 +51,11 @@ const BEAT_INTERVAL: Duration = Duration::from_millis(500);
 const EPOCH: &str = "tallygate:epoch";
 const EPOCH_KEPT: Duration = Duration::from_hours(1);
 const PROCESSES: &str = "tallygate:processes";
-/// A request looks so often whether its question is answered, ...
+/// A request looks so often whether its question is answered.
 const LOOK: Duration = Duration::from_millis(25);
-/// ... which is in time until here, ...
+/// An answer is in time until this look ...
 const LOOKS_IN_TIME: u32 = 2;
-/// ... and is waited for until here.
+/// ... and is waited for until this one.
 const LOOKS: u32 = 8;
 /// Commands that are sent at once.
 const BATCH: usize = 256;
@@ -193,7 +193,7 @@ impl Shared {
     }
 
     /// Admits without the server.
-    fn alone(self: &Arc<Self>, wanted: &Wanted, place: Place, beside: Beside) -> Answer {
+    fn alone(self: &Arc<Self>, wanted: &Wanted, mut place: Place, beside: Beside) -> Answer {
         let own = wanted.ask(beside).map_err(Declined::Exceeded)?;
         self.standing.admits_alone();
         place.hold();
@@ -201,10 +201,11 @@ impl Shared {
         Ok(Box::new(SharedPermit { shared, own, _place: place, rates: wanted.rates(), cell: None, levels, is_dispatched: false }))
     }
 
-    /// Asks the server, for not longer than the deadline.
-    async fn ask(self: Arc<Self>, wanted: Wanted, place: Place, own: Box<dyn super::Permit>) -> Answer {
+    /// Asks the server.
+    async fn ask(self: Arc<Self>, wanted: Wanted, mut place: Place, own: Box<dyn super::Permit>) -> Answer {
         let began = Instant::now();
         let name = place.name();
+        place.asked();
         let mut question = match self.link.question::<Vec<i64>>(Script::Admit, |cmd| wanted.put(cmd, &name)) {
             Ok(question) => question,
             Err(failure) => {
@@ -230,6 +231,7 @@ impl Shared {
         self.metrics.asked(began.elapsed());
         let heard = self.heard(self.standing.answered(told.epoch, in_time, Instant::now()));
         if let Some(exceeded) = told.refused {
+            place.refused();
             return Err(Declined::Exceeded(exceeded));
         }
         let rates = wanted.rates();

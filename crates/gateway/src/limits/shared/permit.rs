@@ -21,21 +21,34 @@ pub struct SharedPermit {
     pub is_dispatched: bool,
 }
 
-/// A request's places on the server, taken or perhaps taken; free again when dropped.
+/// A request's places on the server; free again when dropped.
 pub struct Place {
     shared: Arc<Shared>,
     number: u64,
     holders: Arc<[Arc<str>]>,
+    /// The server has it, or may have it.
+    is_taken: bool,
 }
 
 impl Place {
     pub const fn new(shared: Arc<Shared>, number: u64, holders: Arc<[Arc<str>]>) -> Self {
-        Self { shared, number, holders }
+        Self { shared, number, holders, is_taken: false }
+    }
+
+    /// It is asked for.
+    pub const fn asked(&mut self) {
+        self.is_taken = true;
+    }
+
+    /// The server said that it has not taken it.
+    pub const fn refused(&mut self) {
+        self.is_taken = false;
     }
 
     /// From here on it is told again and again.
-    pub fn hold(&self) {
+    pub fn hold(&mut self) {
         if !self.holders.is_empty() {
+            self.is_taken = true;
             self.shared.places.hold(self.number, &self.holders, tokio::time::Instant::now());
         }
     }
@@ -47,7 +60,7 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        if self.holders.is_empty() {
+        if !self.is_taken {
             return;
         }
         self.shared.places.leave(self.number);

@@ -426,7 +426,7 @@ async fn play(limiter: &SharedLimiter, server: &Server, case: u128, tenant: Limi
                 ];
                 let of_memory = MemoryLimiter.take(&scopes, Purpose::Generating, tokens, now);
                 let wanted = Wanted::of(&scopes, Purpose::Generating, tokens, now);
-                let place = shared.place(&wanted);
+                let mut place = shared.place(&wanted);
                 let name = place.name();
                 let told = shared.link.ask::<Vec<i64>>(Script::Admit, |cmd| wanted.put(cmd, &name)).await.unwrap();
                 let told = wanted.read(&told).unwrap();
