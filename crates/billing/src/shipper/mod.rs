@@ -173,7 +173,8 @@ impl Shipper {
         if taken.as_slice().is_empty() {
             return Ok(());
         }
-        let written = self.answered(refused::write(&self.store, self.journal.node(), taken.as_slice())).await;
+        let records: Vec<_> = taken.as_slice().iter().map(|refused| refused.record.clone()).collect();
+        let written = self.answered(refused::write(&self.store, self.journal.node(), &records, taken.as_slice())).await;
         match written {
             // Never again: they cost nothing, and the next batch is not to wait for them.
             Err(ShipError::Store(error)) if error.is_about_the_row() => {
@@ -183,6 +184,10 @@ impl Shipper {
             written => {
                 written?;
                 taken.keep();
+                // A key that is only refused is in use all the same.
+                if let Err(error) = self.answered(self.key_use.note(&self.store, &records)).await {
+                    tracing::debug!(%error, "the use of keys could not be noted");
+                }
             }
         }
         Ok(())

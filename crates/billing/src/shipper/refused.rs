@@ -11,11 +11,15 @@ use crate::record::UsageRecord;
 use crate::refusals::RefusedRequest;
 
 /// Writes all in one transaction. What is there already stays as it is.
-pub(super) async fn write(store: &Arc<Store>, node: &str, refused: &[RefusedRequest]) -> Result<(), StoreError> {
-    let records: Vec<UsageRecord> = refused.iter().map(|refused| refused.record.clone()).collect();
+pub(super) async fn write(
+    store: &Arc<Store>,
+    node: &str,
+    records: &[UsageRecord],
+    refused: &[RefusedRequest],
+) -> Result<(), StoreError> {
     let mut tx = store.begin().await?;
     // What was not spent alarms nobody.
-    rows::write(&mut tx, node, Uuid::now_v7(), &records, &Rules::default()).await?;
+    rows::write(&mut tx, node, Uuid::now_v7(), records, &Rules::default()).await?;
     for RefusedRequest { record, by } in refused {
         let by = rows::json(by)?;
         query!(&mut tx, |conn| {
