@@ -87,8 +87,7 @@ impl RefusedBy {
 
     /// Whether both ran into the same thing.
     fn is_like(&self, other: &Self) -> bool {
-        let thing = |by: &Self| (by.code.clone(), by.scope.clone(), by.dimension.clone());
-        thing(self) == thing(other) && self.subject == other.subject
+        self.code == other.code && self.scope == other.scope && self.dimension == other.dimension && self.subject == other.subject
     }
 }
 
@@ -97,7 +96,8 @@ impl Refusals {
     pub fn note(&self, record: UsageRecord, by: RefusedBy) -> bool {
         let mut waiting = self.waiting();
         let now = record.finished_at;
-        if waiting.since.is_none_or(|since| now.since(since) >= LINGER || now < since) {
+        // Also where the clock was set back; threads that come a little late do not begin anew.
+        if waiting.since.is_none_or(|since| now.since(since) >= LINGER || since.since(now) >= LINGER) {
             waiting.since = Some(now);
             waiting.of_tenant.clear();
         }
