@@ -305,7 +305,9 @@ async fn what_is_paid_in_can_be_spent_by_every_process_and_what_is_taken_out_by_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lease_whose_answer_was_lost_is_given_back() {
-    const LIFETIME: Duration = Duration::from_millis(1_200);
+    // Renewed each second; on a busy machine a shorter one runs out, and all of it is given back.
+    const LIFETIME: Duration = Duration::from_secs(12);
+    const LOST: i128 = 500 * CENT;
     let Some(store) = TestStore::postgres().await else { return };
     let tenant = tenant(&store, 1_000).await;
     let one = process(&store, tenant, LIFETIME).await;
@@ -314,16 +316,17 @@ async fn a_lease_whose_answer_was_lost_is_given_back() {
     // What the keeper asked and heard no answer to.
     let place = Place::of_state(&known);
     let made = Made { until: known.until, limit: Some(1_000 * CENT) };
-    let wanted = Wanted { least: 500 * CENT, now: 500 * CENT, recently: 0 };
+    let wanted = Wanted { least: LOST, now: LOST, recently: 0 };
     let answers = leases::take(&store, one.journal.node(), 1, &[(place, (made, wanted))].into()).await.unwrap();
-    assert_eq!(answers.into_values().next().unwrap().granted, 500 * CENT);
+    assert_eq!(answers.into_values().next().unwrap().granted, LOST);
     let until = Instant::now() + DEADLINE;
-    while window(&store, tenant).await.leased != known.leased {
+    // The process itself takes less than that for what comes next.
+    while window(&store, tenant).await.leased >= Pico::new(LOST) {
         assert!(Instant::now() < until, "the lease stays with a process that does not know of it");
         sleep(LOOK).await;
     }
     // What is set aside for a request stays leased.
-    assert!(known.leased >= Pico::new(100 * CENT));
+    assert!(window(&store, tenant).await.leased >= Pico::new(100 * CENT));
     one.settle(held, 100);
     one.end().await;
     let window = window(&store, tenant).await;
