@@ -7,7 +7,6 @@ import pytest
 
 import harness
 import wire
-from limits.test_effective import admin_token
 
 KEY = "test-key-of-tenant-capped-001"
 APPLIED = "x-tallygate-max-tokens-applied"
@@ -61,7 +60,7 @@ def test_why_it_was_refused_is_in_its_record(gateway):
         refused = gateway.ask("openai-chat", "via-openai-chat", "words=600", key=KEY, max_tokens=ASKED)
         if refused.status_code == 429:
             break
-    headers = {"authorization": f"Bearer {admin_token(gateway)}"}
+    headers = {"authorization": f"Bearer {gateway.admin_token()}"}
     with httpx.Client(base_url=gateway.admin_url + "/admin/v1", trust_env=False, headers=headers) as admin:
         path = f"/requests/{refused.headers['x-request-id']}"
         harness.wait_for("the record of a refused request", lambda: admin.get(path).status_code == 200)
