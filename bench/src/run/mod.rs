@@ -151,8 +151,9 @@ pub fn run(options: &Options) -> Result<()> {
                 subject.check("bench-anthropic-json")?;
             }
         }
-        for work in works {
-            for round in 1..=options.rounds {
+        // What is compared with one another stands side by side, as the machine's moods go.
+        for round in 1..=options.rounds {
+            for work in &works {
                 for subject in running.iter().filter(|subject| work.concerns(subject.name)) {
                     let measured =
                         measure(work, subject, &setting).with_context(|| format!("{} on {}", work.id, subject.name.text()))?;
