@@ -245,11 +245,7 @@ fn admit(plane: &DataPlane, mut question: Box<Question>) -> Result<(Pending, Ask
     let present = plane.metrics.serving(question.endpoint.operation.name());
     let admitted_tokens =
         weight.estimate.input_total().saturating_add(weight.output_at_most.min(plane.config.admitted_output_tokens));
-    let spender = spender(&question, &model);
-    let weight = match spender.smallest_hard_budget(currency) {
-        Some(amount) => cap::unbounded(&question, &way.tariffs, weight, amount),
-        None => weight,
-    };
+    let weight = cap::unbounded(&question, &way.tariffs, weight, || spender(&question, &model).smallest_hard_budget(currency));
     // Which target answers is not known yet: the dearest that may is reserved for.
     let reserved = cap::at_most(&way.tariffs, &weight).map_err(|why| match why {
         Unpriced::Class(_) => unpriced(),

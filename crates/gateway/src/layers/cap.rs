@@ -21,12 +21,14 @@ const UNBOUNDED_SHARE: i128 = 100;
 /// Enough for the longest answers that models give unasked. In tokens.
 const MAX_UNBOUNDED_OUTPUT_TOKENS: u64 = 32_768;
 
-/// The request with the bound it gets for naming none, where a hard budget of `amount` would have it bounded: as much output as a
-/// small part of the budget covers, so that an answer is not cut short for nothing, and never less than is assumed elsewhere.
-pub fn unbounded(question: &Question, tariffs: &Tariffs, weight: Weight, amount: Pico) -> Weight {
+/// The request with the bound it gets for naming none, where a hard budget would have it bounded: as much output as a small part of
+/// the `smallest` covers, so that an answer is not cut short for nothing, and never less than is assumed elsewhere.
+pub fn unbounded(question: &Question, tariffs: &Tariffs, weight: Weight, smallest: impl FnOnce() -> Option<Pico>) -> Weight {
+    // Budgets are looked through for the few only that name no bound.
     if question.peek.max_output_tokens.is_some() || !can_be_bounded(question) {
         return weight;
     }
+    let Some(amount) = smallest() else { return weight };
     let Weight { input, input_at_most, output, output_at_most: assumed, .. } = weight;
     let part = Pico::new(amount.get() / UNBOUNDED_SHARE);
     let covered = tariffs.at_least(|price| price.prices.output_within(input, input_at_most, output, part)).unwrap_or(0);
